@@ -1,0 +1,7 @@
+//! What a change of type does to values, decided by (type, typmod) on both sides.
+//!
+//! Pure. PostgreSQL runs every cast; this module only says which class it is in and which rows would break it.
+
+pub mod class;
+
+pub use class::CastClass;

@@ -1,0 +1,11 @@
+//! The one model of a schema: source, present target and wanted target are all a [`Catalog`].
+//!
+//! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
+
+pub mod fingerprint;
+pub mod model;
+pub mod name;
+
+pub use fingerprint::Fingerprint;
+pub use model::*;
+pub use name::{Ident, NameError, QualifiedName};

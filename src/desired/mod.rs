@@ -1,0 +1,7 @@
+//! What the user wrote, with spans: the tables of the config (`yaml`), checked and collected in one model.
+//!
+//! Pure: `config` reads the file and hands the text over.
+
+pub mod model;
+
+pub use model::*;

@@ -1,0 +1,96 @@
+//! The wanted changes, each with the place where it was written.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::catalog::{Ident, QualifiedName};
+
+/// A value and the byte range of the file where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Byte range in the config file.
+    pub span: Range<usize>,
+}
+
+/// Everything the user wants changed. Tables in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DesiredSchema {
+    /// The tables to migrate.
+    pub tables: Vec<DesiredTable>,
+    /// Findings accepted with a reason.
+    pub accept: Vec<At<Acceptance>>,
+}
+
+/// One table of `migrate.tables`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredTable {
+    /// Source table.
+    pub source: At<QualifiedName>,
+    /// Target table; the same name when not given.
+    pub target: Option<At<QualifiedName>>,
+    /// Key columns chosen by the user (source names).
+    pub key: Option<At<Vec<Ident>>>,
+    /// Column order.
+    pub order: Order,
+    /// Wishes by source column.
+    pub columns: BTreeMap<Ident, At<ColumnWish>>,
+    /// New columns, in the order of the file.
+    pub add: Vec<At<AddedColumn>>,
+}
+
+/// Order of the target's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As on the source, new columns last.
+    #[default]
+    Keep,
+    /// With the least padding (`optimize_column_order: true`).
+    Packed,
+}
+
+/// What is wanted of one source column. All `None`: copied as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ColumnWish {
+    /// New type, as written.
+    pub ty: Option<At<String>>,
+    /// New name.
+    pub rename: Option<At<Ident>>,
+    /// Leave the column out of the target.
+    pub drop: bool,
+    /// Expression over source columns.
+    pub using: Option<At<String>>,
+    /// Expression back over target columns.
+    pub reverse: Option<At<String>>,
+    /// NOT NULL or not.
+    pub not_null: Option<At<bool>>,
+    /// DEFAULT (SQL).
+    pub default: Option<At<String>>,
+}
+
+/// One entry of `add_columns`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedColumn {
+    /// Name.
+    pub name: At<Ident>,
+    /// Type, as written.
+    pub ty: At<String>,
+    /// DEFAULT (SQL).
+    pub default: Option<At<String>>,
+    /// Value for existing and streamed rows: expression over source columns.
+    pub backfill: Option<At<String>>,
+    /// NOT NULL.
+    pub not_null: bool,
+}
+
+/// One entry of `accept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Finding code.
+    pub code: String,
+    /// Address of the object.
+    pub address: String,
+    /// Why.
+    pub reason: String,
+}

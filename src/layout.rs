@@ -1,0 +1,1 @@
+//! Alignment, padding, packing.

@@ -1,0 +1,389 @@
+//! The plan file's types. `body` is digested; `evidence` is for people.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::casts::CastClass;
+use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table};
+use crate::plan::op::Op;
+use crate::projection::Projection;
+
+/// The format this build writes and reads.
+pub const FORMAT: &str = "pcrd.plan/1";
+
+/// `plan.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// Everything that is digested and executed.
+    pub plan: Plan,
+    /// Sizes, estimates and check results at plan time; `apply` ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// `sha256:…` of the canonical JSON of the plan without its id.
+pub type PlanId = Fingerprint;
+
+/// The reviewed, digested plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Digest of the rest.
+    pub id: PlanId,
+    /// Version of pcrd that wrote it.
+    pub tool: String,
+    /// Input files and their digests.
+    pub inputs: Vec<Input>,
+    /// The source at plan time.
+    pub source: Side,
+    /// The target at plan time.
+    pub target: Side,
+    /// Every choice that is not per table.
+    pub settings: Settings,
+    /// What changes, for people and for diffs.
+    pub changes: Vec<Change>,
+    /// How rows are made, one per table.
+    pub projections: Vec<Projection>,
+    /// What depends on the tables and stays behind.
+    pub not_carried: Vec<NotCarried>,
+    /// Hazards.
+    pub findings: Vec<Finding>,
+    /// Validation queries.
+    pub checks: Vec<Check>,
+    /// The graph.
+    pub steps: Vec<Step>,
+}
+
+/// An input file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// File name without directories.
+    pub name: String,
+    /// Its digest.
+    pub sha256: Fingerprint,
+}
+
+/// One end at plan time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    /// Identity of the cluster.
+    pub server: Server,
+    /// Digest of `tables` and `sequences`.
+    pub fingerprint: Fingerprint,
+    /// Structure of every table that the plan reads (source) or found (target).
+    pub tables: BTreeMap<QualifiedName, Table>,
+    /// Sequences that the plan reads.
+    pub sequences: BTreeMap<QualifiedName, Sequence>,
+}
+
+/// Choices that hold for the whole plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Replication slot.
+    pub slot: Ident,
+    /// Publication.
+    pub publication: Ident,
+    /// Rows of the first chunk.
+    pub batch_size: u64,
+    /// True when the config set `batch_size`: then it is also the cap.
+    pub batch_size_is_cap: bool,
+    /// Copy workers.
+    pub workers: u32,
+    /// Rows a second for the backfill, all workers together; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_second: Option<u64>,
+    /// Bytes a second for the backfill, all workers together; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_second: Option<u64>,
+    /// Lag below which the gate opens.
+    pub lag_threshold_bytes: u64,
+    /// Safety margin of sequences.
+    pub sequence_buffer: u64,
+    /// Wait for the stream before the fence, in seconds.
+    pub lag_drain_timeout_s: u64,
+    /// Bound of everything between fence and switch, in milliseconds.
+    pub fence_timeout_ms: u64,
+    /// Session settings of every connection.
+    pub session: BTreeMap<String, String>,
+}
+
+/// What happens to one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// `public.orders.id` (source address), or the target address of an added column.
+    pub address: String,
+    /// What happens.
+    pub action: Action,
+    /// Before, as SQL fragment or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// After.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Class of a cast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<CastClass>,
+    /// Expression that makes the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expr: Option<String>,
+    /// Why it is safe, or what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Kinds of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The table is migrated.
+    Migrate,
+    /// A column is added.
+    Add,
+    /// A column is left out.
+    Drop,
+    /// A column changes type.
+    Cast,
+    /// A column or table changes name.
+    Rename,
+    /// Columns are reordered.
+    Reorder,
+    /// NOT NULL changes.
+    Nullability,
+    /// A default changes.
+    Default,
+}
+
+/// Something that depends on the tables and is not carried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotCarried {
+    /// `view`, `trigger`, `policy`, ….
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Why it is listed.
+    pub why: String,
+}
+
+/// A hazard that the reviewer must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// Stable code, for example `DELETES_DATA`.
+    pub code: String,
+    /// Object.
+    pub address: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What, and what to do.
+    pub message: String,
+    /// Set when it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// To know.
+    Info,
+    /// To think about.
+    Warning,
+    /// Blocks until accepted.
+    Error,
+    /// Blocks; cannot be accepted.
+    Refused,
+}
+
+/// An acceptance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// Why.
+    pub reason: String,
+    /// `file:line`, or `--allow`.
+    pub at: String,
+}
+
+/// A validation query: counts rows that break each predicate, in one scan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// `check:public.orders`.
+    pub id: String,
+    /// Source table.
+    pub table: QualifiedName,
+    /// One row: total rows, then one count per predicate.
+    pub sql: String,
+    /// The predicates, in the order of the counts.
+    pub predicates: Vec<CheckPredicate>,
+}
+
+/// One predicate of a check; the count expected is 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckPredicate {
+    /// Address of the column.
+    pub address: String,
+    /// SQL that is true for a bad row.
+    pub bad: String,
+    /// What a bad row is, in words: `out of range for integer`.
+    pub meaning: String,
+    /// Query that lists keys of up to ten bad rows.
+    pub sample_sql: String,
+}
+
+/// `kind:address`, never a position.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StepId(pub String);
+
+impl std::fmt::Display for StepId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Phases, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Publication, slot, ledger.
+    Prepare,
+    /// Target objects.
+    Schema,
+    /// Rows.
+    Copy,
+    /// Indexes, constraints, statistics while the stream runs.
+    Catchup,
+    /// Comparison while the stream runs.
+    Verify,
+    /// Fence to switch.
+    Cutover,
+    /// The way back.
+    Reverse,
+    /// Removal of what the plan created.
+    Cleanup,
+}
+
+/// A node of the graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Identity.
+    pub id: StepId,
+    /// Phase.
+    pub phase: Phase,
+    /// What it does.
+    pub op: Op,
+    /// What must be done before, and by which rule.
+    pub after: Vec<After>,
+    /// SQL, derived from `op`; `$lo`, `$hi` and the like stand for what only the run knows.
+    pub statements: Vec<Statement>,
+    /// Locks that it takes.
+    pub lock: Vec<Lock>,
+    /// How "already done" is recognised.
+    pub done_when: String,
+    /// How it is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revert: Vec<Statement>,
+}
+
+/// An edge of the graph.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    /// The earlier step.
+    pub step: StepId,
+    /// Why.
+    pub rule: String,
+}
+
+/// Which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The source.
+    Source,
+    /// The target.
+    Target,
+}
+
+/// One SQL statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// Where it runs.
+    pub on: End,
+    /// The text.
+    pub sql: String,
+}
+
+/// A lock that a step takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// Where.
+    pub on: End,
+    /// Object.
+    pub object: String,
+    /// PostgreSQL's name of the mode.
+    pub mode: String,
+    /// How long: `one chunk`, `milliseconds`, ….
+    pub held: String,
+}
+
+/// What was seen at plan time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Rows and bytes by source table.
+    pub sizes: BTreeMap<QualifiedName, crate::catalog::Stats>,
+    /// Results of the checks.
+    pub checks: Vec<CheckResult>,
+    /// Bytes per row before and after, by source table.
+    pub row_bytes: BTreeMap<QualifiedName, RowBytes>,
+}
+
+/// Bytes per row by the tuple model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RowBytes {
+    /// On the source.
+    pub before: u64,
+    /// On the target.
+    pub after: u64,
+}
+
+/// Result of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckResult {
+    /// [`Check::id`].
+    pub id: String,
+    /// Rows scanned.
+    pub rows: u64,
+    /// Bad rows by predicate.
+    pub failing: Vec<u64>,
+    /// Keys of bad rows, masked unless asked for.
+    pub samples: Vec<Vec<String>>,
+}
+
+impl Plan {
+    /// The projection onto this target table.
+    pub fn projection(&self, target: &QualifiedName) -> Option<&Projection> {
+        self.projections.iter().find(|projection| &projection.target == target)
+    }
+}

@@ -1,0 +1,184 @@
+//! What a step can be: inert data, one payload struct each. Every match over [`Op`] names all of them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Column, Ident, Key, QualifiedName, Sequence};
+
+/// The kinds of steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// Creates the tables on the target that make progress atomic with the data.
+    CreateLedger(CreateLedger),
+    /// Refuses TRUNCATE of published tables on a PG 10 source, which does not decode it.
+    GuardTruncate(GuardTruncate),
+    /// Creates the publication, complete, before the slot.
+    CreatePublication(CreatePublication),
+    /// Creates the replication slot and records its snapshot.
+    CreateSlot(CreateSlot),
+    /// Creates a schema on the target.
+    CreateSchema(CreateSchema),
+    /// Creates a sequence on the target.
+    CreateSequence(CreateSequence),
+    /// Creates a table on the target with its key.
+    CreateTable(CreateTable),
+    /// Evaluates defaults of added columns once and keeps the values in the ledger.
+    FreezeDefaults(FreezeDefaults),
+    /// Copies the rows, by chunks of the key or under the slot's snapshot.
+    CopyTable(CopyTable),
+    /// Applies the changes of all tables, from the first chunk to the fence.
+    StreamChanges(StreamChanges),
+    /// Builds an index.
+    CreateIndex(CreateIndex),
+    /// Adds a constraint, NOT VALID where that is possible.
+    AddConstraint(AddConstraint),
+    /// Validates a constraint added NOT VALID.
+    ValidateConstraint(ValidateConstraint),
+    /// Sets a comment.
+    SetComment(SetComment),
+    /// Collects statistics.
+    AnalyzeTable(AnalyzeTable),
+    /// Compares all rows while the stream runs (V2).
+    VerifyTable(VerifyTable),
+    /// Stops writes on the source, with a lease.
+    Fence(Fence),
+    /// Applies everything up to the fence.
+    Drain(Drain),
+    /// Compares the keys changed since their last verification (V3).
+    VerifyFinal(VerifyFinal),
+    /// Sets a target sequence past the source's.
+    SetSequence(SetSequence),
+    /// Attaches a default that was held back while rows were copied.
+    SetDefault(SetDefault),
+    /// Makes the fence permanent and opens the target.
+    Switch(Switch),
+    /// Removes the slot (cleanup).
+    DropSlot(DropSlot),
+    /// Removes the publication (cleanup).
+    DropPublication(DropPublication),
+    /// Removes fence, guard and their schema from the source (cleanup).
+    DropFence(DropFence),
+}
+
+macro_rules! payload {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $ty:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $ty),* }
+    };
+}
+
+payload! { /// See [`Op::CreateLedger`].
+CreateLedger {} }
+payload! { /// See [`Op::GuardTruncate`].
+GuardTruncate { /// Published tables and leaves.
+    tables: Vec<QualifiedName> } }
+payload! { /// See [`Op::CreatePublication`].
+CreatePublication { /// Name.
+    publication: Ident, /// Source tables, sorted.
+    tables: Vec<QualifiedName> } }
+payload! { /// See [`Op::CreateSlot`].
+CreateSlot { /// Name.
+    slot: Ident } }
+payload! { /// See [`Op::CreateSchema`].
+CreateSchema { /// Name.
+    schema: Ident } }
+payload! { /// See [`Op::CreateSequence`].
+CreateSequence { /// Target name.
+    name: QualifiedName, /// Options; `owned_by` and `used_by` name target columns.
+    sequence: Sequence } }
+payload! { /// See [`Op::CreateTable`].
+CreateTable { /// Target name.
+    name: QualifiedName, /// Columns in physical order. Defaults that `SetDefault` attaches later are absent here.
+    columns: Vec<Column>, /// The key.
+    key: Option<Key>, /// Options of identity sequences, by column.
+    identities: std::collections::BTreeMap<Ident, Sequence>, /// Storage parameters.
+    reloptions: Vec<String> } }
+payload! { /// See [`Op::FreezeDefaults`].
+FreezeDefaults { /// Target table.
+    table: QualifiedName, /// Columns with their defaults.
+    columns: Vec<FrozenColumn> } }
+payload! { /// A default to evaluate once.
+FrozenColumn { /// Target column.
+    column: Ident, /// Type (`format_type`).
+    ty: String, /// The default.
+    default: String } }
+payload! { /// See [`Op::CopyTable`].
+CopyTable { /// Target table: names the projection.
+    table: QualifiedName } }
+payload! { /// See [`Op::StreamChanges`].
+StreamChanges { /// Slot.
+    slot: Ident, /// Publication.
+    publication: Ident } }
+payload! { /// See [`Op::CreateIndex`].
+CreateIndex { /// Target table.
+    table: QualifiedName, /// Index name.
+    name: Ident, /// The whole statement, rewritten for the target's names.
+    statement: String } }
+payload! { /// See [`Op::AddConstraint`].
+AddConstraint { /// Target table.
+    table: QualifiedName, /// Constraint name.
+    name: Ident, /// Definition, rewritten for the target's names, without NOT VALID.
+    definition: String, /// Add NOT VALID.
+    not_valid: bool } }
+payload! { /// See [`Op::ValidateConstraint`].
+ValidateConstraint { /// Target table.
+    table: QualifiedName, /// Constraint name.
+    name: Ident } }
+payload! { /// See [`Op::SetComment`].
+SetComment { /// What it is on.
+    on: CommentTarget, /// The text.
+    text: String } }
+/// What a comment is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommentTarget {
+    /// A table.
+    Table(QualifiedName),
+    /// A column.
+    Column(crate::catalog::ColumnRef),
+    /// An index.
+    Index(QualifiedName),
+    /// A constraint of a table.
+    Constraint(crate::catalog::ColumnRef),
+    /// A sequence.
+    Sequence(QualifiedName),
+}
+payload! { /// See [`Op::AnalyzeTable`].
+AnalyzeTable { /// Target table.
+    table: QualifiedName } }
+payload! { /// See [`Op::VerifyTable`].
+VerifyTable { /// Target table: names the projection.
+    table: QualifiedName } }
+payload! { /// See [`Op::Fence`].
+Fence { /// Source tables and leaves, in lock order.
+    tables: Vec<QualifiedName> } }
+payload! { /// See [`Op::Drain`].
+Drain { /// Slot.
+    slot: Ident } }
+payload! { /// See [`Op::VerifyFinal`].
+VerifyFinal { /// Target tables.
+    tables: Vec<QualifiedName> } }
+payload! { /// See [`Op::SetSequence`].
+SetSequence { /// Source sequence.
+    source: QualifiedName, /// Target sequence.
+    target: QualifiedName, /// Target columns that take values from it.
+    columns: Vec<crate::catalog::ColumnRef>, /// Safety margin in steps of the increment.
+    buffer: u64 } }
+payload! { /// See [`Op::SetDefault`].
+SetDefault { /// Target column.
+    column: crate::catalog::ColumnRef, /// The default.
+    default: String } }
+payload! { /// See [`Op::Switch`].
+Switch {} }
+payload! { /// See [`Op::DropSlot`].
+DropSlot { /// Slot.
+    slot: Ident } }
+payload! { /// See [`Op::DropPublication`].
+DropPublication { /// Publication.
+    publication: Ident } }
+payload! { /// See [`Op::DropFence`].
+DropFence { /// Source tables and leaves.
+    tables: Vec<QualifiedName> } }

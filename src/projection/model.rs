@@ -1,0 +1,157 @@
+//! The data of a projection.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::casts::CastClass;
+use crate::catalog::{ColumnType, Ident, QualifiedName};
+
+/// How the rows of one source table become rows of one target table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Projection {
+    /// Source table.
+    pub source: QualifiedName,
+    /// Target table.
+    pub target: QualifiedName,
+    /// All published source columns (not generated), in physical order: what COPY may read and the stream delivers.
+    pub source_columns: Vec<SourceColumn>,
+    /// How rows are found again and how the table is cut into chunks.
+    pub identity: RowIdentity,
+    /// Wire format of COPY.
+    pub format: CopyFormat,
+    /// Why this format, for the reviewer.
+    pub format_reason: String,
+    /// Target columns in target order; generated ones left out (PostgreSQL computes them).
+    pub columns: Vec<ProjectedColumn>,
+}
+
+/// A source column as the stream delivers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceColumn {
+    /// Name.
+    pub name: Ident,
+    /// Type.
+    pub ty: ColumnType,
+}
+
+/// How a row is found again, and by that how its table is copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RowIdentity {
+    /// A key whose order pcrd knows: copied in chunks of key ranges, each with its own short snapshot.
+    OrderedKey {
+        /// Source key columns in key order, with what they are compared as.
+        source: Vec<KeyColumn>,
+        /// Target key columns, in the same order.
+        target: Vec<Ident>,
+    },
+    /// A key whose order only PostgreSQL knows: copied under the slot's snapshot, rows found by key.
+    Key {
+        /// Source key columns.
+        source: Vec<Ident>,
+        /// Target key columns, in the same order.
+        target: Vec<Ident>,
+        /// Why the key is not ordered by pcrd.
+        reason: String,
+    },
+    /// No key: copied under the slot's snapshot, rows found by their whole image (REPLICA IDENTITY FULL).
+    FullRow,
+}
+
+/// A key column and its order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyColumn {
+    /// Source column.
+    pub name: Ident,
+    /// How values are compared.
+    pub order: KeyOrder,
+}
+
+/// Orders that Rust reproduces exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrder {
+    /// int2, int4, int8, oid.
+    Int,
+    /// false < true.
+    Bool,
+    /// Byte order of 16 bytes.
+    Uuid,
+    /// Byte order.
+    Bytea,
+    /// Days; infinities at the ends.
+    Date,
+    /// Microseconds without zone; infinities at the ends.
+    Timestamp,
+    /// Microseconds, delivered in UTC.
+    Timestamptz,
+    /// text or varchar under collation C or POSIX: byte order of the server encoding (UTF8 pinned).
+    TextC,
+}
+
+/// Wire format of COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyFormat {
+    /// `FORMAT binary`.
+    Binary,
+    /// `FORMAT text`.
+    Text,
+}
+
+/// One target column and where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectedColumn {
+    /// Target column.
+    pub target: Ident,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Where the value comes from.
+    pub value: ColumnValue,
+    /// What the change of type does.
+    pub class: CastClass,
+    /// The way back: an expression over target columns, per source column that only this column feeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse: Option<String>,
+}
+
+/// Where a target column's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ColumnValue {
+    /// An immutable SQL expression over unqualified, quoted source columns, already cast to the target type.
+    Expr {
+        /// The expression.
+        sql: String,
+        /// Source columns that it reads.
+        reads: Vec<Ident>,
+    },
+    /// A default that is evaluated once, on the target, when apply starts (DEFAULT_FROZEN); the ledger keeps the value.
+    Frozen {
+        /// The default.
+        default: String,
+    },
+}
+
+impl Projection {
+    /// Names of the source key columns; empty without a key.
+    pub fn source_key(&self) -> Vec<&Ident> {
+        match &self.identity {
+            RowIdentity::OrderedKey { source, .. } => source.iter().map(|column| &column.name).collect(),
+            RowIdentity::Key { source, .. } => source.iter().collect(),
+            RowIdentity::FullRow => Vec::new(),
+        }
+    }
+
+    /// Names of the target key columns; empty without a key.
+    pub fn target_key(&self) -> Vec<&Ident> {
+        match &self.identity {
+            RowIdentity::OrderedKey { target, .. } | RowIdentity::Key { target, .. } => target.iter().collect(),
+            RowIdentity::FullRow => Vec::new(),
+        }
+    }
+}
