@@ -1,1 +1,3 @@
-//! exec
+//! Runs a plan: one file per kind of step. Emits [`event::Event`]s; never prints.
+
+pub mod event;

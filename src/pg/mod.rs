@@ -1,1 +1,3 @@
-//! pg
+//! PostgreSQL: connections, session settings, introspection, replication, local clusters. Knows no plan step.
+
+pub mod conninfo;
