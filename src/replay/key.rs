@@ -51,7 +51,7 @@ impl KeyValue {
 
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let nibble = |byte: u8| (byte as char).to_digit(16);
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits.as_bytes().chunks(2).map(|pair| Some((nibble(pair[0])? * 16 + nibble(pair[1])?) as u8)).collect()
