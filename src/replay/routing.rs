@@ -129,11 +129,6 @@ impl Lane {
         self.gate = Some(hi.or_else(|| self.hi.clone()));
     }
 
-    /// Opens the gate without a chunk: the copy failed and is tried again.
-    pub fn open_gate(&mut self) {
-        self.gate = None;
-    }
-
     /// Takes a committed chunk and opens the gate. The chunk begins at the frontier.
     pub fn publish(&mut self, chunk: Chunk) {
         self.frontier =
