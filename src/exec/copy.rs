@@ -78,7 +78,7 @@ impl CopyWorker {
             let began = Instant::now();
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             rows = self.next_size(rows, row.rows, began.elapsed());
-            self.throttle.used(row.rows as u64, row.bytes as u64);
+            self.throttle.used(&self.run, row.rows as u64, row.bytes as u64);
             work.chunks_done += 1;
             work.next_lo = hi;
         }
@@ -96,16 +96,10 @@ impl CopyWorker {
     async fn wait_fairness(&self, work: &LaneWork) -> Result<(), ExecError> {
         loop {
             let applied = self.shared.applied();
-            let behind = {
-                let mut router = self.shared.router();
-                router.retire(applied);
-                !router.lanes_mut(work.table)[work.lane].settled(applied)
-            };
-            if !behind {
-                return Ok(());
-            }
+            let unsettled = self.shared.router().lanes_mut(work.table)[work.lane].unsettled(applied);
+            let Some(lsn_hi) = unsettled else { return Ok(()) };
             self.run.stop_check()?;
-            self.shared.hurry.notify_one();
+            self.shared.want(lsn_hi);
             self.shared.applied_changed(Duration::from_millis(50)).await;
         }
     }

@@ -1,9 +1,14 @@
 //! What the tasks of one run share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use std::time::Duration;
+
 use tokio::sync::{Notify, watch};
+
+use super::ExecError;
+use super::context::Run;
 
 use crate::replay::{Lsn, Router};
 
@@ -14,8 +19,10 @@ pub struct Shared {
     /// Rings when a gate opens or a chunk is published.
     pub routes_changed: Notify,
     applied: watch::Sender<Lsn>,
-    /// Asks the applier to advance an idle stream at once.
-    pub hurry: Notify,
+    /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
+    wanted: AtomicU64,
+    /// Too many discarded transactions wait to become visible.
+    discard_pressure: AtomicBool,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -80,7 +87,8 @@ impl Shared {
             router: Mutex::new(router),
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
-            hurry: Notify::new(),
+            wanted: AtomicU64::new(0),
+            discard_pressure: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }
@@ -88,6 +96,16 @@ impl Shared {
     /// The router.
     pub fn router(&self) -> MutexGuard<'_, Router> {
         self.router.lock().expect("no task panics while it holds the router")
+    }
+
+    /// Says whether too many discarded transactions wait to become visible.
+    pub fn set_discard_pressure(&self, pressure: bool) {
+        self.discard_pressure.store(pressure, Ordering::Relaxed);
+    }
+
+    /// True when the applier must wait before it discards more.
+    pub fn discard_pressure(&self) -> bool {
+        self.discard_pressure.load(Ordering::Relaxed)
     }
 
     /// The applied position.
@@ -101,18 +119,31 @@ impl Shared {
         self.applied.send_replace(lsn);
     }
 
-    /// Waits until the position is applied; asks an idle stream to hurry.
-    pub async fn wait_applied(&self, lsn: Lsn) {
+    /// Says that somebody waits for this position.
+    pub fn want(&self, lsn: Lsn) {
+        self.wanted.fetch_max(lsn.0, Ordering::Relaxed);
+    }
+
+    /// The position that somebody waits for, if it is not applied yet.
+    pub fn wanted(&self) -> Option<Lsn> {
+        Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())
+    }
+
+    /// Waits until the applied position moves, at most this long.
+    pub async fn applied_changed(&self, at_most: Duration) {
         let mut applied = self.applied.subscribe();
-        if *applied.borrow_and_update() >= lsn {
-            return;
+        applied.borrow_and_update();
+        // A timeout is as good as a change: the caller looks again.
+        let _changed_or_late = tokio::time::timeout(at_most, applied.changed()).await;
+    }
+
+    /// Waits until the position is applied, or `stop` says to give up.
+    pub async fn wait_applied(&self, lsn: Lsn, run: &Run) -> Result<(), ExecError> {
+        self.want(lsn);
+        while self.applied() < lsn {
+            run.stop_check()?;
+            self.applied_changed(Duration::from_millis(50)).await;
         }
-        self.hurry.notify_one();
-        // The sender lives in self, so waiting cannot fail.
-        while *applied.borrow_and_update() < lsn {
-            if applied.changed().await.is_err() {
-                return;
-            }
-        }
+        Ok(())
     }
 }

@@ -266,6 +266,10 @@ impl Applier {
                     }
                 }
                 Decision::Discard => {
+                    while self.shared.discard_pressure() {
+                        self.run.waiting("many discarded transactions are not visible on the source yet");
+                        self.run.sleep(Duration::from_millis(200)).await?;
+                    }
                     count(&self.shared.counters.discarded);
                     self.discards_dirty = true;
                     return Ok(decision);
@@ -520,7 +524,7 @@ impl Applier {
         }
         self.commit_group(sentinels).await?;
         let applied = self.shared.applied();
-        let hurry = self.shared.hurried(applied);
+        let hurry = self.shared.wanted().is_some();
         if wal_end <= applied || (!hurry && self.idle_since.elapsed() < IDLE_ADVANCE) {
             return Ok(());
         }

@@ -173,6 +173,14 @@ impl TableTask {
             .collect()
     }
 
+    /// The texts of a key.
+    pub fn key_literals(&self, key: &Key) -> Result<Vec<String>, ExecError> {
+        key.iter()
+            .zip(&self.orders)
+            .map(|(value, &order)| value.text(order).map_err(|error| self.bad_key(&error.to_string())))
+            .collect()
+    }
+
     fn bad_key(&self, why: &str) -> ExecError {
         ExecError::Stale { what: format!("key of {}", self.projection.source), difference: why.to_owned() }
     }

@@ -1,6 +1,7 @@
 //! Keys that the applier wrote, for verification: what may differ from a snapshot, and by which transaction.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::replay::{FullXid, Key, Snapshot};
@@ -19,16 +20,34 @@ struct TableTouched {
 #[derive(Debug)]
 pub struct Touched {
     tables: Mutex<Vec<TableTouched>>,
+    /// While nothing is being verified, what is visible on the source is forgotten.
+    recording: AtomicBool,
 }
 
 impl Touched {
     /// For this number of tables.
     pub fn new(tables: usize) -> Self {
-        Self { tables: Mutex::new((0..tables).map(|_| TableTouched::default()).collect()) }
+        Self { tables: Mutex::new((0..tables).map(|_| TableTouched::default()).collect()), recording: AtomicBool::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<TableTouched>> {
         self.tables.lock().expect("no task panics while it holds the touched keys")
+    }
+
+    /// From here on every touched key is kept until it was compared.
+    pub fn record(&self) {
+        self.recording.store(true, Ordering::SeqCst);
+    }
+
+    /// Forgets what this snapshot sees, unless a verification needs it.
+    pub fn prune_idle(&self, snapshot: &Snapshot) {
+        if self.recording.load(Ordering::SeqCst) {
+            return;
+        }
+        for table in self.lock().iter_mut() {
+            table.keys.retain(|_, xid| !snapshot.sees(*xid));
+            table.all = table.all.filter(|xid| !snapshot.sees(*xid));
+        }
     }
 
     /// Remembers that this transaction wrote the key. Called before the write is sent.

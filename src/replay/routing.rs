@@ -156,9 +156,9 @@ impl Lane {
         self.discarded.retain(|xid| !snapshot.sees(*xid));
     }
 
-    /// True when every chunk's snapshot is behind the applied position.
-    pub fn settled(&self, applied: Lsn) -> bool {
-        self.recent.iter().all(|chunk| applied >= chunk.lsn_hi)
+    /// The position that must be applied before no chunk's snapshot matters any more, if it is not yet.
+    pub fn unsettled(&self, applied: Lsn) -> Option<Lsn> {
+        self.recent.iter().map(|chunk| chunk.lsn_hi).filter(|lsn_hi| *lsn_hi > applied).max()
     }
 
     /// True when the lane is copied to its end.
