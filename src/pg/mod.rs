@@ -3,6 +3,7 @@
 pub mod client;
 pub mod conninfo;
 pub mod error;
+pub mod local;
 pub mod pgoutput;
 pub mod replication;
 pub mod session;
