@@ -3,5 +3,7 @@
 //! Pure.
 
 pub mod model;
+pub mod table;
 
 pub use model::*;
+pub use table::{TableDiff, table_changes};

@@ -3,5 +3,7 @@
 //! Pure: everything that PostgreSQL alone can decide is left to the checks in the plan.
 
 pub mod finding;
+pub mod model;
 
 pub use finding::*;
+pub use model::*;

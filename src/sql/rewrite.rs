@@ -186,7 +186,7 @@ fn references(list: &[Token], table: &Ident, columns: &BTreeMap<Ident, Ident>) -
             && !is_never_column(&list[at])
             && !is(list, at + 1, "(")
             && !is(list, at + 1, "=>")
-            && !(at > 0 && is(list, at - 1, "."))
+            && (at == 0 || !is(list, at - 1, "."))
             && !is_syntax(list, at);
         if is_column {
             found.push((list[at].start, list[at].end, word));
