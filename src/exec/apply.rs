@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::context::Run;
 use super::event::Event;
-use super::steps::Steps;
 use super::{ExecError, admission, engine, failpoint, setup, slot, table, whole};
 use crate::ledger::{chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
@@ -126,6 +125,7 @@ async fn attempt(request: &Request) -> Result<Outcome, ExecError> {
     let whole_done = chunk::whole(&ledger, &run.id).await?;
     let whole_missing =
         tables.iter().any(|task| !task.in_lanes() && !whole_done.iter().any(|(name, _)| *name == task.name));
+    setup::slot_intended(&run, &ledger).await?;
     let slot = slot::ensure(&run, &ledger, &source, whole_missing).await?;
     setup::slot_created(&run, &ledger).await?;
     setup::create_objects(&run, &mut ledger).await?;
@@ -139,8 +139,7 @@ async fn attempt(request: &Request) -> Result<Outcome, ExecError> {
     let counters = super::shared::Counters::default();
     whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
     drop(slot);
-    let steps = Steps::read(&run, &ledger).await?.into_states();
-    engine::run(Arc::clone(&run), ledger, source, tables, steps, request.until).await
+    engine::run(Arc::clone(&run), ledger, source, tables, request.until).await
 }
 
 async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {

@@ -34,12 +34,16 @@ pub struct Run {
     pub paused: AtomicBool,
 }
 
+/// Milliseconds since the Unix epoch, for events.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
 impl Run {
     /// Says that something happened.
     pub fn emit(&self, step: Option<&StepId>, kind: EventKind) {
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
         // The reader of events may end before the run does.
-        let _no_reader = self.events.send(Event { at_ms, step: step.cloned(), kind });
+        let _no_reader = self.events.send(Event { at_ms: now_ms(), step: step.cloned(), kind });
     }
 
     /// Says something to the operator.

@@ -139,7 +139,7 @@ async fn start_applier(
     let options = PgoutputOptions {
         publications: vec![run.plan.settings.publication.clone()],
         messages: connection.server_version_num >= 140_000,
-        ..PgoutputOptions::default()
+        origin_none: false,
     };
     let stream = connection
         .start(&run.plan.settings.slot, progress.applied, &options, StreamLimits::default())

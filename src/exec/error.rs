@@ -22,7 +22,7 @@ pub enum ExecError {
     Ledger(#[from] LedgerError),
     /// The replication connection failed.
     #[error("replication from the source: {0}")]
-    Replication(#[from] crate::pg::replication::ReplicationError),
+    Replication(crate::pg::error::PgError),
     /// The stream has bytes that are no pgoutput message.
     #[error("replication from the source: {0}")]
     Decode(#[from] crate::pg::pgoutput::DecodeError),
@@ -46,6 +46,9 @@ pub enum ExecError {
     /// Preflight found something that must be mended first.
     #[error("{} check(s) failed before anything was written", .0.len())]
     Preflight(Vec<super::preflight::Failure>),
+    /// The catalogs could not be read.
+    #[error(transparent)]
+    Introspect(#[from] crate::pg::introspect::IntrospectError),
     /// The slot or the position cannot prove that no change is missing.
     #[error("continuity of the change stream cannot be proved: {reason}")]
     Gap {
@@ -112,6 +115,15 @@ pub enum ExecError {
 }
 
 impl ExecError {
+    /// True when the same thing may succeed by beginning again from the ledger.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres { error, .. } | Self::Replication(error) | Self::Poison { error, .. } => error.is_transient(),
+            Self::Ledger(LedgerError::Postgres(error)) => error.is_closed(),
+            _ => false,
+        }
+    }
+
     /// Wraps a tokio-postgres error on the source.
     pub(super) fn source(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();

@@ -83,7 +83,7 @@ pub async fn ensure(run: &Run, ledger: &Sql, source: &Client, whole_missing: boo
         (progress, found) => {
             if let Some(found) = found {
                 let started = step::all(ledger, &run.id).await?;
-                if !started.contains_key(&super::step_id(run, "create_slot")) {
+                if !started.contains_key(&create_slot_id(run)) {
                     return Err(ExecError::Step {
                         step: "create_slot".to_owned(),
                         reason: format!(
@@ -225,4 +225,9 @@ async fn name_blockers(run: &Run, pid: i32) -> Result<std::convert::Infallible, 
             run.waiting(format!("creating the slot waits until running write transactions end: {}", list.join("; ")));
         }
     }
+}
+
+fn create_slot_id(run: &Run) -> String {
+    let step = super::steps::find(&run.plan, |op| matches!(op, crate::plan::Op::CreateSlot(_)));
+    step.map_or_else(|| "create_slot".to_owned(), |step| step.id.to_string())
 }

@@ -8,7 +8,7 @@ use crate::sql;
 
 /// `pg_current_snapshot()` is there from PG 13; before, the same function had another name.
 pub fn current_snapshot(client: &Client) -> &'static str {
-    if client.version_num() >= 130_000 {
+    if client.server_version_num >= 130_000 {
         "pg_catalog.pg_current_snapshot()"
     } else {
         "pg_catalog.txid_current_snapshot()"

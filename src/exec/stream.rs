@@ -31,6 +31,8 @@ const GROUP_CHANGES: usize = 2_000;
 const GROUP_AGE: Duration = Duration::from_millis(200);
 /// Rows sent to the server before their results are awaited.
 const BATCH_ROWS: usize = 500;
+/// The server is given this long to end the stream.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
 const IDLE_ADVANCE: Duration = Duration::from_secs(5);
 
@@ -140,7 +142,7 @@ impl Applier {
         loop {
             if *stop.borrow() && self.source.is_none() {
                 self.commit_group(&mut pending_sentinels).await?;
-                self.stream.stop().await?;
+                self.stream.stop(STOP_PATIENCE).await.map_err(ExecError::Replication)?;
                 return Ok(());
             }
             let Some(incoming) = self.next(&mut stop, &mut pending_sentinels).await? else { continue };
@@ -160,7 +162,7 @@ impl Applier {
         stop: &mut tokio::sync::watch::Receiver<bool>,
         sentinels: &mut Vec<Sentinel>,
     ) -> Result<Option<Incoming>, ExecError> {
-        if let Some(incoming) = self.stream.try_next()? {
+        if let Some(incoming) = self.stream.try_next().map_err(ExecError::Replication)? {
             return Ok(Some(incoming));
         }
         if self.source.is_none() && self.group_end.is_some() {
@@ -170,7 +172,7 @@ impl Applier {
         }
         tokio::select! {
             biased;
-            incoming = self.stream.next() => incoming.map(Some).map_err(ExecError::from),
+            incoming = self.stream.next() => incoming.map(Some).map_err(ExecError::Replication),
             _ = stop.changed() => Ok(None),
         }
     }

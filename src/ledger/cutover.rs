@@ -130,3 +130,9 @@ pub async fn reset(client: &Client, id: &str) -> Result<(), LedgerError> {
         .await?;
     Ok(())
 }
+
+/// Lets a new executor go on with an attempt that a dead one had decided.
+pub async fn take_over(client: &Client, id: &str, epoch: i64) -> Result<(), LedgerError> {
+    client.execute("UPDATE pcrd.cutover SET epoch = $2 WHERE migration = $1", &[&id, &epoch]).await?;
+    Ok(())
+}
