@@ -1,8 +1,10 @@
 //! Renders SQL text; decides nothing. The only place that quotes.
 
 pub mod apply;
+pub mod check;
 pub mod copy;
 pub mod expr;
+pub mod hash;
 pub mod quote;
 pub mod range;
 
