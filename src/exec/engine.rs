@@ -1,6 +1,5 @@
 //! Copy and stream at the same time, then catch-up, verification and the gate, all while the stream goes on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -147,7 +147,7 @@ impl Applier {
             }
             let Some(incoming) = self.next(&mut stop, &mut pending_sentinels).await? else { continue };
             match incoming {
-                Incoming::Data { data, .. } => {
+                Incoming::XLogData { data, .. } => {
                     let message = pgoutput::decode(data)?;
                     self.message(message, &mut pending_sentinels).await?;
                 }
@@ -250,7 +250,8 @@ impl Applier {
         let source = self.source()?;
         let mut waited = false;
         loop {
-            let bell = self.shared.routes_changed.notified();
+            let shared = Arc::clone(&self.shared);
+            let bell = shared.routes_changed.notified();
             tokio::pin!(bell);
             bell.as_mut().enable();
             let decision = self.shared.router().decide(table, key, source.xid, source.commit);

@@ -58,7 +58,7 @@ pub async fn copy(
             .map_err(ExecError::target(format!("empty {}", task.name)))?;
         let (rows, bytes) = pipe(&source, &copy_out, &target, task).await?;
         super::snapshots::end(&source).await?;
-        chunk::insert_whole(&**target, &run.id, run.epoch, &task.name, rows as i64).await?;
+        chunk::insert_whole(&*target, &run.id, run.epoch, &task.name, rows as i64).await?;
         failpoint::hit("chunk.before-commit")?;
         target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a table"))?;
         failpoint::hit("setup.after-whole-table")?;

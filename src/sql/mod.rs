@@ -2,12 +2,14 @@
 
 pub mod apply;
 pub mod chunk;
+pub mod check;
 pub mod copy;
 pub mod ddl;
 pub mod ddl_index;
 pub mod expr;
 pub mod fence;
 pub mod publication;
+pub mod hash;
 pub mod quote;
 pub mod range;
 pub mod rewrite;
