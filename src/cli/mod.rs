@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod context;
 pub mod diagnostic;
 pub mod error;
+pub mod events;
 pub mod run;
 pub mod shutdown;
 
