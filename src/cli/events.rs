@@ -30,3 +30,44 @@ where
     shown.map_err(CommandError::output)?;
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::diagnostic::Look;
+    use crate::cli::error::Exit;
+    use crate::cli::shutdown::Shutdown;
+    use crate::exec::event::EventKind;
+
+    fn quiet() -> Context {
+        Context {
+            config: "pcrd.config.yml".into(),
+            state: None,
+            json: false,
+            verbose: 0,
+            quiet: true,
+            look: Look::plain(80),
+            shutdown: Shutdown::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn more_events_than_the_queue_holds_do_not_block_the_work() {
+        let n_events = QUEUE as u64 * 3;
+        let sent = show_events(&quiet(), None, |events| async move {
+            for at_ms in 0..n_events {
+                let kind = EventKind::Note { text: "n".into() };
+                events.send(Event { at_ms, step: None, kind }).await.unwrap();
+            }
+            Ok(n_events)
+        });
+        assert_eq!(sent.await.unwrap(), n_events);
+    }
+
+    #[tokio::test]
+    async fn the_works_failure_is_the_outcome() {
+        let failed: Result<(), _> =
+            show_events(&quiet(), None, |_events| async { Err(CommandError::new(Exit::Busy, "busy")) }).await;
+        assert_eq!(failed.unwrap_err().exit(), Exit::Busy);
+    }
+}

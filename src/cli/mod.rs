@@ -7,6 +7,7 @@ pub mod context;
 pub mod diagnostic;
 pub mod error;
 pub mod events;
+pub mod manifest;
 pub mod output;
 pub mod run;
 pub mod shutdown;

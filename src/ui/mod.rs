@@ -6,6 +6,7 @@ pub mod json;
 pub mod lines;
 pub mod meter;
 pub mod number;
+pub mod table;
 pub mod text;
 pub mod time;
 
