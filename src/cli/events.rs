@@ -54,7 +54,8 @@ mod tests {
     #[tokio::test]
     async fn more_events_than_the_queue_holds_do_not_block_the_work() {
         let n_events = QUEUE as u64 * 3;
-        let sent = show_events(&quiet(), None, |events| async move {
+        let ctx = quiet();
+        let sent = show_events(&ctx, None, |events| async move {
             for at_ms in 0..n_events {
                 let kind = EventKind::Note { text: "n".into() };
                 events.send(Event { at_ms, step: None, kind }).await.unwrap();
