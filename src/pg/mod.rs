@@ -1,4 +1,12 @@
 //! PostgreSQL: connections, session settings, introspection, replication, local clusters. Knows no plan step.
 
+pub mod client;
 pub mod conninfo;
+pub mod error;
 pub mod local;
+pub mod pgoutput;
+pub mod replication;
+pub mod session;
+mod socket;
+pub mod tls;
+mod verifier;
