@@ -49,6 +49,25 @@ impl KeyValue {
     }
 }
 
+impl KeyValue {
+    /// The text that [`KeyValue::parse`] reads, valid as PostgreSQL input.
+    pub fn text(&self, order: KeyOrder) -> Result<String, KeyError> {
+        let bad = KeyError { order };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match (order, self) {
+            (KeyOrder::Int, Self::Int(value)) => Ok(value.to_string()),
+            (KeyOrder::Bool, Self::Int(value)) => Ok(if *value == 0 { "f" } else { "t" }.to_owned()),
+            (KeyOrder::Date, Self::Int(days)) => Ok(timestamp::write_date(*days)),
+            (KeyOrder::Timestamp, Self::Int(micros)) => Ok(timestamp::write_timestamp(*micros, "")),
+            (KeyOrder::Timestamptz, Self::Int(micros)) => Ok(timestamp::write_timestamp(*micros, "+00")),
+            (KeyOrder::Uuid, Self::Bytes(bytes)) => Ok(hex(bytes)),
+            (KeyOrder::Bytea, Self::Bytes(bytes)) => Ok(format!("\\x{}", hex(bytes))),
+            (KeyOrder::TextC, Self::Bytes(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|_| bad),
+            _ => Err(bad),
+        }
+    }
+}
+
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let nibble = |byte: u8| (byte as char).to_digit(16);
     if !digits.len().is_multiple_of(2) {
@@ -84,6 +103,22 @@ mod tests {
             &["-infinity", "0044-03-15 BC", "1999-12-31", "2000-01-01", "10000-01-01", "infinity"]
         ));
         assert!(sorted(KeyOrder::Timestamptz, &["2000-01-01 00:00:00+00", "2000-01-01 00:00:00.1+00"]));
+    }
+
+    #[test]
+    fn a_value_reads_its_own_text() {
+        for (order, text) in [
+            (KeyOrder::Int, "-5"),
+            (KeyOrder::Bool, "t"),
+            (KeyOrder::Bytea, "\\x00ff"),
+            (KeyOrder::Uuid, "a0000000-0000-0000-0000-000000000001"),
+            (KeyOrder::Date, "0044-03-15 BC"),
+            (KeyOrder::Timestamptz, "infinity"),
+            (KeyOrder::TextC, "it's é"),
+        ] {
+            let value = KeyValue::parse(order, text).unwrap();
+            assert_eq!(KeyValue::parse(order, &value.text(order).unwrap()).unwrap(), value);
+        }
     }
 
     #[test]

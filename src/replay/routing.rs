@@ -129,11 +129,6 @@ impl Lane {
         self.gate = Some(hi.or_else(|| self.hi.clone()));
     }
 
-    /// Opens the gate without a chunk: the copy failed and is tried again.
-    pub fn open_gate(&mut self) {
-        self.gate = None;
-    }
-
     /// Takes a committed chunk and opens the gate. The chunk begins at the frontier.
     pub fn publish(&mut self, chunk: Chunk) {
         self.frontier =
@@ -161,9 +156,9 @@ impl Lane {
         self.discarded.retain(|xid| !snapshot.sees(*xid));
     }
 
-    /// True when every chunk's snapshot is behind the applied position.
-    pub fn settled(&self, applied: Lsn) -> bool {
-        self.recent.iter().all(|chunk| applied >= chunk.lsn_hi)
+    /// The position that must be applied before no chunk's snapshot matters any more, if it is not yet.
+    pub fn unsettled(&self, applied: Lsn) -> Option<Lsn> {
+        self.recent.iter().map(|chunk| chunk.lsn_hi).filter(|lsn_hi| *lsn_hi > applied).max()
     }
 
     /// True when the lane is copied to its end.

@@ -10,6 +10,57 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 730_425
 }
 
+/// Year, month and day of a day count (same source).
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 730_425;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days - era * 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn ends(value: i64) -> Option<String> {
+    match value {
+        i64::MAX => Some("infinity".to_owned()),
+        i64::MIN => Some("-infinity".to_owned()),
+        _ => None,
+    }
+}
+
+fn write_day(days: i64) -> (String, &'static str) {
+    let (year, month, day) = civil_from_days(days);
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    (format!("{year:04}-{month:02}-{day:02}"), era)
+}
+
+/// The text that [`date`] reads.
+pub(super) fn write_date(days: i64) -> String {
+    ends(days).unwrap_or_else(|| {
+        let (day, era) = write_day(days);
+        day + era
+    })
+}
+
+/// The text that [`timestamp`] reads.
+pub(super) fn write_timestamp(micros: i64, zone: &str) -> String {
+    ends(micros).unwrap_or_else(|| {
+        let (day, era) = write_day(micros.div_euclid(86_400_000_000));
+        let micros = micros.rem_euclid(86_400_000_000);
+        let seconds = micros / 1_000_000;
+        format!(
+            "{day} {:02}:{:02}:{:02}.{:06}{zone}{era}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60,
+            micros % 1_000_000
+        )
+    })
+}
+
 fn number(text: &str) -> Option<i64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) { None } else { text.parse().ok() }
 }
@@ -78,6 +129,14 @@ mod tests {
         assert_eq!(date("5874897-12-31"), Some(2_145_031_948));
         assert_eq!(date("infinity"), Some(i64::MAX));
         assert_eq!(date("01/02/2000"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(days in -2_451_545_i64..2_145_031_949, micros in -211_813_488_000_000_000_i64..9_223_371_331_200_000_000) {
+            proptest::prop_assert_eq!(date(&write_date(days)), Some(days));
+            proptest::prop_assert_eq!(timestamp(&write_timestamp(micros, "+00"), "+00"), Some(micros));
+        }
     }
 
     #[test]
