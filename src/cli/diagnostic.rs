@@ -7,6 +7,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Se
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::DbError;
 
+use crate::pg::error::PgError;
 use crate::ui::text::{safe, safe_line};
 
 /// How reports look.
@@ -202,7 +203,17 @@ fn message(error: &(dyn Error + 'static)) -> String {
 }
 
 fn sqlstate(error: &(dyn Error + 'static)) -> Option<String> {
-    server_error(error).map(|server| safe_line(server.code().code()).into_owned())
+    if let Some(server) = server_error(error) {
+        return Some(safe_line(server.code().code()).into_owned());
+    }
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(found) = error.downcast_ref::<PgError>().and_then(PgError::sqlstate) {
+            return Some(safe_line(found).into_owned());
+        }
+        link = error.source();
+    }
+    None
 }
 
 /// What the server said, if it is anywhere in the chain.

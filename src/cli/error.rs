@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use miette::Diagnostic;
 
+use crate::pg::error::PgError;
+use crate::state::JournalError;
+
 use super::diagnostic::{Clean, Look};
 
 /// How a command ended. The number is the exit code.
@@ -164,6 +167,29 @@ impl CommandError {
             writeln!(text, "Next: {next}").expect("a String takes any text");
         }
         text
+    }
+}
+
+impl From<PgError> for CommandError {
+    fn from(error: PgError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<JournalError> for CommandError {
+    fn from(error: JournalError) -> Self {
+        let exit = match &error {
+            JournalError::InUse { .. } => Exit::Busy,
+            JournalError::Foreign { .. } => Exit::Usage,
+            JournalError::OtherPlan(_) => Exit::Stale,
+            JournalError::Corrupt { .. }
+            | JournalError::Version { .. }
+            | JournalError::UnknownStep(_)
+            | JournalError::Transition { .. }
+            | JournalError::File { .. }
+            | JournalError::Sqlite(_) => Exit::Failed,
+        };
+        Self::new(exit, error)
     }
 }
 

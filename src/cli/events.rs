@@ -8,9 +8,6 @@ use crate::plan::PlanId;
 use super::context::Context;
 use super::error::CommandError;
 
-/// Events that may wait for a slow terminal before the executor waits too.
-const QUEUE: usize = 1024;
-
 /// Runs `work` and shows its events until the last sender is dropped. A failure of the work goes before a failure of
 /// the output.
 ///
@@ -19,12 +16,12 @@ const QUEUE: usize = 1024;
 pub async fn show_events<T, F>(
     ctx: &Context,
     plan: Option<PlanId>,
-    work: impl FnOnce(mpsc::Sender<Event>) -> F,
+    work: impl FnOnce(mpsc::UnboundedSender<Event>) -> F,
 ) -> Result<T, CommandError>
 where
     F: Future<Output = Result<T, CommandError>>,
 {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = mpsc::unbounded_channel();
     let (outcome, shown) = tokio::join!(work(sender), ctx.display().pump(receiver, plan));
     let value = outcome?;
     shown.map_err(CommandError::output)?;
@@ -52,13 +49,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_events_than_the_queue_holds_do_not_block_the_work() {
-        let n_events = QUEUE as u64 * 3;
+    async fn every_event_is_received_before_the_outcome() {
+        let n_events = 3000;
         let ctx = quiet();
         let sent = show_events(&ctx, None, |events| async move {
             for at_ms in 0..n_events {
                 let kind = EventKind::Note { text: "n".into() };
-                events.send(Event { at_ms, step: None, kind }).await.unwrap();
+                events.send(Event { at_ms, step: None, kind }).unwrap();
             }
             Ok(n_events)
         });

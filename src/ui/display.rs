@@ -65,7 +65,7 @@ impl Display {
 
     /// Shows events until all senders are gone. An output that fails does not stop the executor, which must end
     /// cleanly by itself: the rest is received and dropped, and the first error is returned.
-    pub async fn pump(mut self, mut events: mpsc::Receiver<Event>, plan: Option<PlanId>) -> io::Result<()> {
+    pub async fn pump(mut self, mut events: mpsc::UnboundedReceiver<Event>, plan: Option<PlanId>) -> io::Result<()> {
         let mut outcome = Ok(());
         while let Some(event) = events.recv().await {
             if outcome.is_ok() {
