@@ -57,6 +57,8 @@ pub enum ColorChoice {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check the config, without a database
+    Validate(command::validate::ValidateArgs),
     /// Print a completion script for a shell
     Completions(command::completions::CompletionsArgs),
     /// Print the manual page

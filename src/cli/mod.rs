@@ -4,6 +4,7 @@ pub mod args;
 pub mod command;
 pub mod confirm;
 pub mod context;
+pub mod database;
 pub mod diagnostic;
 pub mod error;
 pub mod events;

@@ -54,13 +54,14 @@ impl Command {
     /// True for commands that write to a database and bring themselves to a clean stop; the others are just dropped.
     fn stops_itself(&self) -> bool {
         match self {
-            Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
+            Self::Validate(_) | Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
         }
     }
 }
 
 async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError> {
     match command {
+        Command::Validate(args) => command::validate::run(ctx, args),
         Command::Completions(args) => command::completions::run(ctx, args),
         Command::Man(args) => command::man::run(ctx, args),
         Command::Schema(args) => command::schema::run(ctx, args),

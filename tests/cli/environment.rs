@@ -4,6 +4,25 @@ use std::path::Path;
 
 use assert_cmd::Command;
 
+/// A small config that is valid.
+pub(crate) const CONFIG: &str = "\
+source:
+  host: 127.0.0.1
+  database: shop
+  user: pcrd
+target:
+  host: 127.0.0.1
+  port: 5433
+  database: shop
+  user: pcrd
+migrate:
+  tables:
+    - name: orders
+      columns:
+        id:
+          type: bigint
+";
+
 /// A place to run the program in.
 pub(crate) struct Environment {
     dir: tempfile::TempDir,

@@ -5,3 +5,4 @@
 mod environment;
 mod frame;
 mod schema;
+mod validate;

@@ -9,4 +9,5 @@ pub mod migrate;
 pub mod schema;
 pub mod status;
 pub mod throttle;
+pub mod validate;
 pub mod verify;
