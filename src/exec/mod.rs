@@ -9,6 +9,7 @@ pub mod copy;
 pub mod cutover;
 pub mod engine;
 pub mod error;
+pub mod checks;
 pub mod event;
 pub mod failpoint;
 pub mod fence;

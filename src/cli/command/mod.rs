@@ -1,0 +1,13 @@
+//! One file per command: its arguments (doc comments are the help texts) and its `run`.
+
+pub mod apply;
+pub mod cleanup;
+pub mod completions;
+pub mod cutover;
+pub mod man;
+pub mod migrate;
+pub mod schema;
+pub mod status;
+pub mod throttle;
+pub mod validate;
+pub mod verify;
