@@ -59,6 +59,22 @@ pub enum ColorChoice {
 pub enum Command {
     /// Check the config, without a database
     Validate(command::validate::ValidateArgs),
+    /// Run a plan, or go on with it; stops at the gate before the cutover
+    Apply(command::apply::ApplyArgs),
+    /// Fence the source, drain, verify, and make the target the database
+    Cutover(command::cutover::CutoverArgs),
+    /// Give a migration up: remove what its plan created
+    Abort(command::abort::AbortArgs),
+    /// After the cutover: remove slot and publication
+    Cleanup(command::cleanup::CleanupArgs),
+    /// Pause the copy; the stream goes on
+    Pause(command::pause::PauseArgs),
+    /// Let a paused copy go on
+    Resume(command::pause::PauseArgs),
+    /// Limit a running copy
+    Throttle(command::throttle::ThrottleArgs),
+    /// Say where the migration stands
+    Status(command::status::StatusArgs),
     /// Print a completion script for a shell
     Completions(command::completions::CompletionsArgs),
     /// Print the manual page

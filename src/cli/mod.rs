@@ -8,6 +8,7 @@ pub mod database;
 pub mod diagnostic;
 pub mod error;
 pub mod events;
+pub mod executor;
 pub mod manifest;
 pub mod output;
 pub mod run;

@@ -54,7 +54,15 @@ impl Command {
     /// True for commands that write to a database and bring themselves to a clean stop; the others are just dropped.
     fn stops_itself(&self) -> bool {
         match self {
-            Self::Validate(_) | Self::Completions(_) | Self::Man(_) | Self::Schema(_) => false,
+            Self::Apply(_) | Self::Cutover(_) | Self::Abort(_) | Self::Cleanup(_) => true,
+            Self::Validate(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Throttle(_)
+            | Self::Status(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Schema(_) => false,
         }
     }
 }
@@ -62,6 +70,14 @@ impl Command {
 async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError> {
     match command {
         Command::Validate(args) => command::validate::run(ctx, args),
+        Command::Apply(args) => command::apply::run(ctx, args).await,
+        Command::Cutover(args) => command::cutover::run(ctx, args).await,
+        Command::Abort(args) => command::abort::run(ctx, args).await,
+        Command::Cleanup(args) => command::cleanup::run(ctx, args).await,
+        Command::Pause(_) => command::pause::run(ctx, "pause").await,
+        Command::Resume(_) => command::pause::run(ctx, "resume").await,
+        Command::Throttle(args) => command::throttle::run(ctx, args).await,
+        Command::Status(args) => command::status::run(ctx, args).await,
         Command::Completions(args) => command::completions::run(ctx, args),
         Command::Man(args) => command::man::run(ctx, args),
         Command::Schema(args) => command::schema::run(ctx, args),

@@ -1,7 +1,6 @@
 //! Runs a plan from wherever it stands: checks, setup, copy and stream, catch-up, verification, gate, cutover.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -97,17 +96,8 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
 }
 
 async fn attempt(request: &Request) -> Result<Outcome, ExecError> {
-    let mut run = Run {
-        id: request.plan.id.0.clone(),
-        plan: request.plan.clone(),
-        epoch: 0,
-        source: request.source.clone(),
-        target: request.target.clone(),
-        events: request.events.clone(),
-        shutdown: request.shutdown.clone(),
-        rows_per_second: AtomicU64::new(0),
-        paused: AtomicBool::new(false),
-    };
+    let Request { plan, source, target, until: _, events, shutdown } = request;
+    let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.epoch = admission::admit(&run, &mut ledger, &source).await?;

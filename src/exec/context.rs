@@ -40,6 +40,19 @@ pub fn now_ms() -> u64 {
 }
 
 impl Run {
+    /// A run that is not registered yet: its epoch is 0.
+    pub fn new(
+        plan: Plan,
+        source: Conninfo,
+        target: Conninfo,
+        events: mpsc::UnboundedSender<Event>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let id = plan.id.0.clone();
+        let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused }
+    }
+
     /// Says that something happened.
     pub fn emit(&self, step: Option<&StepId>, kind: EventKind) {
         // The reader of events may end before the run does.

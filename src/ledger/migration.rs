@@ -47,6 +47,8 @@ pub struct Migration {
     pub publication: String,
     /// When it began, RFC 3339.
     pub created_at: String,
+    /// Target tables.
+    pub tables: Vec<QualifiedName>,
 }
 
 /// True when the ledger exists on this server.
@@ -101,13 +103,14 @@ pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
     let rows = client
         .query(
             "SELECT id, epoch, state, host, pid, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8, slot, publication, \
-             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM pcrd.migration ORDER BY created_at DESC",
+             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), tables FROM pcrd.migration ORDER BY created_at DESC",
             &[],
         )
         .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Migration {
+    rows.iter()
+        .map(|row| {
+            let tables = row.get::<_, Vec<String>>(9).iter().map(|name| name.parse()).collect::<Result<_, _>>();
+            Ok(Migration {
             id: row.get(0),
             epoch: row.get(1),
             state: row.get(2),
@@ -117,8 +120,10 @@ pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
             slot: row.get(6),
             publication: row.get(7),
             created_at: row.get(8),
+            tables: tables.map_err(|why| LedgerError::damaged("table list", why))?,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// The migration with this id.

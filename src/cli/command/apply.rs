@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::plan::Phase;
+use crate::cli::confirm::confirm;
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::executor::{read_plan, run_plan};
+use crate::exec::apply::{Outcome, Until};
+use crate::plan::{Phase, Plan, Severity};
 
 /// Arguments of `apply`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +53,58 @@ impl From<Through> for Phase {
             Through::Cutover => Self::Cutover,
         }
     }
+}
+
+/// Runs the plan, or goes on with it.
+pub async fn run(ctx: &Context, args: &ApplyArgs) -> Result<Exit, CommandError> {
+    let plan = read_plan(&args.plan)?.plan;
+    blocked_by_findings(&plan)?;
+    let question = format!(
+        "Apply plan {} ({} table(s)) from {} to {}?",
+        plan.id.short(),
+        plan.projections.len(),
+        plan.source.server.database,
+        plan.target.server.database
+    );
+    if !confirm(ctx, &question, args.yes).await? {
+        ctx.note("nothing was done");
+        return Ok(Exit::Done);
+    }
+    let until = match args.through.map(Phase::from) {
+        None => Until::Gate,
+        Some(Phase::Cutover) => Until::Cutover,
+        Some(phase) => Until::Phase(phase),
+    };
+    finish(ctx, run_plan(ctx, plan, until).await?)
+}
+
+/// Says how a run ended.
+pub fn finish(ctx: &Context, outcome: Outcome) -> Result<Exit, CommandError> {
+    match outcome {
+        Outcome::Reached(phase) => {
+            ctx.note(&format!("done through {phase:?}; run `pcrd apply` again to go on").to_lowercase());
+        }
+        Outcome::Switched => {
+            ctx.note("switched: the target is the database now, and the source refuses writes to the migrated tables");
+            ctx.note("Next: point the application at the target; later, pcrd cleanup");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A finding of severity error that nobody accepted blocks.
+pub fn blocked_by_findings(plan: &Plan) -> Result<(), CommandError> {
+    let open: Vec<String> = plan
+        .findings
+        .iter()
+        .filter(|finding| finding.severity >= Severity::Error && finding.accepted.is_none())
+        .map(|finding| format!("\n  {}@{}: {}", finding.code, finding.address, finding.message))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Blocked, format!("{} finding(s) block this plan:{}", open.len(), open.concat()))
+        .with_next("mend the config, or accept a finding with its reason (accept: in the config, or --allow), and plan again"))
 }
 
 #[cfg(test)]
