@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod command;
+pub mod config_schema;
 pub mod confirm;
 pub mod context;
 pub mod database;

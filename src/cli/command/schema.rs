@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use schemars::schema_for;
 
+use crate::cli::config_schema::config_schema;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::plan::PlanFile;
@@ -20,6 +21,8 @@ pub struct SchemaArgs {
 pub enum SchemaFormat {
     /// `plan.json`
     Plan,
+    /// `pcrd.config.yml`
+    Config,
     /// A line of `--json` output
     Events,
 }
@@ -27,8 +30,9 @@ pub enum SchemaFormat {
 /// Prints the schema.
 pub fn run(ctx: &Context, args: &SchemaArgs) -> Result<Exit, CommandError> {
     let schema = match args.format {
-        SchemaFormat::Plan => schema_for!(PlanFile),
-        SchemaFormat::Events => schema_for!(EventLine),
+        SchemaFormat::Plan => schema_for!(PlanFile).to_value(),
+        SchemaFormat::Config => config_schema(),
+        SchemaFormat::Events => schema_for!(EventLine).to_value(),
     };
     let text = serde_json::to_string_pretty(&schema).map_err(|error| CommandError::new(Exit::Failed, error))?;
     ctx.data(&text)?;
