@@ -2,6 +2,8 @@
 //!
 //! Pure. PostgreSQL runs every cast; this module only says which class it is in and which rows would break it.
 
+pub mod builtin;
 pub mod class;
+pub mod typename;
 
 pub use class::CastClass;

@@ -21,7 +21,7 @@ pub enum ProjectionError {
         column: Ident,
     },
     /// A key column of the target has no expression.
-    #[error("the key column {table}.{column} is not made from source columns")]
+    #[error("the key column {table}.{column} is not made from the source's key columns")]
     KeyNotProjected {
         /// Target table.
         table: QualifiedName,
@@ -73,20 +73,21 @@ pub(crate) fn values<'a>(projection: &'a Projection, frozen: &Frozen) -> Result<
     projection.columns.iter().map(value).collect()
 }
 
-/// The values of the target key, in key order.
+/// The values of the target key, in key order. They read key columns only: nothing else is known of an old row.
 pub(crate) fn key_values(projection: &Projection) -> Result<Vec<Value<'_>>, ProjectionError> {
     let missing =
         |column: &Ident| ProjectionError::KeyNotProjected { table: projection.target.clone(), column: column.clone() };
+    let source_key = projection.source_key();
     projection
         .target_key()
         .into_iter()
         .map(|key| {
             let column = projection.columns.iter().find(|c| &c.target == key).ok_or_else(|| missing(key))?;
             match &column.value {
-                ColumnValue::Expr { sql, reads } => {
+                ColumnValue::Expr { sql, reads } if reads.iter().all(|read| source_key.contains(&read)) => {
                     Ok(Value { target: &column.target, ty: &column.ty, sql: sql.clone(), reads, frozen: false })
                 }
-                ColumnValue::Frozen { .. } => Err(missing(key)),
+                ColumnValue::Expr { .. } | ColumnValue::Frozen { .. } => Err(missing(key)),
             }
         })
         .collect()
