@@ -4,6 +4,8 @@
 
 pub mod builtin;
 pub mod class;
+pub mod interim;
+pub use interim::classify;
 pub mod typename;
 
 pub use class::CastClass;

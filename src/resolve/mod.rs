@@ -2,8 +2,27 @@
 //!
 //! Pure: everything that PostgreSQL alone can decide is left to the checks in the plan.
 
+mod accept;
+mod added;
+mod check;
+mod column;
+pub mod compile;
+mod constraint;
+pub mod error;
 pub mod finding;
+mod hazard;
+mod index;
+mod key;
 pub mod model;
+pub mod options;
+mod report;
+mod rows;
+mod scope;
+mod sequence;
+mod volatility;
 
+pub use compile::resolve;
+pub use error::{ResolveError, ResolveErrorKind};
 pub use finding::*;
 pub use model::*;
+pub use options::ResolveOptions;

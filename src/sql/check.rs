@@ -24,3 +24,23 @@ pub fn sample(source: &QualifiedName, key: &[&Ident], bad: &str) -> String {
     };
     format!("SELECT {items} FROM {} WHERE {bad} LIMIT {SAMPLE_ROWS}", only(source))
 }
+
+/// Rows, and rows that share their values with another: what a key must not have after its cast.
+pub fn duplicates(source: &QualifiedName, values: &[String]) -> String {
+    format!(
+        "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
+         FROM (SELECT count(*) AS n FROM {} GROUP BY {}) AS keys",
+        only(source),
+        commas(values.iter().cloned())
+    )
+}
+
+/// Up to [`SAMPLE_ROWS`] values that stand more than once.
+pub fn duplicates_sample(source: &QualifiedName, values: &[String]) -> String {
+    format!(
+        "SELECT {} FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
+        commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
+        only(source),
+        commas(values.iter().cloned())
+    )
+}
