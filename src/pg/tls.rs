@@ -44,6 +44,12 @@ pub enum TlsError {
     /// The certificate is not signed by a trusted authority.
     #[error("the server's certificate is not signed by an authority in `sslrootcert`")]
     UnknownIssuer,
+    /// The certificate is one of an authority (`CA:TRUE`), and not itself in `sslrootcert`.
+    #[error(
+        "the server's certificate is marked as an authority's (CA:TRUE), which is accepted only if `sslrootcert` holds \
+         that very certificate"
+    )]
+    AuthorityAsServer,
     /// The certificate has expired, or is not valid yet.
     #[error("the server's certificate is not valid at this time: {0}")]
     Expired(String),
@@ -71,11 +77,12 @@ impl From<&rustls::Error> for TlsError {
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. },
             ) => Self::Expired(error.to_string()),
-            rustls::Error::InvalidCertificate(CertificateError::Other(other))
-                if other.0.to_string().contains("UnsupportedCertVersion") =>
-            {
-                Self::VersionOne
-            }
+            // The two kinds of refusal that rustls only has as text.
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => match other.0.to_string().as_str() {
+                "UnsupportedCertVersion" => Self::VersionOne,
+                "CaUsedAsEndEntity" => Self::AuthorityAsServer,
+                _ => Self::Handshake(error.to_string()),
+            },
             other => Self::Handshake(other.to_string()),
         }
     }

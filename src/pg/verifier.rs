@@ -147,7 +147,34 @@ fn name_matches(pattern: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::name_matches;
+    use rustls::crypto::ring;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::pg::tls::TlsError;
+
+    /// `openssl x509 -req -signkey` without extensions; its key was thrown away.
+    const VERSION_ONE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBIzCBywIULuYbrHViqn9yCJ4nOkBBT0tzIN4wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTA1Mjg1OVoYDzIxMjYxMDI4MDUyODU5
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AASOxQilL5gjg21izQ/nK1O2TnYbIpR4BET/ybaji+735kB5FNKgEGpBsyin/Fnj
+2d+L9r7iqS+4pLmOHEQrDsz7MAoGCCqGSM49BAMCA0cAMEQCIGQkx7Faux/tZ9DT
+zQAk94bO4ZotXng6toIXo/iZjPCEAiBk7rWas93vba3OIBGSqdeWMGAOO75Fn59v
+dTg5tnnWHQ==
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_certificate_of_version_one_is_refused_with_the_remedy() {
+        let certificate = CertificateDer::from_pem_slice(VERSION_ONE.as_bytes()).unwrap();
+        let check = Check::Chain { roots: RootCertStore::empty(), pinned: vec![certificate.clone()], name: false };
+        let verifier = ServerVerifier::new(check, ring::default_provider().signature_verification_algorithms);
+        let server = ServerName::try_from("localhost").unwrap();
+        let error = verifier.verify_server_cert(&certificate, &[], &server, &[], UnixTime::now()).unwrap_err();
+        assert!(matches!(TlsError::from(&error), TlsError::VersionOne), "{error:?}");
+    }
 
     #[test]
     fn a_wildcard_is_one_label() {

@@ -63,8 +63,8 @@ struct Clock {
 }
 
 impl Reader {
-    /// Reads until the end; hands the connection back if it can be used again, and queues the error otherwise.
-    pub(super) async fn run(mut self) -> Option<Wire> {
+    /// Reads until the end, and queues the cause if it was not the consumer's wish.
+    pub(super) async fn run(mut self) {
         let now = Instant::now();
         let mut tick = interval(TICK.min(self.status_interval));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,17 +83,13 @@ impl Reader {
             Err(end) => end,
         };
         let ended = match end {
-            End::Abandoned => return None,
+            End::Abandoned => return,
             End::Failed(error) => Err(error),
             End::Stop => self.finish().await,
         };
-        match ended {
-            Ok(()) => Some(self.wire),
-            Err(error) => {
-                // Nobody listens any more if this fails.
-                let _ = self.queue.send(Err(error));
-                None
-            }
+        if let Err(error) = ended {
+            // Nobody listens any more if this fails.
+            let _ = self.queue.send(Err(error));
         }
     }
 
