@@ -3,8 +3,6 @@
 pub mod apply;
 pub mod chunk;
 pub mod check;
-pub mod check;
-pub mod chunk;
 pub mod copy;
 pub mod ddl;
 pub mod ddl_index;
@@ -12,8 +10,6 @@ pub mod expr;
 pub mod fence;
 pub mod publication;
 pub mod hash;
-pub mod hash;
-pub mod publication;
 pub mod quote;
 pub mod range;
 pub mod rewrite;
