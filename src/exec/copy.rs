@@ -10,6 +10,7 @@ use futures_util::{SinkExt, StreamExt, pin_mut};
 
 use super::ExecError;
 use super::context::Run;
+use super::event::EventKind;
 use super::failpoint;
 use super::shared::{Shared, count};
 use super::snapshots;
@@ -118,6 +119,9 @@ impl CopyWorker {
         count(&self.shared.counters.chunks);
         self.shared.counters.rows_copied.fetch_add(row.rows as u64, Ordering::Relaxed);
         self.shared.counters.bytes_copied.fetch_add(row.bytes as u64, Ordering::Relaxed);
+        let (rows, bytes) = self.shared.add_copied(work.table, row.rows as u64, row.bytes as u64);
+        let kind = EventKind::CopyProgress { table: task.name.clone(), rows, rows_estimate: task.rows_estimate, bytes };
+        self.run.emit(None, kind);
         Ok(row)
     }
 

@@ -65,7 +65,12 @@ pub async fn run(
     })?;
     let (router, work, chunks_found) = lanes::restore(&run, &mut ledger, &source, &tables, &progress).await?;
     let tables = Arc::new(tables);
-    let shared = Arc::new(Shared::new(router, progress.applied));
+    let mut copied = Vec::new();
+    for task in tables.iter() {
+        let chunks = crate::ledger::chunk::chunks(&ledger, &run.id, &task.name).await?;
+        copied.push(chunks.iter().fold((0, 0), |sum, chunk| (sum.0 + chunk.rows as u64, sum.1 + chunk.bytes as u64)));
+    }
+    let shared = Arc::new(Shared::new(router, progress.applied, copied));
     shared.counters.chunks_resumed.store(chunks_found, Ordering::Relaxed);
     let touched = Arc::new(Touched::new(tables.len()));
     let (sentinel_sender, sentinels) = mpsc::unbounded_channel();
@@ -239,7 +244,7 @@ impl Engine {
         for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_)) && !steps.done(&step.id)) {
             steps.succeed(&self.ledger, step, began).await?;
         }
-        self.copy_summary().await
+        Ok(())
     }
 
     /// Waits until no chunk's snapshot matters any more: from here on the target is the source as of the applied position.
@@ -253,19 +258,6 @@ impl Engine {
             Some(lsn) => self.shared.wait_applied(lsn, &self.run).await,
             None => Ok(()),
         }
-    }
-
-    async fn copy_summary(&self) -> Result<(), ExecError> {
-        for task in self.tables.iter() {
-            let chunks = crate::ledger::chunk::chunks(&self.ledger, &self.run.id, &task.name).await?;
-            if task.in_lanes() {
-                let rows = chunks.iter().map(|chunk| chunk.rows as u64).sum();
-                let bytes = chunks.iter().map(|chunk| chunk.bytes as u64).sum();
-                let kind = EventKind::CopyProgress { table: task.name.clone(), rows, rows_estimate: Some(rows), bytes };
-                self.run.emit(None, kind);
-            }
-        }
-        Ok(())
     }
 
     /// Ends the stream between two transactions, with everything confirmed that is committed.

@@ -21,6 +21,8 @@ pub struct Shared {
     applied: watch::Sender<Lsn>,
     /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
     wanted: AtomicU64,
+    /// Rows and bytes copied by table, earlier runs included.
+    copied: Mutex<Vec<(u64, u64)>>,
     /// Too many discarded transactions wait to become visible.
     discard_pressure: AtomicBool,
     /// What happened so far.
@@ -82,12 +84,13 @@ pub fn count(counter: &AtomicU64) {
 
 impl Shared {
     /// Shares a router and the applied position.
-    pub fn new(router: Router, applied: Lsn) -> Self {
+    pub fn new(router: Router, applied: Lsn, copied: Vec<(u64, u64)>) -> Self {
         Self {
             router: Mutex::new(router),
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
             wanted: AtomicU64::new(0),
+            copied: Mutex::new(copied),
             discard_pressure: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -96,6 +99,14 @@ impl Shared {
     /// The router.
     pub fn router(&self) -> MutexGuard<'_, Router> {
         self.router.lock().expect("no task panics while it holds the router")
+    }
+
+    /// Adds a chunk; gives the rows and bytes of its table so far.
+    pub fn add_copied(&self, table: usize, rows: u64, bytes: u64) -> (u64, u64) {
+        let mut copied = self.copied.lock().expect("no task panics while it holds the counts");
+        copied[table].0 += rows;
+        copied[table].1 += bytes;
+        copied[table]
     }
 
     /// Says whether too many discarded transactions wait to become visible.

@@ -31,6 +31,8 @@ pub struct TableTask {
     pub key_at: Vec<usize>,
     /// Order of each key column; empty when the table is copied whole.
     pub orders: Vec<KeyOrder>,
+    /// Rows of the source table by the planner's estimate, for progress.
+    pub rows_estimate: Option<u64>,
     /// What the stream's description of the table must say: name, type oid, typmod.
     pub published: Vec<(String, u32, i32)>,
 }
@@ -67,6 +69,7 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 identity_always: identity_always(plan, &projection.target),
                 key_at,
                 orders,
+                rows_estimate: None,
                 published: Vec::new(),
             })
         })
@@ -102,6 +105,11 @@ impl TableTask {
             )
             .await
             .map_err(ExecError::source("read the columns of a published table"))?;
+        let row = source
+            .query_one(&crate::sql::range::estimate(&self.projection), &[])
+            .await
+            .map_err(ExecError::source("estimate rows"))?;
+        self.rows_estimate = u64::try_from(row.get::<_, i64>(0)).ok().filter(|rows| *rows > 0);
         self.published = rows
             .iter()
             .map(|row| (row.get::<_, String>(0), row.get(1), row.get(2)))

@@ -54,6 +54,7 @@ impl Bars {
             | EventKind::StepFailed { .. }
             | EventKind::Waiting { .. }
             | EventKind::Gate { .. }
+            | EventKind::Counter { .. }
             | EventKind::Cutover { .. }
             | EventKind::Note { .. }
             | EventKind::Summary { .. } => match self.lines.line(event) {

@@ -57,6 +57,13 @@ pub enum What {
         /// What happened, values masked.
         message: String,
     },
+    /// A count at the end of a run.
+    Counter {
+        /// Which.
+        name: String,
+        /// How many.
+        value: u64,
+    },
     /// State of the stream.
     Lag {
         /// Write position of the source.
@@ -137,6 +144,7 @@ fn what(kind: &EventKind) -> What {
         EventKind::Waiting { reason } => What::Waiting { reason },
         EventKind::Gate { ready, blocked_by } => What::Gate { ready, blocked_by },
         EventKind::Cutover { state } => What::Cutover { state },
+        EventKind::Counter { name, value } => What::Counter { name, value },
         EventKind::Note { text } => What::Note { text },
         EventKind::Summary { text } => What::Summary { text },
     }
