@@ -159,20 +159,20 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };
     let mut shutdown = run.shutdown.clone();
-    let stop = async move {
-        // A closed channel means that nobody can ask any more.
-        if shutdown.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
+    let pid = connection.backend_pid();
+    let mut failure = None;
+    // The command must be ended through `stop`, never by dropping it: only then no slot is left behind.
+    let stop = async {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            Err(error) = name_blockers(run, pid) => failure = Some(error),
         }
     };
-    let watcher = name_blockers(run, connection.backend_pid());
-    let created = tokio::select! {
-        created = connection.create_slot(&new, PATIENCE, stop) => created,
-        never = watcher => match never { Ok(never) => match never {}, Err(error) => return Err(error) },
-    };
-    let created = match created {
-        Err(crate::pg::error::PgError::Stopped { .. }) => return Err(ExecError::Interrupted),
-        other => other.map_err(pg)?,
+    let created = connection.create_slot(&new, PATIENCE, stop).await;
+    let created = match (created, failure) {
+        (Err(_), Some(error)) => return Err(error),
+        (Err(crate::pg::error::PgError::Stopped { .. }), None) => return Err(ExecError::Interrupted),
+        (other, _) => other.map_err(pg)?,
     };
     failpoint::hit("setup.after-slot")?;
     let snapshot = read_snapshot(run, &created.snapshot).await?;
