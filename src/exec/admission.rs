@@ -20,7 +20,9 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     failpoint::hit("setup.after-lock")?;
     let known = if migration::exists(ledger).await? {
         if let Some(owner) = migration::owner_of(ledger, &run.id, &targets).await? {
-            return Err(ExecError::Busy { what: format!("these tables (plan {owner}); run `pcrd abort` for it first") });
+            return Err(ExecError::Busy {
+                what: format!("these tables (plan {owner}); run `pcrd abort` for it first"),
+            });
         }
         migration::find(ledger, &run.id).await?
     } else {
@@ -53,7 +55,8 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 async fn check_identity(end: End, expected: &Server, client: &Client) -> Result<(), ExecError> {
@@ -80,7 +83,10 @@ pub async fn check_source_drift(run: &Run, source: &Client) -> Result<(), ExecEr
     let found = introspect::tables(source, &names).await?;
     for (name, before) in &run.plan.source.tables {
         let Some(after) = found.tables.get(name) else {
-            return Err(ExecError::Stale { what: name.to_string(), difference: "it is gone from the source".to_owned() });
+            return Err(ExecError::Stale {
+                what: name.to_string(),
+                difference: "it is gone from the source".to_owned(),
+            });
         };
         let drift = drift::explain_drift(before, &after.structure());
         if !drift.is_empty() {

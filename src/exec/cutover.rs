@@ -94,7 +94,9 @@ async fn drain(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<(),
                 break;
             }
             if sentinel.content.starts_with("fence:") {
-                engine.run.note("a message that pretends to be a fence was ignored; some role wrote it into the source's log");
+                engine.run.note(
+                    "a message that pretends to be a fence was ignored; some role wrote it into the source's log",
+                );
             }
         }
     } else {

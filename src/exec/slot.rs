@@ -64,7 +64,12 @@ pub async fn state(source: &Sql, run: &Run) -> Result<Option<SlotState>, ExecErr
 
 /// Makes sure that slot and position exist and belong together. A new slot comes with its snapshot when tables are
 /// to be copied whole under it.
-pub async fn ensure(run: &Run, ledger: &Sql, source: &Client, whole_missing: bool) -> Result<Option<SlotSnapshot>, ExecError> {
+pub async fn ensure(
+    run: &Run,
+    ledger: &Sql,
+    source: &Client,
+    whole_missing: bool,
+) -> Result<Option<SlotSnapshot>, ExecError> {
     let progress = progress::read(ledger, &run.id).await?;
     let found = state(source, run).await?;
     match (progress, found) {
@@ -128,9 +133,10 @@ async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found
         .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
         .await
         .map_err(ExecError::source("read the write position"))?;
-    let now: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap {
-        reason: error.to_string(),
-    })?;
+    let now: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     if progress.applied > now {
         return gap(format!(
             "the target has applied up to {}, but the source is only at {now}: the source was restored or failed over",
@@ -150,7 +156,10 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     guard.batch_execute("BEGIN").await.map_err(ExecError::source("begin the guard"))?;
     if !whole.is_empty() {
         guard
-            .batch_execute(&format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE", whole.join(", ")))
+            .batch_execute(&format!(
+                "SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE",
+                whole.join(", ")
+            ))
             .await
             .map_err(ExecError::source("lock the tables that are copied whole"))?;
     }
@@ -193,10 +202,10 @@ async fn read_snapshot(run: &Run, name: &str) -> Result<Snapshot, ExecError> {
         .map_err(ExecError::source("import the slot's snapshot"))?;
     let query = format!("SELECT {}::text", current_snapshot(&session));
     let row = session.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
-    let snapshot = row.get::<_, String>(0).parse::<Snapshot>().map_err(|error| ExecError::Stale {
-        what: "source server".to_owned(),
-        difference: error.to_string(),
-    })?;
+    let snapshot = row
+        .get::<_, String>(0)
+        .parse::<Snapshot>()
+        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })?;
     session.batch_execute("COMMIT").await.map_err(ExecError::source("end a read"))?;
     Ok(snapshot)
 }

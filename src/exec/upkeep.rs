@@ -117,7 +117,8 @@ async fn requests(
                 continue;
             }
             other => {
-                request::end(ledger, asked.id, false, &format!("this pcrd does not know the request `{other}`")).await?;
+                request::end(ledger, asked.id, false, &format!("this pcrd does not know the request `{other}`"))
+                    .await?;
                 continue;
             }
         };

@@ -12,7 +12,8 @@ async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
         let pair = TestPair::start(15, 15);
         let source = connect_to(&pair.source, "postgres").await;
         run(&source, &kind.ddl(ROWS)).await;
-        run(&source, "CREATE INDEX items_n ON items (n); CREATE SEQUENCE other; ALTER TABLE items ADD CHECK (n > -2)").await;
+        run(&source, "CREATE INDEX items_n ON items (n); CREATE SEQUENCE other; ALTER TABLE items ADD CHECK (n > -2)")
+            .await;
         let migration = Migration::new(&pair, &kind.yaml(), "  batch_size: 200\n  workers: 2");
         migration.plan();
         let writers = Writers::start(&pair, kind, ROWS, 3, false).await;

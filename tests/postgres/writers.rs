@@ -234,7 +234,9 @@ fn change(random: &mut StdRng, kind: KeyKind, rows: u32) -> String {
             )
         }
         25..50 => format!("UPDATE items SET n = n + 1 WHERE {}", kind.is(n)),
-        50..60 => format!("UPDATE items SET big = repeat(md5(random()::text), 100), price = price + 1 WHERE {}", kind.is(n)),
+        50..60 => {
+            format!("UPDATE items SET big = repeat(md5(random()::text), 100), price = price + 1 WHERE {}", kind.is(n))
+        }
         60..75 => format!("DELETE FROM items WHERE {}", kind.is(n)),
         75..92 => {
             let guard = format!("NOT EXISTS (SELECT FROM items WHERE {})", kind.is(other));
@@ -242,9 +244,8 @@ fn change(random: &mut StdRng, kind: KeyKind, rows: u32) -> String {
         }
         _ => {
             // Swap two rows by way of a third key.
-            let step = |from: u32, to: u32| {
-                format!("UPDATE items SET {key_columns} = {} WHERE {}", value(to), kind.is(from))
-            };
+            let step =
+                |from: u32, to: u32| format!("UPDATE items SET {key_columns} = {} WHERE {}", value(to), kind.is(from));
             format!("{}; {}; {}", step(n, fresh), step(other, n), step(fresh, other))
         }
     }
