@@ -101,9 +101,9 @@ pub fn estimate(projection: &Projection) -> String {
 pub fn sample(projection: &Projection, percent: f64) -> String {
     let key = projection.source_key();
     format!(
-        "SELECT {} FROM {} TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
-        commas(key.iter().map(|column| format!("CAST({} AS pg_catalog.text)", ident(column)))),
+        "SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
+        commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
         only(&projection.source),
-        order_by(&key),
+        commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     )
 }
