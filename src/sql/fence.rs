@@ -19,7 +19,8 @@ pub fn prepare() -> Vec<String> {
 
 /// SECURITY DEFINER, because the writers have no right to read and lock the lease row, and must pass once it expired.
 /// While the lease runs writes are refused; once it has expired the row is read again under lock, so that a renewal
-/// cannot slip between reading and writing.
+/// cannot slip between reading and writing. No lease row is no permission: a transaction with an older snapshot than
+/// the fence does not see it.
 const FUNCTION: &str = r#"CREATE OR REPLACE FUNCTION "pcrd"."fence"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pcrd$
 DECLARE
   lease timestamptz;
@@ -28,7 +29,7 @@ BEGIN
   IF lease IS NOT NULL AND pg_catalog.clock_timestamp() >= lease THEN
     SELECT "until" INTO lease FROM "pcrd"."fence" WHERE "migration" = TG_ARGV[0] FOR SHARE;
   END IF;
-  IF lease IS NOT NULL AND pg_catalog.clock_timestamp() < lease THEN
+  IF lease IS NULL OR pg_catalog.clock_timestamp() < lease THEN
     RAISE EXCEPTION 'writes to % are stopped: the table is moving to another cluster', TG_TABLE_NAME
       USING ERRCODE = '25006', DETAIL = 'pcrd migration ' || TG_ARGV[0];
   END IF;

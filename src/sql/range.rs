@@ -6,7 +6,7 @@
 
 use crate::projection::Projection;
 use crate::sql::expr::{ProjectionError, commas, constant, constant_row, key_values, only, source_column};
-use crate::sql::ident;
+use crate::sql::{ident, literal};
 
 /// Which end a query runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,4 +85,25 @@ pub fn next_key(projection: &Projection, range: KeyRange<'_>, offset: u64) -> Re
         predicate.map(|predicate| format!(" WHERE {predicate}")).unwrap_or_default(),
         commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     ))
+}
+
+/// The planner's estimate of the table's rows, 0 when it was never analysed: one bigint.
+pub fn estimate(projection: &Projection) -> String {
+    format!(
+        "SELECT greatest(c.reltuples, 0)::pg_catalog.int8 FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {}",
+        literal(projection.source.schema.as_str()),
+        literal(projection.source.name.as_str()),
+    )
+}
+
+/// Keys of about `percent` per cent of the table's blocks, in key order, as text columns.
+pub fn sample(projection: &Projection, percent: f64) -> String {
+    let key = projection.source_key();
+    format!(
+        "SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
+        commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
+        only(&projection.source),
+        commas(key.iter().map(|column| format!("t.{}", ident(column)))),
+    )
 }

@@ -1,0 +1,15 @@
+//! One file per command: its arguments (doc comments are the help texts) and its `run`.
+
+pub mod abort;
+pub mod apply;
+pub mod cleanup;
+pub mod completions;
+pub mod cutover;
+pub mod man;
+pub mod migrate;
+pub mod pause;
+pub mod schema;
+pub mod status;
+pub mod throttle;
+pub mod validate;
+pub mod verify;
