@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use pcrd::casts::builtin::{BUILTINS, column_type};
-use pcrd::casts::typename;
+use pcrd::casts::{Cast, CastClass, Context, classify, inverse, typename};
 use pcrd::catalog::{Align, ColumnType, Ident, QualifiedName, TypeDef, TypeKind};
 use pcrd::pg::local::Cluster;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -374,4 +374,434 @@ fn unknown_types_name_the_nearest() {
     assert_eq!(message("timestamptzz"), "there is no type `timestamptzz`; did you mean `timestamptz`?");
     assert_eq!(message("public.moood"), "there is no type `public.moood`; did you mean `public.mood`?");
     assert!(message("serial").contains("write `integer`"));
+}
+
+/// Types of the matrix and values at their edges, in text form.
+const MATRIX: &[(&str, &[&str])] = &[
+    ("smallint", &["0", "1", "-1", "32767", "-32768", "9999"]),
+    (
+        "integer",
+        &["0", "1", "2", "-1", "32768", "-32769", "16777216", "16777217", "16777218", "2147483647", "-2147483648"],
+    ),
+    (
+        "bigint",
+        &[
+            "0",
+            "1",
+            "2147483648",
+            "-2147483649",
+            "4294967295",
+            "4294967296",
+            "9007199254740992",
+            "9007199254740993",
+            "9007199254740994",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854774784",
+            "9223372036854774785",
+            "9223371487098961920",
+            "-9223372036854775807",
+            "16777217",
+            "9223371487098961921",
+        ],
+    ),
+    ("oid", &["0", "1", "2147483648", "4294967295"]),
+    (
+        "real",
+        &[
+            "0",
+            "-0",
+            "1",
+            "0.1",
+            "-1.5",
+            "16777216",
+            "3.4028235e38",
+            "1e-45",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "32767",
+            "2147483648",
+        ],
+    ),
+    (
+        "double precision",
+        &[
+            "0",
+            "-0",
+            "1",
+            "0.1",
+            "0.30000000000000004",
+            "1.7976931348623157e308",
+            "5e-324",
+            "1e-46",
+            "3.5e38",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "2147483647",
+            "2147483647.5",
+            "9223372036854775808",
+            "9223372036854774784",
+            "-9223372036854775808",
+            "123456789.125",
+            "1e22",
+            "32767.5",
+            "-32768.5",
+            "999.995",
+            "3.4028235677973366e38",
+        ],
+    ),
+    (
+        "numeric",
+        &[
+            "0",
+            "1",
+            "5.00",
+            "1.2345",
+            "9.99",
+            "9.995",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e30",
+            "-1e-20",
+            "2147483647.4",
+            "9223372036854775808",
+            "99999999.99",
+            "1e400",
+            "-99999999.995",
+            "0.1",
+        ],
+    ),
+    ("numeric(12,4)", &["0", "1.2345", "1.2300", "99999999.9999", "-99999999.9900", "NaN", "5"]),
+    ("numeric(12,2)", &["9999999999.99", "0.01", "12.30", "NaN"]),
+    ("numeric(10,2)", &["99999999.99", "-0.01", "5.00"]),
+    ("numeric(3,0)", &["999", "-999", "NaN"]),
+    ("numeric(2,2)", &["0.99", "-0.12"]),
+    ("numeric(3,8)", &["0.00000999", "-0.00000001"]),
+    ("numeric(5,-2)", &["1200", "-9999900"]),
+    ("money", &["1.25", "-3"]),
+    ("boolean", &["true", "false"]),
+    (
+        "text",
+        &[
+            "",
+            " ",
+            "a",
+            "ab ",
+            "true",
+            "false",
+            "yes",
+            "0",
+            "007",
+            "42",
+            "-5",
+            "+5",
+            " 5",
+            "-0",
+            "2147483648",
+            "99999999999999999999",
+            "9223372036854775807",
+            "1.50",
+            "1.5e3",
+            "0.005",
+            "-0.00",
+            "NaN",
+            ".5",
+            "sad",
+            "ok",
+            "happy",
+            "{\\0}",
+            "héllo",
+            "日本語日本語",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "2024-02-29",
+            "2023-02-29",
+            "2024-13-01",
+            "1900-02-29",
+            "2000-02-29",
+            "0000-01-01",
+            "0001-01-01",
+            "2024-04-31",
+            "infinity",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "5\n",
+            "\\x41",
+        ],
+    ),
+    ("varchar(10)", &["", "abc", "ab  ", "0123456789", "日本語日本語日本語日", "12"]),
+    ("varchar", &["", "abc", "ab  ", "0123456789x", "sad"]),
+    ("character(10)", &["", "abc", "0123456789", "日本", "12", "sad"]),
+    ("character(3)", &["", "abc", "é", "ok"]),
+    ("bpchar", &["", "abc ", "0123456789x"]),
+    ("name", &["", "x", "a_name"]),
+    ("\"char\"", &["a", "Z"]),
+    ("varchar(2)", &["", "ab", "  "]),
+    ("varchar(40)", &["", "abc", "sad"]),
+    (
+        "date",
+        &[
+            "2024-02-29",
+            "4714-11-24 BC",
+            "5874897-12-31",
+            "294276-12-31",
+            "294277-01-01",
+            "infinity",
+            "-infinity",
+            "2018-11-04",
+            "0001-01-01",
+        ],
+    ),
+    (
+        "timestamp",
+        &[
+            "2024-02-29 12:34:56.789012",
+            "2024-03-31 02:30:00",
+            "2024-03-31 03:30:00",
+            "2024-03-31 01:30:00",
+            "2024-10-27 02:30:00",
+            "2024-10-27 01:30:00",
+            "2024-10-27 03:00:00",
+            "infinity",
+            "-infinity",
+            "294276-12-31 23:59:59.999999",
+            "4714-11-24 00:00:00 BC",
+            "2024-01-01 00:00:00",
+            "2024-01-01 23:59:59.999999",
+            "0044-03-15 BC",
+        ],
+    ),
+    ("timestamp(3)", &["2024-02-29 12:34:56.789", "2024-02-29 12:34:56", "infinity"]),
+    ("timestamp(0)", &["2024-02-29 12:34:56"]),
+    (
+        "timestamptz",
+        &[
+            "2024-02-29 12:34:56.789012+00",
+            "2024-10-27 00:30:00+00",
+            "2024-10-27 01:30:00+00",
+            "2024-03-31 01:30:00+00",
+            "infinity",
+            "-infinity",
+            "294276-12-31 23:59:59.999999+00",
+            "4714-11-24 00:00:00+00 BC",
+        ],
+    ),
+    ("timestamptz(0)", &["2024-02-29 12:34:56+00"]),
+    ("time", &["00:00:00", "23:59:59.999999", "24:00:00", "12:34:56"]),
+    ("time(0)", &["00:00:00", "24:00:00"]),
+    ("timetz", &["00:00:00+00", "23:59:59.5-15:59", "12:00:00+05:30"]),
+    (
+        "interval",
+        &[
+            "0",
+            "1 mon",
+            "30 days",
+            "1 day -24:00:00",
+            "1 year 2 mons 3 days 04:05:06.789",
+            "-1 mon +1 day -01:00:00.000001",
+            "178000000 years",
+        ],
+    ),
+    ("interval(0)", &["1 day 00:00:01"]),
+    ("interval day", &["3 mons 4 days"]),
+    ("interval year to month", &["1 year 1 mon"]),
+    ("bit(3)", &["101", "000"]),
+    ("bit(8)", &["10100000"]),
+    ("varbit", &["", "101", "10100000", "1"]),
+    ("varbit(3)", &["", "101", "1"]),
+    ("varbit(8)", &["", "10100000"]),
+    ("uuid", &["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "00000000-0000-0000-0000-000000000000"]),
+    ("bytea", &["\\x", "\\x00ff"]),
+    (
+        "inet",
+        &["10.1.2.3", "10.1.2.3/8", "10.0.0.0/8", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128", "::/0"],
+    ),
+    ("cidr", &["10.0.0.0/8", "::1/128"]),
+    ("macaddr", &["08:00:2b:01:02:03"]),
+    ("macaddr8", &["08:00:2b:ff:fe:02:03:04", "08:00:2b:01:02:03:04:05"]),
+    ("json", &["{\"b\":1, \"a\":[1.0,null]}", "{\"a\":1,\"a\":2}", "1e5", "{\"x\":\"\\u0000\"}", "\"\\\\u0000\""]),
+    ("jsonb", &["{\"b\": 1.50, \"a\": null}", "\"x\"", "[]"]),
+    ("xml", &["<a>1</a>", "x"]),
+    ("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF"]),
+    ("public.mood", &["sad", "ok"]),
+    ("public.mood2", &["ok", "happy", "{\\0}", "sad"]),
+    ("public.positive", &["5", "9223372036854775807"]),
+    ("public.price", &["1.50", "99999999.99", "NaN"]),
+    ("public.citext", &["abc", "ABC", ""]),
+    ("integer[]", &["{}", "{1,NULL,2147483647}", "{{1,2},{3,4}}", "[2:3]={1,2}"]),
+    ("bigint[]", &["{9223372036854775807}"]),
+    ("real[]", &["{0.1,NaN}"]),
+    ("double precision[]", &["{0.1}"]),
+    ("varchar(3)[]", &["{abc,\"a b\",NULL}"]),
+    ("text[]", &["{a,\"\",NULL}"]),
+    ("numeric(5,2)[]", &["{1.25}"]),
+    ("numeric(12,2)[]", &["{1.25}"]),
+    ("int4range", &["[1,5)", "empty"]),
+    ("tsvector", &["'a':1"]),
+    ("point", &["(1,2)"]),
+];
+
+fn all_types() -> BTreeMap<QualifiedName, TypeDef> {
+    let mut types = user_types();
+    let labels = ["happy", "{\\0}", "sad", "ok"].map(str::to_owned).to_vec();
+    types.insert(QualifiedName::new("public", "mood2").unwrap(), TypeDef::Enum(labels));
+    types.insert(QualifiedName::new("public", "citext").unwrap(), TypeDef::Base);
+    types
+}
+
+/// One row per value: the value, whether it is bad, the result or the error, and whether the way back brings the
+/// value again.
+const TRY_SQL: &str = "CREATE FUNCTION public.try(sql text) RETURNS text LANGUAGE plpgsql AS \
+    $$ DECLARE r text; BEGIN EXECUTE sql INTO r; RETURN coalesce(r, 'NULL'); EXCEPTION WHEN OTHERS THEN RETURN 'ERROR ' || SQLERRM; END $$;
+    CREATE FUNCTION public.same(tab text, at int, back text) RETURNS boolean LANGUAGE plpgsql AS
+    $$ DECLARE r boolean; BEGIN EXECUTE format('SELECT CAST(%1$s AS text) = CAST(c AS text) FROM %2$s WHERE i = %3$s', back, tab, at) INTO r;
+       IF r THEN RETURN true; END IF;
+       EXECUTE format('SELECT %1$s = c FROM %2$s WHERE i = %3$s', back, tab, at) INTO r; RETURN r;
+       EXCEPTION WHEN OTHERS THEN RETURN false; END $$;";
+
+/// The old value from the result `x`, by another way than the rules where there is one.
+fn way_back(cast: &Cast, context: &Context<'_>) -> String {
+    let string = |ty: &ColumnType| ["text", "varchar", "bpchar", "name"].iter().any(|name| ty.is(name));
+    let (from, to) = (cast.from(), cast.to());
+    let numeric = to.is("numeric") || to.name.as_str() == "price";
+    match inverse(cast, context) {
+        // The spelling with fewer zeros after the point is the same number.
+        _ if string(from) && numeric => "CASE WHEN CAST(CAST(c AS text) AS numeric) = x THEN c END".to_owned(),
+        _ if from.is("date") && to.is("timestamptz") => format!("CAST((x AT TIME ZONE '{}') AS date)", context.zone),
+        Some(back) if !string(to) => back.expr("x"),
+        None if to.kind == TypeKind::Array => format!("CAST(x AS {})", from.sql),
+        _ => format!("CAST(CAST(x AS text) AS {})", from.sql),
+    }
+}
+
+#[tokio::test]
+async fn casts_do_what_their_class_says() {
+    let (_cluster, client) = server().await;
+    client.batch_execute(USER_TYPES_SQL).await.unwrap();
+    client
+        .batch_execute(
+            "CREATE TYPE public.mood2 AS ENUM ('happy', '{\\0}', 'sad', 'ok'); CREATE EXTENSION citext SCHEMA public;",
+        )
+        .await
+        .unwrap();
+    client.batch_execute(TRY_SQL).await.unwrap();
+    let types = all_types();
+    let mut wrong = Vec::new();
+    let (mut by_class, mut unsupported, mut bad_rows, mut good_rows) = (BTreeMap::new(), 0, 0, 0);
+    for (number, (from_text, values)) in MATRIX.iter().enumerate() {
+        let from = typename::parse(from_text, &types).unwrap();
+        let table = format!("public.m{number}");
+        client.batch_execute(&format!("CREATE TABLE {table} (i serial, c {})", from.sql)).await.unwrap();
+        for value in *values {
+            let sql = format!("INSERT INTO {table} (c) VALUES ({})", pcrd::sql::literal(value));
+            client.batch_execute(&sql).await.unwrap_or_else(|e| panic!("{from_text} {value}: {e:?}"));
+        }
+        client.batch_execute(&format!("INSERT INTO {table} (c) VALUES (NULL)")).await.unwrap();
+        for zone in ["UTC", "Europe/Berlin"] {
+            for (to_text, _) in MATRIX {
+                let to = typename::parse(to_text, &types).unwrap();
+                let zoned = [&from, &to].iter().any(|ty| ty.is("timestamptz"));
+                if zone != "UTC" && !zoned {
+                    continue;
+                }
+                let context = Context { zone, types: &types, oldest_major: 15 };
+                let Ok(cast) = classify(&from, &to, &context) else {
+                    unsupported += 1;
+                    continue;
+                };
+                *by_class.entry(cast.class).or_insert(0) += 1;
+                let label = format!("{from_text} → {to_text} ({:?}, {zone})", cast.class);
+                let bad: Vec<String> =
+                    cast.bad("c").into_iter().map(|b| format!("coalesce({}, false)", b.predicate)).collect();
+                if (cast.class == CastClass::Checked) == bad.is_empty() && cast.class != CastClass::Lossy {
+                    wrong.push(format!("{label}: {} predicates", bad.len()));
+                }
+                let bad = if bad.is_empty() { "false".to_owned() } else { bad.join(" OR ") };
+                let back = way_back(&cast, &context);
+                // The way back reads the result under the name x.
+                let back = format!("(SELECT {back} FROM (SELECT {} AS x) AS y)", cast.expr("c"));
+                let quoted = pcrd::sql::literal;
+                let over_table = quoted(&format!("SELECT {} FROM {table} WHERE i = ", cast.expr("c")));
+                // As the stream has it: a row of constants, which the planner folds into the expression.
+                let before = quoted(&format!("SELECT {} FROM (SELECT CAST(", cast.expr("c")));
+                let after = quoted(&format!(" AS {}) AS c) AS s", from.sql));
+                let sql = format!(
+                    "SELECT CAST(c AS text), {bad}, public.try({over_table} || i), public.same('{table}', i, {}), \
+                     public.try({before} || quote_nullable(CAST(c AS text)) || {after}) FROM {table} ORDER BY i",
+                    quoted(&back),
+                );
+                let outcome = match rows(&client, &sql).await {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        wrong.push(format!("{label}: {error}\n   {sql}"));
+                        continue;
+                    }
+                };
+                for row in outcome {
+                    let value = row[0].clone();
+                    let is_bad = row[1].as_deref() == Some("t");
+                    let result = row[2].clone().unwrap();
+                    let failed = result.starts_with("ERROR");
+                    let same = row[3].as_deref() == Some("t") || value.is_none();
+                    let shown = format!("{label}: {value:?} → {result}");
+                    if row[4] != row[2] && !(failed && row[4].as_ref().unwrap().starts_with("ERROR")) {
+                        wrong.push(format!("{shown}, but from constants {:?}", row[4]));
+                    }
+                    if value.is_none() && (is_bad || result != "NULL") {
+                        wrong.push(format!("{shown}: NULL stays NULL"));
+                    }
+                    match cast.class {
+                        CastClass::Identical | CastClass::Widening if failed || !same => {
+                            wrong.push(format!("{shown} (back: {same})"))
+                        }
+                        CastClass::Checked if is_bad != failed => wrong.push(format!("{shown} but bad is {is_bad}")),
+                        CastClass::Checked if !is_bad && !same => wrong.push(format!("{shown} passes and is lost")),
+                        CastClass::Lossy if !is_bad && failed => wrong.push(format!("{shown} but not bad")),
+                        _ => {}
+                    }
+                    if is_bad { bad_rows += 1 } else { good_rows += 1 }
+                }
+                // The type of the expression is the wanted one.
+                let made =
+                    format!("CREATE TABLE public.made AS SELECT {} AS c FROM {table} WHERE false", cast.expr("c"));
+                match rows(&client, &made).await {
+                    Ok(_) => {
+                        let theirs = column_of(&client, "public.made").await;
+                        if theirs[1].as_deref() != Some(to.name.as_str()) {
+                            wrong.push(format!("{label}: the expression has type {:?}", theirs[5]));
+                        }
+                        client.batch_execute("DROP TABLE public.made").await.unwrap();
+                    }
+                    Err(error) => wrong.push(format!("{label}: {error}")),
+                }
+                // Order and difference survive, where claimed.
+                if !matches!(from_text, &"json" | &"xml" | &"point") && !matches!(to_text, &"json" | &"xml" | &"point")
+                {
+                    let made = format!(
+                        "WITH m AS MATERIALIZED (SELECT c, {} AS x FROM {table} WHERE c IS NOT NULL AND NOT ({bad})) \
+                         SELECT count(*) FILTER (WHERE a.c < b.c AND NOT a.x < b.x), count(*) FILTER (WHERE a.c <> b.c AND a.x = b.x) FROM m AS a, m AS b",
+                        cast.expr("c")
+                    );
+                    let counts = match rows(&client, &made).await {
+                        Ok(mut counts) => counts.remove(0),
+                        Err(error) => {
+                            wrong.push(format!("{label}: {error}"));
+                            continue;
+                        }
+                    };
+                    if cast.order_preserving && counts[0].as_deref() != Some("0") {
+                        wrong.push(format!("{label}: order is lost {counts:?}"));
+                    }
+                    if cast.injective && counts[1].as_deref() != Some("0") {
+                        wrong.push(format!("{label}: different values become equal {counts:?}"));
+                    }
+                }
+            }
+        }
+    }
+    println!("{by_class:?}, unsupported {unsupported}, rows passed {good_rows}, rows refused {bad_rows}");
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(bad_rows > 1000 && good_rows > 1000);
 }

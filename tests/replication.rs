@@ -340,3 +340,24 @@ async fn a_stream_in_the_middle_of_a_large_transaction_stops_within_its_bound() 
     let _ = stream.stop(Duration::from_secs(3)).await;
     assert!(start.elapsed() < Duration::from_secs(4));
 }
+
+#[tokio::test]
+async fn what_waits_for_the_consumer_is_bounded_in_bytes() {
+    let cluster = Cluster::start(15).unwrap();
+    let sql = sql(&cluster).await;
+    sql.batch_execute("CREATE TABLE public.t (id int PRIMARY KEY, v text)").await.unwrap();
+    let limits = StreamLimits { queue_bytes: 64 * 1024, ..StreamLimits::default() };
+    let (mut stream, _) = stream(&cluster, &sql, limits).await;
+    sql.batch_execute("INSERT INTO public.t SELECT i, repeat('y', 500) FROM generate_series(1, 20000) i")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Without an await the reader, on the same thread, cannot refill.
+    let mut waiting = 0;
+    while let Some(incoming) = stream.try_next().unwrap() {
+        if let Incoming::XLogData { data, .. } = incoming {
+            waiting += data.len();
+        }
+    }
+    assert!((32 * 1024..=64 * 1024).contains(&waiting), "{waiting} bytes");
+}

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pcrd::catalog::Ident;
 use pcrd::pg::client::{self, Client};
@@ -10,6 +10,8 @@ use pcrd::pg::error::PgError;
 use pcrd::pg::local::{Cluster, installed_majors};
 use pcrd::pg::replication::{self, NewSlot, PgoutputOptions, Replication, Stream, StreamLimits};
 use pcrd::replay::Lsn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -249,4 +251,42 @@ async fn a_server_that_went_down_is_worth_another_try() {
     for refused in refused {
         assert!(matches!(refused, PgError::Connect { .. }) && refused.is_transient(), "{refused:?}");
     }
+}
+
+/// Passes one connection on to `port` until told to swallow everything, with both sides still open.
+async fn proxy(port: u16) -> (u16, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap().port();
+    let (swallow, swallowing) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+            _ = swallowing => pending().await,
+        }
+    });
+    (here, swallow)
+}
+
+#[tokio::test]
+async fn a_server_that_fell_silent_is_noticed() {
+    let cluster = Cluster::start(15).unwrap();
+    sql(&cluster).await.batch_execute("CREATE PUBLICATION p FOR ALL TABLES").await.unwrap();
+    let (port, swallow) = proxy(cluster.port()).await;
+    let mut info = cluster.conninfo("postgres");
+    info.port = port;
+    let mut connection = replication::connect(&info, "pcrd/test/repl").await.unwrap();
+    let from = connection.create_slot(&slot("s"), PATIENCE, pending()).await.unwrap().consistent_point;
+    let options = PgoutputOptions { publications: vec![ident("p")], messages: false, origin_none: false };
+    let limits = StreamLimits { silence_max: Duration::from_secs(2), ..StreamLimits::default() };
+    let mut stream = connection.start(&ident("s"), from, &options, limits).await.unwrap();
+    // An idle server is not a silent one: it answers when asked.
+    let idle = tokio::time::timeout(Duration::from_secs(5), error(&mut stream)).await;
+    assert!(idle.is_err(), "{idle:?}");
+    swallow.send(()).unwrap();
+    let start = Instant::now();
+    let silent = error(&mut stream).await;
+    assert!(matches!(silent, PgError::Io(_)) && silent.is_transient(), "{silent:?}");
+    assert!(start.elapsed() < Duration::from_secs(4));
 }

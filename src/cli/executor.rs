@@ -95,7 +95,9 @@ pub fn explain(error: ExecError) -> CommandError {
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",
-        Exit::Different => "pcrd verify --json for the keys; pcrd abort gives the migration up and leaves the source as it is",
+        Exit::Different => {
+            "pcrd verify --json for the keys; pcrd abort gives the migration up and leaves the source as it is"
+        }
         _ => "the same command again continues; pcrd status shows where it stands; pcrd abort gives it up",
     };
     let text = match &error {
@@ -115,9 +117,7 @@ pub async fn current(ctx: &Context) -> Result<(Config, Client, migration::Migrat
     let config = load_config(ctx)?;
     let target = conninfo(ctx, &config, End::Target)?;
     let ledger = client::connect(&target, "pcrd/command").await?;
-    let none = || {
-        CommandError::new(Exit::Failed, "the target knows of no migration").with_next("pcrd apply plan.json")
-    };
+    let none = || CommandError::new(Exit::Failed, "the target knows of no migration").with_next("pcrd apply plan.json");
     if !migration::exists(&ledger).await.map_err(failed)? {
         return Err(none());
     }

@@ -90,7 +90,7 @@ fn after<'a>(line: &'a str, token: &str) -> Option<&'a str> {
     loop {
         let c = chars.next()?;
         if c == ':' {
-            return token.next().is_none().then(|| chars.as_str());
+            return token.next().is_none().then_some(chars.as_str());
         }
         let c = if c == '\\' { chars.next()? } else { c };
         if token.next() != Some(c) {

@@ -10,11 +10,12 @@ use crate::desired::document::{Kind, Node};
 const HARMLESS: [&str; 5] =
     ["password_env", "password_file", "password_command", "passfile", "allow_plaintext_password"];
 
-const TELLTALE: [&str; 4] = ["pass", "pwd", "secret", "token"];
+const TELLTALE: [&str; 5] = ["pass", "word", "pwd", "secret", "token"];
 
 fn holds_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    TELLTALE.iter().any(|word| key.contains(word)) && !HARMLESS.contains(&key.as_str())
+    let mistyped = || !similar::get_close_matches(key.as_str(), &["password"], 1, 0.7).is_empty();
+    !HARMLESS.contains(&key.as_str()) && (TELLTALE.iter().any(|word| key.contains(word)) || mistyped())
 }
 
 /// Replaces every secret and every control character in `text`, keeping the length in bytes and the lines.
@@ -23,7 +24,7 @@ pub fn masked(text: &str, tree: Option<&Node>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let mut spans = lines_of_secrets(text, tree.is_some());
     if let Some(tree) = tree {
-        spans_of_secrets(text, tree, Inside::Settings, &mut spans);
+        spans_of_secrets(text, tree, Inside::File, &mut spans);
     }
     for span in spans {
         for byte in &mut bytes[span] {
@@ -51,14 +52,17 @@ pub fn masked(text: &str, tree: Option<&Node>) -> String {
 /// True when the tree has a secret that must not reach even the digest.
 pub fn has_secret(text: &str, tree: &Node) -> bool {
     let mut spans = Vec::new();
-    spans_of_secrets(text, tree, Inside::Settings, &mut spans);
+    spans_of_secrets(text, tree, Inside::File, &mut spans);
     spans.iter().any(|span| !span.is_empty())
 }
 
 /// What the keys of a map are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {
+    File,
     Settings,
+    /// Tables, where SQL may have URIs of its own.
+    Wishes,
     /// Under `columns`: a column may well be called `password`.
     ColumnNames,
     Secret,
@@ -67,45 +71,61 @@ enum Inside {
 fn spans_of_secrets(text: &str, node: &Node, inside: Inside, spans: &mut Vec<Range<usize>>) {
     match &node.kind {
         Kind::Null => {}
-        Kind::Scalar { text: value, .. } if inside == Inside::Secret => {
-            spans.push(node.span.clone());
-            // The secret of an alias stands elsewhere, under a key that does not tell.
-            if text.get(node.span.clone()).is_some_and(|raw| raw.starts_with('*')) && !value.is_empty() {
-                spans.extend(text.match_indices(value.as_str()).map(|(at, found)| at..at + found.len()));
-            }
-        }
-        Kind::Scalar { text: value, .. } => spans.extend(span_in_uri(text, value, &node.span)),
+        Kind::Scalar { text: value, .. } => match inside {
+            Inside::Secret => spans.extend(spans_of_value(text, value, &node.span)),
+            Inside::File | Inside::Settings => spans.extend(span_in_uri(text, value, &node.span)),
+            Inside::Wishes | Inside::ColumnNames => {}
+        },
         Kind::List(items) => items.iter().for_each(|item| spans_of_secrets(text, item, inside, spans)),
         Kind::Map(entries) => {
             for entry in entries {
                 let key = entry.key.value.as_str();
                 let below = match inside {
                     Inside::Secret => Inside::Secret,
-                    Inside::ColumnNames => Inside::Settings,
-                    Inside::Settings if key == "columns" => Inside::ColumnNames,
-                    Inside::Settings if holds_secret(key) => Inside::Secret,
-                    Inside::Settings => Inside::Settings,
+                    Inside::ColumnNames => Inside::Wishes,
+                    Inside::Wishes if key == "columns" => Inside::ColumnNames,
+                    _ if holds_secret(key) => Inside::Secret,
+                    Inside::File if matches!(key, "migrate" | "accept" | "analyze") => Inside::Wishes,
+                    Inside::File | Inside::Settings => Inside::Settings,
+                    Inside::Wishes => Inside::Wishes,
                 };
+                let is_uri = matches!(key, "uri" | "url" | "dsn") && below == Inside::Settings;
+                if is_uri
+                    && matches!(&entry.value.kind, Kind::Scalar { text, .. } if uri::parse(text, Path::new("")).is_err())
+                {
+                    spans.push(entry.value.span.clone());
+                }
                 spans_of_secrets(text, &entry.value, below, spans);
             }
         }
     }
 }
 
+/// The value, and where it stands when this is an alias: there under a key that does not tell.
+fn spans_of_value(text: &str, value: &str, span: &Range<usize>) -> Vec<Range<usize>> {
+    let mut spans = vec![span.clone()];
+    if text.get(span.clone()).is_some_and(|raw| raw.starts_with('*')) && !value.is_empty() {
+        spans.extend(text.match_indices(value).map(|(at, found)| at..at + found.len()));
+    }
+    spans
+}
+
 /// The password in a connection string; the whole string when it is not clear where that stands.
 fn span_in_uri(text: &str, value: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let lower = value.to_ascii_lowercase();
-    let in_query = lower.find("password=").map(|at| at + "password=".len()..value.len());
+    let in_query = lower.find("password").map(|at| at..value.len());
     let in_authority = value.find("://").map(|scheme| scheme + 3).and_then(|start| {
         let colon = start + value[start..].find(':')?;
         let at = value.rfind('@')?;
         (colon < at).then_some(colon + 1..at)
     });
+    let unclear = || value.contains("://") && uri::parse(value, Path::new("")).is_err();
     let inner = match (in_authority, in_query) {
-        (None, None) if !value.contains("://") || uri::parse(value, Path::new("")).is_ok() => return None,
+        _ if unclear() => 0..value.len(),
+        (None, None) => return None,
         (Some(authority), None) => authority,
         (None, Some(query)) => query,
-        _ => 0..value.len(),
+        (Some(_), Some(_)) => 0..value.len(),
     };
     let raw = text.get(span.clone())?;
     match raw.find(value) {
@@ -129,7 +149,8 @@ fn lines_of_secrets(text: &str, comments_only: bool) -> Vec<Range<usize>> {
             _ => {
                 below = None;
                 if let Some(value) = value_of_secret(&line[..end - start]) {
-                    spans.push(start + value..end);
+                    let blank = line[value..].len() - line[value..].trim_start_matches(' ').len();
+                    spans.push((start + value + blank).min(end)..end);
                     below = Some(indent);
                 } else if let Some(inner) = line.find("://").and_then(|at| userinfo_password(line, at + 3)) {
                     spans.push(start + inner.start..start + inner.end);
@@ -185,6 +206,7 @@ mod tests {
             "password: |\n  canary\n  canary\n",
             "password:\n  canary",
             "pasword: canary\n",
+            "psswrd: canary\n",
             "PASSWORD : 'canary'",
             "uri: postgresql://u:canary@h/d",
             "uri: postgresql://u:can@ry:canary@h/d",
@@ -210,7 +232,8 @@ mod tests {
             "password_env: PGPW\npassword_file: pw\npassword_command: [pass, show]\n",
             "uri: postgresql://u@h:5432/d?sslmode=require",
             "tables:\n  - name: orders # 10:30\n",
-            "columns: { password_hash: { rename: digest }, token: { drop: true } }",
+            "migrate: { tables: [{ columns: { password_hash: { rename: digest }, token: { drop: true } } }] }",
+            "migrate: { tables: [{ columns: { a: { default: \"'http://a:b@c'\" } } }] }",
         ] {
             assert_eq!(mask(text), text);
         }

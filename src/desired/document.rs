@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_yaml::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::desired::At;
 use crate::desired::problem::{Problem, ProblemKind, shown};
 
 /// A config of this many values was not written by a person: aliases inside aliases grow exponentially.
 const NODES_MAX: usize = 200_000;
+
+/// The format itself goes seven levels deep.
+const DEPTH_MAX: usize = 64;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -74,7 +77,9 @@ impl Kind {
 /// # Errors
 /// The problem that makes the text unreadable as YAML.
 pub fn parse_document(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
-    let mut reader = Reader { text, events: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, problems };
+    let options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
+    let events = Parser::new_from_str_with_options(text, options);
+    let mut reader = Reader { text, events, anchors: BTreeMap::new(), nodes: 0, depth: 0, problems };
     let mut root = None;
     loop {
         let (event, span) = reader.next()?;
@@ -102,6 +107,7 @@ struct Reader<'t, 'p> {
     events: Parser<'t, StrInput<'t>>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    depth: usize,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -154,9 +160,26 @@ impl<'t> Reader<'t, '_> {
         Err(Problem::at(ProblemKind::TooLarge, at.clone(), message, "counted up to here"))
     }
 
+    /// The parser bounds what is written nested; aliases of aliases nest without being written so.
+    fn check_depth(&self, below: usize, at: &Range<usize>) -> Result<(), Problem> {
+        if self.depth + below <= DEPTH_MAX {
+            return Ok(());
+        }
+        let message = format!("the file is nested more than {DEPTH_MAX} levels deep");
+        Err(Problem::at(ProblemKind::TooLarge, at.clone(), message, "too deep"))
+    }
+
     fn node(&mut self, event: Event<'t>, span: &Span) -> Result<Node, Problem> {
         let at = self.range(span);
         self.count(1, &at)?;
+        self.check_depth(0, &at)?;
+        self.depth += 1;
+        let node = self.node_of(event, at);
+        self.depth -= 1;
+        node
+    }
+
+    fn node_of(&mut self, event: Event<'t>, at: Range<usize>) -> Result<Node, Problem> {
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted =
@@ -178,6 +201,7 @@ impl<'t> Reader<'t, '_> {
                 let Some(node) = self.anchors.get(&id) else {
                     return Err(Problem::at(ProblemKind::Syntax, at, "an alias inside of what it stands for", "here"));
                 };
+                self.check_depth(depth(node), &at)?;
                 let copy = Node { span: at.clone(), kind: node.kind.clone() };
                 self.count(size(&copy), &at)?;
                 (0, copy)
@@ -285,4 +309,13 @@ fn size(node: &Node) -> usize {
         Kind::List(items) => 1 + items.iter().map(size).sum::<usize>(),
         Kind::Map(entries) => 1 + entries.iter().map(|entry| size(&entry.value)).sum::<usize>(),
     }
+}
+
+fn depth(node: &Node) -> usize {
+    let below = match &node.kind {
+        Kind::Null | Kind::Scalar { .. } => 0,
+        Kind::List(items) => items.iter().map(depth).max().unwrap_or(0),
+        Kind::Map(entries) => entries.iter().map(|entry| depth(&entry.value)).max().unwrap_or(0),
+    };
+    below + 1
 }

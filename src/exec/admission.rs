@@ -9,18 +9,21 @@ use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{End, Op};
 
+/// How long the locks of a dead executor may outlive it.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Checks everything, then registers this executor; gives its epoch.
 pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i64, ExecError> {
     check_identity(End::Source, &run.plan.source.server, source).await?;
     check_identity(End::Target, &run.plan.target.server, ledger).await?;
     let targets: Vec<QualifiedName> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
-    if let Err(table) = lock::take(ledger, &targets).await? {
-        return Err(ExecError::Busy { what: table.to_string() });
-    }
+    take_lock(run, ledger, &targets).await?;
     failpoint::hit("setup.after-lock")?;
     let known = if migration::exists(ledger).await? {
         if let Some(owner) = migration::owner_of(ledger, &run.id, &targets).await? {
-            return Err(ExecError::Busy { what: format!("these tables (plan {owner}); run `pcrd abort` for it first") });
+            return Err(ExecError::Busy {
+                what: format!("these tables (plan {owner}); run `pcrd abort` for it first"),
+            });
         }
         migration::find(ledger, &run.id).await?
     } else {
@@ -52,8 +55,22 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     Ok(migration::take_over(ledger, &registration).await?)
 }
 
+/// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
+async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    loop {
+        let Err(table) = lock::take(ledger, targets).await? else { return Ok(()) };
+        lock::release_all(ledger).await?;
+        if began.elapsed() > LOCK_PATIENCE {
+            return Err(ExecError::Busy { what: table.to_string() });
+        }
+        run.sleep(std::time::Duration::from_millis(100)).await?;
+    }
+}
+
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 async fn check_identity(end: End, expected: &Server, client: &Client) -> Result<(), ExecError> {
@@ -80,7 +97,10 @@ pub async fn check_source_drift(run: &Run, source: &Client) -> Result<(), ExecEr
     let found = introspect::tables(source, &names).await?;
     for (name, before) in &run.plan.source.tables {
         let Some(after) = found.tables.get(name) else {
-            return Err(ExecError::Stale { what: name.to_string(), difference: "it is gone from the source".to_owned() });
+            return Err(ExecError::Stale {
+                what: name.to_string(),
+                difference: "it is gone from the source".to_owned(),
+            });
         };
         let drift = drift::explain_drift(before, &after.structure());
         if !drift.is_empty() {

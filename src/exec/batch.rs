@@ -140,9 +140,7 @@ impl Batch {
         let RowChange { kind, new, old, commit } = change;
         let sent: Vec<bool> = new.iter().map(|value| !matches!(value, ColumnData::UnchangedToast)).collect();
         let key_changed = kind == RowKind::Update
-            && old.is_some_and(|(_, old)| {
-                task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at)))
-            });
+            && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at))));
         let old_tuple = old.map_or(OldTuple::None, |(kind, _)| kind);
         let shape = Shape { table: task.index, kind, key_changed, old: old_tuple, sent };
         if !self.ways.contains_key(&shape) {
@@ -183,11 +181,12 @@ impl Batch {
                 Way::ReRead => unreachable!("rows of this shape are never queued"),
             })
             .collect();
-        let results: Vec<Result<u64, tokio_postgres::Error>> = stream::iter(rows.iter().zip(statements))
-            .map(|(row, statement)| target.execute_raw(statement, &row.values))
-            .buffered(depth)
-            .collect()
-            .await;
+        // Requests are sent in this order, without waiting for one another's answers.
+        let mut requests = Vec::with_capacity(depth);
+        for (row, statement) in rows.iter().zip(statements) {
+            requests.push(target.execute_raw(statement, &row.values));
+        }
+        let results: Vec<Result<u64, tokio_postgres::Error>> = stream::iter(requests).buffered(depth).collect().await;
         for (row, result) in rows.iter().zip(results) {
             let kind = row.shape.kind.verb();
             let table = || tables[row.shape.table].name.clone();
@@ -214,7 +213,8 @@ impl Batch {
 }
 
 async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way, ExecError> {
-    let applied = Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
+    let applied =
+        Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
     let update = UpdateShape { sent: &shape.sent, old: shape.old, key_changed: shape.key_changed };
     let texts = match shape.kind {
         RowKind::Insert => vec![apply::insert(applied)?],

@@ -54,7 +54,11 @@ async fn create_index(
     }
     if valid != Some(true) {
         for statement in &step.statements {
-            engine.ledger.batch_execute(&statement.sql).await.map_err(ExecError::target(format!("step {}", step.id)))?;
+            engine
+                .ledger
+                .batch_execute(&statement.sql)
+                .await
+                .map_err(ExecError::target(format!("step {}", step.id)))?;
         }
     }
     steps.succeed(&engine.ledger, step, began).await

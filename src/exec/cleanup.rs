@@ -18,7 +18,8 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     if fence::standing(run, &source).await? == Standing::Permanent {
         return Err(ExecError::Step {
             step: "abort".to_owned(),
-            reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left".to_owned(),
+            reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
+                .to_owned(),
         });
     }
     let mut removed = from_source(run, &ledger, &source).await?;
@@ -64,10 +65,8 @@ async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {
 
 async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
     let mut removed = Vec::new();
-    if let Some(found) = slot::state(source, run).await? {
-        if let Some(pid) = found.active_pid {
-            return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
-        }
+    if slot::state(source, run).await?.is_some() {
+        slot::wait_inactive(run, source).await?;
         source
             .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
             .await
@@ -76,7 +75,10 @@ async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>,
     }
     failpoint::hit("cleanup.after-slot")?;
     let exists = source
-        .query_opt("SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", &[&run.plan.settings.publication.as_str()])
+        .query_opt(
+            "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1",
+            &[&run.plan.settings.publication.as_str()],
+        )
         .await
         .map_err(ExecError::source("look for the publication"))?;
     if exists.is_some() {
@@ -99,9 +101,7 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
     failpoint::hit("cleanup.after-fence")?;
     // What was never begun is not ours, whatever its name.
     let steps = Steps::read(run, ledger).await?;
-    let ours = |wanted: fn(&Op) -> bool| {
-        run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id))
-    };
+    let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
     if ours(|op| matches!(op, Op::CreateSlot(_) | Op::CreatePublication(_))) {
         removed.extend(slot_and_publication(run, source).await?);
     }

@@ -221,12 +221,7 @@ pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecEr
 }
 
 /// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open.
-pub async fn pipe(
-    source: &Client,
-    copy_out: &str,
-    target: &Client,
-    task: &TableTask,
-) -> Result<(u64, u64), ExecError> {
+pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &TableTask) -> Result<(u64, u64), ExecError> {
     let out = source.copy_out(copy_out).await.map_err(ExecError::source(format!("read {}", task.source_name())))?;
     let copy_in = sql::copy::copy_in(&task.projection);
     let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;

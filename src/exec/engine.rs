@@ -60,9 +60,9 @@ pub async fn run(
     tables: Vec<TableTask>,
     until: Until,
 ) -> Result<Outcome, ExecError> {
-    let progress = progress::read(&ledger, &run.id).await?.ok_or_else(|| ExecError::Gap {
-        reason: "the ledger has no position of the stream".to_owned(),
-    })?;
+    let progress = progress::read(&ledger, &run.id)
+        .await?
+        .ok_or_else(|| ExecError::Gap { reason: "the ledger has no position of the stream".to_owned() })?;
     let (router, work, chunks_found) = lanes::restore(&run, &mut ledger, &source, &tables, &progress).await?;
     let tables = Arc::new(tables);
     let mut copied = Vec::new();
@@ -191,6 +191,9 @@ impl Engine {
                     let text = format!("the cutover was given up and the source is open again: {reason}");
                     self.run.note(text.clone());
                     request::end(&self.ledger, asked.id, false, &text).await?;
+                    if *self.stop_stream.borrow() {
+                        return Err(ExecError::StreamEnded);
+                    }
                 }
                 Err(error) => {
                     request::end(&self.ledger, asked.id, false, &error.to_string()).await?;
@@ -241,7 +244,10 @@ impl Engine {
             }
         }
         self.settle().await?;
-        for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_)) && !steps.done(&step.id)) {
+        for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_))) {
+            if steps.done(&step.id) {
+                continue;
+            }
             steps.succeed(&self.ledger, step, began).await?;
         }
         Ok(())
@@ -268,4 +274,3 @@ impl Engine {
         Ok(())
     }
 }
-

@@ -56,7 +56,9 @@ pub enum ExecError {
         reason: String,
     },
     /// A statement changed another number of rows than the one row it must change.
-    #[error("strict apply: {kind} on {table} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the target was changed by somebody else")]
+    #[error(
+        "strict apply: {kind} on {table} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the target was changed by somebody else"
+    )]
     Strict {
         /// insert, update or delete.
         kind: &'static str,
@@ -95,6 +97,9 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
+    /// The stream was ended for a cutover that was then given up: the run begins again from the ledger.
+    #[error("the stream was ended for a cutover that was given up")]
+    StreamEnded,
     /// Asked to stop; everything can be continued.
     #[error("interrupted; run the same command again to continue")]
     Interrupted,
@@ -118,8 +123,11 @@ impl ExecError {
     /// True when the same thing may succeed by beginning again from the ledger.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Postgres { error, .. } | Self::Replication(error) | Self::Poison { error, .. } => error.is_transient(),
+            Self::Postgres { error, .. } | Self::Replication(error) | Self::Poison { error, .. } => {
+                error.is_transient()
+            }
             Self::Ledger(LedgerError::Postgres(error)) => error.is_closed(),
+            Self::StreamEnded => true,
             _ => false,
         }
     }

@@ -7,8 +7,9 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::ExecError;
-use super::admission;
 use super::context::Run;
+use super::copy::check_shape;
+use super::table;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
@@ -97,7 +98,9 @@ pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, Exe
     }
     let holders = conflicting(source, tables).await?;
     let who = if holders.is_empty() { "busy writers".to_owned() } else { holders.join(", ") };
-    Err(ExecError::CutoverAborted { reason: format!("the tables could not be locked in {ATTEMPTS_MAX} attempts: {who}") })
+    Err(ExecError::CutoverAborted {
+        reason: format!("the tables could not be locked in {ATTEMPTS_MAX} attempts: {who}"),
+    })
 }
 
 fn is_lock_trouble(error: &ExecError) -> bool {
@@ -112,12 +115,18 @@ async fn attempt_once(
     wait: Duration,
 ) -> Result<Lsn, ExecError> {
     source
-        .batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {}; {}", wait.as_millis(), sql::fence::lock(tables)))
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL statement_timeout = {}; {}",
+            wait.as_millis(),
+            sql::fence::lock(tables)
+        ))
         .await
         .map_err(ExecError::source("lock the tables for the fence"))?;
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
-    admission::check_source_drift(run, source).await?;
+    for task in table::tasks(&run.plan)? {
+        check_shape(source, &task).await?;
+    }
     let triggers = sql::fence::triggers(tables, run.plan.source.server.major());
     let text = std::iter::once(sql::fence::lease()).chain(triggers).collect::<Vec<_>>().join("; ");
     // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
@@ -131,9 +140,10 @@ async fn attempt_once(
         )
         .await
         .map_err(ExecError::source("write the sentinel"))?;
-    let lsn: Lsn = row.get::<_, String>(1).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap {
-        reason: error.to_string(),
-    })?;
+    let lsn: Lsn = row
+        .get::<_, String>(1)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
     Ok(lsn)
 }

@@ -35,9 +35,10 @@ pub async fn look(engine: &Engine) -> Result<Vec<String>, ExecError> {
         .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
         .await
         .map_err(ExecError::source("read the write position"))?;
-    let now: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap {
-        reason: error.to_string(),
-    })?;
+    let now: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     let lag = now.0.saturating_sub(engine.shared.applied().0);
     let threshold = engine.run.plan.settings.lag_threshold_bytes;
     if lag > threshold {

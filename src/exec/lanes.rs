@@ -52,7 +52,10 @@ pub async fn restore(
                 if chunk.seq != chunks_done || chunk.lo != next_lo || lane.done() {
                     return Err(crate::ledger::LedgerError::Damaged {
                         what: "chunk list",
-                        why: format!("chunk {} of lane {} of {} does not follow the one before", chunk.seq, row.lane, task.name),
+                        why: format!(
+                            "chunk {} of lane {} of {} does not follow the one before",
+                            chunk.seq, row.lane, task.name
+                        ),
                     }
                     .into());
                 }
@@ -94,7 +97,8 @@ async fn lay_out(run: &Run, source: &Client, task: &TableTask) -> Result<Vec<Lan
     if lanes > 1 && estimate >= ROWS_FOR_LANES {
         let percent = (SAMPLE_ROWS as f64 * 100.0 / estimate as f64).clamp(0.01, 100.0);
         let query = sql::range::sample(&task.projection, percent);
-        let rows = source.query(&query, &[]).await.map_err(ExecError::source(format!("sample {}", task.source_name())))?;
+        let rows =
+            source.query(&query, &[]).await.map_err(ExecError::source(format!("sample {}", task.source_name())))?;
         for n in 1..lanes as usize {
             if let Some(row) = rows.get(rows.len() * n / lanes as usize) {
                 bounds.push((0..task.orders.len()).map(|column| row.get(column)).collect());
@@ -105,7 +109,11 @@ async fn lay_out(run: &Run, source: &Client, task: &TableTask) -> Result<Vec<Lan
     let mut rows = Vec::new();
     let mut lo = None;
     for bound in bounds.into_iter().map(Some).chain([None]) {
-        rows.push(LaneRow { lane: i32::try_from(rows.len()).expect("lanes are few"), lo: lo.clone(), hi: bound.clone() });
+        rows.push(LaneRow {
+            lane: i32::try_from(rows.len()).expect("lanes are few"),
+            lo: lo.clone(),
+            hi: bound.clone(),
+        });
         lo = bound;
     }
     Ok(rows)

@@ -102,7 +102,9 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             format!("Run ALTER ROLE {user} REPLICATION."),
         );
     }
-    if !ask(source, End::Source, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')").await? {
+    if !ask(source, End::Source, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+        .await?
+    {
         fail(
             "create_on_database",
             format!("role {user} may not create a publication"),
@@ -110,18 +112,28 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         );
     }
     let slot = sql::literal(run.plan.settings.slot.as_str());
-    if ask(source, End::Source, &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot})"))
-        .await?
+    if ask(
+        source,
+        End::Source,
+        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot})"),
+    )
+    .await?
     {
         fail(
             "leftover_slot",
             format!("a replication slot named {} exists and is not this plan's", run.plan.settings.slot),
-            format!("If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."),
+            format!(
+                "If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."
+            ),
         );
     }
     let publication = sql::literal(run.plan.settings.publication.as_str());
-    if ask(source, End::Source, &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication})"))
-        .await?
+    if ask(
+        source,
+        End::Source,
+        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication})"),
+    )
+    .await?
     {
         fail(
             "leftover_publication",
@@ -133,7 +145,11 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         let table = sql::literal(&sql::name(&projection.source));
         let name = &projection.source;
         if !ask(source, End::Source, &format!("SELECT pg_catalog.has_table_privilege({table}, 'SELECT')")).await? {
-            fail("select_right", format!("role {user} may not read {name}"), format!("Run GRANT SELECT ON {name} TO {user}."));
+            fail(
+                "select_right",
+                format!("role {user} may not read {name}"),
+                format!("Run GRANT SELECT ON {name} TO {user}."),
+            );
         }
         let owner = format!(
             "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = {table}::regclass"
@@ -152,8 +168,12 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
                 format!("Run ALTER ROLE {user} BYPASSRLS."),
             );
         }
-        if ask(source, End::Source, &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = {table}::regclass)"))
-            .await?
+        if ask(
+            source,
+            End::Source,
+            &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = {table}::regclass)"),
+        )
+        .await?
         {
             fail(
                 "subscribed_table",
@@ -187,7 +207,9 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         );
     }
     let user = sql::ident(&current_user(target).await?);
-    if !ask(target, End::Target, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')").await? {
+    if !ask(target, End::Target, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+        .await?
+    {
         fail(
             "create_on_database",
             format!("role {user} may not create schemas"),

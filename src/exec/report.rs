@@ -107,10 +107,8 @@ pub async fn status(
         )
         .await
         .map_err(ExecError::target("read the copied rows"))?;
-    let tables = rows
-        .iter()
-        .map(|row| TableRow { table: row.get(0), rows_done: row.get(1), bytes_done: row.get(2) })
-        .collect();
+    let tables =
+        rows.iter().map(|row| TableRow { table: row.get(0), rows_done: row.get(1), bytes_done: row.get(2) }).collect();
     let stream = stream(ledger, source, found).await?;
     let mut blocked_by = Vec::new();
     if found.state == "running" {
@@ -161,9 +159,10 @@ async fn stream(
         .await
         .map_err(ExecError::source("read the replication slot"))?;
     let Some(row) = row else { return Ok(None) };
-    let source_lsn: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap {
-        reason: error.to_string(),
-    })?;
+    let source_lsn: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     Ok(Some(Stream {
         applied_lsn: progress.applied.to_string(),
         confirmed_lsn: row.get(1),

@@ -51,7 +51,10 @@ impl Rereader {
             let pause = Duration::from_millis(2);
             waited += pause;
             if waited.as_millis().is_multiple_of(5_000) {
-                self.run.waiting(format!("a row of {} waits for transaction {xid} to become visible on the source", task.name));
+                self.run.waiting(format!(
+                    "a row of {} waits for transaction {xid} to become visible on the source",
+                    task.name
+                ));
             }
             self.run.sleep(pause).await?;
         };

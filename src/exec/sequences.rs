@@ -35,11 +35,8 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     }
     for column in &set.columns {
         let end = if increment > 0 { "max" } else { "min" };
-        let query = format!(
-            "SELECT {end}({})::pg_catalog.int8 FROM {}",
-            sql::ident(&column.column),
-            sql::name(&column.table)
-        );
+        let query =
+            format!("SELECT {end}({})::pg_catalog.int8 FROM {}", sql::ident(&column.column), sql::name(&column.table));
         let row = target.query_one(&query, &[]).await.map_err(ExecError::target(at("check the value")))?;
         let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
         let next = if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) };

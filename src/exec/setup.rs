@@ -102,11 +102,8 @@ async fn publication_exists(
         .iter()
         .filter_map(|row| Some((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?)))
         .collect();
-    let mut wanted: Vec<(String, String)> = create
-        .tables
-        .iter()
-        .map(|table| (table.schema.as_str().to_owned(), table.name.as_str().to_owned()))
-        .collect();
+    let mut wanted: Vec<(String, String)> =
+        create.tables.iter().map(|table| (table.schema.as_str().to_owned(), table.name.as_str().to_owned())).collect();
     wanted.sort();
     if steps.started(&step.id) && found == wanted {
         return Ok(true);

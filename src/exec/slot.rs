@@ -64,7 +64,12 @@ pub async fn state(source: &Sql, run: &Run) -> Result<Option<SlotState>, ExecErr
 
 /// Makes sure that slot and position exist and belong together. A new slot comes with its snapshot when tables are
 /// to be copied whole under it.
-pub async fn ensure(run: &Run, ledger: &Sql, source: &Client, whole_missing: bool) -> Result<Option<SlotSnapshot>, ExecError> {
+pub async fn ensure(
+    run: &Run,
+    ledger: &Sql,
+    source: &Client,
+    whole_missing: bool,
+) -> Result<Option<SlotSnapshot>, ExecError> {
     let progress = progress::read(ledger, &run.id).await?;
     let found = state(source, run).await?;
     match (progress, found) {
@@ -92,9 +97,7 @@ pub async fn ensure(run: &Run, ledger: &Sql, source: &Client, whole_missing: boo
                         ),
                     });
                 }
-                if let Some(pid) = found.active_pid {
-                    return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
-                }
+                wait_inactive(run, source).await?;
                 source
                     .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
                     .await
@@ -107,6 +110,18 @@ pub async fn ensure(run: &Run, ledger: &Sql, source: &Client, whole_missing: boo
             create(run, ledger).await.map(Some)
         }
     }
+}
+
+/// The reader of a killed executor ends a moment later.
+pub async fn wait_inactive(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    while let Some(pid) = state(source, run).await?.and_then(|found| found.active_pid) {
+        if began.elapsed() > Duration::from_secs(10) {
+            return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
+        }
+        run.sleep(Duration::from_millis(100)).await?;
+    }
+    Ok(())
 }
 
 async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found: &SlotState) -> Result<(), ExecError> {
@@ -128,9 +143,10 @@ async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found
         .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
         .await
         .map_err(ExecError::source("read the write position"))?;
-    let now: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap {
-        reason: error.to_string(),
-    })?;
+    let now: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     if progress.applied > now {
         return gap(format!(
             "the target has applied up to {}, but the source is only at {now}: the source was restored or failed over",
@@ -150,7 +166,10 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     guard.batch_execute("BEGIN").await.map_err(ExecError::source("begin the guard"))?;
     if !whole.is_empty() {
         guard
-            .batch_execute(&format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE", whole.join(", ")))
+            .batch_execute(&format!(
+                "SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE",
+                whole.join(", ")
+            ))
             .await
             .map_err(ExecError::source("lock the tables that are copied whole"))?;
     }
@@ -159,20 +178,20 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };
     let mut shutdown = run.shutdown.clone();
-    let stop = async move {
-        // A closed channel means that nobody can ask any more.
-        if shutdown.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
+    let pid = connection.backend_pid();
+    let mut failure = None;
+    // The command must be ended through `stop`, never by dropping it: only then no slot is left behind.
+    let stop = async {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            Err(error) = name_blockers(run, pid) => failure = Some(error),
         }
     };
-    let watcher = name_blockers(run, connection.backend_pid());
-    let created = tokio::select! {
-        created = connection.create_slot(&new, PATIENCE, stop) => created,
-        never = watcher => match never { Ok(never) => match never {}, Err(error) => return Err(error) },
-    };
-    let created = match created {
-        Err(crate::pg::error::PgError::Stopped { .. }) => return Err(ExecError::Interrupted),
-        other => other.map_err(pg)?,
+    let created = connection.create_slot(&new, PATIENCE, stop).await;
+    let created = match (created, failure) {
+        (Err(_), Some(error)) => return Err(error),
+        (Err(crate::pg::error::PgError::Stopped { .. }), None) => return Err(ExecError::Interrupted),
+        (other, _) => other.map_err(pg)?,
     };
     failpoint::hit("setup.after-slot")?;
     let snapshot = read_snapshot(run, &created.snapshot).await?;
@@ -193,10 +212,10 @@ async fn read_snapshot(run: &Run, name: &str) -> Result<Snapshot, ExecError> {
         .map_err(ExecError::source("import the slot's snapshot"))?;
     let query = format!("SELECT {}::text", current_snapshot(&session));
     let row = session.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
-    let snapshot = row.get::<_, String>(0).parse::<Snapshot>().map_err(|error| ExecError::Stale {
-        what: "source server".to_owned(),
-        difference: error.to_string(),
-    })?;
+    let snapshot = row
+        .get::<_, String>(0)
+        .parse::<Snapshot>()
+        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })?;
     session.batch_execute("COMMIT").await.map_err(ExecError::source("end a read"))?;
     Ok(snapshot)
 }

@@ -167,7 +167,7 @@ impl Applier {
         }
         if self.source.is_none() && self.group_end.is_some() {
             self.commit_group(sentinels).await?;
-        } else if self.open && self.batch.len() > 0 {
+        } else if self.open && !self.batch.is_empty() {
             self.flush().await?;
         }
         tokio::select! {
@@ -303,12 +303,7 @@ impl Applier {
         self.push(table, RowKind::Insert, &new.columns, None).await
     }
 
-    async fn update(
-        &mut self,
-        table: usize,
-        old: Option<(OldKind, Tuple)>,
-        new: Tuple,
-    ) -> Result<(), ExecError> {
+    async fn update(&mut self, table: usize, old: Option<(OldKind, Tuple)>, new: Tuple) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         let mut new = new.columns;
@@ -400,13 +395,7 @@ impl Applier {
     }
 
     /// Writes the row as the source has it now, with its own snapshot as filter for its later changes.
-    async fn reread(
-        &mut self,
-        table: usize,
-        key: Key,
-        new: &[ColumnData],
-        replaces: bool,
-    ) -> Result<(), ExecError> {
+    async fn reread(&mut self, table: usize, key: Key, new: &[ColumnData], replaces: bool) -> Result<(), ExecError> {
         let source = self.source()?;
         if failpoint::disabled("rule.reread") {
             return Ok(());
@@ -468,7 +457,10 @@ impl Applier {
 
     async fn begin(&mut self) -> Result<(), ExecError> {
         if !self.open {
-            self.target.batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED").await.map_err(ExecError::target("begin"))?;
+            self.target
+                .batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED")
+                .await
+                .map_err(ExecError::target("begin"))?;
             self.open = true;
         }
         Ok(())

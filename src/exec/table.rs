@@ -47,7 +47,8 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 what: projection.source.to_string(),
                 difference: difference.to_owned(),
             };
-            let source = plan.source.tables.get(&projection.source).ok_or_else(|| stale("the plan has no structure of it"))?;
+            let source =
+                plan.source.tables.get(&projection.source).ok_or_else(|| stale("the plan has no structure of it"))?;
             let position = |name: &Ident| {
                 projection
                     .source_columns
@@ -135,7 +136,11 @@ impl TableTask {
             parts.push(format!("column {name} is new"));
         }
         for (name, ty, typmod) in &found {
-            if self.published.iter().any(|(old, old_ty, old_typmod)| old == name && (old_ty, old_typmod) != (ty, typmod)) {
+            if self
+                .published
+                .iter()
+                .any(|(old, old_ty, old_typmod)| old == name && (old_ty, old_typmod) != (ty, typmod))
+            {
                 parts.push(format!("column {name} has another type"));
             }
         }
@@ -151,7 +156,8 @@ impl TableTask {
             .iter()
             .zip(&self.orders)
             .map(|(&at, &order)| {
-                let text = text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                let text =
+                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
                 let text = std::str::from_utf8(&text).map_err(|_| self.bad_key("a key value is not UTF-8"))?;
                 KeyValue::parse(order, text).map_err(|error| self.bad_key(&error.to_string()))
             })
@@ -163,7 +169,8 @@ impl TableTask {
         self.key_at
             .iter()
             .map(|&at| {
-                let text = text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                let text =
+                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
                 String::from_utf8(text.to_vec()).map_err(|_| self.bad_key("a key value is not UTF-8"))
             })
             .collect()

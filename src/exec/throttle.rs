@@ -29,7 +29,8 @@ impl Throttle {
             if next <= now && !run.paused.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            run.sleep(next.saturating_duration_since(now).clamp(Duration::from_millis(10), Duration::from_millis(200))).await?;
+            run.sleep(next.saturating_duration_since(now).clamp(Duration::from_millis(10), Duration::from_millis(200)))
+                .await?;
         }
     }
 

@@ -27,7 +27,10 @@ pub struct Touched {
 impl Touched {
     /// For this number of tables.
     pub fn new(tables: usize) -> Self {
-        Self { tables: Mutex::new((0..tables).map(|_| TableTouched::default()).collect()), recording: AtomicBool::new(false) }
+        Self {
+            tables: Mutex::new((0..tables).map(|_| TableTouched::default()).collect()),
+            recording: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<TableTouched>> {

@@ -10,12 +10,7 @@ use crate::sql::{self, KeyRange, Side};
 pub type RangeKeys = (Option<Key>, Option<Key>);
 
 /// Deletes the ranges, sparing some keys. Runs in the transaction that applies the TRUNCATE.
-pub async fn delete(
-    target: &Client,
-    task: &TableTask,
-    ranges: &[RangeKeys],
-    spare: &[Key],
-) -> Result<(), ExecError> {
+pub async fn delete(target: &Client, task: &TableTask, ranges: &[RangeKeys], spare: &[Key]) -> Result<(), ExecError> {
     let texts = |key: &Option<Key>| key.as_ref().map(|key| task.key_literals(key)).transpose();
     let mut spared = String::new();
     for key in spare {

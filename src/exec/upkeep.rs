@@ -31,6 +31,11 @@ pub async fn run(
     cutovers: mpsc::UnboundedSender<Request>,
 ) -> Result<(), ExecError> {
     let source = run.connect(End::Source, "upkeep").await?;
+    // A nudge must not wait for the source's standbys.
+    source
+        .batch_execute("SET synchronous_commit = local")
+        .await
+        .map_err(ExecError::source("set synchronous_commit"))?;
     let ledger = run.connect(End::Target, "upkeep").await?;
     request::end_stale(&ledger, &run.id).await?;
     let mut said = Instant::now();
@@ -117,7 +122,8 @@ async fn requests(
                 continue;
             }
             other => {
-                request::end(ledger, asked.id, false, &format!("this pcrd does not know the request `{other}`")).await?;
+                request::end(ledger, asked.id, false, &format!("this pcrd does not know the request `{other}`"))
+                    .await?;
                 continue;
             }
         };

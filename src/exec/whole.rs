@@ -25,10 +25,8 @@ pub async fn copy(
     counters: &Counters,
 ) -> Result<(), ExecError> {
     let done = chunk::whole(ledger, &run.id).await?;
-    let left: Vec<&TableTask> = tables
-        .iter()
-        .filter(|task| !task.in_lanes() && !done.iter().any(|(name, _)| *name == task.name))
-        .collect();
+    let left: Vec<&TableTask> =
+        tables.iter().filter(|task| !task.in_lanes() && !done.iter().any(|(name, _)| *name == task.name)).collect();
     if left.is_empty() {
         return Ok(());
     }
@@ -64,10 +62,7 @@ pub async fn copy(
         failpoint::hit("setup.after-whole-table")?;
         counters.rows_copied.fetch_add(rows, Ordering::Relaxed);
         counters.bytes_copied.fetch_add(bytes, Ordering::Relaxed);
-        run.emit(
-            None,
-            EventKind::CopyProgress { table: task.name.clone(), rows, rows_estimate: Some(rows), bytes },
-        );
+        run.emit(None, EventKind::CopyProgress { table: task.name.clone(), rows, rows_estimate: Some(rows), bytes });
     }
     Ok(())
 }

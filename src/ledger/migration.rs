@@ -111,16 +111,16 @@ pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
         .map(|row| {
             let tables = row.get::<_, Vec<String>>(9).iter().map(|name| name.parse()).collect::<Result<_, _>>();
             Ok(Migration {
-            id: row.get(0),
-            epoch: row.get(1),
-            state: row.get(2),
-            host: row.get(3),
-            pid: row.get(4),
-            heartbeat_age_s: row.get(5),
-            slot: row.get(6),
-            publication: row.get(7),
-            created_at: row.get(8),
-            tables: tables.map_err(|why| LedgerError::damaged("table list", why))?,
+                id: row.get(0),
+                epoch: row.get(1),
+                state: row.get(2),
+                host: row.get(3),
+                pid: row.get(4),
+                heartbeat_age_s: row.get(5),
+                slot: row.get(6),
+                publication: row.get(7),
+                created_at: row.get(8),
+                tables: tables.map_err(|why| LedgerError::damaged("table list", why))?,
             })
         })
         .collect()

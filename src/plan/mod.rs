@@ -9,6 +9,7 @@ pub mod graph;
 pub mod kind;
 pub mod model;
 pub mod op;
+pub mod render;
 pub mod rules;
 pub mod statements;
 pub mod strict;

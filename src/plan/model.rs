@@ -9,7 +9,7 @@ use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table}
 pub use crate::diff::{Action, Change};
 use crate::plan::op::Op;
 use crate::projection::Projection;
-pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, Severity};
+pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity};
 
 /// The format this build writes and reads.
 pub const FORMAT: &str = "pcrd.plan/1";
@@ -237,16 +237,6 @@ pub struct Evidence {
     pub checks: Vec<CheckResult>,
     /// Bytes per row before and after, by source table.
     pub row_bytes: BTreeMap<QualifiedName, RowBytes>,
-}
-
-/// Bytes per row by the tuple model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RowBytes {
-    /// On the source.
-    pub before: u64,
-    /// On the target.
-    pub after: u64,
 }
 
 /// Result of one check.

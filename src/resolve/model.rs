@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table};
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -63,8 +66,9 @@ pub struct ResolvedTable {
     pub packed: bool,
 }
 
-/// Bytes per row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bytes per row by the tuple model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RowBytes {
     /// On the source.
     pub before: u64,

@@ -1,15 +1,15 @@
 //! Renders SQL text; decides nothing. The only place that quotes.
 
 pub mod apply;
-pub mod chunk;
 pub mod check;
+pub mod chunk;
 pub mod copy;
 pub mod ddl;
 pub mod ddl_index;
 pub mod expr;
 pub mod fence;
-pub mod publication;
 pub mod hash;
+pub mod publication;
 pub mod quote;
 pub mod range;
 pub mod rewrite;

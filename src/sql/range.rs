@@ -4,7 +4,6 @@
 //! `projection::identity` calls a text key ordered only if both ends compare it bytewise, and a COLLATE that the index
 //! does not have would turn every chunk into a scan of the table.
 
-use crate::catalog::Ident;
 use crate::projection::Projection;
 use crate::sql::expr::{ProjectionError, commas, constant, constant_row, key_values, only, source_column};
 use crate::sql::{ident, literal};
@@ -74,21 +73,17 @@ fn compare(projection: &Projection, side: Side, operator: &str, texts: &[String]
     })
 }
 
-/// `"a", "b"` of the source key: for ORDER BY.
-pub(crate) fn order_by(key: &[&Ident]) -> String {
-    commas(key.iter().map(|column| ident(column)))
-}
-
 /// The key `offset` rows after the start of `range`, as text columns in key order; no row when fewer are left.
 pub fn next_key(projection: &Projection, range: KeyRange<'_>, offset: u64) -> Result<String, ProjectionError> {
     let key = projection.source_key();
     let predicate = range_predicate(projection, Side::Source, range)?;
+    // `CAST("id" AS text)` is an output column called "id": a bare ORDER BY "id" would sort numbers as text.
     Ok(format!(
-        "SELECT {} FROM {}{} ORDER BY {} OFFSET {offset} LIMIT 1",
-        commas(key.iter().map(|column| format!("CAST({} AS pg_catalog.text)", ident(column)))),
+        "SELECT {} FROM {} AS t{} ORDER BY {} OFFSET {offset} LIMIT 1",
+        commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
         only(&projection.source),
         predicate.map(|predicate| format!(" WHERE {predicate}")).unwrap_or_default(),
-        order_by(&key),
+        commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     ))
 }
 
@@ -106,9 +101,9 @@ pub fn estimate(projection: &Projection) -> String {
 pub fn sample(projection: &Projection, percent: f64) -> String {
     let key = projection.source_key();
     format!(
-        "SELECT {} FROM {} TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
-        commas(key.iter().map(|column| format!("CAST({} AS pg_catalog.text)", ident(column)))),
+        "SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
+        commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
         only(&projection.source),
-        order_by(&key),
+        commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     )
 }

@@ -104,7 +104,9 @@ pub fn blocked_by_findings(plan: &Plan) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::new(Exit::Blocked, format!("{} finding(s) block this plan:{}", open.len(), open.concat()))
-        .with_next("mend the config, or accept a finding with its reason (accept: in the config, or --allow), and plan again"))
+        .with_next(
+            "mend the config, or accept a finding with its reason (accept: in the config, or --allow), and plan again",
+        ))
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl Replication {
 
     /// Creates a slot for `pgoutput` and exports its snapshot. Waits for every transaction that is writing.
     ///
-    /// After `patience`, or when `stop` completes, the command is cancelled and no slot is left behind.
+    /// After `patience`, or when `stop` completes, the command is cancelled and no slot is left behind. Only so: a
+    /// future that is dropped instead leaves the server waiting, and then with a slot.
     ///
     /// # Errors
     /// `GaveUp` and `Stopped` for these two; the server's, for instance 42710 (exists), 53400 (no free slot).

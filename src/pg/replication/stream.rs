@@ -228,7 +228,8 @@ impl Stream {
         self.confirm.clone()
     }
 
-    /// Tells the server the confirmed position now, and asks it for a keepalive.
+    /// Tells the server the confirmed position now, and asks it for a keepalive. The answer may come from before the
+    /// server has read its newest log: who waits for a position asks again until it is reached.
     pub fn nudge(&self) {
         self.nudge.notify_one();
     }
