@@ -114,10 +114,11 @@ async fn check(
         wrong.push(format!("{label}: {error}"));
     }
     let no_equality = |ty: &ColumnType| ["json", "xml", "point"].iter().any(|name| ty.is(name));
-    if !no_equality(cast.from()) && !no_equality(cast.to()) {
-        if let Err(error) = check_order(client, cast, table, &bad, &label, wrong).await {
-            wrong.push(format!("{label}: {error}"));
-        }
+    if !no_equality(cast.from())
+        && !no_equality(cast.to())
+        && let Err(error) = check_order(client, cast, table, &bad, &label, wrong).await
+    {
+        wrong.push(format!("{label}: {error}"));
     }
 }
 
