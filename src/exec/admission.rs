@@ -9,14 +9,15 @@ use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{End, Op};
 
+/// How long the locks of a dead executor may outlive it.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Checks everything, then registers this executor; gives its epoch.
 pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i64, ExecError> {
     check_identity(End::Source, &run.plan.source.server, source).await?;
     check_identity(End::Target, &run.plan.target.server, ledger).await?;
     let targets: Vec<QualifiedName> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
-    if let Err(table) = lock::take(ledger, &targets).await? {
-        return Err(ExecError::Busy { what: table.to_string() });
-    }
+    take_lock(run, ledger, &targets).await?;
     failpoint::hit("setup.after-lock")?;
     let known = if migration::exists(ledger).await? {
         if let Some(owner) = migration::owner_of(ledger, &run.id, &targets).await? {
@@ -52,6 +53,19 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         pid: std::process::id(),
     };
     Ok(migration::take_over(ledger, &registration).await?)
+}
+
+/// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
+async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    loop {
+        let Err(table) = lock::take(ledger, targets).await? else { return Ok(()) };
+        lock::release_all(ledger).await?;
+        if began.elapsed() > LOCK_PATIENCE {
+            return Err(ExecError::Busy { what: table.to_string() });
+        }
+        run.sleep(std::time::Duration::from_millis(100)).await?;
+    }
 }
 
 fn host_name() -> String {

@@ -55,13 +55,15 @@ pub enum Outcome {
 pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut failures = 0;
     let mut reached = None;
+    let mut admitted = false;
     loop {
-        let result = attempt(&request).await;
+        let result = attempt(&request, &mut admitted).await;
         let error = match result {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        if !error.is_transient() || *request.shutdown.borrow() {
+        // What never worked is a mistake to report, not a disturbance to wait out.
+        if !admitted || !error.is_transient() || *request.shutdown.borrow() {
             return Err(error);
         }
         let applied = applied_position(&request).await;
@@ -95,12 +97,13 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
     progress::read(&client, &request.plan.id.0).await.ok()?.map(|progress| progress.applied)
 }
 
-async fn attempt(request: &Request) -> Result<Outcome, ExecError> {
+async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, ExecError> {
     let Request { plan, source, target, until: _, events, shutdown } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.epoch = admission::admit(&run, &mut ledger, &source).await?;
+    *admitted = true;
     failpoint::hit("setup.after-ledger")?;
     restore_settings(&run, &ledger).await?;
 

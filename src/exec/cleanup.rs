@@ -65,10 +65,8 @@ async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {
 
 async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
     let mut removed = Vec::new();
-    if let Some(found) = slot::state(source, run).await? {
-        if let Some(pid) = found.active_pid {
-            return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
-        }
+    if slot::state(source, run).await?.is_some() {
+        slot::wait_inactive(run, source).await?;
         source
             .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
             .await

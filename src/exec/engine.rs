@@ -191,6 +191,9 @@ impl Engine {
                     let text = format!("the cutover was given up and the source is open again: {reason}");
                     self.run.note(text.clone());
                     request::end(&self.ledger, asked.id, false, &text).await?;
+                    if *self.stop_stream.borrow() {
+                        return Err(ExecError::StreamEnded);
+                    }
                 }
                 Err(error) => {
                     request::end(&self.ledger, asked.id, false, &error.to_string()).await?;

@@ -97,6 +97,9 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
+    /// The stream was ended for a cutover that was then given up: the run begins again from the ledger.
+    #[error("the stream was ended for a cutover that was given up")]
+    StreamEnded,
     /// Asked to stop; everything can be continued.
     #[error("interrupted; run the same command again to continue")]
     Interrupted,
@@ -124,6 +127,7 @@ impl ExecError {
                 error.is_transient()
             }
             Self::Ledger(LedgerError::Postgres(error)) => error.is_closed(),
+            Self::StreamEnded => true,
             _ => false,
         }
     }

@@ -86,7 +86,7 @@ pub async fn ensure(
         // Whole tables are read under the snapshot of the slot's creation, which died with the executor: begin again.
         // Nothing was streamed yet, because lanes and stream start only after the whole copies.
         (progress, found) => {
-            if let Some(found) = found {
+            if found.is_some() {
                 let started = step::all(ledger, &run.id).await?;
                 if !started.contains_key(&create_slot_id(run)) {
                     return Err(ExecError::Step {
@@ -97,9 +97,7 @@ pub async fn ensure(
                         ),
                     });
                 }
-                if let Some(pid) = found.active_pid {
-                    return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
-                }
+                wait_inactive(run, source).await?;
                 source
                     .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
                     .await
@@ -112,6 +110,18 @@ pub async fn ensure(
             create(run, ledger).await.map(Some)
         }
     }
+}
+
+/// The reader of a killed executor ends a moment later.
+pub async fn wait_inactive(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    while let Some(pid) = state(source, run).await?.and_then(|found| found.active_pid) {
+        if began.elapsed() > Duration::from_secs(10) {
+            return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
+        }
+        run.sleep(Duration::from_millis(100)).await?;
+    }
+    Ok(())
 }
 
 async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found: &SlotState) -> Result<(), ExecError> {

@@ -31,6 +31,11 @@ pub async fn run(
     cutovers: mpsc::UnboundedSender<Request>,
 ) -> Result<(), ExecError> {
     let source = run.connect(End::Source, "upkeep").await?;
+    // A nudge must not wait for the source's standbys.
+    source
+        .batch_execute("SET synchronous_commit = local")
+        .await
+        .map_err(ExecError::source("set synchronous_commit"))?;
     let ledger = run.connect(End::Target, "upkeep").await?;
     request::end_stale(&ledger, &run.id).await?;
     let mut said = Instant::now();

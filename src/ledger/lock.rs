@@ -28,6 +28,12 @@ pub async fn take(client: &Client, tables: &[QualifiedName]) -> Result<Result<()
     Ok(Ok(()))
 }
 
+/// Gives back every lock of this session.
+pub async fn release_all(client: &Client) -> Result<(), LedgerError> {
+    client.execute("SELECT pg_catalog.pg_advisory_unlock_all()", &[]).await?;
+    Ok(())
+}
+
 /// True when a session of this server holds the lock of the table: an executor is alive.
 pub async fn held(client: &Client, table: &QualifiedName) -> Result<bool, LedgerError> {
     let key = lock_key(table);

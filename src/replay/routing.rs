@@ -44,12 +44,21 @@ pub struct Lane {
     pub hi: Option<Key>,
     /// How far it is copied.
     frontier: Frontier,
-    /// End of the range that is being copied.
-    gate: Option<Option<Key>>,
+    /// The range that is being copied.
+    gate: Option<Gate>,
     /// Chunks whose snapshot may still matter, oldest first.
     recent: Vec<Chunk>,
     /// Transactions with a discarded change that no chunk is known to see yet.
     discarded: BTreeSet<FullXid>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gate {
+    /// First key past the range; `None` is the table's end.
+    hi: Option<Key>,
+    /// What the snapshot must see, taken when the gate closed, before the snapshot. The set of the lane may shrink
+    /// meanwhile, by a newer snapshot that says nothing about ours.
+    must_see: BTreeSet<FullXid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +121,7 @@ impl Lane {
     }
 
     fn gate_holds(&self, key: &Key) -> bool {
-        self.gate.as_ref().is_some_and(|hi| hi.as_ref().is_none_or(|hi| key < hi))
+        self.gate.as_ref().is_some_and(|gate| gate.hi.as_ref().is_none_or(|hi| key < hi))
     }
 
     /// Where the next chunk begins: `None` when the lane is copied, `Some(None)` for the table's beginning.
@@ -124,9 +133,10 @@ impl Lane {
         }
     }
 
-    /// Closes the gate over the next chunk, up to `hi` (`None`: the lane's end).
+    /// Closes the gate over the next chunk, up to `hi` (`None`: the lane's end). Only then the chunk's snapshot may be
+    /// taken.
     pub fn close_gate(&mut self, hi: Option<Key>) {
-        self.gate = Some(hi.or_else(|| self.hi.clone()));
+        self.gate = Some(Gate { hi: hi.or_else(|| self.hi.clone()), must_see: self.discarded.clone() });
     }
 
     /// Takes a committed chunk and opens the gate. The chunk begins at the frontier.
@@ -140,15 +150,15 @@ impl Lane {
         }
     }
 
-    /// The barrier: a snapshot may read this lane's next chunk only when it sees every transaction of which a
-    /// change was discarded, and everything that the slot's own snapshot saw.
+    /// The barrier: a snapshot taken after the gate closed may read the range only when it sees every transaction of
+    /// which a change was discarded before, and everything that the slot's own snapshot saw.
     pub fn admits(&self, snapshot: &Snapshot, slot: &Snapshot) -> bool {
-        snapshot.covers(slot) && self.discarded.iter().all(|xid| snapshot.sees(*xid))
+        self.gate.is_some() && snapshot.covers(slot) && self.waits_for(snapshot).is_none()
     }
 
     /// The first transaction that keeps the barrier closed for this snapshot.
     pub fn waits_for(&self, snapshot: &Snapshot) -> Option<FullXid> {
-        self.discarded.iter().copied().find(|xid| !snapshot.sees(*xid))
+        self.gate.as_ref()?.must_see.iter().copied().find(|xid| !snapshot.sees(*xid))
     }
 
     /// Forgets transactions that are visible now: visibility only grows.

@@ -21,11 +21,26 @@ fn decide(router: &mut Router, n: i64, xid: u64, commit: u64) -> Decision {
 fn a_change_ahead_of_the_copy_is_discarded_and_remembered() {
     let mut router = one_lane();
     assert_eq!(decide(&mut router, 5, 100, 1000), Decision::Discard);
-    let lane = &router.lanes_mut(0)[0];
+    let lane = &mut router.lanes_mut(0)[0];
+    lane.close_gate(Some(key(9)));
     let slot: Snapshot = "90:90:".parse().unwrap();
     assert!(!lane.admits(&"95:110:100".parse().unwrap(), &slot), "100 is not visible yet: its change would be lost");
     assert_eq!(lane.waits_for(&"95:110:100".parse().unwrap()), Some(FullXid(100)));
     assert!(lane.admits(&"110:110:".parse().unwrap(), &slot));
+}
+
+#[test]
+fn a_newer_snapshot_does_not_open_the_barrier_for_an_older_one() {
+    let mut router = one_lane();
+    assert_eq!(decide(&mut router, 5, 100, 1000), Decision::Discard);
+    router.lanes_mut(0)[0].close_gate(None);
+    let older: Snapshot = "95:110:100".parse().unwrap();
+    router.prune(&"110:110:".parse().unwrap());
+    let lane = &router.lanes_mut(0)[0];
+    assert!(
+        !lane.admits(&older, &"90:90:".parse().unwrap()),
+        "the chunk's snapshot was taken before 100 became visible"
+    );
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
     let taken: BTreeSet<QualifiedName> = target
         .tables
         .iter()
+        .filter(|(name, _)| !scopes.iter().any(|scope| scope.target_name == *name))
         .flat_map(|(name, table)| {
             let index =
                 |index: &crate::catalog::Ident| QualifiedName { schema: name.schema.clone(), name: index.clone() };

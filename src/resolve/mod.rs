@@ -13,6 +13,8 @@ pub mod finding;
 mod hazard;
 mod index;
 mod key;
+#[cfg(test)]
+mod key_tests;
 pub mod model;
 pub mod options;
 mod report;

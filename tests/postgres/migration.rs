@@ -40,7 +40,6 @@ impl Migration {
         Self { dir, environment: Vec::new() }
     }
 
-
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pcrd"));
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());

@@ -1,39 +1,10 @@
-//! Type names and casts against a real server: what the tables in `casts` claim is asked of PostgreSQL.
-#![allow(clippy::unwrap_used)]
-
-use std::collections::BTreeMap;
+//! Type names mean what the server says.
 
 use pcrd::casts::builtin::{BUILTINS, column_type};
 use pcrd::casts::typename;
-use pcrd::catalog::{Align, ColumnType, Ident, QualifiedName, TypeDef, TypeKind};
-use pcrd::pg::local::Cluster;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use pcrd::catalog::{Align, ColumnType, TypeKind};
 
-async fn server() -> (Cluster, Client) {
-    let cluster = Cluster::start_with(15, &[("fsync", "off")]).unwrap();
-    let info = cluster.conninfo("postgres");
-    let text = format!(
-        "host={} port={} user={} dbname={} options='-c search_path= -c TimeZone=UTC -c extra_float_digits=3'",
-        info.host, info.port, info.user, info.database
-    );
-    let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    (cluster, client)
-}
-
-async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-    let messages = client.simple_query(sql).await.map_err(|e| match e.as_db_error() {
-        Some(db) => format!("{}: {}", db.code().code(), db.message()),
-        None => e.to_string(),
-    })?;
-    Ok(messages
-        .into_iter()
-        .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect()),
-            _ => None,
-        })
-        .collect())
-}
+use crate::server::{USER_TYPES_SQL, column_of, rows, server, server_of, user_types};
 
 const SPELLINGS: &[&str] = &[
     "int",
@@ -240,40 +211,6 @@ const REFUSED: &[&str] = &[
     "double precision(3)",
 ];
 
-fn user_types() -> BTreeMap<QualifiedName, TypeDef> {
-    let domain = |base: &str| TypeDef::Domain { base: base.to_owned(), not_null: false, checks: BTreeMap::new() };
-    let pair = vec![(Ident::new("a").unwrap(), "integer".to_owned())];
-    [
-        ("public", "mood", TypeDef::Enum(vec!["sad".into(), "ok".into()])),
-        ("public", "Mixed Case", TypeDef::Enum(vec!["x".into()])),
-        ("public", "user", TypeDef::Enum(vec!["x".into()])),
-        ("public", "positive", domain("bigint")),
-        ("public", "price", domain("numeric(10,2)")),
-        ("app", "pair", TypeDef::Composite(pair)),
-        ("app", "span", TypeDef::Range("integer".into())),
-        ("app", "bigspan", TypeDef::Range("timestamp without time zone".into())),
-    ]
-    .into_iter()
-    .map(|(schema, name, def)| (QualifiedName::new(schema, name).unwrap(), def))
-    .collect()
-}
-
-const USER_TYPES_SQL: &str = "CREATE SCHEMA app; CREATE TYPE public.mood AS ENUM ('sad','ok'); \
-    CREATE TYPE public.\"Mixed Case\" AS ENUM ('x'); CREATE TYPE public.\"user\" AS ENUM ('x'); \
-    CREATE DOMAIN public.positive AS bigint; CREATE DOMAIN public.price AS numeric(10,2); \
-    CREATE TYPE app.pair AS (a integer); CREATE TYPE app.span AS RANGE (SUBTYPE = integer); \
-    CREATE TYPE app.bigspan AS RANGE (SUBTYPE = timestamp);";
-
-/// A type as `pg_attribute` and `pg_type` describe it.
-async fn column_of(client: &Client, table: &str) -> Vec<Option<String>> {
-    let sql = format!(
-        "SELECT n.nspname, t.typname, t.typlen, t.typalign, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-         t.typtype, t.typelem <> 0 AND t.typlen = -1 AND t.typname LIKE '\\_%' FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = '{table}'::pg_catalog.regclass AND a.attnum = 1"
-    );
-    rows(client, &sql).await.unwrap().remove(0)
-}
-
 fn described(ty: &ColumnType) -> Vec<Option<String>> {
     let align = match ty.align {
         Align::Char => "c",
@@ -347,23 +284,23 @@ async fn type_names_mean_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn every_built_in_type_is_as_the_server_has_it() {
-    let (_cluster, client) = server().await;
-    for row in BUILTINS {
-        let sql = format!(
-            "SELECT typlen, typalign, typstorage, pg_catalog.format_type(oid, -1) FROM pg_catalog.pg_type \
-             WHERE typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND typname = '{}'",
-            row.name
-        );
-        let theirs: Vec<String> = rows(&client, &sql).await.unwrap().remove(0).into_iter().flatten().collect();
-        let align = ["c", "s", "i", "d"][row.align as usize];
-        let storage = ["p", "e", "m", "x"][row.storage as usize];
-        assert_eq!(
-            theirs,
-            [row.len.to_string(), align.into(), storage.into(), column_type(row, -1).sql],
-            "{}",
-            row.name
-        );
+async fn every_built_in_type_is_as_the_servers_have_it() {
+    let sql = "SELECT typname, typlen, typalign, typstorage, pg_catalog.format_type(oid, -1) FROM pg_catalog.pg_type \
+        WHERE typnamespace = 'pg_catalog'::pg_catalog.regnamespace";
+    for major in pcrd::pg::local::installed_majors() {
+        let (_cluster, client) = server_of(major).await;
+        let theirs = rows(&client, sql).await.unwrap();
+        for row in BUILTINS {
+            let name = Some(row.name.to_owned());
+            let Some(theirs) = theirs.iter().find(|theirs| theirs[0] == name) else {
+                assert!(major < 15, "PG {major} has no {}", row.name);
+                continue;
+            };
+            let align = ["c", "s", "i", "d"][row.align as usize];
+            let storage = ["p", "e", "m", "x"][row.storage as usize];
+            let ours = [row.name.into(), row.len.to_string(), align.into(), storage.into(), column_type(row, -1).sql];
+            assert_eq!(*theirs, ours.map(Some), "PG {major}");
+        }
     }
 }
 
