@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Report {
     /// Every table of the plan.
     pub tables: Vec<TableReport>,
-    /// No difference, and every table was compared in full.
+    /// No difference, and every table was compared in full, but for the keys that were being written.
     pub passed: bool,
     /// What the reader must know to judge the report.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -85,9 +85,9 @@ impl TableReport {
 impl Report {
     /// Judges the tables.
     pub fn of(tables: Vec<TableReport>, notes: Vec<String>) -> Self {
-        let passed = tables
-            .iter()
-            .all(|table| table.differences.is_empty() && !table.is_vacuous() && table.keys_pending == Some(0));
+        let good =
+            |table: &TableReport| table.differences.is_empty() && !table.is_vacuous() && table.keys_pending.is_some();
+        let passed = tables.iter().all(good);
         Self { tables, passed, notes }
     }
 
@@ -119,9 +119,8 @@ mod tests {
         assert!(!Report::of(vec![table.clone(), vacuous], Vec::new()).passed);
         let empty = TableReport { rows_source: 0, rows_target: 0, rows_compared: 0, ..table.clone() };
         assert!(Report::of(vec![empty], Vec::new()).passed);
-        for keys_pending in [Some(1), None] {
-            assert!(!Report::of(vec![TableReport { keys_pending, ..table.clone() }], Vec::new()).passed);
-        }
+        assert!(Report::of(vec![TableReport { keys_pending: Some(1), ..table.clone() }], Vec::new()).passed);
+        assert!(!Report::of(vec![TableReport { keys_pending: None, ..table.clone() }], Vec::new()).passed);
         let key = vec!["7".to_owned()];
         let difference = Difference { key, columns: vec!["v".to_owned()], kind: DifferenceKind::DifferentColumns };
         let report = Report::of(vec![TableReport { differences: vec![difference], ..table }], Vec::new());
