@@ -144,9 +144,10 @@ fn compare_order(before: &Value, after: &Value, drift: &mut Vec<Drift>) {
     }
 }
 
-/// The address form of a name, which keeps line breaks and the like out of messages.
+/// The address form of a name, with line breaks and the like made visible: a message is one line.
 fn shown_name(name: &str) -> String {
-    super::Ident::new(name).map_or_else(|_| format!("{name:?}"), |ident| ident.to_string().escape_debug().to_string())
+    let address = super::Ident::new(name).map_or_else(|_| format!("{name:?}"), |ident| ident.to_string());
+    address.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn attribute(field: &str) -> String {

@@ -19,6 +19,7 @@ async fn the_zoo_is_read_alike_on_every_major() {
     );
     for major in majors {
         let zoo = Zoo::open(major).await;
+        eprintln!("PostgreSQL {major}");
         let catalog = zoo.read().await;
         assert_eq!(catalog.server.major(), major);
         database(&catalog);
@@ -125,7 +126,7 @@ fn indexes(catalog: &Catalog) {
     assert_eq!(second.opclass, Some(QualifiedName::new("pg_catalog", "text_pattern_ops").unwrap()));
     let expressions = &all.indexes[&id("expressions")];
     let texts: Vec<_> = expressions.elements.iter().map(|element| element.expression.as_deref()).collect();
-    assert_eq!(texts, [None, Some("lower((name)::text)"), Some("(price + (ref_a)::numeric)"), Some("upper(big)")]);
+    assert_eq!(texts, [None, Some("lower((name)::text)"), Some("((price + (ref_a)::numeric))"), Some("upper(big)")]);
     assert!(expressions.elements[2].descending && !expressions.elements[2].nulls_first);
     assert_eq!(expressions.elements[3].opclass, None);
     assert_eq!(
@@ -281,7 +282,6 @@ fn odd_names(catalog: &Catalog) {
     assert_eq!(
         columns,
         ["x\"y", "new\nline", "tab\t\\backslash", "größe→𝄞", ";DROP TABLE x;--", sixty_three, "select"]
-            .map(|column| if column.starts_with("tab") { "tab\t\\backslash" } else { column })
     );
     assert_eq!(odd.primary_key.as_ref().unwrap().columns, ids(&["x\"y"]));
     assert_eq!(odd.indexes[&id("i\"x")].expression_columns, ids(&["x\"y", ";DROP TABLE x;--"]));
@@ -358,8 +358,8 @@ async fn restricted_is_the_same(zoo_server: &Zoo, catalog: &Catalog) {
         assert_eq!(sequence, &catalog.sequences[name]);
     }
     let parent = introspect::tables(&zoo_server.client, &[zoo("parent_key")]).await.unwrap();
-    let keys: Vec<_> = parent.dependents.iter().filter(|it| it.kind == "foreign key").collect();
-    assert_eq!(keys[0].name, "to_parent on zoo.everything", "a key from outside is a finding");
+    let outside = |name: &str| parent.dependents.iter().any(|it| it.kind == "foreign key" && it.name == name);
+    assert!(outside("to_parent on zoo.everything"), "a key from outside is a finding");
     let nothing = introspect::tables(&zoo_server.client, &[]).await.unwrap();
     assert!(nothing.tables.is_empty() && nothing.sequences.is_empty() && nothing.types.is_empty());
 }
