@@ -59,6 +59,14 @@ pub enum ColorChoice {
 pub enum Command {
     /// Check the config, without a database
     Validate(command::validate::ValidateArgs),
+    /// Save the catalog of a database, for planning without one
+    Inspect(command::inspect::InspectArgs),
+    /// Compile the config into a plan and show what would happen
+    Plan(command::plan::PlanArgs),
+    /// Show a plan file, without a database
+    Show(command::show::ShowArgs),
+    /// List what the target needs besides rows, and what of it is there
+    Readiness(command::readiness::ReadinessArgs),
     /// Run a plan, or go on with it; stops at the gate before the cutover
     Apply(command::apply::ApplyArgs),
     /// Fence the source, drain, verify, and make the target the database

@@ -4,7 +4,6 @@ use crate::config::connect::name;
 use crate::config::{self, Config, Environment};
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
-use crate::pg::error::PgError;
 use crate::plan::End;
 
 use super::context::Context;
@@ -17,7 +16,14 @@ pub struct EndError {
     /// The end.
     pub end: End,
     /// What happened.
-    pub source: PgError,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl EndError {
+    /// A failure at one end.
+    pub fn new(end: End, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { end, source: source.into() }
+    }
 }
 
 impl From<EndError> for CommandError {
@@ -62,5 +68,5 @@ pub fn conninfo(ctx: &Context, config: &Config, end: End) -> Result<Conninfo, Co
 /// As [`conninfo`], or the server cannot be reached or refuses.
 pub async fn connect(ctx: &Context, config: &Config, end: End, role: &str) -> Result<Client, CommandError> {
     let info = conninfo(ctx, config, end)?;
-    client::connect(&info, &format!("pcrd/{role}")).await.map_err(|source| EndError { end, source }.into())
+    client::connect(&info, &format!("pcrd/{role}")).await.map_err(|error| EndError::new(end, error).into())
 }

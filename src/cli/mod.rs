@@ -1,7 +1,9 @@
 //! The command line: one file per command. Commands print through [`context::Context`] only; `error` decides exit codes.
 
 pub mod args;
+pub mod catalogs;
 pub mod command;
+pub mod compile;
 pub mod config_schema;
 pub mod confirm;
 pub mod context;

@@ -56,6 +56,10 @@ impl Command {
         match self {
             Self::Apply(_) | Self::Cutover(_) | Self::Abort(_) | Self::Cleanup(_) => true,
             Self::Validate(_)
+            | Self::Inspect(_)
+            | Self::Plan(_)
+            | Self::Show(_)
+            | Self::Readiness(_)
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Throttle(_)
@@ -70,6 +74,10 @@ impl Command {
 async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError> {
     match command {
         Command::Validate(args) => command::validate::run(ctx, args),
+        Command::Inspect(args) => command::inspect::run(ctx, args).await,
+        Command::Plan(args) => command::plan::run(ctx, args).await,
+        Command::Show(args) => command::show::run(ctx, args),
+        Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,
         Command::Cutover(args) => command::cutover::run(ctx, args).await,
         Command::Abort(args) => command::abort::run(ctx, args).await,

@@ -14,7 +14,7 @@ use super::{ExecError, failpoint, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::pg::client::Client;
-use crate::plan::Op;
+use crate::plan::{End, Op};
 use crate::replay::Lsn;
 
 /// Cuts over, or opens the source again and says why.
@@ -40,11 +40,18 @@ async fn forward(engine: &mut Engine) -> Result<(), ExecError> {
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
+    let keeper = run.connect(End::Source, "lease").await?;
     let fence_lsn = fence::raise(&run, &engine.source, &nonce).await?;
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
     let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
-    let bounded = tokio::time::timeout(limit, fenced(engine, &nonce, fence_lsn)).await;
+    let bounded = tokio::time::timeout(limit, async {
+        tokio::select! {
+            result = fenced(engine, &nonce, fence_lsn) => result,
+            error = keep_lease(&run, &keeper) => Err(error),
+        }
+    })
+    .await;
     match bounded {
         Ok(result) => result?,
         Err(_) => {
@@ -61,6 +68,20 @@ async fn forward(engine: &mut Engine) -> Result<(), ExecError> {
     finish(&run, &engine.ledger).await?;
     run.note(format!("fenced to switched in {} ms", began.elapsed().as_millis()));
     Ok(())
+}
+
+/// Renews the lease until it cannot be renewed.
+async fn keep_lease(run: &Run, keeper: &Client) -> ExecError {
+    loop {
+        tokio::time::sleep(fence::LEASE / 4).await;
+        match fence::renew(run, keeper).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() };
+            }
+            Err(error) => return error,
+        }
+    }
 }
 
 /// Between fence and switch.
