@@ -87,7 +87,9 @@ fn compare_objects(
     for (name, is) in after {
         let address = format!("{kind} {}", shown_name(&name));
         match before.remove(&name) {
-            None => drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) }),
+            None => {
+                drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) })
+            }
             Some(was) if was == is => {}
             Some(Value::Object(was)) if is.is_object() => {
                 let Value::Object(is) = is else { continue };
@@ -127,7 +129,8 @@ fn compare_order(before: &Value, after: &Value, drift: &mut Vec<Drift>) {
     let was: Vec<&String> = before.iter().filter(|name| after.contains(name)).collect();
     let is: Vec<&String> = after.iter().filter(|name| before.contains(name)).collect();
     if was != is {
-        let list = |names: Vec<&String>| Some(names.into_iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", "));
+        let list =
+            |names: Vec<&String>| Some(names.into_iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", "));
         drift.push(Drift {
             address: "table".to_owned(),
             attribute: "column order".to_owned(),
