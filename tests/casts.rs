@@ -754,7 +754,7 @@ async fn casts_do_what_their_class_says() {
                     }
                     match cast.class {
                         CastClass::Identical | CastClass::Widening if failed || !same => {
-                            wrong.push(format!("{shown} (back: {same})"))
+                            wrong.push(format!("{shown} (back: {same})"));
                         }
                         CastClass::Checked if is_bad != failed => wrong.push(format!("{shown} but bad is {is_bad}")),
                         CastClass::Checked if !is_bad && !same => wrong.push(format!("{shown} passes and is lost")),
@@ -801,7 +801,7 @@ async fn casts_do_what_their_class_says() {
             }
         }
     }
-    println!("{by_class:?}, unsupported {unsupported}, rows passed {good_rows}, rows refused {bad_rows}");
-    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
-    assert!(bad_rows > 1000 && good_rows > 1000);
+    let counts = format!("{by_class:?}, unsupported {unsupported}, rows passed {good_rows}, refused {bad_rows}");
+    assert!(wrong.is_empty(), "{} wrong of {counts}\n{}", wrong.len(), wrong.join("\n"));
+    assert!(bad_rows > 2500 && good_rows > 4000, "{counts}");
 }

@@ -43,6 +43,11 @@ impl ToSql for Text {
 
 async fn server() -> (Cluster, Client) {
     let cluster = Cluster::start_with(15, &[("fsync", "off")]).unwrap();
+    let client = connect(&cluster).await;
+    (cluster, client)
+}
+
+async fn connect(cluster: &Cluster) -> Client {
     let info = cluster.conninfo("postgres");
     let text = format!(
         "host={} port={} user={} dbname={} options='-c search_path= -c TimeZone=UTC -c extra_float_digits=3'",
@@ -50,7 +55,7 @@ async fn server() -> (Cluster, Client) {
     );
     let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
     tokio::spawn(connection);
-    (cluster, client)
+    client
 }
 
 async fn query(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
@@ -395,4 +400,81 @@ async fn one_scan_counts_all_bad_rows() {
     assert_eq!(samples.len(), 10);
     assert_eq!(query(&client, &check::sample(&table, &[&id("id")], &bad[1])).await, [[Some("3".to_owned())]]);
     assert_eq!(query(&client, &check::sample(&table, &[], &bad[1])).await, [[Some("(0,3)".to_owned())]]);
+}
+
+/// A column of every type that may travel in binary, and values at its edges.
+const BINARY: &[(&str, &[&str])] = &[
+    ("bit(9)", &["101010101"]),
+    ("boolean", &["t", "f"]),
+    ("character(4)", &["é", ""]),
+    ("bytea", &["\\x00ff5c", ""]),
+    ("\"char\"", &["a"]),
+    ("cidr", &["10.0.0.0/8", "::1/128"]),
+    ("date", &["4714-11-24 BC", "5874897-12-31", "infinity", "-infinity"]),
+    ("real", &["NaN", "-0", "1e-45", "3.4028235e38", "-Infinity"]),
+    ("double precision", &["NaN", "-0", "5e-324", "1.7976931348623157e308", "Infinity", "0.1"]),
+    ("inet", &["10.1.2.3/8", "::ffff:1.2.3.4"]),
+    ("smallint", &["-32768"]),
+    ("integer", &["-2147483648"]),
+    ("bigint", &["-9223372036854775808", "9223372036854775807"]),
+    ("interval", &["1 year 2 mons -3 days 04:05:06.789", "-178000000 years"]),
+    ("json", &["{\"b\":1, \"a\":[1.0,null]}"]),
+    ("jsonb", &["{\"b\": 1.50, \"a\": [true, \"\\u00e9\"]}", "[]"]),
+    ("macaddr", &["08:00:2b:01:02:03"]),
+    ("macaddr8", &["08:00:2b:01:02:03:04:05"]),
+    ("name", &["x"]),
+    ("numeric", &["NaN", "0", "0.000", "1e400", "-1e-300", "12345678901234567890.1234567890"]),
+    ("numeric(12,2)", &["-0.01", "9999999999.99"]),
+    ("oid", &["4294967295"]),
+    ("pg_lsn", &["FFFFFFFF/FFFFFFFF"]),
+    ("text", &["", "\\N", "é日本\t\n\\"]),
+    ("time", &["24:00:00", "23:59:59.999999"]),
+    ("timestamp", &["4714-11-24 00:00:00 BC", "294276-12-31 23:59:59.999999", "infinity"]),
+    ("timestamptz", &["4714-11-24 00:00:00+00 BC", "-infinity", "2024-02-29 12:00:00.000001+00"]),
+    ("timetz", &["23:59:59.5-15:59"]),
+    ("uuid", &["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]),
+    ("bit varying", &["", "10101"]),
+    ("character varying(5)", &["日本語日本"]),
+];
+
+#[tokio::test]
+async fn the_binary_form_is_the_same_on_every_major() {
+    for (text, _) in BINARY {
+        assert!(pcrd::projection::format::is_binary_safe(&ty(text)), "{text}");
+    }
+    let mut seen: Option<(u32, Vec<Vec<u8>>)> = None;
+    for major in pcrd::pg::local::installed_majors() {
+        let cluster = Cluster::start_with(major, &[("fsync", "off")]).unwrap();
+        let client = connect(&cluster).await;
+        let mut wires = Vec::new();
+        for (number, (text, values)) in BINARY.iter().enumerate() {
+            let table = format!("public.b{number}");
+            client.batch_execute(&format!("CREATE TABLE {table} (c {text})")).await.unwrap();
+            for value in *values {
+                let insert = format!("INSERT INTO {table} VALUES ({})", pcrd::sql::literal(value));
+                client.batch_execute(&insert).await.unwrap_or_else(|e| panic!("{major} {text} {value}: {e:?}"));
+            }
+            let out = format!("COPY (SELECT c FROM {table}) TO STDOUT WITH (FORMAT binary)");
+            let chunks: Vec<bytes::Bytes> = client.copy_out(&out).await.unwrap().try_collect().await.unwrap();
+            let wire = chunks.concat();
+            // What went out comes in as the same text.
+            client.batch_execute(&format!("CREATE TABLE {table}_in (c {text})")).await.unwrap();
+            let sink = client.copy_in(&format!("COPY {table}_in FROM STDIN WITH (FORMAT binary)")).await.unwrap();
+            futures_util::pin_mut!(sink);
+            sink.send(bytes::Bytes::from(wire.clone())).await.unwrap();
+            sink.finish().await.unwrap();
+            let texts = |table: &str| format!("SELECT CAST(c AS text) FROM {table}");
+            assert_eq!(query(&client, &texts(&table)).await, query(&client, &texts(&format!("{table}_in"))).await);
+            wires.push(wire);
+        }
+        match &seen {
+            None => seen = Some((major, wires)),
+            Some((other, theirs)) => {
+                for ((text, _), (ours, theirs)) in BINARY.iter().zip(wires.iter().zip(theirs)) {
+                    assert_eq!(ours, theirs, "{text} on {major} and {other}");
+                }
+            }
+        }
+    }
+    assert!(seen.is_some());
 }

@@ -1,6 +1,8 @@
 //! Validation queries of a table: one scan for all predicates, and one for the key when its cast may merge values.
 
-use crate::casts::CastClass;
+use std::collections::BTreeSet;
+
+use crate::catalog::Ident;
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
 use crate::resolve::report::Report;
@@ -29,13 +31,13 @@ pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Opti
 }
 
 /// A key whose cast can make two values one is counted by its target value.
-pub(crate) fn of_key(projection: &Projection, report: &mut Report) -> Option<Check> {
+pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, report: &mut Report) -> Option<Check> {
     let key: Vec<&ProjectedColumn> = projection
         .target_key()
         .into_iter()
         .filter_map(|key| projection.columns.iter().find(|column| &column.target == key))
         .collect();
-    if !key.iter().any(|column| may_merge(column.class)) {
+    if key.iter().all(|column| injective.contains(&column.target)) {
         return None;
     }
     let values: Vec<String> = key
@@ -58,13 +60,4 @@ pub(crate) fn of_key(projection: &Projection, report: &mut Report) -> Option<Che
             sample_sql: duplicates_sample(&projection.source, &values),
         }],
     })
-}
-
-/// A checked cast that passes keeps values apart only when it keeps them equal; numbers that lose a fraction do not
-/// pass, but text that loses padding does.
-fn may_merge(class: CastClass) -> bool {
-    match class {
-        CastClass::Identical | CastClass::Widening => false,
-        CastClass::Checked | CastClass::Lossy | CastClass::Custom => true,
-    }
 }

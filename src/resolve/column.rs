@@ -25,6 +25,10 @@ pub(crate) struct Columns {
     pub(crate) reasons: BTreeMap<Ident, String>,
     pub(crate) late_defaults: BTreeSet<Ident>,
     pub(crate) predicates: Vec<Predicate>,
+    /// Target columns whose values stand in the order of their source column's.
+    pub(crate) order_preserving: BTreeSet<Ident>,
+    /// Target columns whose values differ whenever their source column's do.
+    pub(crate) injective: BTreeSet<Ident>,
 }
 
 /// A condition that no row may meet.
@@ -251,45 +255,44 @@ fn value(
             inverse,
         });
     }
-    let cast = casts::classify(&column.ty, &wanted.ty, &options.zone).map_err(|unsupported| {
-        let kind = ResolveErrorKind::UnsupportedCast {
-            at: at.clone(),
-            from: column.ty.sql.clone(),
-            to: wanted.ty.sql.clone(),
-            reason: unsupported.to_string(),
-        };
+    let types = user_types(scope);
+    let context = casts::Context { zone: &options.zone, types: &types, oldest_major: oldest_major(scope) };
+    let cast = casts::classify(&column.ty, &wanted.ty, &context).map_err(|unsupported| {
         let span = wish.ty.as_ref().map_or(&scope.desired.source.span, |ty| &ty.span);
-        ResolveError::new(kind).at(span).help("write the conversion yourself with `using:`")
+        ResolveError::new(ResolveErrorKind::UnsupportedCast { at: at.clone(), unsupported }).at(span)
     })?;
     let read = ident(&column.name);
-    let changes = format!("{} to {}", column.ty.sql, wanted.ty.sql);
-    match cast.class {
-        CastClass::Identical | CastClass::Widening | CastClass::Custom => {}
-        CastClass::Checked => {
-            report.find("NARROWING_CAST", &at, Severity::Warning, format!("{changes}: {}", cast.reason));
-        }
-        CastClass::Lossy => report.find("LOSSY_CAST", &at, Severity::Error, format!("{changes}: {}", cast.reason)),
+    for code in &cast.findings {
+        let severity = if *code == "LOSSY_CAST" { Severity::Error } else { Severity::Warning };
+        report.find(code, &at, severity, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
     }
-    if is_zoned(&column.ty) != is_zoned(&wanted.ty) && is_moment(&column.ty) && is_moment(&wanted.ty) {
-        let message = format!("{changes} is read in the time zone {}, which the plan pins", options.zone);
-        report.find("TZ_DEPENDENT_CAST", &at, Severity::Warning, message);
-    }
-    if let Some(bad) = cast.bad(&read) {
-        out.predicates.push(Predicate { address: at, bad, meaning: cast.reason.clone() });
+    for bad in cast.bad(&read) {
+        out.predicates.push(Predicate { address: at.clone(), bad: bad.predicate, meaning: bad.meaning });
     }
     if cast.class != CastClass::Identical {
         out.reasons.insert(wanted.name.clone(), cast.reason.clone());
     }
+    if cast.order_preserving {
+        out.order_preserving.insert(wanted.name.clone());
+    }
+    if cast.injective {
+        out.injective.insert(wanted.name.clone());
+    }
+    let back = (cast.class != CastClass::Lossy).then(|| casts::inverse(&cast, &context)).flatten();
+    let inverse = inverse.or_else(|| back.map(|back| back.expr(&ident(&wanted.name))));
     let value = ColumnValue::Expr { sql: cast.expr(&read), reads: vec![column.name.clone()] };
     Ok(ProjectedColumn { target: wanted.name.clone(), ty: wanted.ty.clone(), value, class: cast.class, inverse })
 }
 
-fn is_zoned(ty: &ColumnType) -> bool {
-    ty.is("timestamptz") || ty.is("timetz")
+/// Types of both ends; where a name is on both, the target's, which `exists_on_target` has compared.
+fn user_types(scope: &Scope<'_>) -> BTreeMap<QualifiedName, TypeDef> {
+    let mut types = scope.source.types.clone();
+    types.extend(scope.target.types.iter().map(|(name, ty)| (name.clone(), ty.clone())));
+    types
 }
 
-fn is_moment(ty: &ColumnType) -> bool {
-    is_zoned(ty) || ["date", "time", "timestamp"].iter().any(|name| ty.is(name))
+fn oldest_major(scope: &Scope<'_>) -> u32 {
+    scope.source.server.major().min(scope.target.server.major())
 }
 
 /// The live default on the target.

@@ -132,18 +132,18 @@ fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report
         .filter(|column| column.generated.is_none())
         .map(|column| SourceColumn { name: column.name.clone(), ty: column.ty.clone() })
         .collect();
-    let (format, format_reason) = rows::format(&source_columns, &projected);
+    let (format, format_reason) = rows::format(&projected);
     let projection = Projection {
         source: scope.name.clone(),
         target: scope.target_name.clone(),
         source_columns,
-        identity: rows::identity(scope, &projected, &wanted),
+        identity: rows::identity(scope, &wanted, &columns.order_preserving),
         format,
         format_reason,
         columns: projected,
     };
     report.checks.extend(check::of_rows(&projection, &columns.predicates));
-    if let Some(check) = check::of_key(&projection, report) {
+    if let Some(check) = check::of_key(&projection, &columns.injective, report) {
         report.checks.push(check);
     }
     let table = ResolvedTable {

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan};
 
+use crate::casts::Unsupported;
 use crate::casts::typename::TypeError;
 use crate::catalog::{Ident, QualifiedName};
 use crate::sql::token::TokenError;
@@ -87,17 +88,13 @@ pub enum ResolveErrorKind {
         /// Why.
         error: TypeError,
     },
-    /// A cast that PostgreSQL or pcrd does not have.
-    #[error("{at} cannot change from {from} to {to}: {reason}")]
+    /// A cast that pcrd does not know.
+    #[error("{at}: {unsupported}")]
     UnsupportedCast {
         /// Address of the column.
         at: String,
-        /// Type before.
-        from: String,
-        /// Type after.
-        to: String,
-        /// Why.
-        reason: String,
+        /// Why, with an example of what to write instead.
+        unsupported: Unsupported,
     },
     /// An expression that is not a pure function of the row.
     #[error("{at}: the expression calls {function}, whose value changes from call to call")]
