@@ -32,7 +32,7 @@ pub(crate) fn added(
             out.predicates.push(Predicate {
                 address: at.clone(),
                 bad,
-                meaning: "NULL in a NOT NULL column".to_owned(),
+                meaning: "NULL".to_owned(),
             });
         }
         ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() }

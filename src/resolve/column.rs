@@ -112,7 +112,7 @@ fn kept(
         (not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
     {
         let bad = format!("({sql}) IS NULL");
-        out.predicates.push(Predicate { address: at, bad, meaning: "NULL in a NOT NULL column".to_owned() });
+        out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned() });
     }
     out.projected.push(projected);
     out.wanted.push(wanted);
