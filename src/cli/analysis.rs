@@ -41,7 +41,8 @@ pub struct CompatFigures {
 
 /// Analyses a table.
 pub fn analyze(name: &QualifiedName, table: &Table) -> Analysis {
-    let cells: Vec<Cell> = table.columns.iter().map(|column| cell(column, table.stats.as_ref(), &column.name)).collect();
+    let cells: Vec<Cell> =
+        table.columns.iter().map(|column| cell(column, table.stats.as_ref(), &column.name)).collect();
     let order = pack(&cells);
     let packed: Vec<Cell> = order.iter().map(|&at| cells[at].clone()).collect();
     let figures = compat(&table.columns.iter().map(|column| &column.ty).collect::<Vec<_>>());
@@ -121,7 +122,9 @@ pub fn compare(source: &Table, resolved: &ResolvedTable, target: &Table, target_
     let target_cells: Vec<Cell> = target
         .columns
         .iter()
-        .map(|column| source_of(&column.name).map_or_else(|| Cell::new(column, None), |from| cell(column, stats, &from.name)))
+        .map(|column| {
+            source_of(&column.name).map_or_else(|| Cell::new(column, None), |from| cell(column, stats, &from.name))
+        })
         .collect();
     let figures = |table: &Table| compat(&table.columns.iter().map(|column| &column.ty).collect::<Vec<_>>()).current;
     Comparison {

@@ -84,6 +84,8 @@ impl<'a> Clean<'a> {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(look.width).with_links(false);
         let mut text = String::new();
         handler.render_report(&mut text, self).expect("a String takes any text");
+        // The handler heads each related error with its code, also when there is none.
+        text = text.replace("\nError: \n", "\n");
         if let Some(sqlstate) = &self.sqlstate {
             text.push_str(&format!("  SQLSTATE {sqlstate}\n"));
         }

@@ -4,5 +4,8 @@
 
 mod environment;
 mod frame;
+mod plan;
+mod reports;
 mod schema;
+mod signals;
 mod validate;

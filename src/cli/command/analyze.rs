@@ -65,7 +65,8 @@ fn names(config: &Config, args: &AnalyzeArgs) -> Result<Vec<QualifiedName>, Comm
         (true, false) => migrated.collect(),
     };
     if names.is_empty() {
-        let text = "nothing to analyze: name a table with --table, or in the config under analyze.tables or migrate.tables";
+        let text =
+            "nothing to analyze: name a table with --table, or in the config under analyze.tables or migrate.tables";
         return Err(CommandError::new(Exit::Usage, text));
     }
     Ok(names)
@@ -76,7 +77,7 @@ fn find<'c>(source: &'c Catalog, name: &QualifiedName) -> Result<&'c Table, Comm
         let known: Vec<String> = source.tables.keys().map(ToString::to_string).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let wanted = name.to_string();
-        let near = get_close_matches(&wanted, &known, 1, 0.6);
+        let near = get_close_matches(wanted.as_str(), &known, 1, 0.6);
         let hint = near.first().map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         CommandError::new(Exit::Usage, format!("the source has no table {name}{hint}"))
     })
