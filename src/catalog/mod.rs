@@ -2,6 +2,7 @@
 //!
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
+pub mod drift;
 pub mod fingerprint;
 pub mod model;
 pub mod name;

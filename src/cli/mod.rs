@@ -1,1 +1,21 @@
-//! cli
+//! The command line: one file per command. Commands print through [`context::Context`] only; `error` decides exit codes.
+
+pub mod args;
+pub mod catalogs;
+pub mod command;
+pub mod compile;
+pub mod config_schema;
+pub mod confirm;
+pub mod context;
+pub mod database;
+pub mod diagnostic;
+pub mod error;
+pub mod events;
+pub mod executor;
+pub mod manifest;
+pub mod output;
+pub mod run;
+pub mod shutdown;
+
+pub use error::{CommandError, Exit};
+pub use run::main;

@@ -2,6 +2,11 @@
 //!
 //! Pure: `config` reads the file and hands the text over.
 
+pub mod check;
+pub mod document;
+pub mod fields;
 pub mod model;
+pub mod problem;
+pub mod yaml;
 
 pub use model::*;

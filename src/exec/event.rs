@@ -83,6 +83,13 @@ pub enum EventKind {
         /// State of `data-path` §2.3.
         state: String,
     },
+    /// A count at the end of a run.
+    Counter {
+        /// Which.
+        name: String,
+        /// How many.
+        value: u64,
+    },
     /// For the operator.
     Note {
         /// Text.

@@ -1,4 +1,14 @@
 //! PostgreSQL: connections, session settings, introspection, replication, local clusters. Knows no plan step.
 
+pub mod client;
 pub mod conninfo;
+pub mod error;
+pub mod introspect;
 pub mod local;
+pub mod pgoutput;
+pub mod replication;
+pub mod session;
+pub mod shape;
+mod socket;
+pub mod tls;
+mod verifier;

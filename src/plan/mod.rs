@@ -1,7 +1,22 @@
 //! The plan: a typed graph of steps, as a value and as a file. Knows no connection and no clock.
 
+pub mod build;
+pub mod check;
+pub mod digest;
+pub mod effects;
+pub mod file;
+pub mod graph;
+pub mod kind;
 pub mod model;
 pub mod op;
+pub mod render;
+pub mod rules;
+pub mod statements;
+pub mod strict;
 
+pub use build::{BuildError, build};
+pub use check::{CheckError, check};
+pub use file::{PlanFileError, read, to_json};
+pub use kind::Kind;
 pub use model::*;
 pub use op::*;

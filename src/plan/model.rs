@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::casts::CastClass;
 use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table};
+pub use crate::diff::{Action, Change};
 use crate::plan::op::Op;
 use crate::projection::Projection;
+pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity};
 
 /// The format this build writes and reads.
 pub const FORMAT: &str = "pcrd.plan/1";
@@ -115,134 +116,6 @@ pub struct Settings {
     pub session: BTreeMap<String, String>,
 }
 
-/// What happens to one object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Change {
-    /// `public.orders.id` (source address), or the target address of an added column.
-    pub address: String,
-    /// What happens.
-    pub action: Action,
-    /// Before, as SQL fragment or name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// After.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// Class of a cast.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<CastClass>,
-    /// Expression that makes the value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expr: Option<String>,
-    /// Why it is safe, or what it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// Kinds of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// The table is migrated.
-    Migrate,
-    /// A column is added.
-    Add,
-    /// A column is left out.
-    Drop,
-    /// A column changes type.
-    Cast,
-    /// A column or table changes name.
-    Rename,
-    /// Columns are reordered.
-    Reorder,
-    /// NOT NULL changes.
-    Nullability,
-    /// A default changes.
-    Default,
-}
-
-/// Something that depends on the tables and is not carried.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NotCarried {
-    /// `view`, `trigger`, `policy`, ….
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Why it is listed.
-    pub why: String,
-}
-
-/// A hazard that the reviewer must know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Finding {
-    /// Stable code, for example `DELETES_DATA`.
-    pub code: String,
-    /// Object.
-    pub address: String,
-    /// How bad.
-    pub severity: Severity,
-    /// What, and what to do.
-    pub message: String,
-    /// Set when it was accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Accepted>,
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// To know.
-    Info,
-    /// To think about.
-    Warning,
-    /// Blocks until accepted.
-    Error,
-    /// Blocks; cannot be accepted.
-    Refused,
-}
-
-/// An acceptance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Accepted {
-    /// Why.
-    pub reason: String,
-    /// `file:line`, or `--allow`.
-    pub at: String,
-}
-
-/// A validation query: counts rows that break each predicate, in one scan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// `check:public.orders`.
-    pub id: String,
-    /// Source table.
-    pub table: QualifiedName,
-    /// One row: total rows, then one count per predicate.
-    pub sql: String,
-    /// The predicates, in the order of the counts.
-    pub predicates: Vec<CheckPredicate>,
-}
-
-/// One predicate of a check; the count expected is 0.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CheckPredicate {
-    /// Address of the column.
-    pub address: String,
-    /// SQL that is true for a bad row.
-    pub bad: String,
-    /// What a bad row is, in words: `out of range for integer`.
-    pub meaning: String,
-    /// Query that lists keys of up to ten bad rows.
-    pub sample_sql: String,
-}
-
 /// `kind:address`, never a position.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -319,6 +192,15 @@ pub enum End {
     Target,
 }
 
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
 /// One SQL statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -355,16 +237,6 @@ pub struct Evidence {
     pub checks: Vec<CheckResult>,
     /// Bytes per row before and after, by source table.
     pub row_bytes: BTreeMap<QualifiedName, RowBytes>,
-}
-
-/// Bytes per row by the tuple model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RowBytes {
-    /// On the source.
-    pub before: u64,
-    /// On the target.
-    pub after: u64,
 }
 
 /// Result of one check.

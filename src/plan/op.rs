@@ -116,13 +116,15 @@ payload! { /// See [`Op::CreateIndex`].
 CreateIndex { /// Target table.
     table: QualifiedName, /// Index name.
     name: Ident, /// The whole statement, rewritten for the target's names.
-    statement: String } }
+    statement: String, /// True for the index by which rows are found: built before the first row.
+    key: bool } }
 payload! { /// See [`Op::AddConstraint`].
 AddConstraint { /// Target table.
     table: QualifiedName, /// Constraint name.
     name: Ident, /// Definition, rewritten for the target's names, without NOT VALID.
     definition: String, /// Add NOT VALID.
-    not_valid: bool } }
+    not_valid: bool, /// True for the constraint by whose index rows are found: added before the first row.
+    key: bool } }
 payload! { /// See [`Op::ValidateConstraint`].
 ValidateConstraint { /// Target table.
     table: QualifiedName, /// Constraint name.

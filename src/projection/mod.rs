@@ -2,6 +2,10 @@
 //!
 //! Pure.
 
+pub mod format;
+pub mod identity;
 pub mod model;
 
+pub use format::copy_format;
+pub use identity::{KeyNotInjective, KeyPart, row_identity};
 pub use model::*;

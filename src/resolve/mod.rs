@@ -1,1 +1,30 @@
-//! resolve
+//! Desired schema + source catalog → the wanted target, one projection per table, findings and checks.
+//!
+//! Pure: everything that PostgreSQL alone can decide is left to the checks in the plan.
+
+mod accept;
+mod added;
+mod check;
+mod column;
+pub mod compile;
+mod constraint;
+pub mod error;
+pub mod finding;
+mod hazard;
+mod index;
+mod key;
+#[cfg(test)]
+mod key_tests;
+pub mod model;
+pub mod options;
+mod report;
+mod rows;
+mod scope;
+mod sequence;
+mod volatility;
+
+pub use compile::resolve;
+pub use error::{ResolveError, ResolveErrorKind};
+pub use finding::*;
+pub use model::*;
+pub use options::ResolveOptions;

@@ -1,5 +1,22 @@
 //! Renders SQL text; decides nothing. The only place that quotes.
 
+pub mod apply;
+pub mod check;
+pub mod chunk;
+pub mod copy;
+pub mod ddl;
+pub mod ddl_index;
+pub mod expr;
+pub mod fence;
+pub mod hash;
+pub mod publication;
 pub mod quote;
+pub mod range;
+pub mod rewrite;
+#[cfg(test)]
+mod rewrite_tests;
+pub mod token;
 
+pub use expr::{Frozen, ProjectionError};
 pub use quote::{ident, literal, name};
+pub use range::{KeyRange, Side};

@@ -1,0 +1,42 @@
+//! `pcrd cleanup`.
+
+use crate::cli::confirm::confirm;
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::executor::{current, explain, plan_of, quiet_run};
+use crate::exec::cleanup;
+
+/// Arguments of `cleanup`.
+#[derive(Debug, clap::Args)]
+pub struct CleanupArgs {
+    /// Drop the migrated source tables too; asks for each table's name
+    #[arg(long)]
+    pub drop_source: bool,
+    /// Drop this source table without asking (may be repeated)
+    #[arg(long, value_name = "TABLE", requires = "drop_source")]
+    pub yes_drop: Vec<String>,
+    /// Do not ask; source tables are dropped only by --yes-drop
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Removes what the plan created on the source, after the cutover.
+pub async fn run(ctx: &Context, args: &CleanupArgs) -> Result<Exit, CommandError> {
+    let (config, ledger, found) = current(ctx).await?;
+    let plan = plan_of(ctx, &config, &found.id)?;
+    drop(ledger);
+    let mut dropped = Vec::new();
+    for projection in plan.projections.iter().filter(|_| args.drop_source) {
+        let name = &projection.source;
+        let named = args.yes_drop.iter().any(|table| table == &name.to_string());
+        let question = format!("Drop {name} on the source, with its rows?");
+        if named || (!args.yes && confirm(ctx, &question, false).await?) {
+            dropped.push(name.clone());
+        }
+    }
+    let run = quiet_run(ctx, &config, plan)?;
+    for removed in cleanup::cleanup(&run, &dropped).await.map_err(explain)? {
+        ctx.note(&format!("removed: {removed}"));
+    }
+    Ok(Exit::Done)
+}

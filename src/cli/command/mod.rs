@@ -1,0 +1,19 @@
+//! One file per command: its arguments (doc comments are the help texts) and its `run`.
+
+pub mod abort;
+pub mod apply;
+pub mod cleanup;
+pub mod completions;
+pub mod cutover;
+pub mod inspect;
+pub mod man;
+pub mod migrate;
+pub mod pause;
+pub mod plan;
+pub mod readiness;
+pub mod schema;
+pub mod show;
+pub mod status;
+pub mod throttle;
+pub mod validate;
+pub mod verify;

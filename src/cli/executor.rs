@@ -1,0 +1,184 @@
+//! What the commands share that run a plan or speak to the executor that runs it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::context::Context;
+use super::database::{conninfo, load_config};
+use super::error::{CommandError, Exit};
+use super::events::show_events;
+use crate::config::Config;
+use crate::exec::apply::{self, Outcome, Request, Until};
+use crate::exec::context::Run;
+use crate::exec::event::{Event, EventKind};
+use crate::exec::{ExecError, preflight};
+use crate::ledger::{LedgerError, lock, migration, request};
+use crate::pg::client::{self, Client};
+use crate::plan::{End, Plan, PlanFile, file};
+use crate::state::Journal;
+
+/// Reads and checks a plan file.
+pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CommandError::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+    file::read(&text).map_err(|error| {
+        CommandError::new(Exit::Stale, format!("{} is refused: {error}", path.display()))
+            .with_next("pcrd plan --out plan.json, and review it again")
+    })
+}
+
+/// Runs a plan, showing its events and keeping the journal.
+pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome, CommandError> {
+    let config = load_config(ctx)?;
+    let source = conninfo(ctx, &config, End::Source)?;
+    let target = conninfo(ctx, &config, End::Target)?;
+    let path = ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone());
+    let (mut journal, rebuilt) = Journal::open_or_rebuild(&path)?;
+    if let Some(rebuilt) = rebuilt {
+        ctx.note(&rebuilt.to_string());
+    }
+    let body = serde_json::to_string(&plan).map_err(|error| CommandError::new(Exit::Failed, error))?;
+    let steps: Vec<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
+    journal.record_plan(&plan.id, &body, &steps)?;
+    let id = plan.id.clone();
+    let journal = Arc::new(Mutex::new(journal));
+    let shutdown = ctx.shutdown.subscribe();
+    let outcome = show_events(ctx, Some(id.clone()), |shown| async move {
+        let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
+        let request = Request { plan, source, target, until, events, shutdown };
+        let keep = async {
+            while let Some(event) = receiver.recv().await {
+                journal_event(&mut journal.lock().expect("the journal is used by this task alone"), &id, &event)?;
+                // The display may have ended on a broken pipe; the run goes on.
+                let _no_display = shown.send(event);
+            }
+            Ok::<(), CommandError>(())
+        };
+        let (outcome, kept) = tokio::join!(run_and_close(request), keep);
+        let outcome = outcome.map_err(explain)?;
+        kept?;
+        Ok(outcome)
+    })
+    .await?;
+    Ok(outcome)
+}
+
+async fn run_and_close(request: Request) -> Result<Outcome, ExecError> {
+    apply::run(request).await
+}
+
+fn journal_event(journal: &mut Journal, plan: &crate::plan::PlanId, event: &Event) -> Result<(), CommandError> {
+    let Some(step) = &event.step else { return Ok(()) };
+    match &event.kind {
+        EventKind::StepStart => journal.step_started(plan, step, event.at_ms)?,
+        EventKind::StepDone { .. } => journal.step_succeeded(plan, step, event.at_ms)?,
+        EventKind::StepFailed { message } => journal.step_failed(plan, step, event.at_ms, message)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An executor's error as a command's.
+pub fn explain(error: ExecError) -> CommandError {
+    let exit = match &error {
+        ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
+        ExecError::Stale { .. } | ExecError::Ledger(LedgerError::Finished(_)) => Exit::Stale,
+        ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
+        ExecError::Preflight(_) => Exit::Blocked,
+        ExecError::Different { .. } => Exit::Different,
+        _ => Exit::Failed,
+    };
+    let next = match exit {
+        Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
+        Exit::Busy => "pcrd status",
+        Exit::Blocked => "mend what is listed, then run the same command again",
+        Exit::Different => {
+            "pcrd verify --json for the keys; pcrd abort gives the migration up and leaves the source as it is"
+        }
+        _ => "the same command again continues; pcrd status shows where it stands; pcrd abort gives it up",
+    };
+    let text = match &error {
+        ExecError::Preflight(failures) => list(failures),
+        other => other.to_string(),
+    };
+    CommandError::new(exit, text).with_next(next)
+}
+
+fn list(failures: &[preflight::Failure]) -> String {
+    let lines: Vec<String> = failures.iter().map(|failure| format!("\n  {failure}")).collect();
+    format!("{} preflight check(s) failed; nothing was written:{}", failures.len(), lines.concat())
+}
+
+/// A connection to the ledger, and the migration that a command speaks of: the only one that is not over, or the newest.
+pub async fn current(ctx: &Context) -> Result<(Config, Client, migration::Migration), CommandError> {
+    let config = load_config(ctx)?;
+    let target = conninfo(ctx, &config, End::Target)?;
+    let ledger = client::connect(&target, "pcrd/command").await?;
+    let none = || CommandError::new(Exit::Failed, "the target knows of no migration").with_next("pcrd apply plan.json");
+    if !migration::exists(&ledger).await.map_err(failed)? {
+        return Err(none());
+    }
+    let mut found = migration::list(&ledger).await.map_err(failed)?;
+    let slot = config.migrate.slot.as_str();
+    found.retain(|migration| migration.slot == slot);
+    let at = found.iter().position(|migration| migration.state == "running").unwrap_or(0);
+    if found.is_empty() { Err(none()) } else { Ok((config, ledger, found.swap_remove(at))) }
+}
+
+/// A ledger error as a command's.
+pub fn failed(error: LedgerError) -> CommandError {
+    explain(ExecError::Ledger(error))
+}
+
+/// True when an executor holds the lock of the migration's tables.
+pub async fn executor_alive(ledger: &Client, found: &migration::Migration) -> Result<bool, CommandError> {
+    for table in &found.tables {
+        if lock::held(ledger, table).await.map_err(failed)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Asks the running executor for something and waits for its answer.
+pub async fn ask(
+    ctx: &Context,
+    ledger: &Client,
+    migration: &str,
+    kind: &str,
+    argument: Option<&str>,
+) -> Result<String, CommandError> {
+    let by = format!("pid {}", std::process::id());
+    let id = request::put(ledger, migration, kind, argument, &by).await.map_err(failed)?;
+    loop {
+        if let Some(outcome) = request::outcome(ledger, id).await.map_err(failed)? {
+            return if outcome.ok { Ok(outcome.text) } else { Err(CommandError::new(Exit::Failed, outcome.text)) };
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = ctx.shutdown.requested() => return Err(CommandError::interrupted()),
+        }
+    }
+}
+
+/// The plan of a migration, from the journal.
+pub fn plan_of(ctx: &Context, config: &Config, id: &str) -> Result<Plan, CommandError> {
+    let path = ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone());
+    let missing = || {
+        CommandError::new(Exit::Failed, format!("plan {id} is not in {}", path.display()))
+            .with_next("the same command with the plan file: pcrd apply plan.json …")
+    };
+    let journal = Journal::open(&path)?;
+    let body = journal.plan_body(&crate::catalog::Fingerprint(id.to_owned()))?.ok_or_else(missing)?;
+    serde_json::from_str(&body).map_err(|error| CommandError::new(Exit::Failed, error))
+}
+
+/// The ends of a plan for a command that does its work at once, without events.
+pub fn quiet_run(ctx: &Context, config: &Config, plan: Plan) -> Result<Run, CommandError> {
+    let (source, target) = (conninfo(ctx, config, End::Source)?, conninfo(ctx, config, End::Target)?);
+    let (events, _unread) = mpsc::unbounded_channel();
+    Ok(Run::new(plan, source, target, events, ctx.shutdown.subscribe()))
+}

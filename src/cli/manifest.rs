@@ -1,0 +1,138 @@
+//! What the target must have besides rows before it can take over, and what of it is there (`pcrd readiness`).
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::catalog::{Catalog, ColumnRef, QualifiedName};
+use crate::plan::{CommentTarget, Op, Plan};
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Item {
+    /// `table`, `index`, `constraint`, ….
+    pub kind: String,
+    /// Its address on the target.
+    pub address: String,
+    /// Whether it is there.
+    pub status: Status,
+    /// The statements of the plan, or why it needs a person.
+    pub detail: String,
+}
+
+/// Whether an object is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// On the target.
+    Present,
+    /// A step of the plan makes it.
+    Planned,
+    /// Not carried: someone must decide.
+    NeedsReview,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Present => "present",
+            Self::Planned => "planned",
+            Self::NeedsReview => "needs review",
+        })
+    }
+}
+
+/// Every object of the plan's steps in plan order, then what the plan does not carry.
+pub fn manifest(plan: &Plan, target: &Catalog) -> Vec<Item> {
+    let mut items = Vec::new();
+    for step in &plan.steps {
+        let Some((kind, address, is_present)) = object(&step.op, target) else { continue };
+        let statements: Vec<&str> = step.statements.iter().map(|statement| statement.sql.as_str()).collect();
+        let status = if is_present { Status::Present } else { Status::Planned };
+        items.push(Item { kind: kind.to_owned(), address, status, detail: statements.join(";\n") });
+    }
+    items.extend(plan.not_carried.iter().map(|left| Item {
+        kind: left.kind.clone(),
+        address: left.name.clone(),
+        status: Status::NeedsReview,
+        detail: left.why.clone(),
+    }));
+    items
+}
+
+/// Kind, address and presence of the object that a step makes; `None` for steps that make none.
+fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
+    let in_table = |table: &QualifiedName, name: &dyn fmt::Display| format!("{table}.{name}");
+    match op {
+        Op::CreateSchema(op) => Some(("schema", op.schema.to_string(), target.schemas.contains(&op.schema))),
+        Op::CreateSequence(op) => Some(("sequence", op.name.to_string(), target.sequences.contains_key(&op.name))),
+        Op::CreateTable(op) => Some(("table", op.name.to_string(), target.tables.contains_key(&op.name))),
+        Op::CreateIndex(op) => {
+            let found = target.tables.get(&op.table).and_then(|table| table.indexes.get(&op.name));
+            Some(("index", in_table(&op.table, &op.name), found.is_some_and(|index| index.valid)))
+        }
+        Op::AddConstraint(op) => {
+            let is_there = target.tables.get(&op.table).is_some_and(|table| table.constraints.contains_key(&op.name));
+            Some(("constraint", in_table(&op.table, &op.name), is_there))
+        }
+        Op::ValidateConstraint(op) => {
+            let found = target.tables.get(&op.table).and_then(|table| table.constraints.get(&op.name));
+            Some(("validation", in_table(&op.table, &op.name), found.is_some_and(|constraint| constraint.validated)))
+        }
+        Op::SetComment(op) => {
+            let (address, found) = comment(&op.on, target);
+            Some(("comment", address, found == Some(&op.text)))
+        }
+        Op::SetDefault(op) => {
+            let ColumnRef { table, column } = &op.column;
+            let found = target.tables.get(table).and_then(|table| table.column(column));
+            let is_there = found.is_some_and(|column| column.default.as_ref() == Some(&op.default));
+            Some(("default", in_table(table, column), is_there))
+        }
+        Op::CreateLedger(_)
+        | Op::GuardTruncate(_)
+        | Op::CreatePublication(_)
+        | Op::CreateSlot(_)
+        | Op::FreezeDefaults(_)
+        | Op::CopyTable(_)
+        | Op::StreamChanges(_)
+        | Op::AnalyzeTable(_)
+        | Op::VerifyTable(_)
+        | Op::Fence(_)
+        | Op::Drain(_)
+        | Op::VerifyFinal(_)
+        | Op::SetSequence(_)
+        | Op::Switch(_)
+        | Op::DropSlot(_)
+        | Op::DropPublication(_)
+        | Op::DropFence(_) => None,
+    }
+}
+
+fn comment<'c>(on: &CommentTarget, target: &'c Catalog) -> (String, Option<&'c String>) {
+    match on {
+        CommentTarget::Table(name) => {
+            (name.to_string(), target.tables.get(name).and_then(|table| table.comment.as_ref()))
+        }
+        CommentTarget::Column(ColumnRef { table, column }) => {
+            let found = target.tables.get(table).and_then(|table| table.column(column));
+            (format!("{table}.{column}"), found.and_then(|column| column.comment.as_ref()))
+        }
+        CommentTarget::Index(name) => {
+            let found = target
+                .tables
+                .iter()
+                .filter(|(table, _)| table.schema == name.schema)
+                .find_map(|(_, table)| table.indexes.get(&name.name));
+            (name.to_string(), found.and_then(|index| index.comment.as_ref()))
+        }
+        CommentTarget::Constraint(ColumnRef { table, column }) => {
+            let found = target.tables.get(table).and_then(|table| table.constraints.get(column));
+            (format!("{table}.{column}"), found.and_then(|constraint| constraint.comment.as_ref()))
+        }
+        CommentTarget::Sequence(name) => {
+            (name.to_string(), target.sequences.get(name).and_then(|sequence| sequence.comment.as_ref()))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Every key that the reader knows. docs/config_reference.md is checked against these tables.
+
+use crate::desired::fields::{Key, Section};
+use crate::desired::yaml::{ACCEPT, ADDED, COLUMN, TABLE};
+
+/// All sections of the file.
+pub const SECTIONS: [&Section; 11] =
+    [&TOP, &SOURCE, &TARGET, &MIGRATE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER];
+
+/// The top level.
+pub const TOP: Section = Section {
+    path: "",
+    keys: &[
+        Key::new("source"),
+        Key::new("target"),
+        Key::new("migrate"),
+        Key::new("accept"),
+        Key::new("analyze"),
+        Key::new("verify"),
+        Key::new("cutover"),
+        Key::new("state"),
+        Key::new("allow_plaintext_password"),
+    ],
+    hints: &[
+        ("tables", "tables are listed under `migrate.tables`"),
+        ("destination", "did you mean `target`?"),
+        ("checkpoint_db", "write `migrate.checkpoint_db`, or `state` here"),
+    ],
+};
+
+const ENDPOINT_KEYS: &[Key] = &[
+    Key::new("uri"),
+    Key::new("service"),
+    Key::new("host"),
+    Key::new("port"),
+    Key::new("database"),
+    Key::new("user"),
+    Key::new("password"),
+    Key::new("password_env"),
+    Key::new("password_file"),
+    Key::new("password_command"),
+    Key::new("sslmode"),
+    Key::new("sslrootcert"),
+    Key::new("sslcert"),
+    Key::new("sslkey"),
+    Key::new("channel_binding"),
+];
+
+const ENDPOINT_HINTS: &[(&str, &str)] = &[
+    ("dbname", "did you mean `database`?"),
+    ("username", "did you mean `user`?"),
+    ("url", "did you mean `uri`?"),
+    ("dsn", "did you mean `uri`?"),
+    ("ssl", "did you mean `sslmode`?"),
+    ("passfile", "`.pgpass` is found by itself or by PGPASSFILE; a file with only the password is `password_file`"),
+    ("allow_plaintext_password", "this key belongs at the top level"),
+];
+
+/// The source.
+pub const SOURCE: Section = Section { path: "source", keys: ENDPOINT_KEYS, hints: ENDPOINT_HINTS };
+
+/// The target.
+pub const TARGET: Section = Section { path: "target", keys: ENDPOINT_KEYS, hints: ENDPOINT_HINTS };
+
+/// `migrate`.
+pub const MIGRATE: Section = Section {
+    path: "migrate",
+    keys: &[
+        Key::new("replication_slot"),
+        Key::new("publication"),
+        Key::new("checkpoint_db"),
+        Key::new("batch_size"),
+        Key::new("lag_threshold_bytes"),
+        Key::new("max_rows_per_second"),
+        Key::new("max_bytes_per_second"),
+        Key::new("workers"),
+        Key::new("on_ddl"),
+        Key::new("tables"),
+        Key::later("schema"),
+        Key::later("carry"),
+    ],
+    hints: &[("slot", "did you mean `replication_slot`?"), ("accept", "`accept` belongs at the top level")],
+};
+
+/// `analyze`.
+pub const ANALYZE: Section = Section { path: "analyze", keys: &[Key::new("tables")], hints: &[] };
+
+/// `verify`.
+pub const VERIFY: Section = Section {
+    path: "verify",
+    keys: &[Key::new("sample_size"), Key::new("hash"), Key::later("max_rows_per_second")],
+    hints: &[],
+};
+
+/// `cutover`.
+pub const CUTOVER: Section = Section {
+    path: "cutover",
+    keys: &[
+        Key::new("sequence_buffer"),
+        Key::new("lag_drain_timeout"),
+        Key::new("fence"),
+        Key::new("fence_timeout"),
+        Key::later("hooks"),
+        Key::later("pgbouncer"),
+        Key::later("reverse"),
+    ],
+    hints: &[],
+};

@@ -1,0 +1,83 @@
+//! The config as commands use it: checked, with all defaults filled in.
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use crate::catalog::{Fingerprint, Ident, QualifiedName};
+use crate::config::endpoint::Endpoint;
+use crate::desired::{At, DesiredSchema};
+
+/// `pcrd.config.yml`. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file, as given.
+    pub file_name: String,
+    /// The file's text with every secret masked, byte for byte as long: spans point into it.
+    pub text: String,
+    /// Digest of the file; of `text` when the file holds a password.
+    pub digest: Fingerprint,
+    /// Where rows come from.
+    pub source: Endpoint,
+    /// Where rows go; commands that only read the source do without.
+    pub target: Option<Endpoint>,
+    /// The migration.
+    pub migrate: MigrateSettings,
+    /// `analyze.tables`; the migrated tables when not given.
+    pub analyze_tables: Option<Vec<At<QualifiedName>>>,
+    /// Verification.
+    pub verify: VerifySettings,
+    /// Cutover.
+    pub cutover: CutoverSettings,
+}
+
+/// `migrate`.
+#[derive(Debug, Clone)]
+pub struct MigrateSettings {
+    /// Replication slot: `[a-z0-9_]`, 1 to 63 bytes.
+    pub slot: Ident,
+    /// Publication: `[a-z0-9_]`, 1 to 63 bytes.
+    pub publication: Ident,
+    /// The operator's journal (SQLite).
+    pub checkpoint_db: PathBuf,
+    /// Rows of the first chunk.
+    pub batch_size: u64,
+    /// True when the file sets `batch_size`: then it is also the cap.
+    pub batch_size_set: bool,
+    /// Lag below which the migration is ready for cutover.
+    pub lag_threshold_bytes: u64,
+    /// Rows a second for the backfill; `None` is no limit.
+    pub max_rows_per_second: Option<u64>,
+    /// Bytes a second for the backfill; `None` is no limit.
+    pub max_bytes_per_second: Option<u64>,
+    /// Copy workers, when the file sets them.
+    pub workers: Option<u32>,
+    /// The wanted changes.
+    pub desired: DesiredSchema,
+}
+
+impl MigrateSettings {
+    /// Copy workers: as set, or one a core and at most four.
+    pub fn worker_count(&self) -> u32 {
+        const DEFAULT_MAX: u32 = 4;
+        let cores = || available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(DEFAULT_MAX));
+        self.workers.unwrap_or_else(|| cores().min(DEFAULT_MAX))
+    }
+}
+
+/// `verify`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifySettings {
+    /// When set, `verify` samples this many rows a table instead of reading all, and says so.
+    pub sample_size: Option<u64>,
+}
+
+/// `cutover`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutoverSettings {
+    /// Safety margin of sequences.
+    pub sequence_buffer: u64,
+    /// Wait for the stream before the fence, in seconds.
+    pub lag_drain_timeout_s: u64,
+    /// Bound of everything between fence and switch, in milliseconds.
+    pub fence_timeout_ms: u64,
+}

@@ -1,0 +1,157 @@
+//! One table before and after.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::{Column, Ident, QualifiedName, Table};
+use crate::diff::{Action, Change};
+use crate::projection::{ColumnValue, ProjectedColumn, Projection};
+
+/// A table on both ends and what connects them.
+#[derive(Debug, Clone, Copy)]
+pub struct TableDiff<'a> {
+    /// Source name.
+    pub source: &'a QualifiedName,
+    /// Target name.
+    pub target: &'a QualifiedName,
+    /// Source structure.
+    pub before: &'a Table,
+    /// Target structure.
+    pub after: &'a Table,
+    /// How rows are made.
+    pub projection: &'a Projection,
+    /// Target names of the kept source columns.
+    pub renames: &'a BTreeMap<Ident, Ident>,
+    /// Why each changed column's values survive, by target column.
+    pub reasons: &'a BTreeMap<Ident, String>,
+    /// Bytes per row before and after, when columns were packed.
+    pub packed: Option<(u64, u64)>,
+}
+
+/// Changes of the table: kept columns in target order, then dropped, then the order.
+pub fn table_changes(diff: &TableDiff<'_>) -> Vec<Change> {
+    let mut changes = vec![Change {
+        before: Some(diff.source.to_string()),
+        after: Some(diff.target.to_string()),
+        ..change(diff.source.to_string(), Action::Migrate)
+    }];
+    if diff.source != diff.target {
+        changes.push(Change {
+            before: Some(diff.source.to_string()),
+            after: Some(diff.target.to_string()),
+            ..change(diff.source.to_string(), Action::Rename)
+        });
+    }
+    for before in &diff.before.columns {
+        let kept = diff.renames.get(&before.name).and_then(|name| diff.after.column(name));
+        match kept {
+            Some(after) => changes.extend(column_changes(diff, before, after)),
+            None => changes.push(Change {
+                before: Some(before.ty.sql.clone()),
+                note: Some("the values are not copied".to_owned()),
+                ..change(address(diff.source, &before.name), Action::Drop)
+            }),
+        }
+    }
+    let from_source: Vec<&Ident> = diff.renames.values().collect();
+    let added = diff.after.columns.iter().filter(|column| !from_source.contains(&&column.name));
+    changes.extend(added.map(|column| added_change(diff, column)));
+    changes.extend(order_change(diff));
+    changes
+}
+
+fn change(address: String, action: Action) -> Change {
+    Change { address, action, before: None, after: None, class: None, expr: None, note: None }
+}
+
+fn address(table: &QualifiedName, column: &Ident) -> String {
+    format!("{table}.{column}")
+}
+
+fn projected<'a>(diff: &TableDiff<'a>, column: &Ident) -> Option<&'a ProjectedColumn> {
+    diff.projection.columns.iter().find(|projected| &projected.target == column)
+}
+
+fn column_changes(diff: &TableDiff<'_>, before: &Column, after: &Column) -> Vec<Change> {
+    let at = || address(diff.source, &before.name);
+    let mut changes = Vec::new();
+    if before.name != after.name {
+        changes.push(Change {
+            before: Some(before.name.to_string()),
+            after: Some(after.name.to_string()),
+            ..change(at(), Action::Rename)
+        });
+    }
+    let projected = projected(diff, &after.name);
+    let custom = projected.is_some_and(|column| column.class == crate::casts::CastClass::Custom);
+    if before.ty != after.ty || custom {
+        changes.push(Change {
+            before: Some(before.ty.sql.clone()),
+            after: Some(after.ty.sql.clone()),
+            class: projected.map(|column| column.class),
+            expr: projected.and_then(expression),
+            note: diff.reasons.get(&after.name).cloned(),
+            ..change(at(), Action::Cast)
+        });
+    }
+    if before.not_null != after.not_null {
+        changes.push(Change {
+            before: Some(nullability(before).to_owned()),
+            after: Some(nullability(after).to_owned()),
+            ..change(at(), Action::Nullability)
+        });
+    }
+    if before.default != after.default && !same_meaning(before.default.as_deref(), after.default.as_deref()) {
+        changes.push(Change {
+            before: before.default.clone(),
+            after: after.default.clone(),
+            ..change(at(), Action::Default)
+        });
+    }
+    changes
+}
+
+/// Defaults differ in text only when quoting or the sequence's schema prefix was written out.
+fn same_meaning(before: Option<&str>, after: Option<&str>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let skeleton = |text| crate::sql::rewrite::skeleton(text).map(|parts| parts.concat().replace(['"', ' '], ""));
+    skeleton(before).is_ok_and(|left| skeleton(after).is_ok_and(|right| left == right))
+}
+
+fn nullability(column: &Column) -> &'static str {
+    if column.not_null { "NOT NULL" } else { "NULL" }
+}
+
+fn expression(column: &ProjectedColumn) -> Option<String> {
+    match &column.value {
+        ColumnValue::Expr { sql, .. } => Some(sql.clone()),
+        ColumnValue::Frozen { .. } => None,
+    }
+}
+
+fn added_change(diff: &TableDiff<'_>, column: &Column) -> Change {
+    let mut after = column.ty.sql.clone();
+    if column.not_null {
+        after.push_str(" NOT NULL");
+    }
+    if let Some(default) = &column.default {
+        after.push_str(&format!(" DEFAULT {default}"));
+    }
+    let projected = projected(diff, &column.name);
+    Change {
+        after: Some(after),
+        class: projected.map(|column| column.class),
+        expr: projected.and_then(expression),
+        note: diff.reasons.get(&column.name).cloned(),
+        ..change(address(diff.target, &column.name), Action::Add)
+    }
+}
+
+fn order_change(diff: &TableDiff<'_>) -> Option<Change> {
+    let (before, after) = diff.packed?;
+    Some(Change {
+        before: Some(format!("{before} B")),
+        after: Some(format!("{after} B")),
+        note: Some("column order packed".to_owned()),
+        ..change(diff.source.to_string(), Action::Reorder)
+    })
+}

@@ -1,0 +1,141 @@
+//! Who may run this plan, and against what: identity, lock, drift, ownership. Nothing is written before all of it holds.
+
+use super::ExecError;
+use super::context::Run;
+use super::failpoint;
+use crate::catalog::{QualifiedName, Server, drift};
+use crate::ledger::{self, LedgerError, lock, migration, step};
+use crate::pg::client::Client;
+use crate::pg::introspect;
+use crate::plan::{End, Op};
+
+/// How long the locks of a dead executor may outlive it.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Checks everything, then registers this executor; gives its epoch.
+pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i64, ExecError> {
+    check_identity(End::Source, &run.plan.source.server, source).await?;
+    check_identity(End::Target, &run.plan.target.server, ledger).await?;
+    let targets: Vec<QualifiedName> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    take_lock(run, ledger, &targets).await?;
+    failpoint::hit("setup.after-lock")?;
+    let known = if migration::exists(ledger).await? {
+        if let Some(owner) = migration::owner_of(ledger, &run.id, &targets).await? {
+            return Err(ExecError::Busy {
+                what: format!("these tables (plan {owner}); run `pcrd abort` for it first"),
+            });
+        }
+        migration::find(ledger, &run.id).await?
+    } else {
+        None
+    };
+    if known.as_ref().is_some_and(|known| known.state == "cut_over" || known.state == "cleaned") {
+        return Err(LedgerError::Finished(run.id.clone()).into());
+    }
+    check_source_drift(run, source).await?;
+    let created = match &known {
+        Some(_) => step::all(ledger, &run.id).await?,
+        None => std::collections::BTreeMap::new(),
+    };
+    check_target(run, ledger, &created).await?;
+    if known.is_none() {
+        super::preflight::check(run, ledger, source).await?;
+    }
+    ledger.batch_execute(ledger::SCHEMA_SQL).await.map_err(ExecError::target("create the ledger"))?;
+    let registration = migration::Registration {
+        id: run.id.clone(),
+        source_system: run.plan.source.server.system_identifier.clone(),
+        source_database_oid: run.plan.source.server.database_oid,
+        slot: run.plan.settings.slot.as_str().to_owned(),
+        publication: run.plan.settings.publication.as_str().to_owned(),
+        tables: targets,
+        host: host_name(),
+        pid: std::process::id(),
+    };
+    Ok(migration::take_over(ledger, &registration).await?)
+}
+
+/// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
+async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    loop {
+        let Err(table) = lock::take(ledger, targets).await? else { return Ok(()) };
+        lock::release_all(ledger).await?;
+        if began.elapsed() > LOCK_PATIENCE {
+            return Err(ExecError::Busy { what: table.to_string() });
+        }
+        run.sleep(std::time::Duration::from_millis(100)).await?;
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+async fn check_identity(end: End, expected: &Server, client: &Client) -> Result<(), ExecError> {
+    let found = introspect::server(client).await?;
+    let differs = |what: &str, before: &dyn std::fmt::Display, after: &dyn std::fmt::Display| ExecError::Stale {
+        what: format!("{end} server"),
+        difference: format!("{what} is {after}, the plan was made for {before}"),
+    };
+    if found.system_identifier != expected.system_identifier {
+        return Err(differs("system identifier", &expected.system_identifier, &found.system_identifier));
+    }
+    if found.database_oid != expected.database_oid || found.database != expected.database {
+        return Err(differs("database", &expected.database, &found.database));
+    }
+    if found.major() != expected.major() {
+        return Err(differs("major version", &expected.major(), &found.major()));
+    }
+    Ok(())
+}
+
+/// Compares the source tables with the plan's, object by object.
+pub async fn check_source_drift(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let names: Vec<QualifiedName> = run.plan.source.tables.keys().cloned().collect();
+    let found = introspect::tables(source, &names).await?;
+    for (name, before) in &run.plan.source.tables {
+        let Some(after) = found.tables.get(name) else {
+            return Err(ExecError::Stale {
+                what: name.to_string(),
+                difference: "it is gone from the source".to_owned(),
+            });
+        };
+        let drift = drift::explain_drift(before, &after.structure());
+        if !drift.is_empty() {
+            let list = drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(ExecError::Stale { what: name.to_string(), difference: list });
+        }
+    }
+    Ok(())
+}
+
+/// A target table may exist only if this plan created it.
+async fn check_target(
+    run: &Run,
+    ledger: &Client,
+    steps: &std::collections::BTreeMap<String, step::StepState>,
+) -> Result<(), ExecError> {
+    for planned in &run.plan.steps {
+        let Op::CreateTable(create) = &planned.op else { continue };
+        if steps.get(&planned.id.0) == Some(&step::StepState::Succeeded) {
+            continue;
+        }
+        let row = ledger
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = $2)",
+                &[&create.name.schema.as_str(), &create.name.name.as_str()],
+            )
+            .await
+            .map_err(ExecError::target("look for the target table"))?;
+        if row.get(0) {
+            return Err(ExecError::Stale {
+                what: create.name.to_string(),
+                difference: "a table of this name exists on the target and this plan did not create it".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}

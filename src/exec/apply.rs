@@ -1,0 +1,145 @@
+//! Runs a plan from wherever it stands: checks, setup, copy and stream, catch-up, verification, gate, cutover.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::context::Run;
+use super::event::Event;
+use super::{ExecError, admission, engine, failpoint, setup, slot, table, whole};
+use crate::ledger::{chunk, migration, progress};
+use crate::pg::conninfo::Conninfo;
+use crate::plan::{End, Phase, Plan};
+
+/// After a broken connection the run begins again from the ledger, at most this often without progress.
+const RETRIES_MAX: u32 = 8;
+
+/// What to run, and how far.
+pub struct Request {
+    /// The plan, already checked against its id.
+    pub plan: Plan,
+    /// The source.
+    pub source: Conninfo,
+    /// The target.
+    pub target: Conninfo,
+    /// Where to stop.
+    pub until: Until,
+    /// Where events go.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// True once the operator asks to stop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// To the end of a phase before the cutover; the stream stops there and can be continued.
+    Phase(Phase),
+    /// To the gate, keeping the target up to date until somebody asks for the cutover.
+    Gate,
+    /// Through the cutover, as soon as the gate opens.
+    Cutover,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stopped after this phase, as asked.
+    Reached(Phase),
+    /// The target is the database now.
+    Switched,
+}
+
+/// Runs the plan.
+pub async fn run(request: Request) -> Result<Outcome, ExecError> {
+    let mut failures = 0;
+    let mut reached = None;
+    let mut admitted = false;
+    loop {
+        let result = attempt(&request, &mut admitted).await;
+        let error = match result {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        // What never worked is a mistake to report, not a disturbance to wait out.
+        if !admitted || !error.is_transient() || *request.shutdown.borrow() {
+            return Err(error);
+        }
+        let applied = applied_position(&request).await;
+        if applied.is_some() && applied != reached {
+            failures = 0;
+            reached = applied;
+        }
+        failures += 1;
+        if failures > RETRIES_MAX {
+            return Err(error);
+        }
+        let pause = Duration::from_millis(250 << failures.min(6));
+        note(&request, format!("{error}; trying again in {} ms", pause.as_millis()));
+        let mut shutdown = request.shutdown.clone();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return Err(ExecError::Interrupted),
+        }
+    }
+}
+
+fn note(request: &Request, text: String) {
+    let kind = super::event::EventKind::Note { text };
+    // The reader of events may end before the run does.
+    let _no_reader = request.events.send(Event { at_ms: super::context::now_ms(), step: None, kind });
+}
+
+/// The position of the stream, if the target answers: tells progress from standstill.
+async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
+    let client = crate::pg::client::connect(&request.target, "pcrd/progress").await.ok()?;
+    progress::read(&client, &request.plan.id.0).await.ok()?.map(|progress| progress.applied)
+}
+
+async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, ExecError> {
+    let Request { plan, source, target, until: _, events, shutdown } = request;
+    let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
+    let mut ledger = run.connect(End::Target, "executor").await?;
+    let source = run.connect(End::Source, "executor").await?;
+    run.epoch = admission::admit(&run, &mut ledger, &source).await?;
+    *admitted = true;
+    failpoint::hit("setup.after-ledger")?;
+    restore_settings(&run, &ledger).await?;
+
+    if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
+        return Ok(outcome);
+    }
+    setup::prepare(&run, &mut ledger, &source).await?;
+    let mut tables = table::tasks(&run.plan)?;
+    for task in &mut tables {
+        task.read_published(&source).await?;
+    }
+    let whole_done = chunk::whole(&ledger, &run.id).await?;
+    let whole_missing =
+        tables.iter().any(|task| !task.in_lanes() && !whole_done.iter().any(|(name, _)| *name == task.name));
+    setup::slot_intended(&run, &ledger).await?;
+    let slot = slot::ensure(&run, &ledger, &source, whole_missing).await?;
+    setup::slot_created(&run, &ledger).await?;
+    setup::create_objects(&run, &mut ledger).await?;
+    if let Until::Phase(phase @ (Phase::Prepare | Phase::Schema)) = request.until {
+        return Ok(Outcome::Reached(phase));
+    }
+    for task in &mut tables {
+        task.frozen = setup::frozen(&run, &ledger, task).await?;
+    }
+    let run = Arc::new(run);
+    let counters = super::shared::Counters::default();
+    whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
+    drop(slot);
+    engine::run(Arc::clone(&run), ledger, source, tables, request.until).await
+}
+
+async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {
+    use std::sync::atomic::Ordering::Relaxed;
+    if let Some(limit) = migration::setting(ledger, &run.id, "rows_per_second").await? {
+        run.rows_per_second.store(limit.parse().unwrap_or(0), Relaxed);
+    }
+    run.paused.store(migration::setting(ledger, &run.id, "paused").await?.is_some(), Relaxed);
+    Ok(())
+}

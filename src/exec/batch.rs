@@ -1,0 +1,235 @@
+//! Rows on their way to the target: prepared statements, sent without waiting for one another, each checked to
+//! change exactly one row.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio_postgres::Statement;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+
+use super::ExecError;
+use super::table::{TableTask, text_of};
+use crate::pg::client::Client;
+use crate::pg::pgoutput::ColumnData;
+use crate::replay::Lsn;
+use crate::sql::apply::{self, Applied, OldTuple, Param, Tuple, Update, UpdateShape};
+
+/// What a change does to one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowKind {
+    /// A new row.
+    Insert,
+    /// A changed row, found by its old key (or whole old row).
+    Update,
+    /// A removed row.
+    Delete,
+}
+
+impl RowKind {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A value in PostgreSQL's text form, bound as the type that the statement says.
+#[derive(Debug)]
+struct RawText(Option<Bytes>);
+
+impl ToSql for RawText {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match &self.0 {
+            Some(bytes) => {
+                out.put_slice(bytes);
+                Ok(IsNull::No)
+            }
+            None => Ok(IsNull::Yes),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Shape {
+    table: usize,
+    kind: RowKind,
+    key_changed: bool,
+    old: OldTuple,
+    sent: Vec<bool>,
+}
+
+struct Prepared {
+    statement: Statement,
+    params: Vec<Param>,
+}
+
+/// How changes of one shape are applied.
+enum Way {
+    Statements(Vec<Prepared>),
+    ReRead,
+}
+
+struct Row {
+    shape: Shape,
+    /// Which statement of the shape.
+    nth: usize,
+    values: Vec<RawText>,
+    commit: Lsn,
+}
+
+/// One change of the stream.
+#[derive(Debug, Clone, Copy)]
+pub struct RowChange<'a> {
+    /// What it does.
+    pub kind: RowKind,
+    /// The new row; empty for a delete.
+    pub new: &'a [ColumnData],
+    /// The old key or row, if the stream sent one.
+    pub old: Option<(OldTuple, &'a [ColumnData])>,
+    /// Commit position of its transaction.
+    pub commit: Lsn,
+}
+
+/// What became of a pushed change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the batch.
+    Queued,
+    /// A target column needs a source column that was not sent: the row must be read again.
+    NeedsReRead,
+}
+
+/// Rows that were not sent yet, and the statements that they use.
+#[derive(Default)]
+pub struct Batch {
+    rows: Vec<Row>,
+    ways: HashMap<Shape, Way>,
+}
+
+impl Batch {
+    /// Rows waiting.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True when none wait.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Adds a change; prepares its statement if it is the first of its shape.
+    pub async fn push(
+        &mut self,
+        target: &Client,
+        task: &TableTask,
+        change: RowChange<'_>,
+    ) -> Result<Pushed, ExecError> {
+        let RowChange { kind, new, old, commit } = change;
+        let sent: Vec<bool> = new.iter().map(|value| !matches!(value, ColumnData::UnchangedToast)).collect();
+        let key_changed = kind == RowKind::Update
+            && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at))));
+        let old_tuple = old.map_or(OldTuple::None, |(kind, _)| kind);
+        let shape = Shape { table: task.index, kind, key_changed, old: old_tuple, sent };
+        if !self.ways.contains_key(&shape) {
+            let way = prepare(target, task, &shape).await?;
+            self.ways.insert(shape.clone(), way);
+        }
+        let Way::Statements(statements) = &self.ways[&shape] else { return Ok(Pushed::NeedsReRead) };
+        // Without an old tuple the key did not change: the new one has it.
+        let old = old.map_or(new, |(_, old)| old);
+        for (nth, prepared) in statements.iter().enumerate() {
+            let values = prepared
+                .params
+                .iter()
+                .map(|param| {
+                    let row = match param.tuple {
+                        Tuple::New => new,
+                        Tuple::Old => old,
+                    };
+                    RawText(text_of(row.get(param.column)))
+                })
+                .collect();
+            self.rows.push(Row { shape: shape.clone(), nth, values, commit });
+        }
+        Ok(Pushed::Queued)
+    }
+
+    /// Sends all rows in order and checks each result.
+    pub async fn flush(&mut self, target: &Client, tables: &[TableTask]) -> Result<(), ExecError> {
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let depth = rows.len();
+        let statements: Vec<&Statement> = rows
+            .iter()
+            .map(|row| match &self.ways[&row.shape] {
+                Way::Statements(statements) => &statements[row.nth].statement,
+                Way::ReRead => unreachable!("rows of this shape are never queued"),
+            })
+            .collect();
+        // Requests are sent in this order, without waiting for one another's answers.
+        let mut requests = Vec::with_capacity(depth);
+        for (row, statement) in rows.iter().zip(statements) {
+            requests.push(target.execute_raw(statement, &row.values));
+        }
+        let results: Vec<Result<u64, tokio_postgres::Error>> = stream::iter(requests).buffered(depth).collect().await;
+        for (row, result) in rows.iter().zip(results) {
+            let kind = row.shape.kind.verb();
+            let table = || tables[row.shape.table].name.clone();
+            match result {
+                Ok(1) => {}
+                Ok(found) => return Err(ExecError::Strict { kind, table: table(), found, lsn: row.commit }),
+                Err(error) => {
+                    let constraint = error
+                        .as_db_error()
+                        .and_then(|error| error.constraint())
+                        .map(|name| format!(" (constraint {name})"));
+                    return Err(ExecError::Poison {
+                        kind,
+                        table: table(),
+                        constraint: constraint.unwrap_or_else(String::new),
+                        lsn: row.commit,
+                        error: error.into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way, ExecError> {
+    let applied =
+        Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
+    let update = UpdateShape { sent: &shape.sent, old: shape.old, key_changed: shape.key_changed };
+    let texts = match shape.kind {
+        RowKind::Insert => vec![apply::insert(applied)?],
+        RowKind::Delete => vec![apply::delete(applied)?],
+        RowKind::Update => match apply::update(applied, update)? {
+            Update::Statement(statement) => vec![statement],
+            Update::DeleteInsert { delete, insert } => vec![delete, insert],
+            Update::ReRead => return Ok(Way::ReRead),
+        },
+    };
+    let mut statements = Vec::new();
+    for text in texts {
+        let doing = format!("prepare the {} of {}", shape.kind.verb(), task.name);
+        let statement = target.prepare(&text.sql).await.map_err(ExecError::target(doing))?;
+        statements.push(Prepared { statement, params: text.params });
+    }
+    Ok(Way::Statements(statements))
+}

@@ -1,0 +1,152 @@
+//! Removes what the plan created, and only that: after the cutover, or when a migration is given up.
+
+use super::ExecError;
+use super::context::Run;
+use super::failpoint;
+use super::fence::{self, Standing};
+use super::slot;
+use super::steps::Steps;
+use crate::ledger::{lock, migration};
+use crate::pg::client::Client;
+use crate::plan::{End, Op};
+use crate::sql;
+
+/// Gives the migration up: the source is as it was, the target has none of the plan's objects.
+pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
+    let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
+    take_lock(run, &ledger).await?;
+    if fence::standing(run, &source).await? == Standing::Permanent {
+        return Err(ExecError::Step {
+            step: "abort".to_owned(),
+            reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
+                .to_owned(),
+        });
+    }
+    let mut removed = from_source(run, &ledger, &source).await?;
+    removed.extend(from_target(run, &mut ledger).await?);
+    migration::forget_work(&mut ledger, &run.id).await?;
+    migration::set_state(&ledger, &run.id, "aborted").await?;
+    Ok(removed)
+}
+
+/// After the cutover: slot, publication, fence and guard go. The fence's tables must be dropped or left closed by the
+/// operator's choice; here they are opened only together with `drop_source`.
+pub async fn cleanup(run: &Run, drop_source: &[crate::catalog::QualifiedName]) -> Result<Vec<String>, ExecError> {
+    let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
+    take_lock(run, &ledger).await?;
+    let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
+    if !matches!(state.as_deref(), Some("cut_over" | "cleaned")) {
+        return Err(ExecError::Step {
+            step: "cleanup".to_owned(),
+            reason: "the migration has not been cut over; pcrd abort gives it up".to_owned(),
+        });
+    }
+    let mut removed = Vec::new();
+    for table in drop_source {
+        // No CASCADE: what depends on the table is the operator's to decide.
+        source
+            .batch_execute(&format!("DROP TABLE IF EXISTS {}", sql::name(table)))
+            .await
+            .map_err(ExecError::source(format!("drop {table}")))?;
+        removed.push(format!("table {table} on the source"));
+    }
+    removed.extend(slot_and_publication(run, &source).await?);
+    migration::set_state(&ledger, &run.id, "cleaned").await?;
+    Ok(removed)
+}
+
+async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let tables: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    match lock::take(ledger, &tables).await? {
+        Ok(()) => Ok(()),
+        Err(table) => Err(ExecError::Busy { what: table.to_string() }),
+    }
+}
+
+async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
+    let mut removed = Vec::new();
+    if slot::state(source, run).await?.is_some() {
+        slot::wait_inactive(run, source).await?;
+        source
+            .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
+            .await
+            .map_err(ExecError::source("drop the replication slot"))?;
+        removed.push(format!("replication slot {}", run.plan.settings.slot));
+    }
+    failpoint::hit("cleanup.after-slot")?;
+    let exists = source
+        .query_opt(
+            "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1",
+            &[&run.plan.settings.publication.as_str()],
+        )
+        .await
+        .map_err(ExecError::source("look for the publication"))?;
+    if exists.is_some() {
+        source
+            .batch_execute(&sql::publication::drop(&run.plan.settings.publication))
+            .await
+            .map_err(ExecError::source("drop the publication"))?;
+        removed.push(format!("publication {}", run.plan.settings.publication));
+    }
+    failpoint::hit("cleanup.after-publication")?;
+    Ok(removed)
+}
+
+async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<String>, ExecError> {
+    let mut removed = Vec::new();
+    if fence::standing(run, source).await? != Standing::None {
+        fence::lower(run, source).await?;
+        removed.push("write fence".to_owned());
+    }
+    failpoint::hit("cleanup.after-fence")?;
+    // What was never begun is not ours, whatever its name.
+    let steps = Steps::read(run, ledger).await?;
+    let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
+    if ours(|op| matches!(op, Op::CreateSlot(_) | Op::CreatePublication(_))) {
+        removed.extend(slot_and_publication(run, source).await?);
+    }
+    if let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_)))
+        && steps.started(&step.id)
+    {
+        for statement in &step.revert {
+            source.batch_execute(&statement.sql).await.map_err(ExecError::source("remove the TRUNCATE guard"))?;
+        }
+        removed.push("TRUNCATE guard".to_owned());
+    }
+    let left = source
+        .query_one(
+            "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgname IN ('pcrd_fence', 'pcrd_no_truncate')) \
+             AND pg_catalog.to_regclass('pcrd.migration') IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd')",
+            &[],
+        )
+        .await
+        .map_err(ExecError::source("look for objects of pcrd"))?;
+    if left.get(0) {
+        for statement in sql::fence::drop_schema() {
+            source.batch_execute(&statement).await.map_err(ExecError::source("remove the schema pcrd"))?;
+        }
+        removed.push("schema pcrd on the source".to_owned());
+    }
+    Ok(removed)
+}
+
+async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, ExecError> {
+    let steps = Steps::read(run, ledger).await?;
+    let mut removed = Vec::new();
+    let transaction = ledger.transaction().await.map_err(ExecError::target("abort"))?;
+    for step in run.plan.steps.iter().rev() {
+        // Only what this plan recorded as created; a table that was there before stays.
+        if !steps.done(&step.id) {
+            continue;
+        }
+        let drop = match &step.op {
+            Op::CreateTable(create) => format!("DROP TABLE IF EXISTS {}", sql::name(&create.name)),
+            Op::CreateSequence(create) => format!("DROP SEQUENCE IF EXISTS {}", sql::name(&create.name)),
+            _ => continue,
+        };
+        transaction.batch_execute(&drop).await.map_err(ExecError::target(format!("undo {}", step.id)))?;
+        removed.push(format!("{} on the target", step.id));
+    }
+    transaction.commit().await.map_err(ExecError::target("abort"))?;
+    Ok(removed)
+}

@@ -1,0 +1,114 @@
+//! What every task of a run is given: the plan, who we are, and how to be told to stop.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+
+use super::ExecError;
+use super::event::{Event, EventKind};
+use crate::pg::client::{self, Client};
+use crate::pg::conninfo::Conninfo;
+use crate::plan::{End, Plan, StepId};
+
+/// One run of one plan by one executor.
+#[derive(Debug)]
+pub struct Run {
+    /// The plan.
+    pub plan: Plan,
+    /// Plan id as the ledger has it.
+    pub id: String,
+    /// This executor's epoch.
+    pub epoch: i64,
+    /// The source.
+    pub source: Conninfo,
+    /// The target.
+    pub target: Conninfo,
+    /// Where events go.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// True once the operator asked to stop.
+    pub shutdown: watch::Receiver<bool>,
+    /// Rows a second for the backfill; 0 is no limit.
+    pub rows_per_second: AtomicU64,
+    /// The copy is paused.
+    pub paused: AtomicBool,
+}
+
+/// Milliseconds since the Unix epoch, for events.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
+impl Run {
+    /// A run that is not registered yet: its epoch is 0.
+    pub fn new(
+        plan: Plan,
+        source: Conninfo,
+        target: Conninfo,
+        events: mpsc::UnboundedSender<Event>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let id = plan.id.0.clone();
+        let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused }
+    }
+
+    /// Says that something happened.
+    pub fn emit(&self, step: Option<&StepId>, kind: EventKind) {
+        // The reader of events may end before the run does.
+        let _no_reader = self.events.send(Event { at_ms: now_ms(), step: step.cloned(), kind });
+    }
+
+    /// Says something to the operator.
+    pub fn note(&self, text: impl Into<String>) {
+        self.emit(None, EventKind::Note { text: text.into() });
+    }
+
+    /// Says that something waits.
+    pub fn waiting(&self, reason: impl Into<String>) {
+        self.emit(None, EventKind::Waiting { reason: reason.into() });
+    }
+
+    /// An error once the operator asked to stop.
+    pub fn stop_check(&self) -> Result<(), ExecError> {
+        if *self.shutdown.borrow() { Err(ExecError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Sleeps, or fails as soon as the operator asks to stop.
+    pub async fn sleep(&self, time: Duration) -> Result<(), ExecError> {
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = tokio::time::sleep(time) => self.stop_check(),
+            _ = shutdown.wait_for(|stop| *stop) => Err(ExecError::Interrupted),
+        }
+    }
+
+    /// Connects to one end, with the pinned session settings.
+    pub async fn connect(&self, end: End, role: &str) -> Result<Client, ExecError> {
+        let info = match end {
+            End::Source => &self.source,
+            End::Target => &self.target,
+        };
+        let name = format!("{}/{role}", self.plan.id.short());
+        client::connect(info, &name).await.map_err(|error| ExecError::Postgres {
+            side: end,
+            doing: format!("connect as {role}"),
+            error,
+        })
+    }
+
+    /// Connects to the target as a session that applies rows: user triggers and foreign keys are silent.
+    pub async fn connect_applier(&self, role: &str) -> Result<Client, ExecError> {
+        let client = self.connect(End::Target, role).await?;
+        client
+            .batch_execute("SET session_replication_role = replica; SET synchronous_commit = on")
+            .await
+            .map_err(ExecError::target("set session_replication_role"))?;
+        Ok(client)
+    }
+
+    /// The rows a second that the copy may do; `None` is no limit.
+    pub fn row_limit(&self) -> Option<u64> {
+        Some(self.rows_per_second.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+    }
+}

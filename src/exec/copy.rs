@@ -1,0 +1,255 @@
+//! Copies one lane, chunk by chunk: each under its own short snapshot, each with its ledger row in the COPY's
+//! own transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt, pin_mut};
+
+use super::ExecError;
+use super::context::Run;
+use super::event::EventKind;
+use super::failpoint;
+use super::shared::{Shared, count};
+use super::snapshots;
+use super::table::TableTask;
+use super::throttle::Throttle;
+use crate::ledger::chunk::{self, Bound, ChunkRow};
+use crate::pg::client::Client;
+use crate::pg::shape;
+use crate::replay::{Chunk, Snapshot};
+use crate::sql;
+use crate::sql::range::{KeyRange, Side};
+
+/// PostgreSQL sends one message per row; they are sent on in pieces of this size.
+const PIECE_BYTES: usize = 128 * 1024;
+/// Chunks aim at this duration.
+const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));
+/// Rows in a chunk, at most, when the config sets no cap.
+const CHUNK_ROWS_MAX: u64 = 1_000_000;
+
+/// A worker's two connections.
+pub struct CopyWorker {
+    /// Plan and events.
+    pub run: Arc<Run>,
+    /// Router and positions.
+    pub shared: Arc<Shared>,
+    /// Rate limit of all workers together.
+    pub throttle: Arc<Throttle>,
+    /// Reads.
+    pub source: Client,
+    /// Writes.
+    pub target: Client,
+    /// What the slot's snapshot saw.
+    pub slot_snapshot: Snapshot,
+}
+
+/// One lane to copy.
+#[derive(Debug, Clone)]
+pub struct LaneWork {
+    /// Table number.
+    pub table: usize,
+    /// Lane number.
+    pub lane: usize,
+    /// Chunks that the ledger has already.
+    pub chunks_done: i32,
+    /// Texts of the next chunk's first key; `None` is the table's beginning.
+    pub next_lo: Bound,
+    /// Texts of the first key past the lane; `None` is the table's end.
+    pub hi: Bound,
+}
+
+impl LaneWork {
+    fn range<'a>(&'a self, hi: Option<&'a [String]>) -> KeyRange<'a> {
+        KeyRange { lo: self.next_lo.as_deref(), hi }
+    }
+}
+
+impl CopyWorker {
+    /// Copies the lane to its end.
+    pub async fn copy_lane(&mut self, task: &TableTask, mut work: LaneWork) -> Result<(), ExecError> {
+        let mut rows = self.run.plan.settings.batch_size;
+        while !self.shared.router().lanes_mut(work.table)[work.lane].done() {
+            self.run.stop_check()?;
+            self.throttle.wait(&self.run).await?;
+            let hi = self.chunk_end(task, &work, rows).await?;
+            self.wait_fairness(&work).await?;
+            let began = Instant::now();
+            let row = self.copy_chunk(task, &work, hi.clone()).await?;
+            rows = self.next_size(rows, row.rows, began.elapsed());
+            self.throttle.used(&self.run, row.rows as u64, row.bytes as u64);
+            work.chunks_done += 1;
+            work.next_lo = hi;
+        }
+        Ok(())
+    }
+
+    /// The key that ends a chunk of `rows` rows, or the lane's end.
+    async fn chunk_end(&self, task: &TableTask, work: &LaneWork, rows: u64) -> Result<Bound, ExecError> {
+        let query = sql::range::next_key(&task.projection, work.range(work.hi.as_deref()), rows)?;
+        let row = self.source.query_opt(&query, &[]).await.map_err(ExecError::source("find the end of a chunk"))?;
+        Ok(row.map(|row| (0..task.orders.len()).map(|n| row.get(n)).collect()).or_else(|| work.hi.clone()))
+    }
+
+    /// A lane copies its next chunk only when the stream has passed its last one: chunks cannot starve the stream.
+    async fn wait_fairness(&self, work: &LaneWork) -> Result<(), ExecError> {
+        loop {
+            let applied = self.shared.applied();
+            let unsettled = self.shared.router().lanes_mut(work.table)[work.lane].unsettled(applied);
+            let Some(lsn_hi) = unsettled else { return Ok(()) };
+            self.run.stop_check()?;
+            self.shared.want(lsn_hi);
+            self.shared.applied_changed(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn copy_chunk(&mut self, task: &TableTask, work: &LaneWork, hi: Bound) -> Result<ChunkRow, ExecError> {
+        failpoint::hit("chunk.begin")?;
+        let lo_key = work.next_lo.as_deref().map(|texts| task.parse_key(texts)).transpose()?;
+        let hi_key = hi.as_deref().map(|texts| task.parse_key(texts)).transpose()?;
+        self.shared.router().lanes_mut(work.table)[work.lane].close_gate(hi_key.clone());
+        // On an error the gate stays closed, and the run ends: whether the chunk was committed is for the ledger to say.
+        // An open gate would let the stream discard changes of a range that may be copied already.
+        let row = self.read_and_write(task, work, &hi).await?;
+        let chunk = Chunk { lo: lo_key, hi: hi_key, snapshot: row.snapshot.clone(), lsn_hi: row.lsn_hi };
+        self.shared.router().lanes_mut(work.table)[work.lane].publish(chunk);
+        self.shared.routes_changed.notify_waiters();
+        count(&self.shared.counters.chunks);
+        self.shared.counters.rows_copied.fetch_add(row.rows as u64, Ordering::Relaxed);
+        self.shared.counters.bytes_copied.fetch_add(row.bytes as u64, Ordering::Relaxed);
+        let (rows, bytes) = self.shared.add_copied(work.table, row.rows as u64, row.bytes as u64);
+        let kind = EventKind::CopyProgress { table: task.name.clone(), rows, rows_estimate: task.rows_estimate, bytes };
+        self.run.emit(None, kind);
+        Ok(row)
+    }
+
+    async fn read_and_write(&mut self, task: &TableTask, work: &LaneWork, hi: &Bound) -> Result<ChunkRow, ExecError> {
+        let (snapshot, lsn_hi) = self.admitted_snapshot(task, work).await?;
+        failpoint::hit("chunk.after-snapshot")?;
+        check_shape(&self.source, task).await?;
+        let range = sql::range::range_predicate(&task.projection, Side::Source, work.range(hi.as_deref()))?;
+        let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, range.as_deref())?;
+        self.target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a chunk"))?;
+        let (rows, bytes) = pipe(&self.source, &copy_out, &self.target, task).await?;
+        snapshots::end(&self.source).await?;
+        let row = ChunkRow {
+            lane: i32::try_from(work.lane).expect("lanes are few"),
+            seq: work.chunks_done,
+            lo: work.next_lo.clone(),
+            hi: hi.clone(),
+            snapshot,
+            lsn_hi,
+            rows: rows as i64,
+            bytes: bytes as i64,
+        };
+        chunk::insert(&*self.target, &self.run.id, self.run.epoch, &task.name, &row).await?;
+        failpoint::hit("chunk.before-commit")?;
+        self.target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a chunk"))?;
+        failpoint::hit("chunk.after-commit")?;
+        Ok(row)
+    }
+
+    /// The barrier: takes snapshots until one sees every discarded transaction of the lane.
+    async fn admitted_snapshot(
+        &mut self,
+        task: &TableTask,
+        work: &LaneWork,
+    ) -> Result<(Snapshot, crate::replay::Lsn), ExecError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task.source_name()).await?;
+            let (admitted, waits_for) = {
+                let mut router = self.shared.router();
+                let lane = &mut router.lanes_mut(work.table)[work.lane];
+                let admitted = lane.admits(&snapshot, &self.slot_snapshot);
+                if admitted {
+                    lane.prune(&snapshot);
+                }
+                (admitted, lane.waits_for(&snapshot))
+            };
+            if admitted || failpoint::disabled("rule.barrier") {
+                return Ok((snapshot, lsn_hi));
+            }
+            self.source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up a snapshot"))?;
+            if waited.is_zero() {
+                count(&self.shared.counters.barrier_waits);
+            }
+            let pause = Duration::from_millis(2);
+            waited += pause;
+            if waited.as_millis().is_multiple_of(5_000) {
+                let xid = waits_for.map_or_else(|| "of the slot's snapshot".to_owned(), |xid| xid.to_string());
+                self.run.waiting(format!(
+                    "the copy of {} waits for transaction {xid} to become visible on the source (it has committed; \
+                     synchronous replication may be holding it)",
+                    task.name
+                ));
+            }
+            self.run.sleep(pause).await?;
+        }
+    }
+
+    fn next_size(&self, asked: u64, copied: i64, took: Duration) -> u64 {
+        let settings = &self.run.plan.settings;
+        let cap = if settings.batch_size_is_cap { settings.batch_size } else { CHUNK_ROWS_MAX };
+        if took > CHUNK_AIM.1 {
+            (asked / 2).max(100)
+        } else if took < CHUNK_AIM.0 && copied as u64 >= asked / 2 {
+            (asked * 2).min(cap)
+        } else {
+            asked
+        }
+    }
+}
+
+/// Compares the table with the plan, inside the transaction that reads it.
+pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    let found: String = source
+        .query_one(shape::SHAPE_SQL, &[&task.source_name().schema.as_str(), &task.source_name().name.as_str()])
+        .await
+        .map_err(ExecError::source("read the table's shape"))?
+        .get(0);
+    let expected = shape::expected_shape(&task.source);
+    if found == expected {
+        return Ok(());
+    }
+    Err(ExecError::Stale {
+        what: task.projection.source.to_string(),
+        difference: format!("the plan has [{expected}], the source has [{found}]"),
+    })
+}
+
+/// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open.
+pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &TableTask) -> Result<(u64, u64), ExecError> {
+    let out = source.copy_out(copy_out).await.map_err(ExecError::source(format!("read {}", task.source_name())))?;
+    let copy_in = sql::copy::copy_in(&task.projection);
+    let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    pin_mut!(out, sink);
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES + 16 * 1024);
+    let mut bytes = 0;
+    while let Some(row) = out.next().await {
+        let row = row.map_err(ExecError::source(format!("read {}", task.source_name())))?;
+        bytes += row.len() as u64;
+        piece.extend_from_slice(&row);
+        if piece.len() >= PIECE_BYTES {
+            failpoint::hit("chunk.mid-copy")?;
+            sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+        }
+    }
+    if !piece.is_empty() {
+        sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    }
+    let rows = sink.finish().await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    Ok((rows, bytes))
+}
+
+/// Writes bytes that were read before with the projection's COPY.
+pub async fn paste(target: &Client, task: &TableTask, data: Bytes) -> Result<(), ExecError> {
+    let copy_in = sql::copy::copy_in(&task.projection);
+    let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    pin_mut!(sink);
+    sink.feed(data).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    sink.finish().await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! Copy and stream at the same time, then catch-up, verification and the gate, all while the stream goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::apply::{Outcome, Until};
+use super::context::Run;
+use super::copy::{CopyWorker, LaneWork};
+use super::event::EventKind;
+use super::reread::Rereader;
+use super::shared::Shared;
+use super::steps::Steps;
+use super::stream::{Applier, Parts, Sentinel};
+use super::table::TableTask;
+use super::throttle::Throttle;
+use super::touched::Touched;
+use super::{ExecError, catchup, cutover, gate, lanes, upkeep, verify};
+use crate::ledger::progress::{self, Progress};
+use crate::ledger::request;
+use crate::pg::client::Client;
+use crate::pg::replication::{self, PgoutputOptions, StreamLimits};
+use crate::plan::{End, Op, Phase};
+
+/// After the operator asks to stop, the open group is given this long to be committed.
+const STOP_GRACE: Duration = Duration::from_secs(4);
+
+/// A run with its stream going.
+pub struct Engine {
+    /// Plan and events.
+    pub run: Arc<Run>,
+    /// For ledger and DDL; holds the executor's locks.
+    pub ledger: Client,
+    /// For questions to the source.
+    pub source: Client,
+    /// Tables of the plan.
+    pub tables: Arc<Vec<TableTask>>,
+    /// Router and positions.
+    pub shared: Arc<Shared>,
+    /// Keys that the applier wrote.
+    pub touched: Arc<Touched>,
+    /// Messages that pcrd wrote into the source's log.
+    pub sentinels: mpsc::UnboundedReceiver<Sentinel>,
+    /// Requests to cut over.
+    pub cutovers: mpsc::UnboundedReceiver<request::Request>,
+    /// Ends the stream between two transactions.
+    pub stop_stream: watch::Sender<bool>,
+    /// Says that the stream has ended as asked.
+    pub stream_ended: watch::Receiver<bool>,
+}
+
+/// Runs copy and stream and what follows.
+pub async fn run(
+    run: Arc<Run>,
+    mut ledger: Client,
+    source: Client,
+    tables: Vec<TableTask>,
+    until: Until,
+) -> Result<Outcome, ExecError> {
+    let progress = progress::read(&ledger, &run.id)
+        .await?
+        .ok_or_else(|| ExecError::Gap { reason: "the ledger has no position of the stream".to_owned() })?;
+    let (router, work, chunks_found) = lanes::restore(&run, &mut ledger, &source, &tables, &progress).await?;
+    let tables = Arc::new(tables);
+    let mut copied = Vec::new();
+    for task in tables.iter() {
+        let chunks = crate::ledger::chunk::chunks(&ledger, &run.id, &task.name).await?;
+        copied.push(chunks.iter().fold((0, 0), |sum, chunk| (sum.0 + chunk.rows as u64, sum.1 + chunk.bytes as u64)));
+    }
+    let shared = Arc::new(Shared::new(router, progress.applied, copied));
+    shared.counters.chunks_resumed.store(chunks_found, Ordering::Relaxed);
+    let touched = Arc::new(Touched::new(tables.len()));
+    let (sentinel_sender, sentinels) = mpsc::unbounded_channel();
+    let (cutover_sender, cutovers) = mpsc::unbounded_channel();
+    let (stop_stream, stop) = watch::channel(false);
+    let (ended, stream_ended) = watch::channel(false);
+
+    let applier = start_applier(&run, &shared, &tables, &touched, &progress, sentinel_sender).await?;
+    let mut background = JoinSet::new();
+    background.spawn(async move {
+        applier.apply(stop).await?;
+        ended.send_replace(true);
+        // From here on the driver alone decides; a task that returns would look like a failure.
+        std::future::pending().await
+    });
+    background.spawn(upkeep::run(Arc::clone(&run), Arc::clone(&shared), Arc::clone(&touched), cutover_sender));
+
+    let mut engine = Engine {
+        run: Arc::clone(&run),
+        ledger,
+        source,
+        tables,
+        shared,
+        touched,
+        sentinels,
+        cutovers,
+        stop_stream,
+        stream_ended,
+    };
+    let result = tokio::select! {
+        result = engine.drive(work, &progress, until) => result,
+        Some(failed) = background.join_next() => match failed {
+            Ok(Ok(())) => Err(ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() }),
+            Ok(Err(error)) => Err(error),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+    };
+    if matches!(result, Ok(Outcome::Reached(_)) | Err(ExecError::Interrupted | ExecError::AbortRequested)) {
+        // A failure to stop in time costs nothing but a repetition: the ledger knows what was committed.
+        let _late = tokio::time::timeout(STOP_GRACE, engine.end_stream()).await;
+    }
+    background.abort_all();
+    while background.join_next().await.is_some() {}
+    for (name, value) in engine.shared.counters.all() {
+        run.emit(None, EventKind::Counter { name: name.to_owned(), value });
+    }
+    result
+}
+
+async fn start_applier(
+    run: &Arc<Run>,
+    shared: &Arc<Shared>,
+    tables: &Arc<Vec<TableTask>>,
+    touched: &Arc<Touched>,
+    progress: &Progress,
+    sentinels: mpsc::UnboundedSender<Sentinel>,
+) -> Result<Applier, ExecError> {
+    let target = run.connect_applier("apply").await?;
+    let rereader = Rereader::new(Arc::clone(run), run.connect(End::Source, "reread").await?);
+    let name = format!("{}/stream", run.plan.id.short());
+    let pg = |error| ExecError::Postgres { side: End::Source, doing: "start replication".to_owned(), error };
+    let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
+    let identity = connection.identify_system().await.map_err(pg)?;
+    if identity.system_id != run.plan.source.server.system_identifier {
+        return Err(ExecError::Stale {
+            what: "source server".to_owned(),
+            difference: format!("the replication connection reached system {}", identity.system_id),
+        });
+    }
+    let options = PgoutputOptions {
+        publications: vec![run.plan.settings.publication.clone()],
+        messages: connection.server_version_num >= 140_000,
+        origin_none: false,
+    };
+    let stream = connection
+        .start(&run.plan.settings.slot, progress.applied, &options, StreamLimits::default())
+        .await
+        .map_err(pg)?;
+    Ok(Applier::new(Parts {
+        run: Arc::clone(run),
+        shared: Arc::clone(shared),
+        tables: Arc::clone(tables),
+        target,
+        stream,
+        rereader,
+        touched: Arc::clone(touched),
+        near: progress.near,
+        sentinels,
+    }))
+}
+
+impl Engine {
+    async fn drive(&mut self, work: Vec<LaneWork>, progress: &Progress, until: Until) -> Result<Outcome, ExecError> {
+        self.copy(work, progress).await?;
+        if until == Until::Phase(Phase::Copy) {
+            return Ok(Outcome::Reached(Phase::Copy));
+        }
+        catchup::run(self).await?;
+        if until == Until::Phase(Phase::Catchup) {
+            return Ok(Outcome::Reached(Phase::Catchup));
+        }
+        verify::tables(self).await?;
+        if until == Until::Phase(Phase::Verify) {
+            return Ok(Outcome::Reached(Phase::Verify));
+        }
+        if until == Until::Cutover {
+            gate::wait_open(self).await?;
+            return cutover::run(self).await.map(|()| Outcome::Switched);
+        }
+        loop {
+            let asked = gate::wait_for_request(self).await?;
+            match cutover::run(self).await {
+                Ok(()) => {
+                    request::end(&self.ledger, asked.id, true, "the target is the database now").await?;
+                    return Ok(Outcome::Switched);
+                }
+                Err(ExecError::CutoverAborted { reason }) => {
+                    let text = format!("the cutover was given up and the source is open again: {reason}");
+                    self.run.note(text.clone());
+                    request::end(&self.ledger, asked.id, false, &text).await?;
+                    if *self.stop_stream.borrow() {
+                        return Err(ExecError::StreamEnded);
+                    }
+                }
+                Err(error) => {
+                    request::end(&self.ledger, asked.id, false, &error.to_string()).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Copies all lanes with the plan's number of workers, while the stream goes on.
+    async fn copy(&mut self, mut work: Vec<LaneWork>, progress: &Progress) -> Result<(), ExecError> {
+        let mut steps = Steps::read(&self.run, &self.ledger).await?;
+        let began = Instant::now();
+        let plan = Arc::clone(&self.run);
+        let copies: Vec<_> =
+            plan.plan.steps.iter().filter(|step| matches!(step.op, Op::CopyTable(_) | Op::StreamChanges(_))).collect();
+        for step in copies.iter().filter(|step| !steps.done(&step.id)) {
+            steps.start(&self.ledger, step).await?;
+        }
+        // Lanes of the table with the most rows first; `pop` takes from the end.
+        work.sort_by_key(|lane| std::cmp::Reverse(lane.table));
+        let queue = Arc::new(tokio::sync::Mutex::new(work));
+        let limits = &self.run.plan.settings;
+        let throttle = Arc::new(Throttle::new(limits.max_rows_per_second, limits.max_bytes_per_second));
+        let mut workers = JoinSet::new();
+        for _ in 0..limits.workers.max(1) {
+            let (queue, tables) = (Arc::clone(&queue), Arc::clone(&self.tables));
+            let (run, shared, throttle) = (Arc::clone(&self.run), Arc::clone(&self.shared), Arc::clone(&throttle));
+            let slot_snapshot = progress.slot_snapshot.clone();
+            workers.spawn(async move {
+                let Some(mut lane) = queue.lock().await.pop() else { return Ok(()) };
+                let source = run.connect(End::Source, "copy").await?;
+                let target = run.connect_applier("copy").await?;
+                let mut worker = CopyWorker { run, shared, throttle, source, target, slot_snapshot };
+                loop {
+                    let task = &tables[lane.table];
+                    worker.copy_lane(task, lane).await?;
+                    let Some(next) = queue.lock().await.pop() else { return Ok::<(), ExecError>(()) };
+                    lane = next;
+                }
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            match ended {
+                Ok(result) => result?,
+                Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+                Err(_cancelled) => return Err(ExecError::Interrupted),
+            }
+        }
+        self.settle().await?;
+        for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_))) {
+            if steps.done(&step.id) {
+                continue;
+            }
+            steps.succeed(&self.ledger, step, began).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no chunk's snapshot matters any more: from here on the target is the source as of the applied position.
+    async fn settle(&self) -> Result<(), ExecError> {
+        let last = {
+            let router = self.shared.router();
+            let applied = self.shared.applied();
+            router.all_lanes().filter_map(|(_, _, lane)| lane.unsettled(applied)).max()
+        };
+        match last {
+            Some(lsn) => self.shared.wait_applied(lsn, &self.run).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the stream between two transactions, with everything confirmed that is committed.
+    pub async fn end_stream(&mut self) -> Result<(), ExecError> {
+        self.stop_stream.send_replace(true);
+        // The applier's own error ends the run elsewhere.
+        let _ended = self.stream_ended.wait_for(|ended| *ended).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! Named points at which the fault harness kills, delays or breaks the executor.
+//!
+//! Without the cargo feature `failpoints` every function here is a constant.
+
+use super::ExecError;
+
+/// Every point that the binary has. The harness fails when one of them is never reached.
+pub const ALL: &[&str] = &[
+    "setup.after-lock",
+    "setup.after-ledger",
+    "setup.after-publication",
+    "setup.after-slot",
+    "setup.after-progress",
+    "setup.after-whole-table",
+    "step.after-start",
+    "step.after-effect",
+    "lanes.after-layout",
+    "chunk.begin",
+    "chunk.after-snapshot",
+    "chunk.mid-copy",
+    "chunk.before-commit",
+    "chunk.after-commit",
+    "apply.begin",
+    "apply.mid-transaction",
+    "apply.before-commit",
+    "apply.after-commit",
+    "apply.idle-advance",
+    "cutover.begin",
+    "cutover.after-fence",
+    "cutover.after-fenced",
+    "cutover.after-drained",
+    "cutover.after-verified",
+    "cutover.between-sequences",
+    "cutover.after-sequences",
+    "cutover.after-permanent",
+    "cutover.after-switched",
+    "cleanup.after-fence",
+    "cleanup.after-slot",
+    "cleanup.after-publication",
+];
+
+/// Rules of the data path that the harness can switch off to prove that its comparison notices.
+pub const RULES: &[&str] = &["rule.visibility-filter", "rule.barrier", "rule.reread"];
+
+/// A point. `kill` ends the process as a crash would, `error` fails, `sleep(ms)` delays (by `fail`'s own action).
+pub fn hit(name: &'static str) -> Result<(), ExecError> {
+    debug_assert!(ALL.contains(&name), "{name} is not in the list of failpoints");
+    fail::fail_point!(name, |action: Option<String>| match action.as_deref() {
+        Some("kill") => std::process::abort(),
+        _ => Err(ExecError::Failpoint(name)),
+    });
+    Ok(())
+}
+
+/// True when the harness has switched this rule off.
+pub fn disabled(rule: &'static str) -> bool {
+    debug_assert!(RULES.contains(&rule), "{rule} is not in the list of rules");
+    fail::fail_point!(rule, |_| true);
+    false
+}

@@ -1,0 +1,245 @@
+//! The write fence on the source: one transaction that locks every table, proves that nothing changed, and puts a
+//! trigger in every writer's way. A lease lets writes pass again if nobody renews it.
+
+use std::time::Duration;
+
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+use super::ExecError;
+use super::context::Run;
+use super::copy::check_shape;
+use super::table;
+use crate::catalog::QualifiedName;
+use crate::pg::client::Client;
+use crate::plan::{Fence, Op};
+use crate::replay::Lsn;
+use crate::sql;
+
+/// The lease is renewed well within this time.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// Attempts to get the lock before the cutover is given up.
+const ATTEMPTS_MAX: u32 = 30;
+
+/// A random secret that proves that the sentinel is ours: any role may write messages into the log.
+pub struct Nonce(String);
+
+impl Nonce {
+    /// A new secret.
+    pub fn new() -> Self {
+        let bytes: [u8; 16] = rand::rng().random();
+        Self(hex(&bytes))
+    }
+
+    /// What the ledger keeps.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(self.0.as_bytes()))
+    }
+
+    /// The sentinel's text.
+    pub fn sentinel(&self, run: &Run) -> String {
+        format!("fence:{}:{}:{}", run.id, run.epoch, self.0)
+    }
+}
+
+impl Default for Nonce {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The fence step of the plan.
+pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
+    run.plan
+        .steps
+        .iter()
+        .find_map(|step| match &step.op {
+            Op::Fence(Fence { tables }) => Some(tables.as_slice()),
+            _ => None,
+        })
+        .ok_or_else(|| ExecError::Step { step: "fence".to_owned(), reason: "the plan has none".to_owned() })
+}
+
+/// Fences all tables; gives a position that every earlier write is before.
+pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, ExecError> {
+    let tables = tables(run)?;
+    for statement in sql::fence::prepare() {
+        source.batch_execute(&statement).await.map_err(ExecError::source("prepare the fence"))?;
+    }
+    // The application must never be the deadlock detector's victim: we give up first, and rest longer than we wait.
+    let row = source
+        .query_one("SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)::float8 * 1000", &[])
+        .await
+        .map_err(ExecError::source("read deadlock_timeout"))?;
+    let wait = Duration::from_millis((row.get::<_, f64>(0) * 0.75).clamp(10.0, 300.0) as u64);
+    for attempt in 1..=ATTEMPTS_MAX {
+        run.stop_check()?;
+        let holders = conflicting(source, tables).await?;
+        if holders.is_empty() {
+            match attempt_once(run, source, nonce, tables, wait).await {
+                Ok(lsn) => return Ok(lsn),
+                Err(error) if is_lock_trouble(&error) => {
+                    source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
+                }
+                Err(error) => {
+                    source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
+                    return Err(error);
+                }
+            }
+        } else if attempt % 5 == 1 {
+            run.waiting(format!("the fence waits for {}", holders.join(", ")));
+        }
+        let rest = wait * 5 + Duration::from_millis(rand::rng().random_range(0..200));
+        run.sleep(rest).await?;
+    }
+    let holders = conflicting(source, tables).await?;
+    let who = if holders.is_empty() { "busy writers".to_owned() } else { holders.join(", ") };
+    Err(ExecError::CutoverAborted {
+        reason: format!("the tables could not be locked in {ATTEMPTS_MAX} attempts: {who}"),
+    })
+}
+
+fn is_lock_trouble(error: &ExecError) -> bool {
+    matches!(error, ExecError::Postgres { error, .. } if matches!(error.sqlstate(), Some("57014" | "55P03" | "40P01")))
+}
+
+async fn attempt_once(
+    run: &Run,
+    source: &Client,
+    nonce: &Nonce,
+    tables: &[QualifiedName],
+    wait: Duration,
+) -> Result<Lsn, ExecError> {
+    source
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL statement_timeout = {}; {}",
+            wait.as_millis(),
+            sql::fence::lock(tables)
+        ))
+        .await
+        .map_err(ExecError::source("lock the tables for the fence"))?;
+    source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
+    // Under the lock nothing can change any more: what was planned must be what is there.
+    for task in table::tasks(&run.plan)? {
+        check_shape(source, &task).await?;
+    }
+    let triggers = sql::fence::triggers(tables, run.plan.source.server.major());
+    let text = std::iter::once(sql::fence::lease()).chain(triggers).collect::<Vec<_>>().join("; ");
+    // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
+    let until = format!("pg_catalog.clock_timestamp() + '{} seconds'::pg_catalog.interval", LEASE.as_secs());
+    let text = text.replace("$migration", &sql::literal(&run.id)).replace("$until", &until);
+    source.batch_execute(&text).await.map_err(ExecError::source("raise the fence"))?;
+    let row = source
+        .query_one(
+            "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)::text, pg_catalog.pg_current_wal_insert_lsn()::text",
+            &[&nonce.sentinel(run)],
+        )
+        .await
+        .map_err(ExecError::source("write the sentinel"))?;
+    let lsn: Lsn = row
+        .get::<_, String>(1)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
+    Ok(lsn)
+}
+
+/// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
+/// vacuum, index builds, prepared transactions.
+async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Result<Vec<String>, ExecError> {
+    let names: Vec<String> = tables.iter().map(sql::name).collect();
+    let rows = source
+        .query(
+            "SELECT coalesce(l.pid::text, 'prepared transaction'), l.mode FROM pg_catalog.pg_locks l \
+             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND (l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+                  OR (l.pid IS NULL AND l.mode = 'RowExclusiveLock')) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look for conflicting locks"))?;
+    Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+}
+
+/// Prolongs the lease; false when it has run out: then writes may have passed.
+pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
+    let n = source
+        .execute(
+            "UPDATE pcrd.fence SET until = clock_timestamp() + $2::text::interval WHERE migration = $1 AND until > clock_timestamp()",
+            &[&run.id, &format!("{} seconds", LEASE.as_secs())],
+        )
+        .await
+        .map_err(ExecError::source("renew the fence's lease"))?;
+    Ok(n == 1)
+}
+
+/// Makes the fence permanent; false when the lease had run out.
+pub async fn make_permanent(run: &Run, source: &Client) -> Result<bool, ExecError> {
+    let n = source
+        .execute(
+            "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND until > clock_timestamp()",
+            &[&run.id],
+        )
+        .await
+        .map_err(ExecError::source("make the fence permanent"))?;
+    Ok(n == 1)
+}
+
+/// What stands on the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// No trigger.
+    None,
+    /// Triggers with a lease that runs or has run out.
+    Leased,
+    /// The lease is infinite: the switch was decided.
+    Permanent,
+}
+
+/// Reads what stands on the source.
+pub async fn standing(run: &Run, source: &Client) -> Result<Standing, ExecError> {
+    let row = source
+        .query_one("SELECT pg_catalog.to_regclass('pcrd.fence') IS NOT NULL", &[])
+        .await
+        .map_err(ExecError::source("look for the fence"))?;
+    if !row.get::<_, bool>(0) {
+        return Ok(Standing::None);
+    }
+    let row = source
+        .query_opt("SELECT until = 'infinity' FROM pcrd.fence WHERE migration = $1", &[&run.id])
+        .await
+        .map_err(ExecError::source("read the fence"))?;
+    match row.map(|row| row.get::<_, bool>(0)) {
+        None => Ok(Standing::None),
+        Some(true) => Ok(Standing::Permanent),
+        Some(false) => Ok(Standing::Leased),
+    }
+}
+
+/// Opens the source again: triggers and lease go in one transaction.
+pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let mut text = "BEGIN; SET LOCAL lock_timeout = '5s'".to_owned();
+    for statement in sql::fence::drop_triggers(tables(run)?) {
+        text.push_str("; ");
+        text.push_str(&statement);
+    }
+    text.push_str(&format!("; DELETE FROM pcrd.fence WHERE migration = {}; COMMIT", sql::literal(&run.id)));
+    let mut last = None;
+    for _ in 0..20 {
+        match source.batch_execute(&text).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                last = Some(ExecError::source("remove the fence")(error));
+                // A failed batch leaves its transaction open.
+                source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+    last.map_or(Ok(()), Err)
+}

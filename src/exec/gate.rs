@@ -1,0 +1,77 @@
+//! The operator gate: everything that must hold before the source is fenced.
+
+use std::time::{Duration, Instant};
+
+use super::ExecError;
+use super::engine::Engine;
+use super::event::EventKind;
+use crate::ledger::request;
+use crate::replay::Lsn;
+
+/// Waits until the gate opens, at most the plan's `lag_drain_timeout`.
+pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
+    let began = Instant::now();
+    let limit = Duration::from_secs(engine.run.plan.settings.lag_drain_timeout_s);
+    loop {
+        let blocked_by = look(engine).await?;
+        engine.run.emit(None, EventKind::Gate { ready: blocked_by.is_empty(), blocked_by: blocked_by.clone() });
+        if blocked_by.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > limit {
+            return Err(ExecError::CutoverAborted {
+                reason: format!("not ready within {} s: {}", limit.as_secs(), blocked_by.join("; ")),
+            });
+        }
+        engine.run.sleep(Duration::from_millis(200)).await?;
+    }
+}
+
+/// What keeps the gate shut; nothing when it is open.
+pub async fn look(engine: &Engine) -> Result<Vec<String>, ExecError> {
+    let mut blocked_by = Vec::new();
+    let row = engine
+        .source
+        .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+        .await
+        .map_err(ExecError::source("read the write position"))?;
+    let now: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    let lag = now.0.saturating_sub(engine.shared.applied().0);
+    let threshold = engine.run.plan.settings.lag_threshold_bytes;
+    if lag > threshold {
+        engine.shared.want(now);
+        blocked_by.push(format!("the stream is {lag} bytes behind; the threshold is {threshold}"));
+    }
+    Ok(blocked_by)
+}
+
+/// Keeps the target up to date until somebody asks for the cutover.
+pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, ExecError> {
+    let mut said = None;
+    loop {
+        let blocked_by = look(engine).await?;
+        let ready = blocked_by.is_empty();
+        if said != Some(ready) {
+            engine.run.emit(None, EventKind::Gate { ready, blocked_by });
+            said = Some(ready);
+        }
+        tokio::select! {
+            asked = engine.cutovers.recv() => {
+                let asked = asked.ok_or(ExecError::Interrupted)?;
+                match wait_open(engine).await {
+                    Err(ExecError::CutoverAborted { reason }) => {
+                        request::end(&engine.ledger, asked.id, false, &reason).await?;
+                    }
+                    other => {
+                        other?;
+                        return Ok(asked);
+                    }
+                }
+            }
+            slept = engine.run.sleep(Duration::from_secs(1)) => slept?,
+        }
+    }
+}

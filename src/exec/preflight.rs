@@ -1,0 +1,266 @@
+//! What must hold before anything is written: each check with a stable id, what was found, and how to mend it.
+
+use serde::Serialize;
+
+use super::ExecError;
+use super::context::Run;
+use crate::pg::client::Client;
+use crate::plan::{End, Op};
+use crate::sql;
+
+/// A check that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Stable id.
+    pub id: &'static str,
+    /// Which end.
+    pub on: End,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}] {}: {}. {}", self.id, self.on, self.found, self.fix)
+    }
+}
+
+/// Runs all checks; fails with everything that is wrong, at once.
+pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), ExecError> {
+    let mut failures = source_checks(run, source).await?;
+    failures.extend(target_checks(run, target, source).await?);
+    if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
+}
+
+/// Whether the server lets the current user do something.
+async fn ask(client: &Client, end: End, query: &str) -> Result<bool, ExecError> {
+    let doing = "preflight".to_owned();
+    let row = match end {
+        End::Source => client.query_one(query, &[]).await.map_err(ExecError::source(doing))?,
+        End::Target => client.query_one(query, &[]).await.map_err(ExecError::target(doing))?,
+    };
+    Ok(row.get(0))
+}
+
+async fn value(client: &Client, query: &str) -> Result<String, ExecError> {
+    let row = client.query_one(query, &[]).await.map_err(ExecError::source("preflight"))?;
+    Ok(row.get(0))
+}
+
+async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
+    let mut failures = Vec::new();
+    let mut fail = |id, found: String, fix: String| failures.push(Failure { id, on: End::Source, found, fix });
+    if ask(source, End::Source, "SELECT pg_catalog.pg_is_in_recovery()").await? {
+        fail("source_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".to_owned());
+        // A standby answers the rest differently; one clear failure is enough.
+        return Ok(failures);
+    }
+    let wal_level = value(source, "SELECT pg_catalog.current_setting('wal_level')").await?;
+    if wal_level != "logical" {
+        fail(
+            "wal_level",
+            format!("wal_level is {wal_level}"),
+            "Run ALTER SYSTEM SET wal_level = 'logical' and restart the server.".to_owned(),
+        );
+    }
+    if ask(
+        source,
+        End::Source,
+        "SELECT (SELECT count(*) FROM pg_catalog.pg_replication_slots) >= pg_catalog.current_setting('max_replication_slots')::int",
+    )
+    .await?
+    {
+        fail(
+            "slot_headroom",
+            "every replication slot is taken".to_owned(),
+            "Drop a slot that nobody needs, or raise max_replication_slots and restart.".to_owned(),
+        );
+    }
+    if ask(
+        source,
+        End::Source,
+        "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_replication) >= pg_catalog.current_setting('max_wal_senders')::int",
+    )
+    .await?
+    {
+        fail(
+            "wal_sender_headroom",
+            "every WAL sender is busy".to_owned(),
+            "Raise max_wal_senders and restart.".to_owned(),
+        );
+    }
+    let user = sql::ident(&current_user(source).await?);
+    let replication = "SELECT rolreplication OR rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'rds_replication' \
+                       AND pg_catalog.pg_has_role(pg_catalog.pg_roles.oid, r.oid, 'member')) \
+                       FROM pg_catalog.pg_roles WHERE rolname = current_user";
+    if !ask(source, End::Source, replication).await? {
+        fail(
+            "replication_right",
+            format!("role {user} may not replicate"),
+            format!("Run ALTER ROLE {user} REPLICATION."),
+        );
+    }
+    if !ask(source, End::Source, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+        .await?
+    {
+        fail(
+            "create_on_database",
+            format!("role {user} may not create a publication"),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.source.server.database),
+        );
+    }
+    let slot = sql::literal(run.plan.settings.slot.as_str());
+    if ask(
+        source,
+        End::Source,
+        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot})"),
+    )
+    .await?
+    {
+        fail(
+            "leftover_slot",
+            format!("a replication slot named {} exists and is not this plan's", run.plan.settings.slot),
+            format!(
+                "If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."
+            ),
+        );
+    }
+    let publication = sql::literal(run.plan.settings.publication.as_str());
+    if ask(
+        source,
+        End::Source,
+        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication})"),
+    )
+    .await?
+    {
+        fail(
+            "leftover_publication",
+            format!("a publication named {} exists and is not this plan's", run.plan.settings.publication),
+            "Drop it, or set migrate.publication.".to_owned(),
+        );
+    }
+    for projection in &run.plan.projections {
+        let table = sql::literal(&sql::name(&projection.source));
+        let name = &projection.source;
+        if !ask(source, End::Source, &format!("SELECT pg_catalog.has_table_privilege({table}, 'SELECT')")).await? {
+            fail(
+                "select_right",
+                format!("role {user} may not read {name}"),
+                format!("Run GRANT SELECT ON {name} TO {user}."),
+            );
+        }
+        let owner = format!(
+            "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = {table}::regclass"
+        );
+        if !ask(source, End::Source, &owner).await? {
+            fail(
+                "table_owner",
+                format!("role {user} does not own {name}, which publishing and fencing it need"),
+                format!("Run GRANT <owner of {name}> TO {user}."),
+            );
+        }
+        if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {
+            fail(
+                "row_security",
+                format!("row-level security hides rows of {name} from role {user}"),
+                format!("Run ALTER ROLE {user} BYPASSRLS."),
+            );
+        }
+        if ask(
+            source,
+            End::Source,
+            &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = {table}::regclass)"),
+        )
+        .await?
+        {
+            fail(
+                "subscribed_table",
+                format!("a subscription writes {name}; its apply worker passes the write fence"),
+                "Drop the subscription before the migration.".to_owned(),
+            );
+        }
+    }
+    Ok(failures)
+}
+
+async fn current_user(client: &Client) -> Result<crate::catalog::Ident, ExecError> {
+    let name = value(client, "SELECT current_user::text").await?;
+    crate::catalog::Ident::new(name)
+        .map_err(|error| ExecError::Stale { what: "role name".to_owned(), difference: error.to_string() })
+}
+
+async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
+    let mut failures = Vec::new();
+    let mut fail = |id, found: String, fix: String| failures.push(Failure { id, on: End::Target, found, fix });
+    if ask(target, End::Target, "SELECT pg_catalog.pg_is_in_recovery()").await? {
+        fail("target_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".to_owned());
+        return Ok(failures);
+    }
+    let (one, other) = (&run.plan.source.server, &run.plan.target.server);
+    if one.system_identifier == other.system_identifier && one.database_oid == other.database_oid {
+        fail(
+            "source_is_target",
+            "source and target are the same database".to_owned(),
+            "Give the target its own database on another cluster.".to_owned(),
+        );
+    }
+    let user = sql::ident(&current_user(target).await?);
+    if !ask(target, End::Target, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+        .await?
+    {
+        fail(
+            "create_on_database",
+            format!("role {user} may not create schemas"),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.target.server.database),
+        );
+    }
+    if let Err(error) = target.batch_execute("BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK").await {
+        target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
+        let code = error.code().map_or("", |code| code.code()).to_owned();
+        fail(
+            "replication_role",
+            format!("role {user} may not set session_replication_role ({code})"),
+            format!("Use a superuser, or from PG 15 run GRANT SET ON PARAMETER session_replication_role TO {user}."),
+        );
+    }
+    let encoding = |client| value(client, "SELECT pg_catalog.getdatabaseencoding()::text");
+    let (from, to) = (encoding(source).await?, encoding(target).await?);
+    if from != to && to != "UTF8" {
+        fail(
+            "encoding",
+            format!("the source's encoding is {from}, the target's is {to}"),
+            "Create the target database with the source's encoding or with UTF8.".to_owned(),
+        );
+    }
+    if from == "SQL_ASCII" {
+        fail(
+            "encoding",
+            "the source's encoding is SQL_ASCII: its texts have no known characters".to_owned(),
+            "Convert the source database first.".to_owned(),
+        );
+    }
+    for step in &run.plan.steps {
+        let Op::CreateTable(create) = &step.op else { continue };
+        for column in &create.columns {
+            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&base_type(&column.ty.sql)));
+            if ask(target, End::Target, &query).await? {
+                fail(
+                    "type_missing",
+                    format!("type {} of {}.{} does not exist", column.ty.sql, create.name, column.name),
+                    "Create it on the target first.".to_owned(),
+                );
+            }
+        }
+    }
+    Ok(failures)
+}
+
+/// The type without its modifier: `to_regtype` reads none before PG 16.
+fn base_type(sql: &str) -> String {
+    match (sql.find('('), sql.find(')')) {
+        (Some(open), Some(close)) if open < close => format!("{}{}", &sql[..open], &sql[close + 1..]),
+        _ => sql.to_owned(),
+    }
+}

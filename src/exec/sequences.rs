@@ -1,0 +1,55 @@
+//! Sets a target sequence so that its next value is past every value that the source gave out or stored.
+
+use super::ExecError;
+use super::context::Run;
+use crate::pg::client::Client;
+use crate::plan::SetSequence;
+use crate::sql;
+
+/// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
+pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence) -> Result<(), ExecError> {
+    let at = |what: &str| format!("{what} of sequence {}", set.source);
+    let query = format!("SELECT last_value, is_called FROM {}", sql::name(&set.source));
+    let row = source.query_one(&query, &[]).await.map_err(ExecError::source(at("read the value")))?;
+    let (last_value, is_called): (i64, bool) = (row.get(0), row.get(1));
+    let options = run.plan.source.sequences.get(&set.source).ok_or_else(|| ExecError::Step {
+        step: format!("set_sequence:{}", set.target),
+        reason: "the plan has no options of it".to_owned(),
+    })?;
+    let row = target
+        .query_one(
+            "SELECT seqmin, seqmax, seqincrement, seqcycle FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass",
+            &[&sql::name(&set.target)],
+        )
+        .await
+        .map_err(ExecError::target(at("read the options")))?;
+    let (min, max, increment, cycle): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let margin = i128::from(set.buffer) * i128::from(increment);
+    // A sequence that wraps has no "past"; one that was never used starts where the source would.
+    let wanted = if options.cycle || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
+    let value = wanted.clamp(i128::from(min), i128::from(max)) as i64;
+    let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)));
+    target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;
+    if cycle {
+        return Ok(());
+    }
+    for column in &set.columns {
+        let end = if increment > 0 { "max" } else { "min" };
+        let query =
+            format!("SELECT {end}({})::pg_catalog.int8 FROM {}", sql::ident(&column.column), sql::name(&column.table));
+        let row = target.query_one(&query, &[]).await.map_err(ExecError::target(at("check the value")))?;
+        let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
+        let next = if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) };
+        let past = if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
+        // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
+        if !past {
+            let beyond = (i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64;
+            target.execute(&query_set(set), &[&beyond, &true]).await.map_err(ExecError::target(at("set the value")))?;
+        }
+    }
+    Ok(())
+}
+
+fn query_set(set: &SetSequence) -> String {
+    format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)))
+}

@@ -1,0 +1,160 @@
+//! What the tasks of one run share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::ExecError;
+use super::context::Run;
+
+use crate::replay::{Lsn, Router};
+
+/// Router, positions and counters. The mutex is never held across an await.
+#[derive(Debug)]
+pub struct Shared {
+    router: Mutex<Router>,
+    /// Rings when a gate opens or a chunk is published.
+    pub routes_changed: Notify,
+    applied: watch::Sender<Lsn>,
+    /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
+    wanted: AtomicU64,
+    /// Rows and bytes copied by table, earlier runs included.
+    copied: Mutex<Vec<(u64, u64)>>,
+    /// Too many discarded transactions wait to become visible.
+    discard_pressure: AtomicBool,
+    /// What happened so far.
+    pub counters: Counters,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counts of everything that the exactness rules do, for reports and for tests that must not pass vacuously.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: AtomicU64),* }
+
+        impl Counters {
+            /// Names and values.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed))),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Source transactions committed on the target.
+    transactions,
+    /// Changes applied.
+    changes,
+    /// Changes discarded: the chunk that covers the key comes later.
+    discarded,
+    /// Changes skipped: the chunk's snapshot saw them.
+    skipped,
+    /// Changes applied over a copied chunk whose snapshot still mattered or not.
+    applied_over_chunk,
+    /// Times that apply waited for a chunk in progress.
+    gate_waits,
+    /// Times that a chunk waited for a transaction to become visible.
+    barrier_waits,
+    /// Key changes of which both halves were applied.
+    key_changes,
+    /// Key changes that crossed from an uncopied into a copied range or back.
+    key_changes_across,
+    /// Rows read again.
+    rereads,
+    /// Chunks copied by this process.
+    chunks,
+    /// Chunks found done in the ledger.
+    chunks_resumed,
+    /// Rows copied by this process.
+    rows_copied,
+    /// Bytes copied by this process.
+    bytes_copied,
+    /// TRUNCATEs applied.
+    truncates,
+}
+
+/// Adds one.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    /// Shares a router and the applied position.
+    pub fn new(router: Router, applied: Lsn, copied: Vec<(u64, u64)>) -> Self {
+        Self {
+            router: Mutex::new(router),
+            routes_changed: Notify::new(),
+            applied: watch::Sender::new(applied),
+            wanted: AtomicU64::new(0),
+            copied: Mutex::new(copied),
+            discard_pressure: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The router.
+    pub fn router(&self) -> MutexGuard<'_, Router> {
+        self.router.lock().expect("no task panics while it holds the router")
+    }
+
+    /// Adds a chunk; gives the rows and bytes of its table so far.
+    pub fn add_copied(&self, table: usize, rows: u64, bytes: u64) -> (u64, u64) {
+        let mut copied = self.copied.lock().expect("no task panics while it holds the counts");
+        copied[table].0 += rows;
+        copied[table].1 += bytes;
+        copied[table]
+    }
+
+    /// Says whether too many discarded transactions wait to become visible.
+    pub fn set_discard_pressure(&self, pressure: bool) {
+        self.discard_pressure.store(pressure, Ordering::Relaxed);
+    }
+
+    /// True when the applier must wait before it discards more.
+    pub fn discard_pressure(&self) -> bool {
+        self.discard_pressure.load(Ordering::Relaxed)
+    }
+
+    /// The applied position.
+    pub fn applied(&self) -> Lsn {
+        *self.applied.borrow()
+    }
+
+    /// Publishes a durably applied position.
+    pub fn set_applied(&self, lsn: Lsn) {
+        self.router().retire(lsn);
+        self.applied.send_replace(lsn);
+    }
+
+    /// Says that somebody waits for this position.
+    pub fn want(&self, lsn: Lsn) {
+        self.wanted.fetch_max(lsn.0, Ordering::Relaxed);
+    }
+
+    /// The position that somebody waits for, if it is not applied yet.
+    pub fn wanted(&self) -> Option<Lsn> {
+        Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())
+    }
+
+    /// Waits until the applied position moves, at most this long.
+    pub async fn applied_changed(&self, at_most: Duration) {
+        let mut applied = self.applied.subscribe();
+        applied.borrow_and_update();
+        // A timeout is as good as a change: the caller looks again.
+        let _changed_or_late = tokio::time::timeout(at_most, applied.changed()).await;
+    }
+
+    /// Waits until the position is applied, or `stop` says to give up.
+    pub async fn wait_applied(&self, lsn: Lsn, run: &Run) -> Result<(), ExecError> {
+        self.want(lsn);
+        while self.applied() < lsn {
+            run.stop_check()?;
+            self.applied_changed(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! The replication slot, its snapshot, and what must be true of a slot before the stream may go on.
+
+use std::time::Duration;
+
+use tokio_postgres::Client as Sql;
+
+use super::ExecError;
+use super::context::Run;
+use super::failpoint;
+use super::snapshots::current_snapshot;
+use crate::ledger::progress::{self, Progress};
+use crate::ledger::{chunk, step};
+use crate::pg::client::Client;
+use crate::pg::replication::{self, NewSlot, Replication};
+use crate::plan::End;
+use crate::replay::{Lsn, Snapshot};
+use crate::sql;
+
+/// Creating a slot waits for every transaction that is writing; this is how long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Keeps the slot's snapshot alive: whole tables are read under it.
+pub struct SlotSnapshot {
+    /// Name for `SET TRANSACTION SNAPSHOT`.
+    pub name: String,
+    /// Its connection; the next command on it, or its end, ends the snapshot.
+    _connection: Replication,
+    /// Holds ACCESS SHARE on the whole tables from before the snapshot: TRUNCATE and rewrites are not MVCC-safe.
+    _guard: Client,
+}
+
+/// What the server says of the slot.
+#[derive(Debug, Clone)]
+pub struct SlotState {
+    /// A reader is connected.
+    pub active_pid: Option<i32>,
+    /// What was confirmed.
+    pub confirmed: Option<Lsn>,
+    /// The server still has the log that the slot needs.
+    pub lost: bool,
+}
+
+/// Reads the slot; `None` when there is none of this name.
+pub async fn state(source: &Sql, run: &Run) -> Result<Option<SlotState>, ExecError> {
+    let slot = run.plan.settings.slot.as_str();
+    let row = source
+        .query_opt(
+            "SELECT active_pid, confirmed_flush_lsn::text, to_jsonb(s)->>'wal_status', plugin::text, database::text, \
+             restart_lsn IS NULL FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1",
+            &[&slot],
+        )
+        .await
+        .map_err(ExecError::source("read the replication slot"))?;
+    let Some(row) = row else { return Ok(None) };
+    let (plugin, database): (Option<String>, Option<String>) = (row.get(3), row.get(4));
+    if plugin.as_deref() != Some("pgoutput") || database.as_deref() != Some(run.plan.source.server.database.as_str()) {
+        return Err(ExecError::Gap { reason: format!("slot {slot} is not a pgoutput slot of this database") });
+    }
+    let confirmed = row.get::<_, Option<String>>(1).map(|text| text.parse::<Lsn>()).transpose();
+    let confirmed = confirmed.map_err(|error| ExecError::Gap { reason: error.to_string() })?;
+    let lost = row.get::<_, Option<String>>(2).as_deref() == Some("lost") || row.get::<_, bool>(5);
+    Ok(Some(SlotState { active_pid: row.get(0), confirmed, lost }))
+}
+
+/// Makes sure that slot and position exist and belong together. A new slot comes with its snapshot when tables are
+/// to be copied whole under it.
+pub async fn ensure(
+    run: &Run,
+    ledger: &Sql,
+    source: &Client,
+    whole_missing: bool,
+) -> Result<Option<SlotSnapshot>, ExecError> {
+    let progress = progress::read(ledger, &run.id).await?;
+    let found = state(source, run).await?;
+    match (progress, found) {
+        (Some(progress), Some(found)) if !whole_missing => {
+            check_continuity(run, source, &progress, &found).await?;
+            Ok(None)
+        }
+        (Some(_), None) if !whole_missing => Err(ExecError::Gap {
+            reason: format!(
+                "slot {} is gone from the source; changes since then cannot be known. Run `pcrd abort` and apply again",
+                run.plan.settings.slot
+            ),
+        }),
+        // Whole tables are read under the snapshot of the slot's creation, which died with the executor: begin again.
+        // Nothing was streamed yet, because lanes and stream start only after the whole copies.
+        (progress, found) => {
+            if let Some(found) = found {
+                let started = step::all(ledger, &run.id).await?;
+                if !started.contains_key(&create_slot_id(run)) {
+                    return Err(ExecError::Step {
+                        step: "create_slot".to_owned(),
+                        reason: format!(
+                            "a slot named {} exists and is not this plan's; drop it, or plan with another replication_slot",
+                            run.plan.settings.slot
+                        ),
+                    });
+                }
+                wait_inactive(run, source).await?;
+                source
+                    .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
+                    .await
+                    .map_err(ExecError::source("drop the slot of an unfinished setup"))?;
+            }
+            if progress.is_some() {
+                progress::delete(ledger, &run.id).await?;
+                chunk::delete_whole(ledger, &run.id).await?;
+            }
+            create(run, ledger).await.map(Some)
+        }
+    }
+}
+
+/// The reader of a killed executor ends a moment later.
+pub async fn wait_inactive(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let began = std::time::Instant::now();
+    while let Some(pid) = state(source, run).await?.and_then(|found| found.active_pid) {
+        if began.elapsed() > Duration::from_secs(10) {
+            return Err(ExecError::Busy { what: format!("slot {} (backend {pid})", run.plan.settings.slot) });
+        }
+        run.sleep(Duration::from_millis(100)).await?;
+    }
+    Ok(())
+}
+
+async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found: &SlotState) -> Result<(), ExecError> {
+    let slot = &run.plan.settings.slot;
+    let gap = |reason: String| Err(ExecError::Gap { reason });
+    if found.lost {
+        return gap(format!("the source has removed log that slot {slot} needs (max_slot_wal_keep_size)"));
+    }
+    if let Some(confirmed) = found.confirmed
+        && confirmed > progress.applied
+    {
+        return gap(format!(
+            "slot {slot} is confirmed up to {confirmed}, but the target has applied only up to {}: the slot was \
+             re-created or advanced by somebody else, or the target was restored",
+            progress.applied
+        ));
+    }
+    let row = source
+        .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+        .await
+        .map_err(ExecError::source("read the write position"))?;
+    let now: Lsn = row
+        .get::<_, String>(0)
+        .parse()
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    if progress.applied > now {
+        return gap(format!(
+            "the target has applied up to {}, but the source is only at {now}: the source was restored or failed over",
+            progress.applied
+        ));
+    }
+    Ok(())
+}
+
+async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
+    let guard = run.connect(End::Source, "guard").await?;
+    let whole: Vec<String> = super::table::tasks(&run.plan)?
+        .iter()
+        .filter(|task| !task.in_lanes())
+        .map(|task| format!("ONLY {}", sql::name(task.source_name())))
+        .collect();
+    guard.batch_execute("BEGIN").await.map_err(ExecError::source("begin the guard"))?;
+    if !whole.is_empty() {
+        guard
+            .batch_execute(&format!(
+                "SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE",
+                whole.join(", ")
+            ))
+            .await
+            .map_err(ExecError::source("lock the tables that are copied whole"))?;
+    }
+    let name = format!("{}/slot", run.plan.id.short());
+    let pg = |error| ExecError::Postgres { side: End::Source, doing: "create the replication slot".to_owned(), error };
+    let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
+    let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };
+    let mut shutdown = run.shutdown.clone();
+    let pid = connection.backend_pid();
+    let mut failure = None;
+    // The command must be ended through `stop`, never by dropping it: only then no slot is left behind.
+    let stop = async {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            Err(error) = name_blockers(run, pid) => failure = Some(error),
+        }
+    };
+    let created = connection.create_slot(&new, PATIENCE, stop).await;
+    let created = match (created, failure) {
+        (Err(_), Some(error)) => return Err(error),
+        (Err(crate::pg::error::PgError::Stopped { .. }), None) => return Err(ExecError::Interrupted),
+        (other, _) => other.map_err(pg)?,
+    };
+    failpoint::hit("setup.after-slot")?;
+    let snapshot = read_snapshot(run, &created.snapshot).await?;
+    progress::create(ledger, &run.id, run.epoch, created.consistent_point, &snapshot).await?;
+    failpoint::hit("setup.after-progress")?;
+    Ok(SlotSnapshot { name: created.snapshot, _connection: connection, _guard: guard })
+}
+
+/// What the slot's snapshot sees, in terms of transaction ids.
+async fn read_snapshot(run: &Run, name: &str) -> Result<Snapshot, ExecError> {
+    let session = run.connect(End::Source, "snapshot").await?;
+    session
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            sql::literal(name)
+        ))
+        .await
+        .map_err(ExecError::source("import the slot's snapshot"))?;
+    let query = format!("SELECT {}::text", current_snapshot(&session));
+    let row = session.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
+    let snapshot = row
+        .get::<_, String>(0)
+        .parse::<Snapshot>()
+        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })?;
+    session.batch_execute("COMMIT").await.map_err(ExecError::source("end a read"))?;
+    Ok(snapshot)
+}
+
+/// Says who keeps the slot from being created, every few seconds.
+async fn name_blockers(run: &Run, pid: i32) -> Result<std::convert::Infallible, ExecError> {
+    let session = run.connect(End::Source, "watch").await?;
+    loop {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let rows = session
+            .query(
+                "SELECT a.pid, a.backend_xid::text, extract(epoch FROM clock_timestamp() - a.xact_start)::int8 \
+                 FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.pid <> $1 ORDER BY a.xact_start LIMIT 5",
+                &[&pid],
+            )
+            .await
+            .map_err(ExecError::source("look for long transactions"))?;
+        let list: Vec<String> = rows
+            .iter()
+            .map(|row| {
+                let age = row.get::<_, Option<i64>>(2).map_or_else(String::new, |age| format!(", open for {age} s"));
+                format!("pid {} (transaction {}{age})", row.get::<_, i32>(0), row.get::<_, String>(1))
+            })
+            .collect();
+        if !list.is_empty() {
+            run.waiting(format!("creating the slot waits until running write transactions end: {}", list.join("; ")));
+        }
+    }
+}
+
+fn create_slot_id(run: &Run) -> String {
+    let step = super::steps::find(&run.plan, |op| matches!(op, crate::plan::Op::CreateSlot(_)));
+    step.map_or_else(|| "create_slot".to_owned(), |step| step.id.to_string())
+}

@@ -1,0 +1,49 @@
+//! Short snapshots of the source: taken under a table lock, with the write position read after them.
+
+use super::ExecError;
+use crate::catalog::QualifiedName;
+use crate::pg::client::Client;
+use crate::replay::{Lsn, Snapshot};
+use crate::sql;
+
+/// `pg_current_snapshot()` is there from PG 13; before, the same function had another name.
+pub fn current_snapshot(client: &Client) -> &'static str {
+    if client.server_version_num >= 130_000 {
+        "pg_catalog.pg_current_snapshot()"
+    } else {
+        "pg_catalog.txid_current_snapshot()"
+    }
+}
+
+/// Begins a read of one table. The lock comes before the snapshot: TRUNCATE and rewriting ALTER TABLE are not
+/// MVCC-safe, and an older snapshot would silently read nothing.
+pub async fn begin(client: &Client, table: &QualifiedName) -> Result<(Snapshot, Lsn), ExecError> {
+    client
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '10s'; LOCK TABLE ONLY {} IN ACCESS SHARE MODE",
+            sql::name(table)
+        ))
+        .await
+        .map_err(ExecError::source(format!("lock {table} for reading")))?;
+    snapshot(client).await
+}
+
+/// The snapshot of the open transaction and a position read after it.
+pub async fn snapshot(client: &Client) -> Result<(Snapshot, Lsn), ExecError> {
+    let query = format!("SELECT {}::text, pg_catalog.pg_current_wal_insert_lsn()::text", current_snapshot(client));
+    let row = client.query_one(&query, &[]).await.map_err(ExecError::source("read the snapshot"))?;
+    let odd = |difference: String| ExecError::Stale { what: "source server".to_owned(), difference };
+    let snapshot = row.get::<_, String>(0).parse::<Snapshot>().map_err(|error| odd(error.to_string()))?;
+    let lsn = row.get::<_, String>(1).parse::<Lsn>().map_err(|error| odd(error.to_string()))?;
+    Ok((snapshot, lsn))
+}
+
+/// A snapshot of now, outside of any transaction: for pruning, never for reading rows.
+pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
+    snapshot(client).await.map(|(snapshot, _)| snapshot)
+}
+
+/// Ends a read.
+pub async fn end(client: &Client) -> Result<(), ExecError> {
+    client.batch_execute("COMMIT").await.map_err(ExecError::source("end a read"))
+}

@@ -1,0 +1,215 @@
+//! A table of the plan as the run needs it: its projection, its key, and what the stream must look like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tokio_postgres::Client;
+
+use super::ExecError;
+use crate::catalog::{Ident, QualifiedName, Table};
+use crate::pg::pgoutput::{ColumnData, Relation};
+use crate::plan::{Op, Plan};
+use crate::projection::{KeyOrder, Projection, RowIdentity};
+use crate::replay::{Key, KeyValue};
+
+/// One table of the run.
+#[derive(Debug, Clone)]
+pub struct TableTask {
+    /// Number in the plan: the router's index.
+    pub index: usize,
+    /// Target name as the ledger writes it.
+    pub name: String,
+    /// The projection.
+    pub projection: Projection,
+    /// The source table at plan time.
+    pub source: Table,
+    /// Frozen defaults as SQL literals, by target column.
+    pub frozen: BTreeMap<Ident, String>,
+    /// Target columns GENERATED ALWAYS AS IDENTITY.
+    pub identity_always: BTreeSet<Ident>,
+    /// Position of each key column among the source columns.
+    pub key_at: Vec<usize>,
+    /// Order of each key column; empty when the table is copied whole.
+    pub orders: Vec<KeyOrder>,
+    /// Rows of the source table by the planner's estimate, for progress.
+    pub rows_estimate: Option<u64>,
+    /// What the stream's description of the table must say: name, type oid, typmod.
+    pub published: Vec<(String, u32, i32)>,
+}
+
+/// The tables of the plan, in its order. Frozen defaults and published columns are filled in later.
+pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
+    plan.projections
+        .iter()
+        .enumerate()
+        .map(|(index, projection)| {
+            let stale = |difference: &str| ExecError::Stale {
+                what: projection.source.to_string(),
+                difference: difference.to_owned(),
+            };
+            let source =
+                plan.source.tables.get(&projection.source).ok_or_else(|| stale("the plan has no structure of it"))?;
+            let position = |name: &Ident| {
+                projection
+                    .source_columns
+                    .iter()
+                    .position(|column| &column.name == name)
+                    .ok_or_else(|| stale("its key is not among its columns"))
+            };
+            let key_at = projection.source_key().into_iter().map(position).collect::<Result<_, _>>()?;
+            let orders = match &projection.identity {
+                RowIdentity::OrderedKey { source, .. } => source.iter().map(|column| column.order).collect(),
+                RowIdentity::Key { .. } | RowIdentity::FullRow => Vec::new(),
+            };
+            Ok(TableTask {
+                index,
+                name: projection.target.to_string(),
+                projection: projection.clone(),
+                source: source.clone(),
+                frozen: BTreeMap::new(),
+                identity_always: identity_always(plan, &projection.target),
+                key_at,
+                orders,
+                rows_estimate: None,
+                published: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+fn identity_always(plan: &Plan, target: &QualifiedName) -> BTreeSet<Ident> {
+    let columns = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::CreateTable(create) if &create.name == target => Some(&create.columns),
+        _ => None,
+    });
+    columns
+        .flatten()
+        .filter(|column| column.identity.as_ref().is_some_and(|identity| identity.always))
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+impl TableTask {
+    /// True when it is copied in lanes of key ranges.
+    pub fn in_lanes(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// Reads the types that the stream will announce.
+    pub async fn read_published(&mut self, source: &Client) -> Result<(), ExecError> {
+        let rows = source
+            .query(
+                "SELECT a.attname::text, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a \
+                 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+                &[&self.projection.source.schema.as_str(), &self.projection.source.name.as_str()],
+            )
+            .await
+            .map_err(ExecError::source("read the columns of a published table"))?;
+        let row = source
+            .query_one(&crate::sql::range::estimate(&self.projection), &[])
+            .await
+            .map_err(ExecError::source("estimate rows"))?;
+        self.rows_estimate = u64::try_from(row.get::<_, i64>(0)).ok().filter(|rows| *rows > 0);
+        self.published = rows
+            .iter()
+            .map(|row| (row.get::<_, String>(0), row.get(1), row.get(2)))
+            .filter(|(name, ..)| self.projection.source_columns.iter().any(|column| column.name.as_str() == name))
+            .collect();
+        Ok(())
+    }
+
+    /// Compares the stream's description of the table with the plan's.
+    pub fn check_relation(&self, relation: &Relation) -> Result<(), ExecError> {
+        let found: Vec<(String, u32, i32)> =
+            relation.columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect();
+        if found == self.published {
+            return Ok(());
+        }
+        let names = |list: &[(String, u32, i32)]| list.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
+        let (before, after) = (names(&self.published), names(&found));
+        let mut parts = Vec::new();
+        for name in before.iter().filter(|name| !after.contains(name)) {
+            parts.push(format!("column {name} is gone"));
+        }
+        for name in after.iter().filter(|name| !before.contains(name)) {
+            parts.push(format!("column {name} is new"));
+        }
+        for (name, ty, typmod) in &found {
+            if self
+                .published
+                .iter()
+                .any(|(old, old_ty, old_typmod)| old == name && (old_ty, old_typmod) != (ty, typmod))
+            {
+                parts.push(format!("column {name} has another type"));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("its columns are in another order".to_owned());
+        }
+        Err(ExecError::Stale { what: self.projection.source.to_string(), difference: parts.join(", ") })
+    }
+
+    /// The key of a tuple that has all key columns.
+    pub fn key(&self, tuple: &[ColumnData]) -> Result<Key, ExecError> {
+        self.key_at
+            .iter()
+            .zip(&self.orders)
+            .map(|(&at, &order)| {
+                let text =
+                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                let text = std::str::from_utf8(&text).map_err(|_| self.bad_key("a key value is not UTF-8"))?;
+                KeyValue::parse(order, text).map_err(|error| self.bad_key(&error.to_string()))
+            })
+            .collect()
+    }
+
+    /// The texts of the key columns of a tuple.
+    pub fn key_texts(&self, tuple: &[ColumnData]) -> Result<Vec<String>, ExecError> {
+        self.key_at
+            .iter()
+            .map(|&at| {
+                let text =
+                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                String::from_utf8(text.to_vec()).map_err(|_| self.bad_key("a key value is not UTF-8"))
+            })
+            .collect()
+    }
+
+    /// Reads the key of a bound that the ledger or a query gave as texts.
+    pub fn parse_key(&self, texts: &[String]) -> Result<Key, ExecError> {
+        if texts.len() != self.orders.len() {
+            return Err(self.bad_key("a bound has another number of columns than the key"));
+        }
+        texts
+            .iter()
+            .zip(&self.orders)
+            .map(|(text, &order)| KeyValue::parse(order, text).map_err(|error| self.bad_key(&error.to_string())))
+            .collect()
+    }
+
+    /// The texts of a key.
+    pub fn key_literals(&self, key: &Key) -> Result<Vec<String>, ExecError> {
+        key.iter()
+            .zip(&self.orders)
+            .map(|(value, &order)| value.text(order).map_err(|error| self.bad_key(&error.to_string())))
+            .collect()
+    }
+
+    fn bad_key(&self, why: &str) -> ExecError {
+        ExecError::Stale { what: format!("key of {}", self.projection.source), difference: why.to_owned() }
+    }
+
+    /// The source's name.
+    pub fn source_name(&self) -> &QualifiedName {
+        &self.projection.source
+    }
+}
+
+/// The text of a column value, if it was sent and is not NULL.
+pub fn text_of(data: Option<&ColumnData>) -> Option<Bytes> {
+    match data {
+        Some(ColumnData::Text(bytes)) => Some(bytes.clone()),
+        _ => None,
+    }
+}

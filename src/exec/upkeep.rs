@@ -1,0 +1,134 @@
+//! What goes on beside copy and stream: visibility, ticks on an idle source, signs of life, requests of operators.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::ExecError;
+use super::context::Run;
+use super::event::EventKind;
+use super::shared::Shared;
+use super::snapshots;
+use super::touched::Touched;
+use crate::ledger::request::Request;
+use crate::ledger::{LedgerError, migration, request};
+use crate::plan::End;
+use crate::replay::Lsn;
+
+const ROUND: Duration = Duration::from_millis(200);
+/// An idle source is nudged when somebody has waited this long for a position.
+const NUDGE_AFTER: Duration = Duration::from_millis(150);
+/// Apply waits when more transactions than this are remembered as discarded and not yet visible.
+const DISCARDED_MAX: usize = 10_000;
+
+/// Runs until it fails or is aborted; hands cutover requests on.
+pub async fn run(
+    run: Arc<Run>,
+    shared: Arc<Shared>,
+    touched: Arc<Touched>,
+    cutovers: mpsc::UnboundedSender<Request>,
+) -> Result<(), ExecError> {
+    let source = run.connect(End::Source, "upkeep").await?;
+    // A nudge must not wait for the source's standbys.
+    source
+        .batch_execute("SET synchronous_commit = local")
+        .await
+        .map_err(ExecError::source("set synchronous_commit"))?;
+    let ledger = run.connect(End::Target, "upkeep").await?;
+    request::end_stale(&ledger, &run.id).await?;
+    let mut said = Instant::now();
+    let mut lagging: Option<(Lsn, Instant)> = None;
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let (snapshot, now) = snapshots::snapshot(&source).await?;
+        let remembered = {
+            let mut router = shared.router();
+            router.prune(&snapshot);
+            router.all_lanes().map(|(_, _, lane)| lane.discarded().len()).max()
+        };
+        touched.prune_idle(&snapshot);
+        shared.set_discard_pressure(remembered.is_some_and(|n| n > DISCARDED_MAX));
+        let applied = shared.applied();
+        match (shared.wanted(), lagging) {
+            (Some(_), Some((at, since))) if at == applied => {
+                if since.elapsed() >= NUDGE_AFTER {
+                    // Somebody waits and nothing moves: a commit of our own makes an idle source send its position.
+                    source
+                        .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'tick')")
+                        .await
+                        .map_err(ExecError::source("nudge the idle stream"))?;
+                }
+            }
+            (Some(_), _) => lagging = Some((applied, Instant::now())),
+            (None, _) => lagging = None,
+        }
+        requests(&run, &ledger, &cutovers).await?;
+        if said.elapsed() >= Duration::from_secs(1) {
+            said = Instant::now();
+            if !migration::heartbeat(&ledger, &run.id, run.epoch).await? {
+                return Err(LedgerError::Fenced { epoch: run.epoch, lsn: applied }.into());
+            }
+            run.emit(
+                None,
+                EventKind::Lag {
+                    source_lsn: now.to_string(),
+                    applied_lsn: applied.to_string(),
+                    lag_bytes: now.0.saturating_sub(applied.0),
+                    transactions: shared.counters.transactions.load(Ordering::Relaxed),
+                    changes: shared.counters.changes.load(Ordering::Relaxed),
+                },
+            );
+        }
+    }
+}
+
+async fn requests(
+    run: &Run,
+    ledger: &crate::pg::client::Client,
+    cutovers: &mpsc::UnboundedSender<Request>,
+) -> Result<(), ExecError> {
+    while let Some(asked) = request::take(ledger, &run.id).await? {
+        let answer = match asked.kind.as_str() {
+            "pause" => {
+                run.paused.store(true, Ordering::Relaxed);
+                migration::set_setting(ledger, &run.id, "paused", Some("true")).await?;
+                "the copy is paused; the stream goes on".to_owned()
+            }
+            "resume" => {
+                run.paused.store(false, Ordering::Relaxed);
+                migration::set_setting(ledger, &run.id, "paused", None).await?;
+                "the copy goes on".to_owned()
+            }
+            "throttle" => {
+                let limit = asked.argument.as_deref().and_then(|text| text.parse::<u64>().ok());
+                let Some(limit) = limit else {
+                    request::end(ledger, asked.id, false, "throttle needs a number of rows a second").await?;
+                    continue;
+                };
+                run.rows_per_second.store(limit, Ordering::Relaxed);
+                migration::set_setting(ledger, &run.id, "rows_per_second", Some(&limit.to_string())).await?;
+                if limit == 0 { "no limit".to_owned() } else { format!("at most {limit} rows a second") }
+            }
+            "abort" => {
+                request::end(ledger, asked.id, true, "stopping").await?;
+                return Err(ExecError::AbortRequested);
+            }
+            "cutover" => {
+                if cutovers.send(asked.clone()).is_err() {
+                    request::end(ledger, asked.id, false, "the executor is stopping").await?;
+                }
+                continue;
+            }
+            other => {
+                request::end(ledger, asked.id, false, &format!("this pcrd does not know the request `{other}`"))
+                    .await?;
+                continue;
+            }
+        };
+        run.note(answer.clone());
+        request::end(ledger, asked.id, true, &answer).await?;
+    }
+    Ok(())
+}

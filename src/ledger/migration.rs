@@ -1,0 +1,201 @@
+//! The row of a migration: identity, epoch, life.
+
+use tokio_postgres::Client;
+
+use super::{FORMAT, LedgerError};
+use crate::catalog::QualifiedName;
+
+/// What a migration is registered with.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Plan id.
+    pub id: String,
+    /// Source `system_identifier`.
+    pub source_system: String,
+    /// Source database oid.
+    pub source_database_oid: u32,
+    /// Slot.
+    pub slot: String,
+    /// Publication.
+    pub publication: String,
+    /// Target tables.
+    pub tables: Vec<QualifiedName>,
+    /// Host of the executor, for people.
+    pub host: String,
+    /// Process id of the executor, for people.
+    pub pid: u32,
+}
+
+/// A row of `pcrd.migration`.
+#[derive(Debug, Clone)]
+pub struct Migration {
+    /// Plan id.
+    pub id: String,
+    /// Epoch of the current executor.
+    pub epoch: i64,
+    /// `running`, `cut_over`, `aborted`, `cleaned`.
+    pub state: String,
+    /// Host of the last executor.
+    pub host: String,
+    /// Its process id.
+    pub pid: i32,
+    /// Seconds since its last sign of life.
+    pub heartbeat_age_s: f64,
+    /// Slot.
+    pub slot: String,
+    /// Publication.
+    pub publication: String,
+    /// When it began, RFC 3339.
+    pub created_at: String,
+    /// Target tables.
+    pub tables: Vec<QualifiedName>,
+}
+
+/// True when the ledger exists on this server.
+pub async fn exists(client: &Client) -> Result<bool, LedgerError> {
+    let row = client.query_one("SELECT pg_catalog.to_regclass('pcrd.migration') IS NOT NULL", &[]).await?;
+    Ok(row.get(0))
+}
+
+/// Registers the migration or takes it over, and gives the new epoch. From this commit on, an older executor's
+/// next transaction fails. A plan that was carried through is refused; an aborted or cleaned one starts again.
+pub async fn take_over(client: &Client, registration: &Registration) -> Result<i64, LedgerError> {
+    let tables: Vec<String> = registration.tables.iter().map(ToString::to_string).collect();
+    let row = client
+        .query_one(
+            "INSERT INTO pcrd.migration AS m (id, format, epoch, state, source_system, source_database_oid, slot, publication, tables, host, pid) \
+             VALUES ($1, $2, 1, 'running', $3, $4, $5, $6, $7, $8, $9) \
+             ON CONFLICT (id) DO UPDATE SET epoch = m.epoch + 1, host = excluded.host, pid = excluded.pid, heartbeat_at = now(), \
+             state = CASE WHEN m.state IN ('aborted', 'cleaned_aborted') THEN 'running' ELSE m.state END \
+             RETURNING epoch, state, format",
+            &[
+                &registration.id,
+                &FORMAT,
+                &registration.source_system,
+                &i64::from(registration.source_database_oid),
+                &registration.slot,
+                &registration.publication,
+                &tables,
+                &registration.host,
+                &(registration.pid as i32),
+            ],
+        )
+        .await?;
+    let found: i32 = row.get(2);
+    if found != FORMAT {
+        return Err(LedgerError::Format { found, expected: FORMAT });
+    }
+    let state: String = row.get(1);
+    if state == "cut_over" || state == "cleaned" {
+        return Err(LedgerError::Finished(registration.id.clone()));
+    }
+    client
+        .execute(
+            "UPDATE pcrd.progress SET epoch = $2 WHERE migration = $1 AND epoch < $2",
+            &[&registration.id, &row.get::<_, i64>(0)],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// All migrations of this target, newest first.
+pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
+    let rows = client
+        .query(
+            "SELECT id, epoch, state, host, pid, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8, slot, publication, \
+             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), tables FROM pcrd.migration ORDER BY created_at DESC",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let tables = row.get::<_, Vec<String>>(9).iter().map(|name| name.parse()).collect::<Result<_, _>>();
+            Ok(Migration {
+                id: row.get(0),
+                epoch: row.get(1),
+                state: row.get(2),
+                host: row.get(3),
+                pid: row.get(4),
+                heartbeat_age_s: row.get(5),
+                slot: row.get(6),
+                publication: row.get(7),
+                created_at: row.get(8),
+                tables: tables.map_err(|why| LedgerError::damaged("table list", why))?,
+            })
+        })
+        .collect()
+}
+
+/// The migration with this id.
+pub async fn find(client: &Client, id: &str) -> Result<Option<Migration>, LedgerError> {
+    Ok(list(client).await?.into_iter().find(|migration| migration.id == id))
+}
+
+/// Another migration, still running, that owns one of these target tables.
+pub async fn owner_of(client: &Client, id: &str, tables: &[QualifiedName]) -> Result<Option<String>, LedgerError> {
+    let tables: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    let row = client
+        .query_opt(
+            "SELECT id FROM pcrd.migration WHERE id <> $1 AND state = 'running' AND tables && $2 LIMIT 1",
+            &[&id, &tables],
+        )
+        .await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Says that this executor lives; tells false when another one has taken over.
+pub async fn heartbeat(client: &Client, id: &str, epoch: i64) -> Result<bool, LedgerError> {
+    let n = client
+        .execute(
+            "UPDATE pcrd.migration SET heartbeat_at = clock_timestamp() WHERE id = $1 AND epoch = $2",
+            &[&id, &epoch],
+        )
+        .await?;
+    Ok(n == 1)
+}
+
+/// Ends the migration's life in this state.
+pub async fn set_state(client: &Client, id: &str, state: &str) -> Result<(), LedgerError> {
+    client
+        .execute("UPDATE pcrd.migration SET state = $2, ended_at = clock_timestamp() WHERE id = $1", &[&id, &state])
+        .await?;
+    Ok(())
+}
+
+/// Forgets all work of an aborted migration, so that the same plan can start afresh.
+pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerError> {
+    let transaction = client.transaction().await?;
+    for table in
+        ["progress", "whole_copy", "chunk", "lane", "reread", "frozen", "step", "cutover", "verified", "setting"]
+    {
+        transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Reads a setting that an operator changed while running.
+pub async fn setting(client: &Client, id: &str, name: &str) -> Result<Option<String>, LedgerError> {
+    let row =
+        client.query_opt("SELECT value FROM pcrd.setting WHERE migration = $1 AND name = $2", &[&id, &name]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Changes a setting; `None` removes it.
+pub async fn set_setting(client: &Client, id: &str, name: &str, value: Option<&str>) -> Result<(), LedgerError> {
+    match value {
+        Some(value) => {
+            client
+                .execute(
+                    "INSERT INTO pcrd.setting (migration, name, value) VALUES ($1, $2, $3) \
+                     ON CONFLICT (migration, name) DO UPDATE SET value = excluded.value",
+                    &[&id, &name, &value],
+                )
+                .await?;
+        }
+        None => {
+            client.execute("DELETE FROM pcrd.setting WHERE migration = $1 AND name = $2", &[&id, &name]).await?;
+        }
+    }
+    Ok(())
+}

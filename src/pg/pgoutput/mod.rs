@@ -1,0 +1,13 @@
+//! The messages of the `pgoutput` plugin, protocol version 1, as data.
+//!
+//! Pure, and zero-copy: every value is a slice of the buffer it arrived in.
+
+mod cursor;
+mod decode;
+mod message;
+
+pub use decode::{DecodeError, decode};
+pub use message::{
+    Begin, ColumnData, Commit, LogicalMessage, Message, OldKind, Origin, Relation, RelationColumn, ReplicaIdentity,
+    Truncate, Tuple, TypeName,
+};

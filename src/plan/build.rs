@@ -1,0 +1,285 @@
+//! Resolved schema → plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::{Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, Ident, Key, QualifiedName, Sequence};
+use crate::diff::{Change, TableDiff, table_changes};
+use crate::plan::graph::{Cycle, order};
+use crate::plan::rules::World;
+use crate::plan::statements::StatementError;
+use crate::plan::{
+    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
+    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence,
+    FreezeDefaults, FrozenColumn, GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side,
+    Step, StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, digest, effects, statements,
+};
+use crate::projection::ColumnValue;
+use crate::resolve::{Extract, Resolved, ResolvedTable};
+use crate::sql::publication::TRUNCATE_SINCE;
+
+/// Why no plan can be built. All of these are defects of pcrd, not of the input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// The rules contradict each other.
+    #[error(transparent)]
+    Cycle(#[from] Cycle),
+    /// An op cannot be rendered.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+}
+
+/// Builds the plan. The same arguments give the same bytes.
+pub fn build(resolved: &Resolved, settings: &Settings, inputs: &[Input]) -> Result<Plan, BuildError> {
+    let mut plan = Plan {
+        format: FORMAT.to_owned(),
+        id: Fingerprint(String::new()),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        inputs: inputs.to_vec(),
+        source: side(&resolved.source),
+        target: side(&resolved.target),
+        settings: settings.clone(),
+        changes: resolved.tables.iter().flat_map(|table| changes(resolved, table)).collect(),
+        projections: resolved.tables.iter().map(|table| table.projection.clone()).collect(),
+        not_carried: resolved.not_carried.clone(),
+        findings: resolved.findings.clone(),
+        checks: resolved.checks.clone(),
+        steps: Vec::new(),
+    };
+    let ordered = order(&World::of(&plan), ops(resolved, settings))?;
+    let step = |(op, after): (Op, _)| -> Result<Step, StatementError> {
+        Ok(Step {
+            id: op.id(),
+            phase: op.phase(),
+            after,
+            statements: statements::statements(&op, &plan)?,
+            lock: effects::locks(&op, &plan),
+            done_when: effects::done_when(&op),
+            revert: statements::revert(&op),
+            op,
+        })
+    };
+    plan.steps = ordered.into_iter().map(step).collect::<Result<_, _>>()?;
+    plan.id = digest::id(&plan);
+    Ok(plan)
+}
+
+fn side(extract: &Extract) -> Side {
+    let tables: BTreeMap<_, _> = extract.tables.iter().map(|(name, table)| (name.clone(), table.structure())).collect();
+    Side {
+        server: extract.server.clone(),
+        fingerprint: digest::side(&tables, &extract.sequences),
+        tables,
+        sequences: extract.sequences.clone(),
+    }
+}
+
+fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
+    let before = resolved.source.tables.get(&table.source);
+    before.map_or_else(Vec::new, |before| {
+        table_changes(&TableDiff {
+            source: &table.source,
+            target: &table.target,
+            before,
+            after: &table.wanted,
+            projection: &table.projection,
+            renames: &table.renames,
+            reasons: &table.reasons,
+            packed: table.packed.then_some((table.row_bytes.before, table.row_bytes.after)),
+        })
+    })
+}
+
+fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
+    let mut sources: Vec<QualifiedName> = resolved.tables.iter().map(|table| table.source.clone()).collect();
+    sources.sort();
+    let mut targets: Vec<QualifiedName> = resolved.tables.iter().map(|table| table.target.clone()).collect();
+    targets.sort();
+    let slot = &settings.slot;
+    let publication = &settings.publication;
+    let mut ops = vec![Op::CreateLedger(CreateLedger {})];
+    if resolved.source.server.major() < TRUNCATE_SINCE {
+        ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
+    }
+    ops.push(Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }));
+    ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
+    ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
+    let identities = identities(resolved);
+    for table in &resolved.tables {
+        ops.push(create_table(table, &identities));
+    }
+    for table in &resolved.tables {
+        ops.extend(frozen(table));
+    }
+    for sequence in resolved.sequences.iter().filter(|sequence| !sequence.wanted.identity) {
+        ops.push(Op::CreateSequence(CreateSequence {
+            name: sequence.target.clone(),
+            sequence: sequence.wanted.clone(),
+        }));
+    }
+    ops.extend(resolved.tables.iter().map(|table| Op::CopyTable(CopyTable { table: table.target.clone() })));
+    ops.push(Op::StreamChanges(StreamChanges { slot: slot.clone(), publication: publication.clone() }));
+    for table in &resolved.tables {
+        ops.extend(objects(table));
+        ops.extend(comments(table));
+    }
+    ops.extend(resolved.sequences.iter().filter_map(|sequence| {
+        let text = sequence.wanted.comment.clone()?;
+        Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
+    }));
+    for table in &resolved.tables {
+        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.target.clone() }));
+        ops.push(Op::VerifyTable(VerifyTable { table: table.target.clone() }));
+    }
+    ops.push(Op::Fence(Fence { tables: sources.clone() }));
+    ops.push(Op::Drain(Drain { slot: slot.clone() }));
+    ops.push(Op::VerifyFinal(VerifyFinal { tables: targets }));
+    for sequence in &resolved.sequences {
+        ops.push(Op::SetSequence(SetSequence {
+            source: sequence.source.clone(),
+            target: sequence.target.clone(),
+            columns: sequence_columns(&sequence.wanted),
+            buffer: settings.sequence_buffer,
+        }));
+    }
+    ops.extend(resolved.tables.iter().flat_map(late_defaults));
+    ops.push(Op::Switch(Switch {}));
+    ops.push(Op::DropFence(DropFence { tables: sources }));
+    ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));
+    ops.push(Op::DropPublication(DropPublication { publication: publication.clone() }));
+    ops
+}
+
+fn sequence_columns(sequence: &Sequence) -> Vec<ColumnRef> {
+    let columns: BTreeSet<ColumnRef> = sequence.used_by.iter().chain(&sequence.owned_by).cloned().collect();
+    columns.into_iter().collect()
+}
+
+fn identities(resolved: &Resolved) -> BTreeMap<QualifiedName, Sequence> {
+    let of_identity = resolved.sequences.iter().filter(|sequence| sequence.wanted.identity);
+    of_identity.map(|sequence| (sequence.target.clone(), sequence.wanted.clone())).collect()
+}
+
+/// The primary key stands in CREATE TABLE only when rows are found by it: any other unique index must wait for the
+/// last chunk, because rows may hold the same value of it for a while.
+fn is_row_key(table: &ResolvedTable, key: &Key) -> bool {
+    table.key_index.as_ref() == Some(&key.name) && !key.deferrable
+}
+
+fn create_table(table: &ResolvedTable, identities: &BTreeMap<QualifiedName, Sequence>) -> Op {
+    let column = |column: &Column| {
+        let default = column.default.clone().filter(|_| !table.late_defaults.contains(&column.name));
+        Column { default, comment: None, grants: Vec::new(), ..column.clone() }
+    };
+    let own = table.wanted.columns.iter().filter_map(|column| {
+        let identity = column.identity.as_ref()?;
+        Some((column.name.clone(), identities.get(&identity.sequence)?.clone()))
+    });
+    Op::CreateTable(CreateTable {
+        name: table.target.clone(),
+        columns: table.wanted.columns.iter().map(column).collect(),
+        key: table.wanted.primary_key.clone().filter(|key| is_row_key(table, key)),
+        identities: own.collect(),
+        reloptions: table.wanted.reloptions.clone(),
+    })
+}
+
+fn frozen(table: &ResolvedTable) -> Option<Op> {
+    let columns: Vec<FrozenColumn> = table
+        .projection
+        .columns
+        .iter()
+        .filter_map(|column| match &column.value {
+            ColumnValue::Frozen { default } => Some(FrozenColumn {
+                column: column.target.clone(),
+                ty: column.ty.sql.clone(),
+                default: default.clone(),
+            }),
+            ColumnValue::Expr { .. } => None,
+        })
+        .collect();
+    (!columns.is_empty()).then(|| Op::FreezeDefaults(FreezeDefaults { table: table.target.clone(), columns }))
+}
+
+/// Indexes and constraints, foreign keys last.
+fn objects(table: &ResolvedTable) -> Vec<Op> {
+    let wanted = &table.wanted;
+    let is_key = |name: &Ident| table.key_index.as_ref() == Some(name);
+    let in_create_table =
+        |name: &Ident| wanted.primary_key.as_ref().is_some_and(|key| &key.name == name && is_row_key(table, key));
+    let mut ops: Vec<Op> = wanted
+        .indexes
+        .iter()
+        .filter(|(_, index)| index.constraint.is_none())
+        .map(|(name, index)| {
+            let statement = index.definition.clone();
+            Op::CreateIndex(CreateIndex {
+                table: table.target.clone(),
+                name: name.clone(),
+                statement,
+                key: is_key(name),
+            })
+        })
+        .collect();
+    let add = |name: &Ident, constraint: &Constraint, not_valid| {
+        Op::AddConstraint(AddConstraint {
+            table: table.target.clone(),
+            name: name.clone(),
+            definition: constraint.definition.clone(),
+            not_valid,
+            key: constraint.index.as_ref().is_some_and(is_key),
+        })
+    };
+    for (name, constraint) in wanted.constraints.iter().filter(|(name, _)| !in_create_table(name)) {
+        match constraint.kind {
+            ConstraintKind::PrimaryKey | ConstraintKind::Unique | ConstraintKind::Exclude => {
+                ops.push(add(name, constraint, false));
+            }
+            ConstraintKind::Check => ops.push(add(name, constraint, !constraint.validated)),
+            ConstraintKind::ForeignKey | ConstraintKind::Trigger => {}
+        }
+    }
+    for (name, constraint) in &wanted.constraints {
+        if constraint.kind == ConstraintKind::ForeignKey {
+            ops.push(add(name, constraint, true));
+            if constraint.validated {
+                ops.push(Op::ValidateConstraint(ValidateConstraint {
+                    table: table.target.clone(),
+                    name: name.clone(),
+                }));
+            }
+        }
+    }
+    ops
+}
+
+fn comments(table: &ResolvedTable) -> Vec<Op> {
+    let wanted = &table.wanted;
+    let within = |column: &Ident| ColumnRef { table: table.target.clone(), column: column.clone() };
+    let index = |name: &Ident| QualifiedName { schema: table.target.schema.clone(), name: name.clone() };
+    let mut list: Vec<(CommentTarget, Option<&String>)> =
+        vec![(CommentTarget::Table(table.target.clone()), wanted.comment.as_ref())];
+    list.extend(
+        wanted.columns.iter().map(|column| (CommentTarget::Column(within(&column.name)), column.comment.as_ref())),
+    );
+    list.extend(
+        wanted.indexes.iter().map(|(name, object)| (CommentTarget::Index(index(name)), object.comment.as_ref())),
+    );
+    list.extend(
+        wanted
+            .constraints
+            .iter()
+            .map(|(name, object)| (CommentTarget::Constraint(within(name)), object.comment.as_ref())),
+    );
+    let set =
+        |(on, text): (CommentTarget, Option<&String>)| Some(Op::SetComment(SetComment { on, text: text?.clone() }));
+    list.into_iter().filter_map(set).collect()
+}
+
+fn late_defaults(table: &ResolvedTable) -> Vec<Op> {
+    let late = table.wanted.columns.iter().filter(|column| table.late_defaults.contains(&column.name));
+    late.filter_map(|column| {
+        let at = ColumnRef { table: table.target.clone(), column: column.name.clone() };
+        Some(Op::SetDefault(SetDefault { column: at, default: column.default.clone()? }))
+    })
+    .collect()
+}

@@ -1,0 +1,113 @@
+//! Locks of every op, and how it is recognised as done.
+
+use crate::catalog::QualifiedName;
+use crate::plan::{End, Lock, Op, Plan};
+
+/// Locks that the op takes on tables. On the target nobody else uses the tables before the switch.
+pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
+    match op {
+        Op::GuardTruncate(op) => each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds"),
+        Op::CreatePublication(op) => each(End::Source, &op.tables, "SHARE UPDATE EXCLUSIVE", "milliseconds"),
+        Op::CreateSlot(_) => {
+            let tables: Vec<_> = plan.projections.iter().map(|projection| projection.source.clone()).collect();
+            each(End::Source, &tables, "ACCESS SHARE", "until the slot's snapshot is released")
+        }
+        Op::CopyTable(op) => {
+            let projection = plan.projection(&op.table);
+            let mut list: Vec<Lock> = projection
+                .map(|projection| lock(End::Source, &projection.source, "ACCESS SHARE", "one chunk"))
+                .into_iter()
+                .collect();
+            list.push(lock(End::Target, &op.table, "ROW EXCLUSIVE", "one chunk"));
+            list
+        }
+        Op::StreamChanges(_) => {
+            let tables: Vec<_> = plan.projections.iter().map(|projection| projection.target.clone()).collect();
+            each(End::Target, &tables, "ROW EXCLUSIVE", "one group of transactions")
+        }
+        Op::CreateIndex(op) => vec![lock(End::Target, &op.table, "SHARE", "the build; the stream waits")],
+        Op::AddConstraint(op) => {
+            let held = if op.not_valid { "milliseconds" } else { "one scan or index build; the stream waits" };
+            vec![lock(End::Target, &op.table, constraint_lock(&op.definition), held)]
+        }
+        Op::ValidateConstraint(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "one scan")],
+        Op::AnalyzeTable(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "a sample of the table")],
+        Op::VerifyTable(op) => {
+            let projection = plan.projection(&op.table);
+            let mut list: Vec<Lock> = projection
+                .map(|projection| lock(End::Source, &projection.source, "ACCESS SHARE", "one chunk"))
+                .into_iter()
+                .collect();
+            list.push(lock(End::Target, &op.table, "ACCESS SHARE", "one chunk"));
+            list
+        }
+        Op::Fence(op) => {
+            each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds; at most 300 ms of waiting an attempt")
+        }
+        Op::VerifyFinal(op) => each(End::Target, &op.tables, "ACCESS SHARE", "inside the write pause"),
+        Op::SetDefault(op) => vec![lock(End::Target, &op.column.table, "ACCESS EXCLUSIVE", "milliseconds")],
+        Op::DropFence(op) => each(End::Source, &op.tables, "ACCESS EXCLUSIVE", "milliseconds"),
+        Op::CreateLedger(_)
+        | Op::CreateSchema(_)
+        | Op::CreateSequence(_)
+        | Op::CreateTable(_)
+        | Op::FreezeDefaults(_)
+        | Op::SetComment(_)
+        | Op::Drain(_)
+        | Op::SetSequence(_)
+        | Op::Switch(_)
+        | Op::DropSlot(_)
+        | Op::DropPublication(_) => Vec::new(),
+    }
+}
+
+fn constraint_lock(definition: &str) -> &'static str {
+    if definition.starts_with("FOREIGN KEY") { "SHARE ROW EXCLUSIVE" } else { "ACCESS EXCLUSIVE" }
+}
+
+fn lock(on: End, object: &QualifiedName, mode: &str, held: &str) -> Lock {
+    Lock { on, object: object.to_string(), mode: mode.to_owned(), held: held.to_owned() }
+}
+
+fn each(on: End, tables: &[QualifiedName], mode: &str, held: &str) -> Vec<Lock> {
+    tables.iter().map(|table| lock(on, table, mode, held)).collect()
+}
+
+/// How a run that finds the step started decides whether it is done.
+pub fn done_when(op: &Op) -> String {
+    match op {
+        Op::CreateLedger(_) => "the ledger has a progress row of this plan".to_owned(),
+        Op::GuardTruncate(op) => format!("an ALWAYS trigger refuses TRUNCATE on {}", names(&op.tables)),
+        Op::CreatePublication(op) => {
+            format!("publication {} exists and holds exactly {}", op.publication, names(&op.tables))
+        }
+        Op::CreateSlot(op) => format!("slot {} exists and the ledger holds its snapshot and position", op.slot),
+        Op::CreateSchema(op) => format!("schema {} exists", op.schema),
+        Op::CreateSequence(op) => format!("sequence {} exists with these options", op.name),
+        Op::CreateTable(op) => format!("table {} exists with exactly these columns and key", op.name),
+        Op::FreezeDefaults(op) => format!("the ledger holds a value for each frozen column of {}", op.table),
+        Op::CopyTable(op) => {
+            format!("the ledger's chunks cover every row of {} and the stream has passed the last one", op.table)
+        }
+        Op::StreamChanges(_) => "the fence has been drained".to_owned(),
+        Op::CreateIndex(op) => format!("index {} on {} exists and is valid", op.name, op.table),
+        Op::AddConstraint(op) => format!("constraint {} on {} exists", op.name, op.table),
+        Op::ValidateConstraint(op) => format!("constraint {} on {} is validated", op.name, op.table),
+        Op::SetComment(_) => "the comment is this text".to_owned(),
+        Op::AnalyzeTable(op) => format!("{} was analysed after its copy ended", op.table),
+        Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
+        Op::Fence(op) => format!("the fence triggers stand on {} and their lease runs", names(&op.tables)),
+        Op::Drain(_) => "the ledger's position is at or past the fence".to_owned(),
+        Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),
+        Op::SetSequence(op) => format!("{} is past {} and past every value in its columns", op.target, op.source),
+        Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),
+        Op::Switch(_) => "the lease on the source is infinite".to_owned(),
+        Op::DropSlot(op) => format!("no slot {} exists", op.slot),
+        Op::DropPublication(op) => format!("no publication {} exists", op.publication),
+        Op::DropFence(_) => "no trigger, function or schema of pcrd is left on the source".to_owned(),
+    }
+}
+
+fn names(tables: &[QualifiedName]) -> String {
+    tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,177 @@
+//! What every op is called, and where it belongs.
+
+use crate::catalog::QualifiedName;
+use crate::plan::{CommentTarget, Op, Phase, StepId};
+
+/// The kinds of ops without their payloads: what rules speak about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "one for one the variants of Op, which has the sentences")]
+pub enum Kind {
+    CreateLedger,
+    GuardTruncate,
+    CreatePublication,
+    CreateSlot,
+    CreateSchema,
+    CreateTable,
+    CreateSequence,
+    FreezeDefaults,
+    CopyTable,
+    StreamChanges,
+    CreateIndex,
+    AddConstraint,
+    ValidateConstraint,
+    SetComment,
+    AnalyzeTable,
+    VerifyTable,
+    Fence,
+    Drain,
+    VerifyFinal,
+    SetSequence,
+    SetDefault,
+    Switch,
+    DropFence,
+    DropSlot,
+    DropPublication,
+}
+
+impl Op {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::CreateLedger(_) => Kind::CreateLedger,
+            Self::GuardTruncate(_) => Kind::GuardTruncate,
+            Self::CreatePublication(_) => Kind::CreatePublication,
+            Self::CreateSlot(_) => Kind::CreateSlot,
+            Self::CreateSchema(_) => Kind::CreateSchema,
+            Self::CreateTable(_) => Kind::CreateTable,
+            Self::CreateSequence(_) => Kind::CreateSequence,
+            Self::FreezeDefaults(_) => Kind::FreezeDefaults,
+            Self::CopyTable(_) => Kind::CopyTable,
+            Self::StreamChanges(_) => Kind::StreamChanges,
+            Self::CreateIndex(_) => Kind::CreateIndex,
+            Self::AddConstraint(_) => Kind::AddConstraint,
+            Self::ValidateConstraint(_) => Kind::ValidateConstraint,
+            Self::SetComment(_) => Kind::SetComment,
+            Self::AnalyzeTable(_) => Kind::AnalyzeTable,
+            Self::VerifyTable(_) => Kind::VerifyTable,
+            Self::Fence(_) => Kind::Fence,
+            Self::Drain(_) => Kind::Drain,
+            Self::VerifyFinal(_) => Kind::VerifyFinal,
+            Self::SetSequence(_) => Kind::SetSequence,
+            Self::SetDefault(_) => Kind::SetDefault,
+            Self::Switch(_) => Kind::Switch,
+            Self::DropFence(_) => Kind::DropFence,
+            Self::DropSlot(_) => Kind::DropSlot,
+            Self::DropPublication(_) => Kind::DropPublication,
+        }
+    }
+
+    /// Identity of a step that does this: kind and address, so that plans of different days can be compared.
+    pub fn id(&self) -> StepId {
+        let within = |table: &QualifiedName, name| format!("{table}.{name}");
+        StepId(match self {
+            Self::CreateLedger(_) => "create_ledger".to_owned(),
+            Self::GuardTruncate(_) => "guard_truncate".to_owned(),
+            Self::CreatePublication(op) => format!("create_publication:{}", op.publication),
+            Self::CreateSlot(op) => format!("create_slot:{}", op.slot),
+            Self::CreateSchema(op) => format!("create_schema:{}", op.schema),
+            Self::CreateTable(op) => format!("create_table:{}", op.name),
+            Self::CreateSequence(op) => format!("create_sequence:{}", op.name),
+            Self::FreezeDefaults(op) => format!("freeze_defaults:{}", op.table),
+            Self::CopyTable(op) => format!("copy:{}", op.table),
+            Self::StreamChanges(op) => format!("stream:{}", op.slot),
+            Self::CreateIndex(op) => format!("create_index:{}", within(&op.table, &op.name)),
+            Self::AddConstraint(op) => format!("add_constraint:{}", within(&op.table, &op.name)),
+            Self::ValidateConstraint(op) => format!("validate_constraint:{}", within(&op.table, &op.name)),
+            Self::SetComment(op) => match &op.on {
+                CommentTarget::Table(name) => format!("comment:table:{name}"),
+                CommentTarget::Column(at) => format!("comment:column:{}", within(&at.table, &at.column)),
+                CommentTarget::Index(name) => format!("comment:index:{name}"),
+                CommentTarget::Constraint(at) => format!("comment:constraint:{}", within(&at.table, &at.column)),
+                CommentTarget::Sequence(name) => format!("comment:sequence:{name}"),
+            },
+            Self::AnalyzeTable(op) => format!("analyze:{}", op.table),
+            Self::VerifyTable(op) => format!("verify:{}", op.table),
+            Self::Fence(_) => "fence".to_owned(),
+            Self::Drain(_) => "drain".to_owned(),
+            Self::VerifyFinal(_) => "verify_final".to_owned(),
+            Self::SetSequence(op) => format!("set_sequence:{}", op.target),
+            Self::SetDefault(op) => format!("set_default:{}", within(&op.column.table, &op.column.column)),
+            Self::Switch(_) => "switch".to_owned(),
+            Self::DropFence(_) => "drop_fence".to_owned(),
+            Self::DropSlot(op) => format!("drop_slot:{}", op.slot),
+            Self::DropPublication(op) => format!("drop_publication:{}", op.publication),
+        })
+    }
+
+    /// The phase that it belongs to.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::CreateLedger(_) | Self::GuardTruncate(_) | Self::CreatePublication(_) | Self::CreateSlot(_) => {
+                Phase::Prepare
+            }
+            Self::CreateSchema(_) | Self::CreateTable(_) | Self::CreateSequence(_) | Self::FreezeDefaults(_) => {
+                Phase::Schema
+            }
+            Self::CopyTable(_) | Self::StreamChanges(_) => Phase::Copy,
+            Self::CreateIndex(op) => key_phase(op.key),
+            Self::AddConstraint(op) => key_phase(op.key),
+            Self::ValidateConstraint(_) | Self::SetComment(_) | Self::AnalyzeTable(_) => Phase::Catchup,
+            Self::VerifyTable(_) => Phase::Verify,
+            Self::Fence(_)
+            | Self::Drain(_)
+            | Self::VerifyFinal(_)
+            | Self::SetSequence(_)
+            | Self::SetDefault(_)
+            | Self::Switch(_) => Phase::Cutover,
+            Self::DropFence(_) | Self::DropSlot(_) | Self::DropPublication(_) => Phase::Cleanup,
+        }
+    }
+
+    /// The target table that it works on alone, if there is one.
+    pub fn table(&self) -> Option<&QualifiedName> {
+        match self {
+            Self::CreateTable(op) => Some(&op.name),
+            Self::FreezeDefaults(op) => Some(&op.table),
+            Self::CopyTable(op) => Some(&op.table),
+            Self::CreateIndex(op) => Some(&op.table),
+            Self::AddConstraint(op) => Some(&op.table),
+            Self::ValidateConstraint(op) => Some(&op.table),
+            Self::AnalyzeTable(op) => Some(&op.table),
+            Self::VerifyTable(op) => Some(&op.table),
+            Self::SetDefault(op) => Some(&op.column.table),
+            Self::SetComment(op) => match &op.on {
+                CommentTarget::Table(name) => Some(name),
+                CommentTarget::Column(at) | CommentTarget::Constraint(at) => Some(&at.table),
+                CommentTarget::Index(_) | CommentTarget::Sequence(_) => None,
+            },
+            Self::CreateLedger(_)
+            | Self::GuardTruncate(_)
+            | Self::CreatePublication(_)
+            | Self::CreateSlot(_)
+            | Self::CreateSchema(_)
+            | Self::CreateSequence(_)
+            | Self::StreamChanges(_)
+            | Self::Fence(_)
+            | Self::Drain(_)
+            | Self::VerifyFinal(_)
+            | Self::SetSequence(_)
+            | Self::Switch(_)
+            | Self::DropFence(_)
+            | Self::DropSlot(_)
+            | Self::DropPublication(_) => None,
+        }
+    }
+}
+
+impl Op {
+    /// True when it builds the index by which rows are found.
+    pub fn builds_key(&self) -> bool {
+        let index = matches!(self, Self::CreateIndex(op) if op.key);
+        index || matches!(self, Self::AddConstraint(op) if op.key)
+    }
+}
+
+fn key_phase(key: bool) -> Phase {
+    if key { Phase::Schema } else { Phase::Catchup }
+}

@@ -1,0 +1,296 @@
+//! What every rendering of a plan says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::plan::render::amount;
+use crate::plan::{Action, Change, Evidence, Finding, Phase, Plan, Severity, StepId};
+use crate::projection::Projection;
+
+/// A plan in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// First digits of the plan's id.
+    pub plan: String,
+    /// One section for each table.
+    pub tables: Vec<TableSection>,
+    /// Number of steps.
+    pub steps: usize,
+    /// Steps on the longest chain.
+    pub critical_path: usize,
+    /// Steps of each phase that has any.
+    pub phases: Vec<(Phase, usize)>,
+    /// What stays behind, by kind.
+    pub not_carried: BTreeMap<String, usize>,
+    /// Findings that block the plan: errors not accepted, and refusals.
+    pub blocking: Vec<String>,
+    /// Totals.
+    pub totals: Totals,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableSection {
+    /// Source table.
+    pub source: String,
+    /// Target table.
+    pub target: String,
+    /// Rows, size and key.
+    pub facts: String,
+    /// What changes.
+    pub lines: Vec<Line>,
+    /// Columns that stay as they are.
+    pub hidden: usize,
+}
+
+/// One thing that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Kind of change.
+    pub symbol: Symbol,
+    /// Column, or what the line is about.
+    pub name: String,
+    /// Before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// After.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Why it is safe, or what it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The signs before lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Symbol {
+    /// `+`
+    Add,
+    /// `-`
+    Drop,
+    /// `~`
+    Change,
+    /// `>`
+    Rename,
+    /// `^`
+    Move,
+}
+
+/// The last line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Tables.
+    pub tables: usize,
+    /// Columns added.
+    pub add: usize,
+    /// Columns changed.
+    pub change: usize,
+    /// Columns renamed.
+    pub rename: usize,
+    /// Columns dropped.
+    pub drop: usize,
+    /// Findings above info.
+    pub hazards: usize,
+    /// Of these, errors that nobody accepted.
+    pub unaccepted: usize,
+    /// Of these, refusals.
+    pub refused: usize,
+}
+
+/// Puts a plan into words.
+pub fn document(plan: &Plan, evidence: Option<&Evidence>) -> Document {
+    let tables: Vec<TableSection> =
+        plan.projections.iter().map(|projection| section(plan, evidence, projection)).collect();
+    let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        *phases.entry(step.phase).or_default() += 1;
+    }
+    let mut not_carried = BTreeMap::new();
+    for left in &plan.not_carried {
+        *not_carried.entry(left.kind.clone()).or_default() += 1;
+    }
+    let blocking = plan.findings.iter().filter(|finding| blocks(finding));
+    Document {
+        plan: plan.id.short().to_owned(),
+        totals: totals(plan),
+        tables,
+        steps: plan.steps.len(),
+        critical_path: critical_path(plan),
+        phases: phases.into_iter().collect(),
+        not_carried,
+        blocking: blocking
+            .map(|finding| format!("{}@{}: {}", finding.code, finding.address, finding.message))
+            .collect(),
+    }
+}
+
+/// True when the plan may not run because of it.
+pub fn blocks(finding: &Finding) -> bool {
+    match finding.severity {
+        Severity::Info | Severity::Warning => false,
+        Severity::Error => finding.accepted.is_none(),
+        Severity::Refused => true,
+    }
+}
+
+fn totals(plan: &Plan) -> Totals {
+    let columns = |actions: &[Action]| {
+        let mut addresses: Vec<&String> = plan
+            .changes
+            .iter()
+            .filter(|change| actions.contains(&change.action))
+            .map(|change| &change.address)
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses.len()
+    };
+    let of = |severity: Severity| plan.findings.iter().filter(move |finding| finding.severity == severity);
+    Totals {
+        tables: plan.projections.len(),
+        add: columns(&[Action::Add]),
+        change: columns(&[Action::Cast, Action::Nullability, Action::Default]),
+        rename: columns(&[Action::Rename]),
+        drop: columns(&[Action::Drop]),
+        hazards: plan.findings.iter().filter(|finding| finding.severity != Severity::Info).count(),
+        unaccepted: of(Severity::Error).filter(|finding| finding.accepted.is_none()).count(),
+        refused: of(Severity::Refused).count(),
+    }
+}
+
+/// Steps on the longest chain; steps stand after what they wait for.
+fn critical_path(plan: &Plan) -> usize {
+    let mut length: BTreeMap<&StepId, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        let before = step.after.iter().filter_map(|after| length.get(&after.step)).max().copied();
+        length.insert(&step.id, before.unwrap_or(0) + 1);
+    }
+    length.into_values().max().unwrap_or(0)
+}
+
+fn section(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection) -> TableSection {
+    let prefixes = [format!("{}.", projection.source), format!("{}.", projection.target)];
+    let source = projection.source.to_string();
+    let of_table = |change: &&Change| {
+        let column = prefixes.iter().any(|prefix| change.address.starts_with(prefix));
+        let own = change.action != Action::Add || change.address.starts_with(&prefixes[1]);
+        change.address == source || (column && own)
+    };
+    let changes: Vec<&Change> = plan.changes.iter().filter(of_table).collect();
+    let mut lines: Vec<Line> = changes.iter().filter_map(|change| line(plan, evidence, projection, change)).collect();
+    // The order of the sample in the documentation: columns, then what concerns the whole row.
+    lines.sort_by_key(|line| line.symbol == Symbol::Move);
+    let changed: BTreeSet<&String> = changes.iter().map(|change| &change.address).collect();
+    let columns = plan.source.tables.get(&projection.source).map_or(0, |table| {
+        let unchanged = |column: &&crate::catalog::Column| !changed.contains(&format!("{source}.{}", column.name));
+        table.columns.iter().filter(unchanged).count()
+    });
+    TableSection {
+        source,
+        target: projection.target.to_string(),
+        facts: facts(evidence, projection),
+        lines,
+        hidden: columns,
+    }
+}
+
+fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
+    let mut parts = Vec::new();
+    if let Some(stats) = evidence.and_then(|evidence| evidence.sizes.get(&projection.source)) {
+        parts.extend(stats.rows_estimate.map(|rows| format!("{} rows", amount::rows(rows))));
+        parts.push(amount::bytes(stats.table_bytes));
+    }
+    let key = projection.source_key();
+    parts.push(if key.is_empty() {
+        "no key".to_owned()
+    } else {
+        format!("key ({})", key.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    });
+    parts.join(", ")
+}
+
+fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, change: &Change) -> Option<Line> {
+    let name = change
+        .address
+        .strip_prefix(&format!("{}.", projection.source))
+        .or_else(|| change.address.strip_prefix(&format!("{}.", projection.target)))
+        .unwrap_or("table");
+    let of = |symbol, before: Option<&String>, after: Option<&String>, note: Option<String>| {
+        Some(Line { symbol, name: name.to_owned(), before: before.cloned(), after: after.cloned(), note })
+    };
+    let (before, after) = (change.before.as_ref(), change.after.as_ref());
+    match change.action {
+        Action::Migrate => None,
+        Action::Add => of(Symbol::Add, None, after, note(plan, change)),
+        Action::Drop => of(Symbol::Drop, before, None, note(plan, change)),
+        Action::Cast => {
+            let checked = checked(plan, evidence, change).or_else(|| note(plan, change));
+            of(Symbol::Change, before, after, checked)
+        }
+        Action::Rename => of(Symbol::Rename, before, after, note(plan, change)),
+        Action::Nullability | Action::Default => {
+            let none = "no default".to_owned();
+            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(plan, change))
+        }
+        Action::Reorder => Some(reorder(evidence, projection, change)),
+    }
+}
+
+/// The finding at this address if one asks for something, else the change's own note.
+fn note(plan: &Plan, change: &Change) -> Option<String> {
+    let wanted: &[&str] = match change.action {
+        Action::Drop => &["DELETES_DATA"],
+        Action::Cast => &["LOSSY_CAST", "TZ_DEPENDENT_CAST"],
+        Action::Add => &["DEFAULT_FROZEN"],
+        Action::Migrate | Action::Rename | Action::Reorder | Action::Nullability | Action::Default => &[],
+    };
+    let finding = plan
+        .findings
+        .iter()
+        .find(|finding| finding.address == change.address && wanted.contains(&finding.code.as_str()));
+    let Some(finding) = finding else { return change.note.clone() };
+    let accepted = match &finding.accepted {
+        Some(accepted) => format!("  (accepted: {})", accepted.reason),
+        None if blocks(finding) => "  (needs acceptance)".to_owned(),
+        None => String::new(),
+    };
+    let why = change.note.as_ref().filter(|_| change.action != Action::Drop);
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    Some(format!("{}{why}{accepted}", finding.code))
+}
+
+/// `validated: 0 of 184 203 311 rows out of range`.
+fn checked(plan: &Plan, evidence: Option<&Evidence>, change: &Change) -> Option<String> {
+    let check = plan
+        .checks
+        .iter()
+        .find(|check| check.predicates.iter().any(|predicate| predicate.address == change.address))?;
+    let place = check.predicates.iter().position(|predicate| predicate.address == change.address)?;
+    let meaning = &check.predicates[place].meaning;
+    let result = evidence.and_then(|evidence| evidence.checks.iter().find(|result| result.id == check.id));
+    let failing = result.and_then(|result| Some((result.failing.get(place)?, result.rows)));
+    Some(match failing {
+        Some((failing, rows)) => {
+            format!("validated: {} of {} rows: {meaning}", amount::grouped(*failing), amount::grouped(rows))
+        }
+        None => format!("to be validated: {meaning}"),
+    })
+}
+
+fn reorder(evidence: Option<&Evidence>, projection: &Projection, change: &Change) -> Line {
+    let size = |text: &Option<String>| text.as_ref().and_then(|text| text.trim_end_matches(" B").parse::<u64>().ok());
+    let mut after = change.after.clone();
+    let mut note = None;
+    if let (Some(old), Some(new)) = (size(&change.before), size(&change.after))
+        && old > 0
+    {
+        let tenths = old.abs_diff(new) * 1_000 / old;
+        let sign = if new > old { "+" } else { "-" };
+        after = Some(format!("{new} B per row ({sign}{}.{} %)", tenths / 10, tenths % 10));
+        let rows = evidence.and_then(|evidence| evidence.sizes.get(&projection.source)?.rows_estimate);
+        note = rows.filter(|_| new < old).map(|rows| format!("saves about {}", amount::bytes(rows * (old - new))));
+    }
+    Line { symbol: Symbol::Move, name: "order packed".to_owned(), before: change.before.clone(), after, note }
+}

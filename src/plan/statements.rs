@@ -1,0 +1,135 @@
+//! The SQL of every op: what reading a plan derives again and compares.
+
+use crate::catalog::Ident;
+use crate::plan::{CommentTarget, End, Op, Plan, Statement};
+use crate::projection::{ColumnValue, Projection};
+use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, fence, publication};
+
+/// Why an op has no statements.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// A copy without its projection.
+    #[error("no projection makes the rows of {0}")]
+    NoProjection(crate::catalog::QualifiedName),
+    /// The projection cannot be rendered.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+}
+
+/// Statements that the op runs, in order. `$name` stands for what only the run knows.
+pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError> {
+    let major = plan.source.server.major();
+    Ok(match op {
+        Op::CreateLedger(_) => target(["CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned()]),
+        Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables)),
+        Op::CreatePublication(op) => source([publication::create(&op.publication, &op.tables, major)]),
+        Op::CreateSlot(op) => {
+            let locks = plan.projections.iter().map(|projection| chunk::lock_for_reading(&projection.source));
+            source(locks.chain([publication::create_slot(&op.slot)]))
+        }
+        Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),
+        Op::CreateSequence(op) => target([ddl::create_sequence(&op.name, &op.sequence)]),
+        Op::CreateTable(op) => {
+            target(ddl::create_table(&op.name, &op.columns, op.key.as_ref(), &op.identities, &op.reloptions))
+        }
+        Op::FreezeDefaults(op) => {
+            let columns: Vec<_> = op.columns.iter().map(|c| (&c.column, c.ty.as_str(), c.default.as_str())).collect();
+            target([ddl::freeze(&columns)])
+        }
+        Op::CopyTable(op) => {
+            let projection = plan.projection(&op.table);
+            copy_statements(projection.ok_or_else(|| StatementError::NoProjection(op.table.clone()))?)?
+        }
+        Op::StreamChanges(op) => source([publication::start(&op.slot, &op.publication, major)]),
+        Op::CreateIndex(op) => target([op.statement.clone()]),
+        Op::AddConstraint(op) => target([ddl::add_constraint(&op.table, &op.name, &op.definition, op.not_valid)]),
+        Op::ValidateConstraint(op) => target([ddl::validate_constraint(&op.table, &op.name)]),
+        Op::SetComment(op) => target([ddl::comment(&comment_target(&op.on), &op.text)]),
+        Op::AnalyzeTable(op) => target([ddl::analyze(&op.table)]),
+        // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
+        Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::Fence(op) => {
+            let during = [fence::lock(&op.tables), fence::lease()].into_iter();
+            let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
+            source(fence::prepare().into_iter().chain(during).chain(fence::triggers(&op.tables, major)).chain(sentinel))
+        }
+        Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),
+        Op::SetDefault(op) => target([ddl::set_default(&op.column, &op.default)]),
+        Op::Switch(_) => source([fence::make_permanent()]),
+        Op::DropSlot(op) => source([publication::drop_slot(&op.slot)]),
+        Op::DropPublication(op) => source([publication::drop(&op.publication)]),
+        Op::DropFence(op) => source(
+            fence::drop_triggers(&op.tables)
+                .into_iter()
+                .chain(fence::drop_guard(&op.tables))
+                .chain(fence::drop_schema()),
+        ),
+    })
+}
+
+/// Statements that undo the op while the source is still in charge.
+pub fn revert(op: &Op) -> Vec<Statement> {
+    match op {
+        Op::GuardTruncate(op) => source(fence::drop_guard(&op.tables)),
+        Op::CreatePublication(op) => source([publication::drop(&op.publication)]),
+        Op::CreateSlot(op) => source([publication::drop_slot(&op.slot)]),
+        Op::CreateSequence(op) => target([ddl::drop("SEQUENCE", &op.name)]),
+        Op::CreateTable(op) => target([ddl::drop("TABLE", &op.name)]),
+        Op::AddConstraint(op) => target([ddl::drop_constraint(&op.table, &op.name)]),
+        Op::CreateIndex(op) => {
+            let index = crate::catalog::QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
+            target([ddl::drop("INDEX", &index)])
+        }
+        Op::Fence(op) => source(fence::drop_triggers(&op.tables)),
+        Op::SetDefault(op) => target([ddl::drop_default(&op.column)]),
+        // What these do is either harmless, undone with the table, or the point of no return.
+        Op::CreateLedger(_)
+        | Op::CreateSchema(_)
+        | Op::FreezeDefaults(_)
+        | Op::CopyTable(_)
+        | Op::StreamChanges(_)
+        | Op::ValidateConstraint(_)
+        | Op::SetComment(_)
+        | Op::AnalyzeTable(_)
+        | Op::VerifyTable(_)
+        | Op::Drain(_)
+        | Op::VerifyFinal(_)
+        | Op::SetSequence(_)
+        | Op::Switch(_)
+        | Op::DropSlot(_)
+        | Op::DropPublication(_)
+        | Op::DropFence(_) => Vec::new(),
+    }
+}
+
+fn source(sql: impl IntoIterator<Item = String>) -> Vec<Statement> {
+    sql.into_iter().map(|sql| Statement { on: End::Source, sql }).collect()
+}
+
+fn target(sql: impl IntoIterator<Item = String>) -> Vec<Statement> {
+    sql.into_iter().map(|sql| Statement { on: End::Target, sql }).collect()
+}
+
+fn copy_statements(projection: &Projection) -> Result<Vec<Statement>, StatementError> {
+    let placeholder = |column: &Ident| format!("$frozen.{}", sql::ident(column));
+    let frozen: Frozen = projection
+        .columns
+        .iter()
+        .filter(|column| matches!(column.value, ColumnValue::Frozen { .. }))
+        .map(|column| (column.target.clone(), placeholder(&column.target)))
+        .collect();
+    let out = copy::copy_out(projection, &frozen, Some(&chunk::predicate(projection)))?;
+    let mut list = source([chunk::lock_for_reading(&projection.source), out]);
+    list.extend(target([copy::copy_in(projection)]));
+    Ok(list)
+}
+
+fn comment_target(on: &CommentTarget) -> String {
+    match on {
+        CommentTarget::Table(name) => format!("TABLE {}", sql::name(name)),
+        CommentTarget::Column(at) => format!("COLUMN {}", ddl::column(at)),
+        CommentTarget::Index(name) => format!("INDEX {}", sql::name(name)),
+        CommentTarget::Constraint(at) => format!("CONSTRAINT {} ON {}", sql::ident(&at.column), sql::name(&at.table)),
+        CommentTarget::Sequence(name) => format!("SEQUENCE {}", sql::name(name)),
+    }
+}

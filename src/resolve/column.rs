@@ -1,0 +1,322 @@
+//! The target's columns and where their values come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::casts::{self, CastClass, typename};
+use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef, TypeKind};
+use crate::desired::{At, ColumnWish};
+use crate::projection::{ColumnValue, ProjectedColumn};
+use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::report::Report;
+use crate::resolve::scope::Scope;
+use crate::resolve::volatility::{Volatility, volatility};
+use crate::resolve::{ResolveOptions, Severity};
+use crate::sql::ident;
+use crate::sql::rewrite::{Rewritten, sequences, sequences_named};
+use crate::sql::token::TokenError;
+
+/// What the columns of one table become.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    /// Target columns: kept ones in source order, then added ones.
+    pub(crate) wanted: Vec<Column>,
+    /// Values of those that are not generated, in the same order.
+    pub(crate) projected: Vec<ProjectedColumn>,
+    pub(crate) reasons: BTreeMap<Ident, String>,
+    pub(crate) late_defaults: BTreeSet<Ident>,
+    pub(crate) predicates: Vec<Predicate>,
+    /// Target columns whose values stand in the order of their source column's.
+    pub(crate) order_preserving: BTreeSet<Ident>,
+    /// Target columns whose values differ whenever their source column's do.
+    pub(crate) injective: BTreeSet<Ident>,
+}
+
+/// A condition that no row may meet.
+#[derive(Debug, Clone)]
+pub(crate) struct Predicate {
+    pub(crate) address: String,
+    pub(crate) bad: String,
+    pub(crate) meaning: String,
+}
+
+/// Makes every column; errors go to the report.
+pub(crate) fn columns(
+    scope: &Scope<'_>,
+    options: &ResolveOptions,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+    report: &mut Report,
+) -> Columns {
+    let mut out = Columns::default();
+    for column in &scope.table.columns {
+        if scope.dropped.contains(&column.name) {
+            let message = "the column is left out: its values are not copied";
+            report.find("DELETES_DATA", scope.address(&column.name), Severity::Warning, message);
+            continue;
+        }
+        let result = kept(scope, column, options, sequence_names, &mut out, report);
+        report.errors.extend(result.err());
+    }
+    for added in &scope.desired.add {
+        let result = super::added::added(scope, added, &mut out, report);
+        report.errors.extend(result.err());
+    }
+    out
+}
+
+fn kept(
+    scope: &Scope<'_>,
+    column: &Column,
+    options: &ResolveOptions,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<(), ResolveError> {
+    let none = ColumnWish::default();
+    let wish = scope.wish(&column.name).unwrap_or(&none);
+    let at = scope.address(&column.name);
+    let name = scope.renames[&column.name].clone();
+    let ty = match &wish.ty {
+        Some(text) => wanted_type(scope, &at, text)?,
+        None => column.ty.clone(),
+    };
+    exists_on_target(scope, &at, &ty)?;
+    let not_null = wish.not_null.as_ref().map_or(column.not_null, |wish| wish.value);
+    let mut wanted = Column {
+        name: name.clone(),
+        ty: ty.clone(),
+        not_null,
+        default: None,
+        identity: identity(column, &ty, &at, sequence_names)?,
+        generated: None,
+        collation: column.collation.clone().filter(|_| is_collatable(&ty)),
+        storage: column.storage.filter(|_| ty.len == column.ty.len),
+        compression: column.compression.filter(|_| ty.len == -1 && scope.target.server.major() >= 14),
+        comment: column.comment.clone(),
+        grants: Vec::new(),
+    };
+    if column.compression.is_some() && wanted.compression.is_none() {
+        report.leave("compression", &at, "the target's version or the new type does not have it");
+    }
+    if let Some(generated) = &column.generated {
+        wanted.generated = Some(regenerate(scope, &at, wish, generated, report)?);
+        out.wanted.push(wanted);
+        return Ok(());
+    }
+    let projected = value(scope, column, wish, &wanted, options, out, report)?;
+    wanted.default = default(column, wish, &at, projected.class, &ty, sequence_names)?;
+    let calls_sequence = |default: &String| sequences_named(default).is_ok_and(|names| !names.is_empty());
+    if wanted.default.as_ref().is_some_and(calls_sequence) {
+        out.late_defaults.insert(name);
+    }
+    if let (true, ColumnValue::Expr { sql, .. }) =
+        (not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
+    {
+        let bad = format!("({sql}) IS NULL");
+        out.predicates.push(Predicate { address: at, bad, meaning: "NULL in a NOT NULL column".to_owned() });
+    }
+    out.projected.push(projected);
+    out.wanted.push(wanted);
+    Ok(())
+}
+
+/// The type that the user wrote, looked up among the target's own types.
+pub(crate) fn wanted_type(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<ColumnType, ResolveError> {
+    typename::parse(&text.value, &scope.target.types)
+        .map_err(|error| ResolveError::new(ResolveErrorKind::BadType { at: at.to_owned(), error }).at(&text.span))
+}
+
+/// A user-defined type must be on the target, with every enum label that rows may hold.
+pub(crate) fn exists_on_target(scope: &Scope<'_>, at: &str, ty: &ColumnType) -> Result<(), ResolveError> {
+    if ty.is_builtin() {
+        return Ok(());
+    }
+    let Some(name) = element_name(ty) else { return Ok(()) };
+    let span = &scope.desired.source.span;
+    let Some(there) = scope.target.types.get(&name) else {
+        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
+        return Err(ResolveError::new(kind)
+            .at(span)
+            .help("create it on the target first (or the extension that brings it)"));
+    };
+    let here = scope.source.types.get(&name);
+    if let (Some(TypeDef::Enum(labels)), TypeDef::Enum(target_labels)) = (here, there) {
+        let missing: Vec<&str> =
+            labels.iter().filter(|label| !target_labels.contains(label)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            let kind = ResolveErrorKind::EnumValueMissing { at: at.to_owned(), ty: name.to_string(), missing };
+            return Err(ResolveError::new(kind).at(span).help("add them with ALTER TYPE … ADD VALUE"));
+        }
+    }
+    Ok(())
+}
+
+fn element_name(ty: &ColumnType) -> Option<QualifiedName> {
+    let name = match ty.kind {
+        TypeKind::Array => ty.name.as_str().strip_prefix('_')?,
+        TypeKind::Multirange => return None,
+        TypeKind::Base
+        | TypeKind::Enum
+        | TypeKind::Domain
+        | TypeKind::Composite
+        | TypeKind::Range
+        | TypeKind::Pseudo => ty.name.as_str(),
+    };
+    QualifiedName::new(ty.schema.as_str(), name).ok()
+}
+
+fn is_collatable(ty: &ColumnType) -> bool {
+    !ty.is_builtin() || ["text", "varchar", "bpchar", "_text", "_varchar", "_bpchar"].iter().any(|name| ty.is(name))
+}
+
+fn identity(
+    column: &Column,
+    ty: &ColumnType,
+    at: &str,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+) -> Result<Option<Identity>, ResolveError> {
+    let Some(identity) = &column.identity else { return Ok(None) };
+    if !["int2", "int4", "int8"].iter().any(|name| ty.is(name)) {
+        let kind = ResolveErrorKind::IdentityType { at: at.to_owned(), to: ty.sql.clone() };
+        return Err(ResolveError::new(kind).help("identity columns are smallint, integer or bigint"));
+    }
+    let sequence = sequence_names.get(&identity.sequence).unwrap_or(&identity.sequence);
+    Ok(Some(Identity { always: identity.always, sequence: sequence.clone() }))
+}
+
+fn regenerate(
+    scope: &Scope<'_>,
+    at: &str,
+    wish: &ColumnWish,
+    generated: &Generated,
+    report: &mut Report,
+) -> Result<Generated, ResolveError> {
+    let span = &scope.desired.source.span;
+    let refuse = |what| Err(ResolveError::new(ResolveErrorKind::Generated { at: at.to_owned(), what }).at(span));
+    if wish.using.is_some() || wish.default.is_some() {
+        return refuse("its value is the expression's; `using` and `default` do not apply");
+    }
+    let major = scope.target.server.major();
+    if major < if generated.stored { 12 } else { 18 } {
+        let what = if generated.stored { "a generated column" } else { "a virtual generated column" };
+        return Err(ResolveError::new(ResolveErrorKind::TargetTooOld { at: at.to_owned(), what, major }).at(span));
+    }
+    let rewritten = scope.rename(&generated.expr).map_err(|error| sql_error(at, error))?;
+    if let Some(reads) = rewritten.reads.iter().find(|column| scope.dropped.contains(*column)) {
+        let kind = ResolveErrorKind::GeneratedFromDropped { at: at.to_owned(), reads: reads.clone() };
+        return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
+    }
+    let message = "the target computes its values itself; verification compares them";
+    report.find("GENERATED_RECOMPUTED", at, Severity::Info, message);
+    Ok(Generated { expr: rewritten.sql, stored: generated.stored })
+}
+
+pub(crate) fn sql_error(at: &str, error: TokenError) -> ResolveError {
+    ResolveError::new(ResolveErrorKind::Sql { at: at.to_owned(), error })
+}
+
+/// An expression that the user wrote, over quoted source columns and of exactly this type.
+pub(crate) fn user_expression(
+    scope: &Scope<'_>,
+    at: &str,
+    text: &At<String>,
+    ty: &ColumnType,
+) -> Result<Rewritten, ResolveError> {
+    let volatile = volatility(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
+    if let Volatility::Volatile(function) | Volatility::Stable(function) = volatile {
+        let kind = ResolveErrorKind::VolatileExpression { at: at.to_owned(), function };
+        let help = "a row is made again whenever it changes or is compared: use only what the row itself says";
+        return Err(ResolveError::new(kind).at(&text.span).help(help));
+    }
+    let quoted = scope.quote(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
+    Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
+}
+
+fn value(
+    scope: &Scope<'_>,
+    column: &Column,
+    wish: &ColumnWish,
+    wanted: &Column,
+    options: &ResolveOptions,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<ProjectedColumn, ResolveError> {
+    let at = scope.address(&column.name);
+    let inverse = wish.reverse.as_ref().map(|reverse| reverse.value.clone());
+    if let Some(using) = &wish.using {
+        let expression = user_expression(scope, &at, using, &wanted.ty)?;
+        out.reasons.insert(wanted.name.clone(), format!("using {}", using.value));
+        let value = ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() };
+        return Ok(ProjectedColumn {
+            target: wanted.name.clone(),
+            ty: wanted.ty.clone(),
+            value,
+            class: CastClass::Custom,
+            inverse,
+        });
+    }
+    let types = user_types(scope);
+    let context = casts::Context { zone: &options.zone, types: &types, oldest_major: oldest_major(scope) };
+    let cast = casts::classify(&column.ty, &wanted.ty, &context).map_err(|unsupported| {
+        let span = wish.ty.as_ref().map_or(&scope.desired.source.span, |ty| &ty.span);
+        ResolveError::new(ResolveErrorKind::UnsupportedCast { at: at.clone(), unsupported }).at(span)
+    })?;
+    let read = ident(&column.name);
+    for code in &cast.findings {
+        let severity = if *code == "LOSSY_CAST" { Severity::Error } else { Severity::Warning };
+        report.find(code, &at, severity, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
+    }
+    for bad in cast.bad(&read) {
+        out.predicates.push(Predicate { address: at.clone(), bad: bad.predicate, meaning: bad.meaning });
+    }
+    if cast.class != CastClass::Identical {
+        out.reasons.insert(wanted.name.clone(), cast.reason.clone());
+    }
+    if cast.order_preserving {
+        out.order_preserving.insert(wanted.name.clone());
+    }
+    if cast.injective {
+        out.injective.insert(wanted.name.clone());
+    }
+    let back = (cast.class != CastClass::Lossy).then(|| casts::inverse(&cast, &context)).flatten();
+    let inverse = inverse.or_else(|| back.map(|back| back.expr(&ident(&wanted.name))));
+    let value = ColumnValue::Expr { sql: cast.expr(&read), reads: vec![column.name.clone()] };
+    Ok(ProjectedColumn { target: wanted.name.clone(), ty: wanted.ty.clone(), value, class: cast.class, inverse })
+}
+
+/// Types of both ends; where a name is on both, the target's, which `exists_on_target` has compared.
+fn user_types(scope: &Scope<'_>) -> BTreeMap<QualifiedName, TypeDef> {
+    let mut types = scope.source.types.clone();
+    types.extend(scope.target.types.iter().map(|(name, ty)| (name.clone(), ty.clone())));
+    types
+}
+
+fn oldest_major(scope: &Scope<'_>) -> u32 {
+    scope.source.server.major().min(scope.target.server.major())
+}
+
+/// The live default on the target.
+fn default(
+    column: &Column,
+    wish: &ColumnWish,
+    at: &str,
+    class: CastClass,
+    ty: &ColumnType,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+) -> Result<Option<String>, ResolveError> {
+    if let Some(wish) = &wish.default {
+        return Ok(Some(wish.value.clone()));
+    }
+    let Some(default) = &column.default else { return Ok(None) };
+    let default = sequences(default, sequence_names).map_err(|error| sql_error(at, error))?;
+    match class {
+        CastClass::Identical | CastClass::Widening => Ok(Some(default)),
+        CastClass::Checked | CastClass::Lossy => Ok(Some(format!("CAST(({default}) AS {})", ty.sql))),
+        CastClass::Custom if ty == &column.ty => Ok(Some(default)),
+        CastClass::Custom => {
+            let kind = ResolveErrorKind::DefaultUnclear(at.to_owned());
+            Err(ResolveError::new(kind)
+                .help(format!("`using:` changes what it means ({default}): write the new one with `default:`")))
+        }
+    }
+}

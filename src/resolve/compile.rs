@@ -1,0 +1,192 @@
+//! The way from the user's wishes to a whole target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::{Catalog, Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::desired::{DesiredSchema, Order};
+use crate::projection::{Projection, SourceColumn};
+use crate::resolve::accept::accept;
+use crate::resolve::column::{Columns, columns};
+use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::report::Report;
+use crate::resolve::scope::{Scope, scope};
+use crate::resolve::{
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, hazard, index, rows,
+    sequence,
+};
+
+/// Makes the desired schema whole. All errors of all tables at once.
+///
+/// # Errors
+/// Whatever makes a plan impossible. Hazards that a user may accept are findings, not errors.
+pub fn resolve(
+    desired: &DesiredSchema,
+    source: &Catalog,
+    target: &Catalog,
+    options: &ResolveOptions,
+) -> Result<Resolved, Vec<ResolveError>> {
+    let mut report = Report::default();
+    let same = (&source.server.system_identifier, source.server.database_oid)
+        == (&target.server.system_identifier, target.server.database_oid);
+    if same {
+        let kind = ResolveErrorKind::SameDatabase(source.server.database.clone());
+        report.errors.push(ResolveError::new(kind).help("point `target` at another cluster or database"));
+    }
+    let scopes: Vec<Scope<'_>> =
+        desired.tables.iter().filter_map(|table| scope(table, source, target, &mut report)).collect();
+    unique_targets(&scopes, &mut report);
+    let sequence_names = sequence::names(&scopes, source);
+    let made: Vec<(Columns, Table)> = scopes
+        .iter()
+        .map(|scope| {
+            let columns = columns(scope, options, &sequence_names, &mut report);
+            let wanted = wanted_table(scope, &columns, &mut report);
+            (columns, wanted)
+        })
+        .collect();
+    if !report.errors.is_empty() {
+        return Err(report.errors);
+    }
+    let mut wanted: BTreeMap<QualifiedName, Table> =
+        scopes.iter().zip(&made).map(|(scope, (_, table))| (scope.target_name.clone(), table.clone())).collect();
+    let sequences = sequence::sequences(&scopes, source, &sequence_names, &wanted, &mut report);
+    for scope in &scopes {
+        let foreign = constraint::foreign_keys(scope, &scopes, &wanted, &mut report);
+        if let Some(table) = wanted.get_mut(scope.target_name) {
+            table.constraints.extend(foreign);
+        }
+    }
+    let mut tables = Vec::new();
+    for (scope, (columns, _)) in scopes.iter().zip(made) {
+        let Some(table) = wanted.remove(scope.target_name) else { continue };
+        tables.push(resolved_table(scope, columns, table, &mut report));
+    }
+    hazard::of_servers(source, target, &mut report);
+    hazard::of_existing(&scopes, target, &mut report);
+    hazard::of_dependents(&scopes, source, &mut report);
+    report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
+    report.not_carried.sort();
+    report.not_carried.dedup();
+    accept(&desired.accept, options, &mut report);
+    if !report.errors.is_empty() {
+        return Err(report.errors);
+    }
+    Ok(Resolved {
+        source: source_extract(&scopes, source, &sequence_names),
+        target: target_extract(&scopes, target, &sequences),
+        schemas: missing_schemas(&scopes, target, &sequences),
+        tables,
+        sequences,
+        not_carried: report.not_carried,
+        findings: report.findings,
+        checks: report.checks,
+    })
+}
+
+fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
+    let mut taken = BTreeSet::new();
+    for scope in scopes {
+        if !taken.insert(scope.target_name) {
+            let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
+            report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span));
+        }
+    }
+}
+
+/// The target table without foreign keys, which need every other table.
+fn wanted_table(scope: &Scope<'_>, columns: &Columns, report: &mut Report) -> Table {
+    let indexes = index::indexes(scope, report);
+    let constraints = constraint::constraints(scope, &indexes, report);
+    // A constraint that stays behind takes its index along.
+    let indexes: BTreeMap<_, _> = indexes
+        .into_iter()
+        .filter(|(_, index)| index.constraint.as_ref().is_none_or(|constraint| constraints.contains_key(constraint)))
+        .collect();
+    Table {
+        columns: columns.wanted.clone(),
+        primary_key: constraint::primary_key(scope, &constraints),
+        replica_identity: ReplicaIdentity::Default,
+        indexes,
+        constraints,
+        triggers: BTreeMap::new(),
+        row_security: false,
+        row_security_forced: false,
+        grants: Vec::new(),
+        stats: None,
+        ..scope.table.clone()
+    }
+}
+
+fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report: &mut Report) -> ResolvedTable {
+    let packed = scope.desired.order == Order::Packed;
+    if packed {
+        wanted.columns = rows::pack(wanted.columns);
+    }
+    let place = |name: &Ident| wanted.columns.iter().position(|column| &column.name == name);
+    let mut projected = columns.projected;
+    projected.sort_by_key(|column| place(&column.target));
+    let source_columns: Vec<SourceColumn> = scope
+        .table
+        .columns
+        .iter()
+        .filter(|column| column.generated.is_none())
+        .map(|column| SourceColumn { name: column.name.clone(), ty: column.ty.clone() })
+        .collect();
+    let (format, format_reason) = rows::format(&projected);
+    let projection = Projection {
+        source: scope.name.clone(),
+        target: scope.target_name.clone(),
+        source_columns,
+        identity: rows::identity(scope, &wanted, &columns.order_preserving),
+        format,
+        format_reason,
+        columns: projected,
+    };
+    report.checks.extend(check::of_rows(&projection, &columns.predicates));
+    if let Some(check) = check::of_key(&projection, &columns.injective, report) {
+        report.checks.push(check);
+    }
+    let table = ResolvedTable {
+        source: scope.name.clone(),
+        target: scope.target_name.clone(),
+        row_bytes: rows::row_bytes(scope.table, &wanted),
+        wanted,
+        projection,
+        renames: scope.renames.clone(),
+        reasons: columns.reasons,
+        key_index: scope.key.as_ref().map(|key| key.index.clone()),
+        late_defaults: columns.late_defaults,
+        packed,
+    };
+    hazard::of_copy(&table, report);
+    table
+}
+
+fn source_extract(
+    scopes: &[Scope<'_>],
+    source: &Catalog,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+) -> Extract {
+    let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.contains_key(*name));
+    Extract {
+        server: source.server.clone(),
+        tables: scopes.iter().map(|scope| (scope.name.clone(), scope.table.structure())).collect(),
+        sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
+    }
+}
+
+fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedSequence]) -> Extract {
+    let tables = scopes.iter().filter_map(|scope| target.tables.get_key_value(scope.target_name));
+    let sequences = sequences.iter().filter_map(|sequence| target.sequences.get_key_value(&sequence.target));
+    Extract {
+        server: target.server.clone(),
+        tables: tables.map(|(name, table)| (name.clone(), table.structure())).collect(),
+        sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
+    }
+}
+
+fn missing_schemas(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedSequence]) -> Vec<Ident> {
+    let needed = scopes.iter().map(|scope| &scope.target_name.schema);
+    let needed: BTreeSet<&Ident> = needed.chain(sequences.iter().map(|sequence| &sequence.target.schema)).collect();
+    needed.into_iter().filter(|schema| !target.schemas.contains(schema)).cloned().collect()
+}

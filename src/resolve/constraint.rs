@@ -1,0 +1,197 @@
+//! Constraints with the target's names.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, QualifiedName, References, Table};
+use crate::resolve::Severity;
+use crate::resolve::report::Report;
+use crate::resolve::scope::Scope;
+use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
+use crate::sql::token::TokenError;
+
+/// Every constraint that can be carried, foreign keys apart.
+pub(crate) fn constraints(
+    scope: &Scope<'_>,
+    indexes: &BTreeMap<Ident, Index>,
+    report: &mut Report,
+) -> BTreeMap<Ident, Constraint> {
+    let mut carried = BTreeMap::new();
+    for (name, constraint) in &scope.table.constraints {
+        let result = match constraint.kind {
+            ConstraintKind::PrimaryKey | ConstraintKind::Unique => Ok(key(scope, constraint, indexes)),
+            ConstraintKind::Check => check(scope, constraint),
+            ConstraintKind::Exclude => exclude(scope, constraint),
+            ConstraintKind::ForeignKey => continue,
+            ConstraintKind::Trigger => Ok(Err("triggers are not carried yet".to_owned())),
+        };
+        match result {
+            Ok(Ok(constraint)) => {
+                if !constraint.validated {
+                    let message = "it is NOT VALID on the source and stays so on the target";
+                    report.find("CONSTRAINT_NOT_VALID", scope.address(name), Severity::Info, message);
+                }
+                carried.insert(name.clone(), constraint);
+            }
+            Ok(Err(why)) => leave(scope, name, why, report),
+            Err(error) => leave(scope, name, format!("its definition cannot be read: {error}"), report),
+        }
+    }
+    carried
+}
+
+fn leave(scope: &Scope<'_>, name: &Ident, why: String, report: &mut Report) {
+    let address = scope.address(name);
+    report.find("CONSTRAINT_NOT_CARRIED", &address, Severity::Warning, format!("the target will not check it: {why}"));
+    report.leave("constraint", address, why);
+}
+
+type Carried = Result<Constraint, String>;
+
+fn renamed(scope: &Scope<'_>, columns: &[Ident]) -> Result<Vec<Ident>, String> {
+    let rename = |column: &Ident| {
+        scope.renames.get(column).cloned().ok_or_else(|| format!("it reads the dropped column {column}"))
+    };
+    columns.iter().map(rename).collect()
+}
+
+fn key(scope: &Scope<'_>, constraint: &Constraint, indexes: &BTreeMap<Ident, Index>) -> Carried {
+    let columns = renamed(scope, &constraint.columns)?;
+    let index = constraint.index.as_ref().and_then(|name| indexes.get(name));
+    let index = index.ok_or_else(|| "its index cannot be carried".to_owned())?;
+    if constraint.definition.contains("WITHOUT OVERLAPS") {
+        return Err("WITHOUT OVERLAPS is not carried yet".to_owned());
+    }
+    let primary = constraint.kind == ConstraintKind::PrimaryKey;
+    let definition = key_constraint(primary, index, constraint.deferrable, constraint.initially_deferred);
+    Ok(Constraint { definition, columns, ..constraint.clone() })
+}
+
+fn check(scope: &Scope<'_>, constraint: &Constraint) -> Result<Carried, TokenError> {
+    let Some(expression) = &constraint.expression else { return Ok(Err("its expression is not known".to_owned())) };
+    let rewritten = scope.rename(expression)?;
+    if let Some(column) = rewritten.reads.iter().find(|column| scope.dropped.contains(*column)) {
+        return Ok(Err(format!("it reads the dropped column {column}")));
+    }
+    let no_inherit = if constraint.no_inherit { " NO INHERIT" } else { "" };
+    let not_enforced = if constraint.definition.ends_with("NOT ENFORCED") { " NOT ENFORCED" } else { "" };
+    let definition = format!("CHECK ({}){no_inherit}{not_enforced}", rewritten.sql);
+    Ok(renamed(scope, &constraint.columns).map(|columns| Constraint {
+        definition,
+        columns,
+        expression: Some(rewritten.sql),
+        ..constraint.clone()
+    }))
+}
+
+fn exclude(scope: &Scope<'_>, constraint: &Constraint) -> Result<Carried, TokenError> {
+    let rewritten = scope.rename(&constraint.definition)?;
+    if let Some(column) = rewritten.reads.iter().find(|column| scope.dropped.contains(*column)) {
+        return Ok(Err(format!("it reads the dropped column {column}")));
+    }
+    let columns = renamed(scope, &constraint.columns);
+    Ok(columns.map(|columns| Constraint { definition: rewritten.sql, columns, ..constraint.clone() }))
+}
+
+/// The primary key with the target's names, when it is carried.
+pub(crate) fn primary_key(scope: &Scope<'_>, constraints: &BTreeMap<Ident, Constraint>) -> Option<Key> {
+    let key = scope.table.primary_key.as_ref()?;
+    constraints.get(&key.name)?;
+    let rename = |columns: &[Ident]| columns.iter().map(|column| scope.renames.get(column).cloned()).collect();
+    let (columns, include): (Option<Vec<_>>, Option<Vec<_>>) = (rename(&key.columns), rename(&key.include));
+    Some(Key { columns: columns?, include: include?, ..key.clone() })
+}
+
+/// Foreign keys between migrated tables; `wanted` are all target tables without their foreign keys.
+pub(crate) fn foreign_keys(
+    scope: &Scope<'_>,
+    scopes: &[Scope<'_>],
+    wanted: &BTreeMap<QualifiedName, Table>,
+    report: &mut Report,
+) -> BTreeMap<Ident, Constraint> {
+    let mut carried = BTreeMap::new();
+    for (name, constraint) in &scope.table.constraints {
+        let Some(references) = &constraint.references else { continue };
+        let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
+            let why = format!("{} is not migrated", references.table);
+            let message = format!("{why}, so the target cannot check the foreign key");
+            report.find("FK_OUT_OF_SCOPE", scope.address(name), Severity::Warning, message);
+            report.leave("foreign key", scope.address(name), why);
+            continue;
+        };
+        match foreign(scope, far, constraint, references) {
+            Ok(Ok(constraint)) => {
+                compare_types(scope, name, &constraint, wanted, report);
+                carried.insert(name.clone(), constraint);
+            }
+            Ok(Err(why)) => leave(scope, name, why, report),
+            Err(error) => leave(scope, name, format!("its definition cannot be read: {error}"), report),
+        }
+    }
+    carried
+}
+
+fn foreign(
+    scope: &Scope<'_>,
+    far: &Scope<'_>,
+    constraint: &Constraint,
+    references: &References,
+) -> Result<Carried, TokenError> {
+    let names = renamed(scope, &constraint.columns).and_then(|near| Ok((near, renamed(far, &references.columns)?)));
+    let (columns, far_columns) = match names {
+        Ok(names) => names,
+        Err(why) => return Ok(Err(why)),
+    };
+    // `ON DELETE SET NULL (column)` names columns of this table, and only in parentheses: a column may be called `cascade`.
+    let (words, list) = references.actions.split_at(references.actions.find('(').unwrap_or(references.actions.len()));
+    let mut actions = scope.rename(list)?;
+    actions.sql.insert_str(0, words);
+    if let Some(column) = actions.reads.iter().find(|column| scope.dropped.contains(*column)) {
+        return Ok(Err(format!("it reads the dropped column {column}")));
+    }
+    let timing = timing(constraint.deferrable, constraint.initially_deferred);
+    let definition = foreign_key(&columns, far.target_name, &far_columns, &actions.sql, timing);
+    let references = References { table: far.target_name.clone(), columns: far_columns, actions: actions.sql };
+    Ok(Ok(Constraint { definition, columns, references: Some(references), ..constraint.clone() }))
+}
+
+/// A key that was widened on one side only overflows later; one that changed kind cannot be compared at all.
+fn compare_types(
+    scope: &Scope<'_>,
+    name: &Ident,
+    constraint: &Constraint,
+    wanted: &BTreeMap<QualifiedName, Table>,
+    report: &mut Report,
+) {
+    let Some(references) = &constraint.references else { return };
+    let type_of = |table: &QualifiedName, column: &Ident| Some(&wanted.get(table)?.column(column)?.ty);
+    for (near, far) in constraint.columns.iter().zip(&references.columns) {
+        let types = (type_of(scope.target_name, near), type_of(&references.table, far));
+        let (Some(near_type), Some(far_type)) = types else { continue };
+        if (&near_type.schema, &near_type.name) == (&far_type.schema, &far_type.name) {
+            continue;
+        }
+        let address = scope.address(name);
+        if family(near_type).is_some() && family(near_type) == family(far_type) {
+            let message = format!(
+                "{near} is {} and refers to {}.{far}, which becomes {}; give {near} `type: {}` too",
+                near_type.sql, references.table, far_type.sql, far_type.sql
+            );
+            report.find("FK_TYPE_DIFFERS", address, Severity::Warning, message);
+        } else {
+            let message =
+                format!("{} cannot be compared with {} of {}.{far}", near_type.sql, far_type.sql, references.table);
+            report.find("FK_TYPE_DIFFERS", address, Severity::Refused, message);
+        }
+    }
+}
+
+/// Types that one operator family compares with each other.
+fn family(ty: &ColumnType) -> Option<&'static str> {
+    let families: [(&str, &[&str]); 4] = [
+        ("integer", &["int2", "int4", "int8"]),
+        ("float", &["float4", "float8"]),
+        ("text", &["text", "varchar", "name"]),
+        ("datetime", &["date", "timestamp", "timestamptz"]),
+    ];
+    families.into_iter().find(|(_, names)| names.iter().any(|name| ty.is(name))).map(|(family, _)| family)
+}

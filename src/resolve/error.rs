@@ -1,0 +1,231 @@
+//! Why a desired schema cannot be had; each points into the user's file where it can.
+
+use std::fmt;
+use std::ops::Range;
+
+use miette::{Diagnostic, LabeledSpan};
+
+use crate::casts::Unsupported;
+use crate::casts::typename::TypeError;
+use crate::catalog::{Ident, QualifiedName};
+use crate::sql::token::TokenError;
+
+/// One error, its place and its remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveError {
+    /// What is wrong.
+    pub kind: Box<ResolveErrorKind>,
+    /// Byte range in the config file.
+    pub span: Option<Range<usize>>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Kinds of errors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveErrorKind {
+    /// No such table.
+    #[error("the source has no table {0}")]
+    UnknownTable(QualifiedName),
+    /// A table that cannot be migrated (yet).
+    #[error("{table} is {what}")]
+    NotOrdinary {
+        /// The table.
+        table: QualifiedName,
+        /// `a partitioned table`, ….
+        what: &'static str,
+    },
+    /// No such column.
+    #[error("{table} has no column {column}")]
+    UnknownColumn {
+        /// The table.
+        table: QualifiedName,
+        /// The column.
+        column: Ident,
+    },
+    /// Two target columns with one name.
+    #[error("{table} would have two columns {column}")]
+    NameTaken {
+        /// The target table.
+        table: QualifiedName,
+        /// The column.
+        column: Ident,
+    },
+    /// Two source tables into one.
+    #[error("two tables would become {0}")]
+    TargetTaken(QualifiedName),
+    /// A key column is dropped.
+    #[error("{table}.{column} is part of the key by which rows are found and cannot be dropped")]
+    KeyColumnDropped {
+        /// The table.
+        table: QualifiedName,
+        /// The column.
+        column: Ident,
+    },
+    /// The chosen key cannot find rows.
+    #[error("the key ({columns}) of {table} cannot be used: {reason}")]
+    KeyNotUsable {
+        /// The table.
+        table: QualifiedName,
+        /// The columns.
+        columns: String,
+        /// Why.
+        reason: String,
+    },
+    /// Publishing the table would make the application's UPDATE and DELETE fail.
+    #[error("{table} has {reason}, so its updates and deletes cannot be replicated")]
+    NoReplicaIdentity {
+        /// The table.
+        table: QualifiedName,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Not a type.
+    #[error("{at}: {error}")]
+    BadType {
+        /// Address of the column.
+        at: String,
+        /// Why.
+        error: TypeError,
+    },
+    /// A cast that pcrd does not know.
+    #[error("{at}: {unsupported}")]
+    UnsupportedCast {
+        /// Address of the column.
+        at: String,
+        /// Why, with an example of what to write instead.
+        unsupported: Unsupported,
+    },
+    /// An expression that is not a pure function of the row.
+    #[error("{at}: the expression calls {function}, whose value changes from call to call")]
+    VolatileExpression {
+        /// Address of the column.
+        at: String,
+        /// The function.
+        function: String,
+    },
+    /// A generated column loses what it is made from.
+    #[error("{at} is generated from {reads}, which is dropped")]
+    GeneratedFromDropped {
+        /// Address of the column.
+        at: String,
+        /// The dropped column.
+        reads: Ident,
+    },
+    /// A generated column takes no wish about its values.
+    #[error("{at} is a generated column: {what}")]
+    Generated {
+        /// Address of the column.
+        at: String,
+        /// What is not possible.
+        what: &'static str,
+    },
+    /// A NOT NULL column without a value for the rows that exist.
+    #[error("{0} is NOT NULL but has neither a default nor a backfill")]
+    NoValue(String),
+    /// A default that was written for the old values.
+    #[error("the default of {0} was written for the old values")]
+    DefaultUnclear(String),
+    /// An identity column that is no integer.
+    #[error("{at} is an identity column; it cannot become {to}")]
+    IdentityType {
+        /// Address of the column.
+        at: String,
+        /// Wanted type.
+        to: String,
+    },
+    /// A type that the target lacks.
+    #[error("{at} needs the type {ty}, which the target does not have")]
+    TypeMissing {
+        /// Address of the column.
+        at: String,
+        /// The type.
+        ty: String,
+    },
+    /// An enum whose labels the target lacks.
+    #[error("{at}: the target's type {ty} lacks the values {missing}")]
+    EnumValueMissing {
+        /// Address of the column.
+        at: String,
+        /// The enum.
+        ty: String,
+        /// Labels.
+        missing: String,
+    },
+    /// The target's version lacks something.
+    #[error("{at} is {what}, which PostgreSQL {major} does not have")]
+    TargetTooOld {
+        /// Address.
+        at: String,
+        /// What it is.
+        what: &'static str,
+        /// The target's major version.
+        major: u32,
+    },
+    /// Source and target are one database.
+    #[error("source and target are the same database ({0})")]
+    SameDatabase(String),
+    /// An acceptance without a finding.
+    #[error("nothing at {address} has the finding {code} to accept")]
+    UnusedAcceptance {
+        /// Finding code.
+        code: String,
+        /// Address.
+        address: String,
+    },
+    /// SQL that does not end.
+    #[error("{at}: {error}")]
+    Sql {
+        /// Address.
+        at: String,
+        /// Why.
+        error: TokenError,
+    },
+}
+
+impl ResolveError {
+    /// An error without place and remedy.
+    pub(crate) fn new(kind: ResolveErrorKind) -> Self {
+        Self { kind: Box::new(kind), span: None, help: None }
+    }
+
+    /// With the place where it was written.
+    pub(crate) fn at(self, span: &Range<usize>) -> Self {
+        Self { span: Some(span.clone()), ..self }
+    }
+
+    /// With a remedy.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+impl Diagnostic for ResolveError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.span.clone()?;
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, span.start, span.len()))))
+    }
+}
+
+/// The candidate that is most like `wanted`, when one is.
+pub(crate) fn did_you_mean<'a, T: fmt::Display + 'a>(
+    wanted: &str,
+    candidates: impl Iterator<Item = &'a T>,
+) -> Option<String> {
+    let names: Vec<String> = candidates.map(ToString::to_string).collect();
+    let ratio = |name: &String| similar::TextDiff::from_chars(wanted, name.as_str()).ratio();
+    let best = names.into_iter().map(|name| (ratio(&name), name)).filter(|(ratio, _)| *ratio >= 0.6);
+    best.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| format!("did you mean `{name}`?"))
+}

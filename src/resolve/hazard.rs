@@ -1,0 +1,152 @@
+//! Hazards of the whole plan, and what depends on the tables and stays behind.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Catalog, QualifiedName, ReplicaIdentity};
+use crate::projection::RowIdentity;
+use crate::resolve::report::Report;
+use crate::resolve::scope::Scope;
+use crate::resolve::{ResolvedTable, Severity};
+
+/// Hazards of source and target as wholes.
+pub(crate) fn of_servers(source: &Catalog, target: &Catalog, report: &mut Report) {
+    report.find(
+        "WAL_RETENTION",
+        "source",
+        Severity::Warning,
+        "the slot keeps WAL on the source until cleanup; watch its disk and max_slot_wal_keep_size",
+    );
+    report.find(
+        "CUTOVER_WRITE_BLOCK",
+        "source",
+        Severity::Warning,
+        "writes to these tables are refused from the fence on; if the switch is not reached in time the fence is lifted",
+    );
+    let (here, there) = (&source.server.encoding, &target.server.encoding);
+    if here != there {
+        let message = format!("the source is {here}, the target {there}: text that {there} cannot hold stops the copy");
+        report.find("ENCODING_DIFFERS", "target", Severity::Warning, message);
+    }
+}
+
+/// Hazards of how a table is copied.
+pub(crate) fn of_copy(table: &ResolvedTable, report: &mut Report) {
+    match &table.projection.identity {
+        RowIdentity::OrderedKey { .. } => {}
+        RowIdentity::Key { reason, .. } => {
+            let message = format!(
+                "the table is copied under one snapshot, because {reason}: vacuum is held back on the source until then"
+            );
+            report.find("LONG_SNAPSHOT", &table.source, Severity::Warning, message);
+        }
+        RowIdentity::FullRow => {
+            let message = "rows are found by their whole content; every update and delete scans the target table";
+            report.find("NO_KEY", &table.source, Severity::Warning, message);
+            let message = "the table is copied under one snapshot: vacuum is held back on the source until then";
+            report.find("LONG_SNAPSHOT", &table.source, Severity::Warning, message);
+        }
+    }
+}
+
+/// A relation that already has the target's name: only the plan that made it may go on with it.
+pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut Report) {
+    for scope in scopes {
+        if target.tables.contains_key(scope.target_name) {
+            let message = "a relation of this name exists on the target; only an unfinished run of this plan may continue with it";
+            report.find("TARGET_EXISTS", scope.target_name, Severity::Refused, message);
+        }
+    }
+    let taken: BTreeSet<QualifiedName> = target
+        .tables
+        .iter()
+        .filter(|(name, _)| !scopes.iter().any(|scope| scope.target_name == *name))
+        .flat_map(|(name, table)| {
+            let index =
+                |index: &crate::catalog::Ident| QualifiedName { schema: name.schema.clone(), name: index.clone() };
+            table.indexes.keys().map(index).collect::<Vec<_>>()
+        })
+        .chain(target.sequences.keys().cloned())
+        .collect();
+    for scope in scopes {
+        for index in scope.table.indexes.keys() {
+            let name = QualifiedName { schema: scope.target_name.schema.clone(), name: index.clone() };
+            if taken.contains(&name) {
+                report.find(
+                    "TARGET_EXISTS",
+                    name,
+                    Severity::Refused,
+                    "an index or sequence of this name exists on the target",
+                );
+            }
+        }
+    }
+}
+
+/// Lists what is not carried, by name.
+pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut Report) {
+    for scope in scopes {
+        let table = scope.table;
+        let before = report.not_carried.len();
+        for (name, trigger) in &table.triggers {
+            let disabled = if trigger.enabled == 'D' { " (disabled)" } else { "" };
+            report.leave("trigger", scope.address(name), format!("triggers are not carried yet{disabled}"));
+        }
+        if table.row_security {
+            report.leave("row security", scope.name, "policies are not carried yet; the target would show every row");
+        }
+        for grant in &table.grants {
+            report.leave("grant", format!("{grant} on {}", scope.name), "grants are not carried yet");
+        }
+        for column in &table.columns {
+            for grant in &column.grants {
+                report.leave(
+                    "grant",
+                    format!("{grant} on {}", scope.address(&column.name)),
+                    "grants are not carried yet",
+                );
+            }
+        }
+        match &table.replica_identity {
+            ReplicaIdentity::Default => {}
+            ReplicaIdentity::Full => report.leave("replica identity", scope.name, "FULL is not set on the target"),
+            ReplicaIdentity::Index(index) => {
+                report.leave("replica identity", scope.name, format!("index {index} is not set as such on the target"));
+            }
+            ReplicaIdentity::Nothing => {
+                report.leave("replica identity", scope.name, "NOTHING is not set on the target");
+            }
+        }
+        report.leave(
+            "owner",
+            format!("{} of {}", table.owner, scope.name),
+            "the table will belong to the role that applies the plan",
+        );
+        let dependents = source.dependents.iter().filter(|dependent| &dependent.table == scope.name);
+        for dependent in dependents {
+            report.leave(&dependent.kind, &dependent.name, format!("depends on {}", scope.name));
+        }
+        for (name, other) in &source.tables {
+            let migrated = scopes.iter().any(|scope| scope.name == name);
+            let points_here = |references: &crate::catalog::References| &references.table == scope.name;
+            for (constraint, _) in
+                other.constraints.iter().filter(|(_, c)| !migrated && c.references.as_ref().is_some_and(points_here))
+            {
+                report.leave(
+                    "foreign key",
+                    format!("{name}.{constraint}"),
+                    format!("refers to {} from a table that stays", scope.name),
+                );
+            }
+        }
+        let names: BTreeSet<&str> = report.not_carried[before..]
+            .iter()
+            .map(|left| left.kind.as_str())
+            .filter(|kind| !matches!(*kind, "owner" | "replica identity"))
+            .collect();
+        if !names.is_empty() {
+            let kinds = names.into_iter().collect::<Vec<_>>().join(", ");
+            let message = format!("things that depend on the table stay behind ({kinds}); the plan lists them by name");
+            report.find("UNTRACKABLE_DEPENDENCY", scope.name, Severity::Info, message);
+        }
+    }
+}

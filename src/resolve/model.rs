@@ -1,0 +1,88 @@
+//! The result of resolving: everything that `plan` needs and nothing that it must decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table};
+use crate::projection::Projection;
+use crate::resolve::{Check, Finding, NotCarried};
+
+/// A desired schema made whole against both catalogs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// What the plan reads on the source.
+    pub source: Extract,
+    /// What already stands on the target where the plan wants to build.
+    pub target: Extract,
+    /// Schemas to create on the target.
+    pub schemas: Vec<Ident>,
+    /// The tables, in the order of the config.
+    pub tables: Vec<ResolvedTable>,
+    /// Sequences that go with them, identity sequences included.
+    pub sequences: Vec<ResolvedSequence>,
+    /// What stays behind.
+    pub not_carried: Vec<NotCarried>,
+    /// Hazards, accepted or not.
+    pub findings: Vec<Finding>,
+    /// Validation queries.
+    pub checks: Vec<Check>,
+}
+
+/// The part of a catalog that a plan touches, without statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extract {
+    /// The cluster and database.
+    pub server: Server,
+    /// Tables.
+    pub tables: BTreeMap<QualifiedName, Table>,
+    /// Sequences.
+    pub sequences: BTreeMap<QualifiedName, Sequence>,
+}
+
+/// One table, before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedTable {
+    /// Source table.
+    pub source: QualifiedName,
+    /// Target table.
+    pub target: QualifiedName,
+    /// The target's whole structure; index and constraint definitions are SQL with the target's names.
+    pub wanted: Table,
+    /// How rows are made.
+    pub projection: Projection,
+    /// Target names of the kept source columns.
+    pub renames: BTreeMap<Ident, Ident>,
+    /// Why each changed column's values survive, by target column.
+    pub reasons: BTreeMap<Ident, String>,
+    /// The index of the target by which rows are found; `None` without a key.
+    pub key_index: Option<Ident>,
+    /// Target columns whose default is attached at the cutover.
+    pub late_defaults: BTreeSet<Ident>,
+    /// Bytes per row before and after, by the tuple model.
+    pub row_bytes: RowBytes,
+    /// True when the columns were reordered for the least padding.
+    pub packed: bool,
+}
+
+/// Bytes per row by the tuple model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RowBytes {
+    /// On the source.
+    pub before: u64,
+    /// On the target.
+    pub after: u64,
+}
+
+/// A sequence, before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedSequence {
+    /// Source sequence.
+    pub source: QualifiedName,
+    /// Target sequence.
+    pub target: QualifiedName,
+    /// Its options; `owned_by` and `used_by` name target columns.
+    pub wanted: Sequence,
+}

@@ -1,0 +1,28 @@
+//! What resolving collects on its way: all of it at once, not the first error.
+
+use crate::resolve::{Check, Finding, NotCarried, ResolveError, Severity};
+
+/// Collected so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) errors: Vec<ResolveError>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) not_carried: Vec<NotCarried>,
+    pub(crate) checks: Vec<Check>,
+}
+
+impl Report {
+    pub(crate) fn find(&mut self, code: &str, address: impl ToString, severity: Severity, message: impl Into<String>) {
+        self.findings.push(Finding {
+            code: code.to_owned(),
+            address: address.to_string(),
+            severity,
+            message: message.into(),
+            accepted: None,
+        });
+    }
+
+    pub(crate) fn leave(&mut self, kind: &str, name: impl ToString, why: impl Into<String>) {
+        self.not_carried.push(NotCarried { kind: kind.to_owned(), name: name.to_string(), why: why.into() });
+    }
+}

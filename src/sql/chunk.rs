@@ -1,0 +1,23 @@
+//! What a chunk of a table is, before its bounds are known.
+
+use crate::catalog::QualifiedName;
+use crate::projection::{Projection, RowIdentity};
+use crate::sql::ident;
+use crate::sql::name;
+
+/// The predicate of a chunk with placeholders: `$lo` and `$hi` are the bounds of the key, `$ctid_range` a part of a
+/// table whose key order is not known.
+pub fn predicate(projection: &Projection) -> String {
+    match &projection.identity {
+        RowIdentity::OrderedKey { source, .. } => {
+            let key = source.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ");
+            format!("ROW({key}) >= ROW($lo) AND ROW({key}) < ROW($hi)")
+        }
+        RowIdentity::Key { .. } | RowIdentity::FullRow => "$ctid_range".to_owned(),
+    }
+}
+
+/// The lock that keeps TRUNCATE and rewrites out; taken before the snapshot, or the snapshot could show an empty table.
+pub fn lock_for_reading(table: &QualifiedName) -> String {
+    format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", name(table))
+}

@@ -1,0 +1,118 @@
+//! The write fence on the source, and the guard against TRUNCATE on PG 10.
+
+use crate::catalog::QualifiedName;
+use crate::sql::name;
+
+/// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
+fn execute(source_major: u32) -> &'static str {
+    if source_major >= 11 { "FUNCTION" } else { "PROCEDURE" }
+}
+
+/// Objects that the fence needs and that may stand long before it: schema, lease row, trigger function.
+pub fn prepare() -> Vec<String> {
+    vec![
+        "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
+        "CREATE TABLE IF NOT EXISTS \"pcrd\".\"fence\" (\"migration\" text PRIMARY KEY, \"until\" timestamptz NOT NULL)".to_owned(),
+        FUNCTION.to_owned(),
+    ]
+}
+
+/// SECURITY DEFINER, because the writers have no right to read and lock the lease row, and must pass once it expired.
+/// While the lease runs writes are refused; once it has expired the row is read again under lock, so that a renewal
+/// cannot slip between reading and writing. No lease row is no permission: a transaction with an older snapshot than
+/// the fence does not see it.
+const FUNCTION: &str = r#"CREATE OR REPLACE FUNCTION "pcrd"."fence"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pcrd$
+DECLARE
+  lease timestamptz;
+BEGIN
+  SELECT "until" INTO lease FROM "pcrd"."fence" WHERE "migration" = TG_ARGV[0];
+  IF lease IS NOT NULL AND pg_catalog.clock_timestamp() >= lease THEN
+    SELECT "until" INTO lease FROM "pcrd"."fence" WHERE "migration" = TG_ARGV[0] FOR SHARE;
+  END IF;
+  IF lease IS NULL OR pg_catalog.clock_timestamp() < lease THEN
+    RAISE EXCEPTION 'writes to % are stopped: the table is moving to another cluster', TG_TABLE_NAME
+      USING ERRCODE = '25006', DETAIL = 'pcrd migration ' || TG_ARGV[0];
+  END IF;
+  RETURN NULL;
+END
+$pcrd$"#;
+
+/// The lock, in one order for everybody.
+pub fn lock(tables: &[QualifiedName]) -> String {
+    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
+    format!("LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+}
+
+/// The lease row; `$migration` and `$until` are known at the fence.
+pub fn lease() -> String {
+    "INSERT INTO \"pcrd\".\"fence\" (\"migration\", \"until\") VALUES ($migration, $until) \
+     ON CONFLICT (\"migration\") DO UPDATE SET \"until\" = EXCLUDED.\"until\""
+        .to_owned()
+}
+
+/// One trigger per table, firing for every session.
+pub fn triggers(tables: &[QualifiedName], source_major: u32) -> Vec<String> {
+    let each = |table: &QualifiedName| {
+        let table = name(table);
+        [
+            format!(
+                "CREATE TRIGGER \"pcrd_fence\" BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
+                 FOR EACH STATEMENT EXECUTE {} \"pcrd\".\"fence\"($migration)",
+                execute(source_major)
+            ),
+            format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),
+        ]
+    };
+    tables.iter().flat_map(each).collect()
+}
+
+/// The sentinel that proves the drain; the nonce is secret until then.
+pub fn sentinel() -> String {
+    "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $sentinel)".to_owned()
+}
+
+/// Removes the fence's triggers.
+pub fn drop_triggers(tables: &[QualifiedName]) -> Vec<String> {
+    tables.iter().map(|table| format!("DROP TRIGGER IF EXISTS \"pcrd_fence\" ON {}", name(table))).collect()
+}
+
+/// Makes the lease permanent; no row means that it had expired and the attempt is void.
+pub fn make_permanent() -> String {
+    "UPDATE \"pcrd\".\"fence\" SET \"until\" = 'infinity' WHERE \"migration\" = $migration AND \"until\" > pg_catalog.clock_timestamp()"
+        .to_owned()
+}
+
+/// The guard that refuses TRUNCATE where the stream would not show it.
+pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
+    let mut statements = vec![
+        "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
+        "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
+         SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
+         RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: this server does not replicate it', TG_TABLE_NAME \
+         USING ERRCODE = '25006'; END $pcrd$"
+            .to_owned(),
+    ];
+    for table in tables {
+        let table = name(table);
+        statements.push(format!(
+            "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE \"pcrd\".\"refuse_truncate\"()"
+        ));
+        statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
+    }
+    statements
+}
+
+/// Removes the guard's triggers.
+pub fn drop_guard(tables: &[QualifiedName]) -> Vec<String> {
+    tables.iter().map(|table| format!("DROP TRIGGER IF EXISTS \"pcrd_no_truncate\" ON {}", name(table))).collect()
+}
+
+/// Removes what is left of pcrd on the source; not CASCADE, so that nothing of anybody else goes with it.
+pub fn drop_schema() -> Vec<String> {
+    vec![
+        "DROP FUNCTION IF EXISTS \"pcrd\".\"fence\"()".to_owned(),
+        "DROP FUNCTION IF EXISTS \"pcrd\".\"refuse_truncate\"()".to_owned(),
+        "DROP TABLE IF EXISTS \"pcrd\".\"fence\"".to_owned(),
+        "DROP SCHEMA IF EXISTS \"pcrd\"".to_owned(),
+    ]
+}

@@ -1,0 +1,166 @@
+//! Digests of rows that both ends compute alike: the source through the projection's expressions, the target from its
+//! columns.
+
+use crate::projection::{Projection, RowIdentity};
+use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, source_column, values};
+use crate::sql::{Side, ident};
+
+/// Seed of the second sum; any number that is not the first seed, 0.
+const SECOND_SEED: i64 = 0x7063_7264;
+
+/// What both servers can compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    /// `hashtextextended` (PG 11+), else md5.
+    pub extended: bool,
+    /// Floats in their shortest text, which is exact from PG 12; else by their bytes.
+    pub float_text: bool,
+}
+
+impl Digest {
+    /// For two servers of these majors.
+    pub fn between(source_major: u32, target_major: u32) -> Self {
+        let older = source_major.min(target_major);
+        Self { extended: older >= 11, float_text: older >= 12 }
+    }
+}
+
+/// Which rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// All that the predicate names.
+    All,
+    /// All but the keys in the parameters: one `text[]` per source key column, in key order.
+    Except,
+    /// Only the keys in the parameters.
+    Only,
+}
+
+/// A query over the rows of one side.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The end it runs on.
+    pub side: Side,
+    /// Range predicate for that side.
+    pub predicate: Option<&'a str>,
+    /// Which keys.
+    pub keys: Keys,
+}
+
+/// The text that is hashed for a row: `ROW(…)::text`, where NULL differs from the empty string and columns cannot run
+/// into one another.
+pub fn row_hash_expr(
+    projection: &Projection,
+    frozen: &Frozen,
+    side: Side,
+    digest: Digest,
+) -> Result<String, ProjectionError> {
+    let items = values(projection, frozen)?.into_iter().map(|value| {
+        let sql = match side {
+            Side::Source => value.sql,
+            Side::Target => format!("t.{}", ident(value.target)),
+        };
+        match value.ty.name.as_str() {
+            "float4" | "float8" if value.ty.is_builtin() && !digest.float_text => {
+                format!("pg_catalog.{}send({sql})", value.ty.name.as_str())
+            }
+            _ => sql,
+        }
+    });
+    Ok(format!("CAST(ROW({}) AS pg_catalog.text)", commas(items)))
+}
+
+/// One row: count, first sum, second sum (numeric, 0 for no rows).
+pub fn chunk(
+    projection: &Projection,
+    frozen: &Frozen,
+    digest: Digest,
+    rows: Rows<'_>,
+) -> Result<String, ProjectionError> {
+    let [first, second] = sums(digest);
+    Ok(format!(
+        "SELECT count(*), coalesce(sum({first}), 0), coalesce(sum({second}), 0) FROM (SELECT {} AS r FROM {}) AS h",
+        row_hash_expr(projection, frozen, rows.side, digest)?,
+        from_where(projection, rows)?,
+    ))
+}
+
+/// As [`chunk`], by bucket: `bucket, count, first sum, second sum`. For tables whose rows have no key in common order.
+pub fn buckets(
+    projection: &Projection,
+    frozen: &Frozen,
+    digest: Digest,
+    side: Side,
+    count: u32,
+) -> Result<String, ProjectionError> {
+    let [first, second] = sums(digest);
+    let rows = Rows { side, predicate: None, keys: Keys::All };
+    Ok(format!(
+        "SELECT CAST(mod({first}, {count}) AS pg_catalog.int4), count(*), sum({first}), sum({second}) \
+         FROM (SELECT {} AS r FROM {}) AS h GROUP BY 1 ORDER BY 1",
+        row_hash_expr(projection, frozen, side, digest)?,
+        from_where(projection, rows)?,
+    ))
+}
+
+/// The rows themselves as text: the key of the target first, then every column of the target. For drill-down.
+pub fn rows(projection: &Projection, frozen: &Frozen, rows: Rows<'_>) -> Result<String, ProjectionError> {
+    let text = |value: &Value<'_>| match rows.side {
+        Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
+        Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
+    };
+    let items: Vec<String> = key_values(projection)?.iter().chain(&values(projection, frozen)?).map(text).collect();
+    Ok(format!("SELECT {} FROM {}", items.join(", "), from_where(projection, rows)?))
+}
+
+/// Two independent hashes of `h.r` as numerics. Sums and not XOR: a pair of equal rows must count twice.
+fn sums(digest: Digest) -> [String; 2] {
+    if digest.extended {
+        return [0, SECOND_SEED]
+            .map(|seed| format!("CAST(pg_catalog.hashtextextended(h.r, {seed}) AS pg_catalog.numeric)"));
+    }
+    [1, 17].map(|from| {
+        format!(
+            "CAST(CAST(CAST('x' || substr(pg_catalog.md5(h.r), {from}, 16) AS bit(64)) AS pg_catalog.int8) \
+             AS pg_catalog.numeric)"
+        )
+    })
+}
+
+fn from_where(projection: &Projection, rows: Rows<'_>) -> Result<String, ProjectionError> {
+    let table = match rows.side {
+        Side::Source => only(&projection.source),
+        Side::Target => format!("{} AS t", only(&projection.target)),
+    };
+    let mut conditions: Vec<String> = rows.predicate.map(|predicate| format!("({predicate})")).into_iter().collect();
+    if rows.keys != Keys::All && projection.identity != RowIdentity::FullRow {
+        conditions.push(keys_condition(projection, rows)?);
+    }
+    let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    Ok(table + &filter)
+}
+
+/// `key [NOT] IN (the parameters)`: on the target, the parameters go through the key's expressions first.
+fn keys_condition(projection: &Projection, rows: Rows<'_>) -> Result<String, ProjectionError> {
+    let source_key = projection.source_key();
+    let typed: Result<Vec<String>, ProjectionError> = source_key
+        .iter()
+        .enumerate()
+        .map(|(number, column)| {
+            Ok(format!("CAST(u.k{number} AS {}) AS {}", source_column(projection, column)?.ty.sql, ident(column)))
+        })
+        .collect();
+    let arrays = commas((1..=source_key.len()).map(|number| format!("${number}::pg_catalog.text[]")));
+    let names = commas((0..source_key.len()).map(|number| format!("k{number}")));
+    let given = format!("(SELECT {} FROM unnest({arrays}) AS u({names})) AS s", typed?.join(", "));
+    let (columns, items): (Vec<String>, Vec<String>) = match rows.side {
+        Side::Source => source_key.iter().map(|column| (ident(column), format!("s.{}", ident(column)))).unzip(),
+        Side::Target => {
+            let key = key_values(projection)?;
+            key.iter().map(|value| (format!("t.{}", ident(value.target)), value.sql.clone())).unzip()
+        }
+    };
+    let not = if rows.keys == Keys::Except { "NOT " } else { "" };
+    // Key columns are NOT NULL on both ends, so NOT IN means what it says.
+    Ok(format!("({}) {not}IN (SELECT {} FROM {given})", columns.join(", "), items.join(", ")))
+}

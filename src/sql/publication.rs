@@ -1,0 +1,42 @@
+//! Publication, slot and stream on the source.
+
+use crate::catalog::{Ident, QualifiedName};
+use crate::sql::{ident, literal, name};
+
+/// First major that decodes TRUNCATE and knows it in `publish`.
+pub const TRUNCATE_SINCE: u32 = 11;
+/// First major whose pgoutput delivers messages.
+pub const MESSAGES_SINCE: u32 = 14;
+
+/// `CREATE PUBLICATION` for exactly these tables, children left out.
+pub fn create(publication: &Ident, tables: &[QualifiedName], source_major: u32) -> String {
+    let only = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
+    let kinds =
+        if source_major >= TRUNCATE_SINCE { "insert, update, delete, truncate" } else { "insert, update, delete" };
+    format!("CREATE PUBLICATION {} FOR TABLE {only} WITH (publish = {})", ident(publication), literal(kinds))
+}
+
+/// `DROP PUBLICATION`.
+pub fn drop(publication: &Ident) -> String {
+    format!("DROP PUBLICATION {}", ident(publication))
+}
+
+/// Replication command; every supported version reads this form.
+pub fn create_slot(slot: &Ident) -> String {
+    format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT", ident(slot))
+}
+
+/// Drops a slot that nobody reads.
+pub fn drop_slot(slot: &Ident) -> String {
+    format!("SELECT pg_catalog.pg_drop_replication_slot({})", literal(slot.as_str()))
+}
+
+/// Replication command; `$applied_lsn` is the position that the ledger holds.
+pub fn start(slot: &Ident, publication: &Ident, source_major: u32) -> String {
+    let messages = if source_major >= MESSAGES_SINCE { ", messages 'true'" } else { "" };
+    let names = literal(&ident(publication));
+    format!(
+        "START_REPLICATION SLOT {} LOGICAL $applied_lsn (proto_version '1', publication_names {names}{messages})",
+        ident(slot)
+    )
+}

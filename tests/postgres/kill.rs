@@ -1,0 +1,74 @@
+//! The process dies at a failpoint; the same command again ends with the target equal to the source.
+
+use crate::migration::Migration;
+use crate::support::{TestPair, connect_to, run, sorted_copy};
+use crate::writers::{INT, KEYLESS, KeyKind, Writers};
+use pcrd::exec::failpoint;
+
+const ROWS: u32 = 3_000;
+
+async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
+    for point in points {
+        let pair = TestPair::start(15, 15);
+        let source = connect_to(&pair.source, "postgres").await;
+        run(&source, &kind.ddl(ROWS)).await;
+        run(&source, "CREATE INDEX items_n ON items (n); CREATE SEQUENCE other; ALTER TABLE items ADD CHECK (n > -2)")
+            .await;
+        let migration = Migration::new(&pair, &kind.yaml(), "  batch_size: 200\n  workers: 2");
+        migration.plan();
+        let writers = Writers::start(&pair, kind, ROWS, 3, false).await;
+        // The second time that the point is reached, where it is reached often: then there is something to lose.
+        let often = point.starts_with("chunk.") || point.starts_with("apply.");
+        let times = if often { "2*off->" } else { "" };
+        let said = tokio::task::block_in_place(|| migration.cut_over(&format!("{point}={times}return(kill)")));
+        assert_ne!(said.code, Some(0), "{point} was never reached: {}\n{}", said.lines.join("\n"), said.stderr);
+        assert_ne!(said.code, Some(1), "{point}: {}", said.stderr);
+        let said = tokio::task::block_in_place(|| migration.cut_over(""));
+        if said.code != Some(0) {
+            // Died after everything was decided: the plan is finished.
+            assert!(said.stderr.contains("is finished"), "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
+        }
+        writers.stop().await;
+        let target = connect_to(&pair.target, "postgres").await;
+        let left = sorted_copy(&source, &kind.source_query()).await;
+        assert!(left == sorted_copy(&target, &kind.target_query()).await, "{point}: source and target differ");
+        let fenced = source.batch_execute("DELETE FROM items").await.unwrap_err();
+        assert_eq!(fenced.code().unwrap().code(), "25006", "{point}: the source takes writes after the switch");
+        println!("{point}: {} bytes equal", left.len());
+    }
+}
+
+/// Points that a whole run of the table passes; the others have tests of their own.
+fn points(filter: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    failpoint::ALL.iter().copied().filter(|point| filter(point)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_setup() {
+    die_and_go_on(INT, &points(|point| point.starts_with("setup.") && point != "setup.after-whole-table")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_a_step() {
+    die_and_go_on(INT, &points(|point| point.starts_with("step.") || point.starts_with("lanes."))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_a_chunk() {
+    die_and_go_on(INT, &points(|point| point.starts_with("chunk."))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_applying() {
+    die_and_go_on(INT, &points(|point| point.starts_with("apply."))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_the_cutover() {
+    die_and_go_on(INT, &points(|point| point.starts_with("cutover."))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_a_table_without_a_key_is_copied() {
+    die_and_go_on(KEYLESS, &["setup.after-slot", "setup.after-whole-table", "chunk.before-commit"]).await;
+}

@@ -1,0 +1,11 @@
+//! Migrations between real servers, compared by means that are not pcrd's.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod exact;
+mod kill;
+mod migration;
+mod writers;

@@ -1,0 +1,252 @@
+//! Writers that do everything to a table at random, and a server on which commits become visible late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::support::{TestPair, connect_to, run};
+
+/// A kind of key: how the n-th key is written in SQL.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyKind {
+    pub name: &'static str,
+    /// Columns of the key in the table's definition.
+    pub columns: &'static str,
+    /// Names of the key columns.
+    pub names: &'static str,
+    /// SQL for the n-th key, with `$n` for the number.
+    pub nth: &'static str,
+    /// A cast of one key column to a wider type, as YAML under `columns:`.
+    pub widen: &'static str,
+    /// PRIMARY KEY, or REPLICA IDENTITY FULL without.
+    pub has_key: bool,
+}
+
+pub const INT: KeyKind = KeyKind {
+    name: "int",
+    columns: "id integer",
+    names: "id",
+    nth: "$n",
+    widen: "id: { type: bigint }",
+    has_key: true,
+};
+pub const BIGINT: KeyKind = KeyKind {
+    name: "bigint",
+    columns: "id bigint",
+    names: "id",
+    nth: "($n::bigint * 4294967311 - 9000000000)",
+    widen: "id: { rename: key_id }",
+    has_key: true,
+};
+pub const UUID: KeyKind = KeyKind {
+    name: "uuid",
+    columns: "id uuid",
+    names: "id",
+    nth: "md5($n::text)::uuid",
+    widen: "id: {}",
+    has_key: true,
+};
+pub const TEXT: KeyKind = KeyKind {
+    name: "text",
+    columns: "id text COLLATE \"C\"",
+    names: "id",
+    nth: "('k é ''' || md5($n::text))",
+    widen: "id: {}",
+    has_key: true,
+};
+pub const COLLATED: KeyKind = KeyKind {
+    name: "collated text",
+    columns: "id text",
+    names: "id",
+    nth: "('k é ''' || md5($n::text))",
+    widen: "id: {}",
+    has_key: true,
+};
+pub const COMPOSITE: KeyKind = KeyKind {
+    name: "composite",
+    columns: "a smallint, b uuid",
+    names: "a, b",
+    nth: "($n % 7)::smallint, md5($n::text)::uuid",
+    widen: "a: { type: integer }",
+    has_key: true,
+};
+pub const KEYLESS: KeyKind = KeyKind {
+    name: "no key",
+    columns: "id integer",
+    names: "id",
+    nth: "$n",
+    widen: "id: { type: bigint }",
+    has_key: false,
+};
+
+impl KeyKind {
+    pub fn key(&self, n: u32) -> String {
+        self.nth.replace("$n", &n.to_string())
+    }
+
+    /// `names = key`.
+    pub fn is(&self, n: u32) -> String {
+        format!("({}) = ({})", self.names, self.key(n))
+    }
+
+    /// Creates the table and fills it.
+    pub fn ddl(&self, rows: u32) -> String {
+        let key = if self.has_key { format!(", PRIMARY KEY ({})", self.names) } else { String::new() };
+        let identity = if self.has_key { "" } else { "ALTER TABLE items REPLICA IDENTITY FULL;" };
+        format!(
+            "CREATE TABLE items ({}, n integer NOT NULL, legacy text, price numeric(10,2), big text, at timestamptz DEFAULT now(){key}); \
+             {identity} ALTER TABLE items ALTER COLUMN big SET STORAGE EXTERNAL; \
+             INSERT INTO items SELECT {}, 0, 'old', (g % 1000) / 7.0, \
+             CASE WHEN g % 3 = 0 THEN repeat(md5(g::text), 100) END FROM generate_series(1, {rows}) g; ANALYZE items",
+            self.columns,
+            self.nth.replace("$n", "g"),
+        )
+    }
+
+    /// The YAML of the table.
+    pub fn yaml(&self) -> String {
+        format!(
+            "    - name: items\n      optimize_column_order: true\n      columns:\n        {}\n        \
+             price: {{ type: \"numeric(14,4)\", rename: exact_price }}\n        legacy: {{ drop: true }}\n      \
+             add_columns:\n        - {{ name: added_at, type: timestamptz, default: \"now()\" }}\n",
+            self.widen
+        )
+    }
+
+    /// The projection of a source row, in words of neither side's pcrd.
+    pub fn source_query(&self) -> String {
+        format!("SELECT {}, n, price::numeric(14,4), big, at FROM items", self.names)
+    }
+
+    /// The same columns of the target.
+    pub fn target_query(&self) -> String {
+        let names = if self.widen.contains("rename") { "key_id" } else { self.names };
+        format!("SELECT {names}, n, exact_price, big, at FROM items")
+    }
+}
+
+/// Writers that run until they are stopped or fenced.
+pub struct Writers {
+    tasks: JoinSet<()>,
+    stop: Arc<AtomicBool>,
+    pub commits: Arc<AtomicU64>,
+}
+
+impl Writers {
+    /// Starts `count` writers over `rows` keys.
+    pub async fn start(pair: &TestPair, kind: KeyKind, rows: u32, count: u64, delayed: bool) -> Self {
+        let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut tasks = JoinSet::new();
+        for seed in 0..count {
+            let client = connect_to(&pair.source, "postgres").await;
+            let (stop, commits) = (Arc::clone(&stop), Arc::clone(&commits));
+            tasks.spawn(async move {
+                let mut random = StdRng::seed_from_u64(seed);
+                while !stop.load(Ordering::Relaxed) {
+                    let sql = transaction(&mut random, kind, rows, delayed);
+                    match client.batch_execute(&sql).await {
+                        Ok(()) => {
+                            commits.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            // Conflicts between writers are part of the game; the fence ends it.
+                            if error.code().is_none_or(|code| code.code() == "25006") {
+                                return;
+                            }
+                            if client.batch_execute("ROLLBACK").await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(random.random_range(0..4))).await;
+                }
+            });
+        }
+        if delayed {
+            let client = connect_to(&pair.source, "postgres").await;
+            let stop = Arc::clone(&stop);
+            tasks.spawn(async move {
+                let mut random = StdRng::seed_from_u64(99);
+                // Also after the writers have ended: others may still wait for a standby that does not exist.
+                while !stop.load(Ordering::Relaxed) {
+                    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND random() < 0.4";
+                    if client.batch_execute(cancel).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(random.random_range(1..8))).await;
+                }
+            });
+        }
+        Self { tasks, stop, commits }
+    }
+
+    /// Ends them all.
+    pub async fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        while self.tasks.join_next().await.is_some() {}
+        self.commits.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes commits of sessions that ask for it wait for a standby that does not exist.
+pub async fn delay_visibility(pair: &TestPair) {
+    let client = connect_to(&pair.source, "postgres").await;
+    run(&client, "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'").await;
+    run(&client, "SELECT pg_reload_conf()").await;
+}
+
+fn transaction(random: &mut StdRng, kind: KeyKind, rows: u32, delayed: bool) -> String {
+    let wait = if delayed && random.random_bool(0.5) { "on" } else { "local" };
+    let mut sql = format!("BEGIN; SET LOCAL synchronous_commit = {wait}");
+    for _ in 0..random.random_range(1..4) {
+        sql.push_str("; ");
+        sql.push_str(&change(random, kind, rows));
+    }
+    if random.random_bool(0.05) {
+        sql.push_str("; SAVEPOINT s; UPDATE items SET n = -1 WHERE ");
+        sql.push_str(&kind.is(random.random_range(1..=rows)));
+        sql.push_str("; ROLLBACK TO s");
+    }
+    sql.push_str("; COMMIT");
+    sql
+}
+
+fn change(random: &mut StdRng, kind: KeyKind, rows: u32) -> String {
+    let n = random.random_range(1..=rows);
+    let other = random.random_range(1..=rows + rows / 10);
+    let fresh = rows * 2 + random.random_range(1..=rows);
+    let key_columns = if kind.names.contains(',') { format!("({})", kind.names) } else { kind.names.to_owned() };
+    let value = |n: u32| {
+        if kind.names.contains(',') { format!("({})", kind.key(n)) } else { kind.key(n) }
+    };
+    match random.random_range(0..100) {
+        0..25 => {
+            let conflict = if kind.has_key { "ON CONFLICT DO NOTHING" } else { "" };
+            format!(
+                "INSERT INTO items ({}, n, legacy, price, big) VALUES ({}, 1, NULL, {n}.25, {}) {conflict}",
+                kind.names,
+                kind.key(other),
+                if random.random_bool(0.3) { "repeat(md5(random()::text), 100)" } else { "NULL" }
+            )
+        }
+        25..50 => format!("UPDATE items SET n = n + 1 WHERE {}", kind.is(n)),
+        50..60 => {
+            format!("UPDATE items SET big = repeat(md5(random()::text), 100), price = price + 1 WHERE {}", kind.is(n))
+        }
+        60..75 => format!("DELETE FROM items WHERE {}", kind.is(n)),
+        75..92 => {
+            let guard = format!("NOT EXISTS (SELECT FROM items WHERE {})", kind.is(other));
+            format!("UPDATE items SET {key_columns} = {} WHERE {} AND {guard}", value(other), kind.is(n))
+        }
+        _ => {
+            // Swap two rows by way of a third key.
+            let step =
+                |from: u32, to: u32| format!("UPDATE items SET {key_columns} = {} WHERE {}", value(to), kind.is(from));
+            format!("{}; {}; {}", step(n, fresh), step(other, n), step(fresh, other))
+        }
+    }
+}
