@@ -4,8 +4,11 @@
 
 mod environment;
 mod frame;
+mod live;
 mod plan;
 mod reports;
 mod schema;
 mod signals;
+#[path = "../support/mod.rs"]
+mod support;
 mod validate;
