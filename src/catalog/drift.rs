@@ -87,7 +87,9 @@ fn compare_objects(
     for (name, is) in after {
         let address = format!("{kind} {}", shown_name(&name));
         match before.remove(&name) {
-            None => drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) }),
+            None => {
+                drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) })
+            }
             Some(was) if was == is => {}
             Some(Value::Object(was)) if is.is_object() => {
                 let Value::Object(is) = is else { continue };
@@ -114,8 +116,12 @@ fn compare_fields(address: &str, before: &Map<String, Value>, after: &Map<String
     for name in names {
         let (was, is) = (before.get(name), after.get(name));
         if was != is {
-            let (was, is) = (was.map(text), is.map(text));
-            drift.push(Drift { address: address.to_owned(), attribute: attribute(name), before: was, after: is });
+            let (mut before, mut after) = (was.map(text), is.map(text));
+            if before == after {
+                // The short form leaves the difference out, e.g. between two types of one name.
+                (before, after) = (was.map(Value::to_string), is.map(Value::to_string));
+            }
+            drift.push(Drift { address: address.to_owned(), attribute: attribute(name), before, after });
         }
     }
 }
@@ -127,7 +133,8 @@ fn compare_order(before: &Value, after: &Value, drift: &mut Vec<Drift>) {
     let was: Vec<&String> = before.iter().filter(|name| after.contains(name)).collect();
     let is: Vec<&String> = after.iter().filter(|name| before.contains(name)).collect();
     if was != is {
-        let list = |names: Vec<&String>| Some(names.into_iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", "));
+        let list =
+            |names: Vec<&String>| Some(names.into_iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", "));
         drift.push(Drift {
             address: "table".to_owned(),
             attribute: "column order".to_owned(),
@@ -137,9 +144,10 @@ fn compare_order(before: &Value, after: &Value, drift: &mut Vec<Drift>) {
     }
 }
 
-/// The address form of a name, which keeps line breaks and the like out of messages.
+/// The address form of a name, with line breaks and the like made visible: a message is one line.
 fn shown_name(name: &str) -> String {
-    super::Ident::new(name).map_or_else(|_| format!("{name:?}"), |ident| ident.to_string().escape_debug().to_string())
+    let address = super::Ident::new(name).map_or_else(|_| format!("{name:?}"), |ident| ident.to_string());
+    address.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn attribute(field: &str) -> String {
@@ -154,11 +162,79 @@ fn summary(object: &Value) -> String {
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        // A type says its name in SQL; should two differ in something else only, that is shown in full.
         Value::Object(fields) => match (fields.get("sql"), fields.get("schema")) {
             (Some(Value::String(sql)), Some(_)) => sql.clone(),
             _ => value.to_string(),
         },
         _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Ident, ReplicaIdentity, Stats};
+
+    fn table() -> Table {
+        serde_json::from_str(
+            r#"{"kind":"table","persistence":"permanent","replica_identity":"default","owner":"app",
+                "columns":[
+                  {"name":"id","not_null":true,"ty":{"schema":"pg_catalog","name":"int4","typmod":-1,"sql":"integer","len":4,"align":"int","kind":"base"}},
+                  {"name":"a\nb","ty":{"schema":"pg_catalog","name":"text","typmod":-1,"sql":"text","len":-1,"align":"int","kind":"base"}}],
+                "primary_key":{"name":"t_pkey","columns":["id"]}}"#,
+        )
+        .unwrap()
+    }
+
+    fn told(change: impl FnOnce(&mut Table)) -> Vec<String> {
+        let before = table();
+        let mut after = before.clone();
+        change(&mut after);
+        let drift = explain_drift(&before, &after);
+        assert_eq!(
+            drift.is_empty(),
+            before.fingerprint() == after.fingerprint(),
+            "drift says what the fingerprint says"
+        );
+        drift.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_difference_is_told_by_object_and_attribute() {
+        assert_eq!(told(|_| ()), [""; 0]);
+        let retyped = told(|table| {
+            table.columns[0].ty.name = Ident::new("int8").unwrap();
+            table.columns[0].ty.sql = "bigint".to_owned();
+        });
+        assert_eq!(retyped, ["column id: type was integer, is bigint"]);
+        assert_eq!(told(|table| table.columns[0].not_null = false), ["column id: not null was true, is nothing"]);
+        assert_eq!(told(|table| drop(table.columns.remove(1))), [r#"column "a\nb" is gone: text"#]);
+        assert_eq!(told(|table| table.columns.reverse()), [r#"table: column order was id, "a\nb", is "a\nb", id"#]);
+        assert_eq!(
+            told(|table| table.replica_identity = ReplicaIdentity::Full),
+            ["table: replica identity was default, is full"]
+        );
+        assert_eq!(
+            told(|table| table.primary_key = None),
+            [r#"table: primary key was {"columns":["id"],"name":"t_pkey"}, is nothing"#]
+        );
+    }
+
+    #[test]
+    fn types_that_read_alike_are_still_told_apart() {
+        let told = told(|table| table.columns[0].ty.len = 8);
+        assert!(told.len() == 1 && told[0].contains(r#""len":8"#), "{told:?}");
+    }
+
+    #[test]
+    fn statistics_are_no_drift() {
+        let stats = Stats {
+            rows_estimate: Some(1),
+            table_bytes: 2,
+            index_bytes: 3,
+            column_widths: BTreeMap::new(),
+            null_ppm: BTreeMap::new(),
+        };
+        assert_eq!(told(|table| table.stats = Some(stats)), [""; 0]);
     }
 }
