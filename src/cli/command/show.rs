@@ -40,9 +40,7 @@ fn one_step(plan: &Plan, id: &str, format: PlanFormat) -> Result<String, Command
         return Err(CommandError::new(Exit::Usage, text));
     };
     match format {
-        PlanFormat::Json => {
-            serde_json::to_string_pretty(step).map_err(|error| CommandError::new(Exit::Failed, error))
-        }
+        PlanFormat::Json => serde_json::to_string_pretty(step).map_err(|error| CommandError::new(Exit::Failed, error)),
         PlanFormat::Text => Ok(describe(step)),
         PlanFormat::Sql => Ok(statements(step)),
     }
@@ -53,7 +51,9 @@ fn describe(step: &Step) -> String {
     let mut lines = vec![format!("{id}  ({:?})", step.phase)];
     lines.extend(step.after.iter().map(|after| format!("  after {}: {}", after.step, after.rule)));
     lines.extend(
-        step.lock.iter().map(|lock| format!("  locks {} on the {}: {}, {}", lock.object, lock.on, lock.mode, lock.held)),
+        step.lock
+            .iter()
+            .map(|lock| format!("  locks {} on the {}: {}, {}", lock.object, lock.on, lock.mode, lock.held)),
     );
     lines.push(format!("  done when: {}", step.done_when));
     lines.push(statements(step));
