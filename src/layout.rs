@@ -124,7 +124,7 @@ fn pack_fixed(cells: &[Cell], fixed: &[usize]) -> Vec<usize> {
         }
     }
     // Widest alignment first: for nearly every table that alone leaves no hole.
-    kinds.sort_by(|a, b| (b.align, b.bytes).cmp(&(a.align, a.bytes)));
+    kinds.sort_by_key(|kind| std::cmp::Reverse((kind.align, kind.bytes)));
     let sequence = greedy(&kinds);
     let total: u64 = fixed.iter().map(|&at| cells[at].bytes).sum();
     let states = kinds.iter().map(|kind| kind.columns.len() + 1).try_fold(8_usize, |a, b| a.checked_mul(b));
@@ -271,9 +271,11 @@ mod tests {
             smallint;timestamp;smallint;boolean;double precision;varchar(255);varchar(100);char(2);varchar(10);integer;varchar(20)";
         assert_eq!(figures(listings), (104, 84, 22, 2));
         let users = "integer;timestamp;varchar(255);varchar(100);varchar(100);varchar(20)";
-        assert_eq!(figures(users).0..=figures(users).1, 32..=28);
+        let (current, optimal, _, _) = figures(users);
+        assert_eq!((current, optimal), (32, 28));
         let agents = "integer;varchar(100);varchar(255);varchar(20);timestamp;varchar(50);real";
-        assert_eq!(figures(agents).0..=figures(agents).1, 32..=32);
+        let (current, optimal, _, _) = figures(agents);
+        assert_eq!((current, optimal), (32, 32));
     }
 
     fn cells(text: &str) -> Vec<Cell> {
@@ -307,7 +309,7 @@ mod tests {
 
     const KINDS: &[&str] = &[
         "bigint", "integer", "smallint", "boolean", "uuid", "timetz", "macaddr", "macaddr8", "tid", "point", "name",
-        "interval", "aclitem",
+        "interval", "lseg",
     ];
 
     fn permutations(items: &[usize]) -> Vec<Vec<usize>> {

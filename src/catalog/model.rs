@@ -431,10 +431,13 @@ pub struct IndexElement {
     /// Operator class, when it is not the type's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opclass: Option<QualifiedName>,
+    /// Parameters of the operator class (PG 13+), sorted, as `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opclass_options: Vec<String>,
     /// DESC.
     #[serde(default, skip_serializing_if = "is_false")]
     pub descending: bool,
-    /// NULLS FIRST.
+    /// NULLS FIRST, also where DESC implies it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub nulls_first: bool,
 }

@@ -86,7 +86,7 @@ pub async fn ensure(
         // Whole tables are read under the snapshot of the slot's creation, which died with the executor: begin again.
         // Nothing was streamed yet, because lanes and stream start only after the whole copies.
         (progress, found) => {
-            if let Some(found) = found {
+            if found.is_some() {
                 let started = step::all(ledger, &run.id).await?;
                 if !started.contains_key(&create_slot_id(run)) {
                     return Err(ExecError::Step {

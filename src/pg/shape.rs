@@ -1,5 +1,76 @@
-//! Interim.
-pub const SHAPE_SQL: &str = "";
-pub fn expected_shape(_: &crate::catalog::Table) -> String {
-    String::new()
+//! What must stay as it is while rows of a table are copied, as one line of text that is cheap to ask for.
+//!
+//! Names of indexes and storage files are left out: they may change without changing what a copy reads.
+
+use std::fmt::Write;
+
+use crate::catalog::{Column, Ident, Index, Persistence, ReplicaIdentity, Table, TableKind};
+
+/// Gives the shape of the table with schema `$1` and name `$2` (both text) as one row with one text column; `missing`
+/// when there is no such table. Does not depend on session settings.
+pub const SHAPE_SQL: &str = include_str!("queries/shape.sql");
+
+/// Renders the line that [`SHAPE_SQL`] gives for a table that has not changed.
+pub fn expected_shape(table: &Table) -> String {
+    let kind = match table.kind {
+        TableKind::Table => 'r',
+        TableKind::Partitioned => 'p',
+        TableKind::Foreign => 'f',
+        TableKind::View => 'v',
+        TableKind::MaterializedView => 'm',
+    };
+    let persistence = match table.persistence {
+        Persistence::Permanent => 'p',
+        Persistence::Unlogged => 'u',
+        Persistence::Temporary => 't',
+    };
+    let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
+    let identity = match &table.replica_identity {
+        ReplicaIdentity::Default => "d".to_owned(),
+        ReplicaIdentity::Full => "f".to_owned(),
+        ReplicaIdentity::Nothing => "n".to_owned(),
+        ReplicaIdentity::Index(name) => {
+            format!("i({})", table.indexes.get(name).map_or_else(String::new, |index| names(index_columns(index))))
+        }
+    };
+    let key = table.primary_key.as_ref().map_or_else(String::new, |key| {
+        format!("({}){}", names(key.columns.iter()), if key.deferrable { " deferrable" } else { "" })
+    });
+    format!(
+        "kind={kind}{persistence} rls={}{} columns=({columns}) identity={identity} key={key} parents={} children={}",
+        u8::from(table.row_security),
+        u8::from(table.row_security_forced),
+        table.parents.len(),
+        table.children.len(),
+    )
+}
+
+fn column(column: &Column) -> String {
+    let ty = &column.ty;
+    let mut text =
+        format!("{} {}.{} {}", quoted(&column.name), quoted(&ty.schema), quoted(&ty.name), ty.typmod);
+    if let Some(collation) = &column.collation {
+        write!(text, " collate {}.{}", quoted(&collation.schema), quoted(&collation.name))
+            .expect("writing to a string does not fail");
+    }
+    if column.not_null {
+        text.push_str(" not null");
+    }
+    if let Some(generated) = &column.generated {
+        text.push_str(if generated.stored { " stored" } else { " virtual" });
+    }
+    text
+}
+
+fn index_columns(index: &Index) -> impl Iterator<Item = &Ident> {
+    index.elements.iter().filter_map(|element| element.column.as_ref())
+}
+
+fn names<'a>(idents: impl Iterator<Item = &'a Ident>) -> String {
+    idents.map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+/// As `to_json` writes it: one line whatever is in the name.
+fn quoted(name: &Ident) -> String {
+    serde_json::Value::from(name.as_str()).to_string()
 }

@@ -30,6 +30,7 @@ fn column(name: &str, not_null: bool) -> Column {
 
 fn unique(columns: &[&str]) -> Index {
     let element = |column: &&str| IndexElement {
+        opclass_options: Vec::new(),
         column: Some(id(column)),
         expression: None,
         collation: None,

@@ -60,7 +60,7 @@ pub const TEXT: KeyKind = KeyKind {
 };
 pub const COLLATED: KeyKind = KeyKind {
     name: "collated text",
-    columns: "id text",
+    columns: "id text COLLATE \"en-x-icu\"",
     names: "id",
     nth: "('k é ''' || md5($n::text))",
     widen: "id: {}",

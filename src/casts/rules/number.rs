@@ -14,10 +14,7 @@ pub(in crate::casts) fn rule(from: &ColumnType, to: &ColumnType, context: &Conte
     }
     match (old, new) {
         ("money", "text") => Some(locale(Vec::new())),
-        ("money", "numeric") => {
-            let value = format!("CAST({C} AS pg_catalog.numeric)");
-            Some(locale(numeric_limits(&value, to, None, Some(i32::MIN), false)))
-        }
+        ("money", "numeric") => Some(locale(overflow(&format!("CAST({C} AS pg_catalog.numeric)"), to))),
         ("numeric", "money") => {
             // money has 18 or 19 digits; how many of them stand after the point is the locale's choice.
             let bad = vec![(format!("{C} NOT BETWEEN -92233720368547 AND 92233720368547"), out_of_range(to))];
@@ -228,17 +225,21 @@ fn float_to_numeric(to: &ColumnType, context: &Context<'_>, infinite: &str) -> D
         format!("CAST({C} AS pg_catalog.numeric)")
     };
     let finite = |(predicate, meaning): Bad| (format!("CASE WHEN {infinite} THEN false ELSE {predicate} END"), meaning);
-    let limits = numeric_limits(&value, to, None, None, true);
     let expr = Some(format!("CAST({value} AS {})", to.sql));
-    let limits = limits.into_iter().map(finite);
     if exact {
+        let limits = numeric_limits(&value, to, None, None, true).into_iter().map(finite);
         let bad = std::iter::once(no_infinity).chain(limits).collect();
         return Draft { expr, order: true, ..checked("the shortest decimal that reads back as the same value", bad) };
     }
-    // Digits after the point are what this cast loses anyway; only what fails is bad.
-    let bad = std::iter::once(no_infinity).chain(limits.take(1)).collect();
+    let bad = std::iter::once(no_infinity).chain(overflow(&value, to).into_iter().map(finite)).collect();
     Draft {
         expr,
         ..lossy("a float's decimal text is not the shortest before PostgreSQL 12; the cast keeps 6 or 15 digits", bad)
     }
+}
+
+/// What fails when digits after the point may be rounded away: also what overflows by rounding up.
+fn overflow(value: &str, to: &ColumnType) -> Vec<Bad> {
+    let Some((_, scale)) = numeric_typmod(to.typmod) else { return Vec::new() };
+    numeric_limits(&format!("round({value}, {scale})"), to, None, Some(i32::MIN), true)
 }

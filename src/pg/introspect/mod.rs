@@ -1,12 +1,14 @@
-//! Interim.
-use crate::catalog::*;
-use tokio_postgres::Client;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct IntrospectError;
-pub async fn server(_: &Client) -> Result<Server, IntrospectError> {
-    Err(IntrospectError)
-}
-pub async fn tables(_: &Client, _: &[QualifiedName]) -> Result<Catalog, IntrospectError> {
-    Err(IntrospectError)
-}
+//! Reads a database into [`Catalog`](crate::catalog::Catalog), PostgreSQL 10 to 18.
+//!
+//! One query per family of objects, whatever the number of tables; the queries are in `pg/queries`. They give one JSON
+//! document per row (`row`), which `assemble*` turns into the model.
+
+mod assemble;
+mod assemble_table;
+mod error;
+mod query;
+mod read;
+mod row;
+
+pub use error::IntrospectError;
+pub use read::{catalog, server, tables};

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::binaries::{Binaries, LocalError, run};
 
@@ -141,6 +142,10 @@ pub(super) fn try_lock_port(root: &Path, number: u16) -> Result<Option<File>, Lo
     }
 }
 
+/// Templates per version.
+const TEMPLATES: usize = 3;
+static NEXT_TEMPLATE: AtomicUsize = AtomicUsize::new(0);
+
 /// Copies a fresh data directory to `data`. `initdb` runs once per version: it takes ten times as long as the copy.
 pub(super) fn fresh_data(root: &Path, binaries: &Binaries, user: RunAs, data: &Path) -> Result<(), LocalError> {
     let key: String = binaries.version()?.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -148,6 +153,8 @@ pub(super) fn fresh_data(root: &Path, binaries: &Binaries, user: RunAs, data: &P
         RunAs::Us => key,
         RunAs::Other(uid, _) => format!("{key}-{uid}"),
     };
+    // Copies of one template have one system identifier: two clusters of a process must come from two templates.
+    let key = format!("{key}-{}", NEXT_TEMPLATE.fetch_add(1, Ordering::Relaxed) % TEMPLATES);
     let template = root.join("templates").join(&key);
     if !template.is_dir() {
         let lock = root.join("templates").join(format!("{key}.lock"));

@@ -1,0 +1,160 @@
+//! Rows of the catalog queries → [`Catalog`]. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::assemble_table::{self, Parts};
+use super::error::IntrospectError;
+use super::row::{ColumnRefRow, DependentRow, Pair, Rows, SequenceRow, ServerRow, TypeRow};
+use crate::catalog::{Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, Sequence, Server, TypeDef};
+
+pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
+    let Some(row) = rows.into_iter().next() else {
+        return Err(IntrospectError::Missing { object: "the server".to_owned(), part: "entry for the current database" });
+    };
+    Ok(Server {
+        system_identifier: row.system_identifier,
+        database: row.database,
+        database_oid: row.database_oid,
+        version_num: row.version_num,
+        encoding: row.encoding,
+        collate: row.collate,
+        ctype: row.ctype,
+    })
+}
+
+pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectError> {
+    let mut schemas = Vec::with_capacity(rows.schemas.len());
+    for row in rows.schemas {
+        schemas.push(ident(row.name, "schema", "the database")?);
+    }
+    schemas.sort();
+    let mut extensions = BTreeMap::new();
+    for row in rows.extensions {
+        let schema = ident(row.schema, "the schema of extension", &row.name)?;
+        extensions.insert(ident(row.name, "extension", "the database")?, Extension { version: row.version, schema });
+    }
+    let mut types = BTreeMap::new();
+    for row in rows.types {
+        let (name, def) = type_def(row)?;
+        types.insert(name, def);
+    }
+    let mut parts = Parts::group(rows.columns, rows.column_stats, rows.indexes, rows.constraints, rows.triggers);
+    let mut tables = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for row in rows.tables {
+        let oid = row.oid;
+        let (name, table) = assemble_table::table(row, &mut parts)?;
+        names.insert(oid, name.clone());
+        tables.insert(name, table);
+    }
+    let mut sequences = BTreeMap::new();
+    for row in rows.sequences {
+        let (name, sequence) = sequence(row)?;
+        sequences.insert(name, sequence);
+    }
+    let dependents = dependents(rows.dependents, &names)?;
+    Ok(Catalog { server, schemas, extensions, types, tables, sequences, dependents })
+}
+
+fn type_def(row: TypeRow) -> Result<(QualifiedName, TypeDef), IntrospectError> {
+    let name = qualified(Pair(row.schema, row.name), "type")?;
+    let object = || format!("type {name}");
+    let def = match row.kind.as_str() {
+        "e" => TypeDef::Enum(row.labels),
+        "d" => {
+            let mut checks = BTreeMap::new();
+            for Pair(check, definition) in row.checks {
+                checks.insert(ident(check, "constraint of", &object())?, definition);
+            }
+            TypeDef::Domain {
+                base: row.base.ok_or_else(|| IntrospectError::Missing { object: object(), part: "base type" })?,
+                not_null: row.not_null,
+                checks,
+            }
+        }
+        "c" => {
+            let mut attributes = Vec::with_capacity(row.attributes.len());
+            for Pair(attribute, ty) in row.attributes {
+                attributes.push((ident(attribute, "attribute of", &object())?, ty));
+            }
+            TypeDef::Composite(attributes)
+        }
+        "r" => TypeDef::Range(
+            row.subtype.ok_or_else(|| IntrospectError::Missing { object: object(), part: "subtype" })?,
+        ),
+        "b" => TypeDef::Base,
+        _ => return Err(IntrospectError::Code { object: object(), code: "typtype", value: row.kind }),
+    };
+    Ok((name, def))
+}
+
+fn sequence(row: SequenceRow) -> Result<(QualifiedName, Sequence), IntrospectError> {
+    let name = qualified(Pair(row.schema, row.name), "sequence")?;
+    let owner = ident(row.owner, "the owner of sequence", &name.to_string())?;
+    let mut used_by = row.used_by.into_iter().map(column_ref).collect::<Result<Vec<_>, _>>()?;
+    used_by.sort();
+    let sequence = Sequence {
+        ty: row.ty,
+        start: row.start,
+        increment: row.increment,
+        min: row.min,
+        max: row.max,
+        cache: row.cache,
+        cycle: row.cycle,
+        owned_by: row.owned_by.map(column_ref).transpose()?,
+        used_by,
+        identity: row.identity,
+        owner,
+        grants: sorted(row.grants),
+        comment: row.comment,
+    };
+    Ok((name, sequence))
+}
+
+fn column_ref(row: ColumnRefRow) -> Result<ColumnRef, IntrospectError> {
+    let table = qualified(Pair(row.schema, row.table), "table")?;
+    let column = ident(row.column, "column of", &table.to_string())?;
+    Ok(ColumnRef { table, column })
+}
+
+fn dependents(
+    rows: Vec<DependentRow>,
+    names: &BTreeMap<u32, QualifiedName>,
+) -> Result<Vec<Dependent>, IntrospectError> {
+    let mut found = BTreeSet::new();
+    for row in rows {
+        let Some(table) = names.get(&row.table_oid) else {
+            return Err(IntrospectError::Missing { object: format!("{} {}", row.kind, row.name), part: "table" });
+        };
+        found.insert(Dependent { kind: row.kind, name: row.name, table: table.clone() });
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// `what` and `of` say in an error which object it is, e.g. `column of public.orders`.
+pub(super) fn ident(name: String, what: &str, of: &str) -> Result<Ident, IntrospectError> {
+    let shown = format!("{what} {of} ({name:?})");
+    Ident::new(name).map_err(|source| IntrospectError::Name { object: shown, source })
+}
+
+pub(super) fn qualified(Pair(schema, name): Pair, what: &str) -> Result<QualifiedName, IntrospectError> {
+    let shown = format!("{what} {schema:?}.{name:?}");
+    QualifiedName::new(schema, name).map_err(|source| IntrospectError::Name { object: shown, source })
+}
+
+pub(super) fn sorted(mut items: Vec<String>) -> Vec<String> {
+    items.sort();
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_postgres_would_cut_is_an_error_that_names_the_object() {
+        // A server with a single-byte encoding holds 63 of these; in UTF-8 they are 126 bytes.
+        let error = ident("é".repeat(63), "column of", "public.t").unwrap_err().to_string();
+        assert!(error.contains("column of public.t") && error.contains("126 bytes"), "{error}");
+    }
+}

@@ -1,0 +1,11 @@
+-- Triggers of users.
+SELECT g.tgrelid::int8 AS table_oid,
+       g.tgname AS name,
+       pg_catalog.pg_get_triggerdef(g.oid) AS definition,
+       g.tgenabled AS enabled
+FROM pg_catalog.pg_trigger g
+JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT g.tgisinternal
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pcrd')
+  AND ($1::oid[] IS NULL OR c.oid = ANY ($1::oid[]))
