@@ -35,7 +35,6 @@ fn unique(columns: &[&str]) -> Index {
         expression: None,
         collation: None,
         opclass: None,
-        opclass_options: Vec::new(),
         descending: false,
         nulls_first: false,
     };

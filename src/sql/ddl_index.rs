@@ -1,7 +1,7 @@
 //! `CREATE INDEX` and key constraints from their parts.
 
 use crate::catalog::{Ident, Index, IndexElement, QualifiedName};
-use crate::sql::ddl::{list, with_options};
+use crate::sql::ddl::{list, options, with_options};
 use crate::sql::{ident, name};
 
 /// `CREATE [UNIQUE] INDEX`. No CONCURRENTLY: before the switch nobody but pcrd uses the table.
@@ -36,6 +36,9 @@ fn element(element: &IndexElement) -> String {
     }
     if let Some(opclass) = &element.opclass {
         text.push_str(&format!(" {}", name(opclass)));
+        if !element.opclass_options.is_empty() {
+            text.push_str(&options(&element.opclass_options));
+        }
     }
     match (element.descending, element.nulls_first) {
         (false, false) => {}
