@@ -2,11 +2,15 @@
 //!
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
+pub mod column;
 pub mod drift;
 pub mod fingerprint;
+pub mod index;
 pub mod model;
 pub mod name;
 
+pub use column::*;
 pub use fingerprint::Fingerprint;
+pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
