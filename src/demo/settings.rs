@@ -25,7 +25,6 @@ target:
 migrate:
   tables:
     - name: users
-      optimize_column_order: true
       columns:
         id: {{ type: bigint }}
         created_at: {{ type: timestamptz }}
