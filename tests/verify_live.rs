@@ -122,18 +122,20 @@ async fn writes_meanwhile_are_no_differences_and_damage_is_one() {
     assert_eq!(through(&pair, &plan, Until::Phase(Phase::Verify)).await.unwrap(), Outcome::Reached(Phase::Verify));
     let target = connect_to(&pair.target, "postgres").await;
     let verified = "SELECT string_agg(tbl || ' ' || state || ' ' || differences, ', ' ORDER BY tbl) FROM pcrd.verified";
-    assert_eq!(text(&target, verified).await, "public.items verified 0, public.log verified 0, public.small verified 0");
-    let compared: i64 = text(&target, "SELECT rows FROM pcrd.verified WHERE tbl = 'public.items'").await.parse().unwrap();
+    assert_eq!(
+        text(&target, verified).await,
+        "public.items verified 0, public.log verified 0, public.small verified 0"
+    );
+    let compared: i64 =
+        text(&target, "SELECT rows FROM pcrd.verified WHERE tbl = 'public.items'").await.parse().unwrap();
     assert!(compared > i64::from(ROWS) / 2, "{compared} rows compared");
 
     // A new process knows nothing of the last one's result.
     run(&target, "UPDATE public.items SET name = 'broken' WHERE id = 12345").await;
     let error = through(&pair, &plan, Until::Phase(Phase::Verify)).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "verification found 1 difference(s): public.items: row (12345) differs in name"
-    );
-    run(&target, "UPDATE public.items SET name = 'name 12345' WHERE id = 12345; DELETE FROM public.log WHERE id = 7").await;
+    assert_eq!(error.to_string(), "verification found 1 difference(s): public.items: row (12345) differs in name");
+    run(&target, "UPDATE public.items SET name = 'name 12345' WHERE id = 12345; DELETE FROM public.log WHERE id = 7")
+        .await;
     let error = through(&pair, &plan, Until::Phase(Phase::Verify)).await.unwrap_err();
     assert!(error.to_string().starts_with("verification found 2 difference(s): public.log: row (ctid "), "{error}");
     run(&target, "INSERT INTO public.log VALUES (7, 'x'), (7, 'x')").await;
