@@ -3,6 +3,8 @@
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
 pub mod column;
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod drift;
 pub mod fingerprint;
 pub mod index;
