@@ -67,10 +67,9 @@ pub fn compile(
         let text = format!("{} lists no tables under `migrate.tables`", config.file_name);
         return Err(CommandError::new(Exit::Usage, text));
     }
-    let name = Path::new(&config.file_name).file_name().map_or_else(
-        || config.file_name.clone(),
-        |name| name.to_string_lossy().into_owned(),
-    );
+    let name = Path::new(&config.file_name)
+        .file_name()
+        .map_or_else(|| config.file_name.clone(), |name| name.to_string_lossy().into_owned());
     let settings = settings(config);
     let options = ResolveOptions {
         zone: settings.session["TimeZone"].clone(),

@@ -47,8 +47,7 @@ pub fn expected_shape(table: &Table) -> String {
 
 fn column(column: &Column) -> String {
     let ty = &column.ty;
-    let mut text =
-        format!("{} {}.{} {}", quoted(&column.name), quoted(&ty.schema), quoted(&ty.name), ty.typmod);
+    let mut text = format!("{} {}.{} {}", quoted(&column.name), quoted(&ty.schema), quoted(&ty.name), ty.typmod);
     if let Some(collation) = &column.collation {
         write!(text, " collate {}.{}", quoted(&collation.schema), quoted(&collation.name))
             .expect("writing to a string does not fail");

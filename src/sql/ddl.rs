@@ -87,6 +87,12 @@ pub fn list(names: &[Ident]) -> String {
 
 /// ` WITH (name='value', …)`, or nothing.
 pub fn with_options(reloptions: &[String]) -> String {
+    let list = options_list(reloptions);
+    if list.is_empty() { list } else { format!(" WITH{list}") }
+}
+
+/// ` (name='value', …)`, or nothing.
+pub fn options_list(reloptions: &[String]) -> String {
     if reloptions.is_empty() {
         return String::new();
     }
@@ -94,7 +100,7 @@ pub fn with_options(reloptions: &[String]) -> String {
         Some((key, value)) => format!("{}={}", option_name(key), literal(value)),
         None => option_name(option),
     });
-    format!(" WITH ({})", options.collect::<Vec<_>>().join(", "))
+    format!(" ({})", options.collect::<Vec<_>>().join(", "))
 }
 
 /// `toast.autovacuum_enabled` has a namespace that must stay outside the quotes.

@@ -13,8 +13,8 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::write_private;
 use crate::desired::Acceptance;
 use crate::exec::checks;
-use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity, file, render};
 use crate::plan::render::Detail;
+use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity, file, render};
 use crate::ui::number::grouped;
 use crate::ui::time::{now_ms, rfc3339};
 
@@ -96,7 +96,9 @@ fn finish(
     ctx.data(&rendered(&file, format, ctx.verbose > 0))?;
     if !blocked.is_empty() {
         let text = format!("the plan is blocked; no file was written:\n{}", blocked.join("\n"));
-        return Err(CommandError::new(Exit::Blocked, text).with_next("pcrd plan, after mending or accepting each of them"));
+        return Err(
+            CommandError::new(Exit::Blocked, text).with_next("pcrd plan, after mending or accepting each of them")
+        );
     }
     if let Some(out) = &args.out {
         write_private(out, file::to_json(&file).as_bytes())?;

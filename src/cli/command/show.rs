@@ -6,6 +6,7 @@ use crate::cli::command::plan::{PlanFormat, rendered};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::read_plan;
+use crate::plan::render::text::phase_name;
 use crate::plan::{Plan, Step, StepId};
 
 /// Arguments of `show`.
@@ -40,9 +41,7 @@ fn one_step(plan: &Plan, id: &str, format: PlanFormat) -> Result<String, Command
         return Err(CommandError::new(Exit::Usage, text));
     };
     match format {
-        PlanFormat::Json => {
-            serde_json::to_string_pretty(step).map_err(|error| CommandError::new(Exit::Failed, error))
-        }
+        PlanFormat::Json => serde_json::to_string_pretty(step).map_err(|error| CommandError::new(Exit::Failed, error)),
         PlanFormat::Text => Ok(describe(step)),
         PlanFormat::Sql => Ok(statements(step)),
     }
@@ -50,10 +49,12 @@ fn one_step(plan: &Plan, id: &str, format: PlanFormat) -> Result<String, Command
 
 fn describe(step: &Step) -> String {
     let StepId(id) = &step.id;
-    let mut lines = vec![format!("{id}  ({:?})", step.phase)];
+    let mut lines = vec![format!("{id}  ({})", phase_name(step.phase))];
     lines.extend(step.after.iter().map(|after| format!("  after {}: {}", after.step, after.rule)));
     lines.extend(
-        step.lock.iter().map(|lock| format!("  locks {} on the {}: {}, {}", lock.object, lock.on, lock.mode, lock.held)),
+        step.lock
+            .iter()
+            .map(|lock| format!("  locks {} on the {}: {}, {}", lock.object, lock.on, lock.mode, lock.held)),
     );
     lines.push(format!("  done when: {}", step.done_when));
     lines.push(statements(step));

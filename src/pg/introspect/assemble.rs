@@ -9,7 +9,10 @@ use crate::catalog::{Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedN
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
     let Some(row) = rows.into_iter().next() else {
-        return Err(IntrospectError::Missing { object: "the server".to_owned(), part: "entry for the current database" });
+        return Err(IntrospectError::Missing {
+            object: "the server".to_owned(),
+            part: "entry for the current database",
+        });
     };
     Ok(Server {
         system_identifier: row.system_identifier,
@@ -79,9 +82,9 @@ fn type_def(row: TypeRow) -> Result<(QualifiedName, TypeDef), IntrospectError> {
             }
             TypeDef::Composite(attributes)
         }
-        "r" => TypeDef::Range(
-            row.subtype.ok_or_else(|| IntrospectError::Missing { object: object(), part: "subtype" })?,
-        ),
+        "r" => {
+            TypeDef::Range(row.subtype.ok_or_else(|| IntrospectError::Missing { object: object(), part: "subtype" })?)
+        }
         "b" => TypeDef::Base,
         _ => return Err(IntrospectError::Code { object: object(), code: "typtype", value: row.kind }),
     };

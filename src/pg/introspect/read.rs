@@ -34,9 +34,13 @@ pub async fn tables(client: &Client, names: &[QualifiedName]) -> Result<Catalog,
         let server = read_server(client).await?;
         let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
         let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-        let found: Vec<OidRow> =
-            fetch(client, &query::RESOLVE, server.major(), &[(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)])
-                .await?;
+        let found: Vec<OidRow> = fetch(
+            client,
+            &query::RESOLVE,
+            server.major(),
+            &[(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)],
+        )
+        .await?;
         read_catalog(client, server, Some(found.iter().map(|row| row.oid).collect())).await
     })
     .await

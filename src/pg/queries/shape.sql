@@ -27,8 +27,8 @@ SELECT COALESCE((
             JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         ),
-        ') identity=', c.relreplident, (
-            SELECT pg_catalog.concat('(', (
+        ') identity=', COALESCE((
+            SELECT pg_catalog.concat('i(', (
                 SELECT pg_catalog.string_agg(pg_catalog.to_json(a.attname::text)::text, ', ' ORDER BY nth)
                 FROM pg_catalog.generate_series(
                     1, COALESCE((pg_catalog.to_jsonb(i) ->> 'indnkeyatts')::int4, i.indnatts)
@@ -37,7 +37,8 @@ SELECT COALESCE((
             ), ')')
             FROM pg_catalog.pg_index i
             WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'
-        ),
+        -- The code outlives a dropped index; the server then logs no old keys.
+        ), CASE c.relreplident WHEN 'i' THEN 'n' ELSE c.relreplident::text END),
         ' key=', (
             SELECT pg_catalog.concat('(', (
                 SELECT pg_catalog.string_agg(pg_catalog.to_json(a.attname::text)::text, ', ' ORDER BY nth)
