@@ -316,6 +316,14 @@ impl Applier {
                 }
             }
         }
+        // A large key that changed comes as the old key, and may be "unchanged" in the new row.
+        if let Some((OldTuple::Key, old)) = &old {
+            for &at in &task.key_at {
+                if matches!(new[at], ColumnData::UnchangedToast) {
+                    new[at] = old[at].clone();
+                }
+            }
+        }
         let old = old.as_ref().map(|(kind, old)| (*kind, old.as_slice()));
         if !task.in_lanes() {
             return self.push(table, RowKind::Update, &new, old).await;
@@ -451,7 +459,15 @@ impl Applier {
                         .to_owned(),
                 });
             }
-            return self.reread(table, task.key(new)?, new, true).await;
+            let key = task.key(new)?;
+            if let Some((_, row)) = old
+                && task.key(row)? != key
+            {
+                // The row moves: what stands at its old key goes, in the order of the stream.
+                let change = RowChange { kind: RowKind::Delete, new: &[], old, commit };
+                self.batch.push(&self.target, task, change).await?;
+            }
+            return self.reread(table, key, new, true).await;
         }
         count(&self.shared.counters.changes);
         self.group_changes += 1;
