@@ -26,5 +26,7 @@ pub mod state;
 
 pub mod exec;
 
+pub mod demo;
+
 pub mod cli;
 pub mod ui;

@@ -12,7 +12,7 @@ use pcrd::projection::{
     ColumnValue, CopyFormat, KeyColumn, KeyOrder, ProjectedColumn, Projection, RowIdentity, SourceColumn,
 };
 use pcrd::sql::apply::{Applied, OldTuple, Statement, Tuple, Update, UpdateShape, delete, insert, update};
-use pcrd::sql::hash::{Digest, Keys, Rows, buckets, chunk, rows as detail};
+use pcrd::sql::hash::{Digest, Keys, RowHash, Rows, buckets, chunk, rows as detail};
 use pcrd::sql::range::{KeyRange, Side, key_predicate, next_key, range_predicate};
 use pcrd::sql::{Frozen, check, copy};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
@@ -212,8 +212,8 @@ async fn chunks_cover_the_table_once_and_hash_alike() {
             let rows = copy_over(&client, &projection, &frozen(), predicate.as_deref()).await;
             assert!(rows == 40 || hi.is_none());
             (copied, chunks) = (copied + rows, chunks + 1);
-            for extended in [true, false] {
-                let digest = Digest { extended, float_text: true };
+            for hash in [RowHash::Extended, RowHash::Sha256, RowHash::Md5] {
+                let digest = Digest { hash, float_text: true };
                 let [source, target] = digests(&client, &projection, digest, range).await;
                 assert_eq!(source, target);
                 assert_eq!(source[0].as_deref(), Some(rows.to_string().as_str()));

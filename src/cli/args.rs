@@ -61,6 +61,8 @@ pub enum Command {
     Validate(command::validate::ValidateArgs),
     /// Save the catalog of a database, for planning without one
     Inspect(command::inspect::InspectArgs),
+    /// Report what the order of columns costs
+    Analyze(command::analyze::AnalyzeArgs),
     /// Compile the config into a plan and show what would happen
     Plan(command::plan::PlanArgs),
     /// Show a plan file, without a database

@@ -44,9 +44,11 @@ impl Context {
         }
     }
 
-    /// Writes data to stdout, with a newline at the end if there is none.
+    /// Writes data to stdout, with a newline at the end if there is none. A file or a program gets it as it is; on a
+    /// terminal control characters are shown.
     pub fn data(&self, text: &str) -> Result<(), CommandError> {
         let mut stdout = std::io::stdout().lock();
+        let text = if stdout.is_terminal() { safe(text) } else { text.into() };
         let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
         stdout
             .write_all(text.as_bytes())

@@ -7,6 +7,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Se
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::DbError;
 
+use crate::exec::ExecError;
 use crate::pg::error::PgError;
 use crate::ui::text::{safe, safe_line};
 
@@ -84,6 +85,8 @@ impl<'a> Clean<'a> {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(look.width).with_links(false);
         let mut text = String::new();
         handler.render_report(&mut text, self).expect("a String takes any text");
+        // The handler heads each related error with its code, also when there is none.
+        text = text.replace("\nError: \n", "\n");
         if let Some(sqlstate) = &self.sqlstate {
             text.push_str(&format!("  SQLSTATE {sqlstate}\n"));
         }
@@ -183,6 +186,10 @@ impl Error for CleanCause {
 /// The causes below a text. Many errors repeat their cause in their own text; said once is enough.
 fn links(said: &str, source: Option<&(dyn Error + 'static)>) -> Option<Box<CleanCause>> {
     let source = source?;
+    // The driver's own link says only "db error".
+    if source.downcast_ref::<tokio_postgres::Error>().is_some_and(|error| error.as_db_error().is_some()) {
+        return links(said, source.source());
+    }
     let text = message(source);
     let below = links(&text, source.source());
     if said.ends_with(&text) { below } else { Some(Box::new(CleanCause { message: text, cause: below })) }
@@ -208,7 +215,11 @@ fn sqlstate(error: &(dyn Error + 'static)) -> Option<String> {
     }
     let mut link = Some(error);
     while let Some(error) = link {
-        if let Some(found) = error.downcast_ref::<PgError>().and_then(PgError::sqlstate) {
+        let pg = match error.downcast_ref::<ExecError>() {
+            Some(ExecError::Postgres { error, .. }) => Some(error),
+            _ => error.downcast_ref::<PgError>(),
+        };
+        if let Some(found) = pg.and_then(PgError::sqlstate) {
             return Some(safe_line(found).into_owned());
         }
         link = error.source();

@@ -1,7 +1,6 @@
 //! What the commands share that run a plan or speak to the executor that runs it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +9,7 @@ use super::context::Context;
 use super::database::{conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
+use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
 use crate::exec::context::Run;
@@ -17,8 +17,9 @@ use crate::exec::event::{Event, EventKind};
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::pg::client::{self, Client};
-use crate::plan::{End, Plan, PlanFile, file};
-use crate::state::Journal;
+use crate::plan::check::check;
+use crate::plan::{End, Plan, PlanFile, PlanId, file};
+use crate::state::{Journal, JournalError, JournalView, StepStatus};
 
 /// Reads and checks a plan file.
 pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
@@ -44,41 +45,58 @@ pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome
     let steps: Vec<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
     journal.record_plan(&plan.id, &body, &steps)?;
     let id = plan.id.clone();
-    let journal = Arc::new(Mutex::new(journal));
-    let shutdown = ctx.shutdown.subscribe();
-    let outcome = show_events(ctx, Some(id.clone()), |shown| async move {
+    let shutdown = ctx.shutdown.clone();
+    show_events(ctx, Some(id.clone()), |shown| async move {
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
-        let request = Request { plan, source, target, until, events, shutdown };
+        let request = Request { plan, source, target, until, events, shutdown: shutdown.subscribe() };
         let keep = async {
+            let mut kept = Ok(());
             while let Some(event) = receiver.recv().await {
-                journal_event(&mut journal.lock().expect("the journal is used by this task alone"), &id, &event)?;
+                if kept.is_ok() {
+                    kept = journal_event(&mut journal, &id, &event);
+                    if kept.is_err() {
+                        // What the operator cannot read back later must not go on: a clean stop, then the error.
+                        shutdown.request();
+                    }
+                }
                 // The display may have ended on a broken pipe; the run goes on.
                 let _no_display = shown.send(event);
             }
-            Ok::<(), CommandError>(())
+            kept
         };
-        let (outcome, kept) = tokio::join!(run_and_close(request), keep);
-        let outcome = outcome.map_err(explain)?;
+        let (outcome, kept) = tokio::join!(apply::run(request), keep);
         kept?;
-        Ok(outcome)
+        outcome.map_err(explain)
     })
-    .await?;
-    Ok(outcome)
+    .await
 }
 
-async fn run_and_close(request: Request) -> Result<Outcome, ExecError> {
-    apply::run(request).await
-}
-
-fn journal_event(journal: &mut Journal, plan: &crate::plan::PlanId, event: &Event) -> Result<(), CommandError> {
+/// Keeps a step's event. The executor has asked the ledger what is done, so where the journal says otherwise (it was
+/// killed between the two, or is an older copy) the journal follows.
+fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<(), JournalError> {
     let Some(step) = &event.step else { return Ok(()) };
-    match &event.kind {
-        EventKind::StepStart => journal.step_started(plan, step, event.at_ms)?,
-        EventKind::StepDone { .. } => journal.step_succeeded(plan, step, event.at_ms)?,
-        EventKind::StepFailed { message } => journal.step_failed(plan, step, event.at_ms, message)?,
-        _ => {}
+    let at_ms = event.at_ms;
+    let (recorded, status) = match &event.kind {
+        EventKind::StepStart => (journal.step_started(plan, step, at_ms), StepStatus::Started),
+        EventKind::StepDone { .. } => (journal.step_succeeded(plan, step, at_ms), StepStatus::Succeeded),
+        EventKind::StepFailed { message } => (journal.step_failed(plan, step, at_ms, message), StepStatus::Failed),
+        EventKind::StepAlreadyDone => {
+            (journal.step_found(plan, step, StepStatus::Succeeded, at_ms), StepStatus::Succeeded)
+        }
+        EventKind::CopyProgress { .. }
+        | EventKind::VerifyProgress { .. }
+        | EventKind::Lag { .. }
+        | EventKind::Waiting { .. }
+        | EventKind::Gate { .. }
+        | EventKind::Cutover { .. }
+        | EventKind::Note { .. }
+        | EventKind::Counter { .. }
+        | EventKind::Summary { .. } => return Ok(()),
+    };
+    match recorded {
+        Err(JournalError::Transition { .. }) => journal.step_found(plan, step, status, at_ms),
+        other => other,
     }
-    Ok(())
 }
 
 /// An executor's error as a command's.
@@ -87,7 +105,7 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
         ExecError::Stale { .. } | ExecError::Ledger(LedgerError::Finished(_)) => Exit::Stale,
         ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
-        ExecError::Preflight(_) => Exit::Blocked,
+        ExecError::Preflight(_) | ExecError::Checks(_) => Exit::Blocked,
         ExecError::Different { .. } => Exit::Different,
         _ => Exit::Failed,
     };
@@ -100,11 +118,11 @@ pub fn explain(error: ExecError) -> CommandError {
         }
         _ => "the same command again continues; pcrd status shows where it stands; pcrd abort gives it up",
     };
-    let text = match &error {
-        ExecError::Preflight(failures) => list(failures),
-        other => other.to_string(),
+    let error = match error {
+        ExecError::Preflight(failures) => CommandError::new(exit, list(&failures)),
+        other => CommandError::new(exit, other),
     };
-    CommandError::new(exit, text).with_next(next)
+    error.with_next(next)
 }
 
 fn list(failures: &[preflight::Failure]) -> String {
@@ -164,16 +182,22 @@ pub async fn ask(
     }
 }
 
-/// The plan of a migration, from the journal.
+/// The plan of a migration, from the journal; checked like a plan file, because the journal is one more file that
+/// somebody may have edited.
 pub fn plan_of(ctx: &Context, config: &Config, id: &str) -> Result<Plan, CommandError> {
     let path = ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone());
     let missing = || {
         CommandError::new(Exit::Failed, format!("plan {id} is not in {}", path.display()))
-            .with_next("the same command with the plan file: pcrd apply plan.json …")
+            .with_next("pcrd apply plan.json, which records the plan again")
     };
-    let journal = Journal::open(&path)?;
-    let body = journal.plan_body(&crate::catalog::Fingerprint(id.to_owned()))?.ok_or_else(missing)?;
-    serde_json::from_str(&body).map_err(|error| CommandError::new(Exit::Failed, error))
+    let id = Fingerprint(id.to_owned());
+    let journal = JournalView::open(&path)?.ok_or_else(missing)?;
+    let body = journal.plan_body(&id)?.ok_or_else(missing)?;
+    let refused =
+        |why: String| CommandError::new(Exit::Stale, format!("the plan in {} is refused: {why}", path.display()));
+    let plan: Plan = serde_json::from_str(&body).map_err(|error| refused(error.to_string()))?;
+    check(&plan).map_err(|error| refused(error.to_string()))?;
+    if plan.id == id { Ok(plan) } else { Err(refused("it has another id".to_owned())) }
 }
 
 /// The ends of a plan for a command that does its work at once, without events.

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Commands print through [`context::Context`] only; `error` decides exit codes.
 
+pub mod analysis;
 pub mod args;
 pub mod catalogs;
 pub mod command;

@@ -57,6 +57,7 @@ impl Command {
             Self::Apply(_) | Self::Cutover(_) | Self::Abort(_) | Self::Cleanup(_) => true,
             Self::Validate(_)
             | Self::Inspect(_)
+            | Self::Analyze(_)
             | Self::Plan(_)
             | Self::Show(_)
             | Self::Readiness(_)
@@ -75,6 +76,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
     match command {
         Command::Validate(args) => command::validate::run(ctx, args),
         Command::Inspect(args) => command::inspect::run(ctx, args).await,
+        Command::Analyze(args) => command::analyze::run(ctx, args).await,
         Command::Plan(args) => command::plan::run(ctx, args).await,
         Command::Show(args) => command::show::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,

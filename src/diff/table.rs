@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{Column, Ident, QualifiedName, Table};
 use crate::diff::{Action, Change};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
+use crate::sql::rewrite::{sequences, sequences_named, skeleton};
 
 /// A table on both ends and what connects them.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +101,7 @@ fn column_changes(diff: &TableDiff<'_>, before: &Column, after: &Column) -> Vec<
             ..change(at(), Action::Nullability)
         });
     }
-    if before.default != after.default && !same_meaning(before.default.as_deref(), after.default.as_deref()) {
+    if before.default != after.default && !same_meaning(before, after) {
         changes.push(Change {
             before: before.default.clone(),
             after: after.default.clone(),
@@ -110,11 +111,19 @@ fn column_changes(diff: &TableDiff<'_>, before: &Column, after: &Column) -> Vec<
     changes
 }
 
-/// Defaults differ in text only when quoting or the sequence's schema prefix was written out.
-fn same_meaning(before: Option<&str>, after: Option<&str>) -> bool {
-    let (Some(before), Some(after)) = (before, after) else { return false };
-    let skeleton = |text| crate::sql::rewrite::skeleton(text).map(|parts| parts.concat().replace(['"', ' '], ""));
-    skeleton(before).is_ok_and(|left| skeleton(after).is_ok_and(|right| left == right))
+/// Defaults that differ in text only: in quoting, in the schema of a sequence that moved with its table, or in a cast
+/// to the new type.
+fn same_meaning(before: &Column, after: &Column) -> bool {
+    let (Some(old), Some(new)) = (before.default.as_deref(), after.default.as_deref()) else { return false };
+    if new == format!("CAST(({old}) AS {})", after.ty.sql) {
+        return true;
+    }
+    let without_schemas = |text: &str| {
+        let names = sequences_named(text)?;
+        let bare = |name: &QualifiedName| QualifiedName { schema: name.name.clone(), name: name.name.clone() };
+        skeleton(&sequences(text, &names.iter().map(|name| (name.clone(), bare(name))).collect())?)
+    };
+    without_schemas(old).is_ok_and(|old| without_schemas(new).is_ok_and(|new| old == new))
 }
 
 fn nullability(column: &Column) -> &'static str {

@@ -25,6 +25,7 @@ pub const ALL: &[&str] = &[
     "apply.before-commit",
     "apply.after-commit",
     "apply.idle-advance",
+    "verify.begin",
     "cutover.begin",
     "cutover.after-fence",
     "cutover.after-fenced",

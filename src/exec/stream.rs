@@ -405,6 +405,9 @@ impl Applier {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         let row = self.rereader.read(task, &task.key_texts(new)?, source.xid).await?;
+        // The row is as of the snapshot of the read, later than this transaction: whoever sees the first transaction
+        // that the read did not see has seen everything that it saw.
+        self.touched.touch(table, &key, row.entry.snapshot.xmax);
         count(&self.shared.counters.rereads);
         crate::ledger::chunk::insert_reread(&*self.target, &self.run.id, &task.name, &row.entry).await?;
         if replaces {
@@ -431,9 +434,13 @@ impl Applier {
         old: Option<(OldTuple, &[ColumnData])>,
     ) -> Result<(), ExecError> {
         self.begin().await?;
-        let commit = self.source()?.commit;
+        let source = self.source()?;
+        let commit = source.commit;
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
+        if !task.in_lanes() {
+            self.touched.touch_all(table, source.xid);
+        }
         let pushed = self.batch.push(&self.target, task, RowChange { kind, new, old, commit }).await?;
         if pushed == Pushed::NeedsReRead {
             if !task.in_lanes() {

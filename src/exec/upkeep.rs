@@ -23,7 +23,7 @@ const NUDGE_AFTER: Duration = Duration::from_millis(150);
 /// Apply waits when more transactions than this are remembered as discarded and not yet visible.
 const DISCARDED_MAX: usize = 10_000;
 
-/// Runs until it fails or is aborted; hands cutover requests on.
+/// Runs until it fails or is aborted; hands requests to cut over or to verify on.
 pub async fn run(
     run: Arc<Run>,
     shared: Arc<Shared>,
@@ -115,7 +115,8 @@ async fn requests(
                 request::end(ledger, asked.id, true, "stopping").await?;
                 return Err(ExecError::AbortRequested);
             }
-            "cutover" => {
+            // The driver answers these at the gate; until then they wait.
+            "cutover" | "verify" => {
                 if cutovers.send(asked.clone()).is_err() {
                     request::end(ledger, asked.id, false, "the executor is stopping").await?;
                 }

@@ -5,7 +5,9 @@ use crate::catalog::Column;
 use crate::desired::{AddedColumn, At};
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::Severity;
-use crate::resolve::column::{Columns, Predicate, exists_on_target, sql_error, user_expression, wanted_type};
+use crate::resolve::column::{
+    Columns, Predicate, check_shape, exists_on_target, sql_error, user_expression, wanted_type,
+};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
@@ -21,6 +23,7 @@ pub(crate) fn added(
     let wish = &added.value;
     let at = format!("{}.{}", scope.target_name, wish.name.value);
     let ty = wanted_type(scope, &at, &wish.ty)?;
+    wish.default.as_ref().map_or(Ok(()), |default| check_shape(&at, default))?;
     exists_on_target(scope, &at, &ty)?;
     let mut class = CastClass::Identical;
     let value = if let Some(backfill) = &wish.backfill {
@@ -29,11 +32,7 @@ pub(crate) fn added(
         out.reasons.insert(wish.name.value.clone(), format!("backfill: using {}", backfill.value));
         if wish.not_null {
             let bad = format!("({}) IS NULL", expression.sql);
-            out.predicates.push(Predicate {
-                address: at.clone(),
-                bad,
-                meaning: "NULL in a NOT NULL column".to_owned(),
-            });
+            out.predicates.push(Predicate { address: at.clone(), bad, meaning: "NULL".to_owned() });
         }
         ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() }
     } else if let Some(default) = &wish.default {

@@ -11,6 +11,7 @@ use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::volatility::{Volatility, volatility};
 use crate::resolve::{ResolveOptions, Severity};
+use crate::sql::expression::check_expression;
 use crate::sql::ident;
 use crate::sql::rewrite::{Rewritten, sequences, sequences_named};
 use crate::sql::token::TokenError;
@@ -112,7 +113,7 @@ fn kept(
         (not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
     {
         let bad = format!("({sql}) IS NULL");
-        out.predicates.push(Predicate { address: at, bad, meaning: "NULL in a NOT NULL column".to_owned() });
+        out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned() });
     }
     out.projected.push(projected);
     out.wanted.push(wanted);
@@ -215,6 +216,14 @@ pub(crate) fn sql_error(at: &str, error: TokenError) -> ResolveError {
     ResolveError::new(ResolveErrorKind::Sql { at: at.to_owned(), error })
 }
 
+/// What the user wrote must stay inside the brackets that we put it in.
+pub(crate) fn check_shape(at: &str, text: &At<String>) -> Result<(), ResolveError> {
+    check_expression(&text.value).map_err(|error| {
+        let kind = ResolveErrorKind::NotAnExpression { at: at.to_owned(), sql: text.value.clone(), error };
+        ResolveError::new(kind).at(&text.span)
+    })
+}
+
 /// An expression that the user wrote, over quoted source columns and of exactly this type.
 pub(crate) fn user_expression(
     scope: &Scope<'_>,
@@ -222,6 +231,7 @@ pub(crate) fn user_expression(
     text: &At<String>,
     ty: &ColumnType,
 ) -> Result<Rewritten, ResolveError> {
+    check_shape(at, text)?;
     let volatile = volatility(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
     if let Volatility::Volatile(function) | Volatility::Stable(function) = volatile {
         let kind = ResolveErrorKind::VolatileExpression { at: at.to_owned(), function };
@@ -242,6 +252,7 @@ fn value(
     report: &mut Report,
 ) -> Result<ProjectedColumn, ResolveError> {
     let at = scope.address(&column.name);
+    wish.reverse.as_ref().map_or(Ok(()), |reverse| check_shape(&at, reverse))?;
     let inverse = wish.reverse.as_ref().map(|reverse| reverse.value.clone());
     if let Some(using) = &wish.using {
         let expression = user_expression(scope, &at, using, &wanted.ty)?;
@@ -305,6 +316,7 @@ fn default(
     sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
 ) -> Result<Option<String>, ResolveError> {
     if let Some(wish) = &wish.default {
+        check_shape(at, wish)?;
         return Ok(Some(wish.value.clone()));
     }
     let Some(default) = &column.default else { return Ok(None) };

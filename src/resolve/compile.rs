@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::{DesiredSchema, Order};
-use crate::projection::{Projection, SourceColumn};
+use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
@@ -132,12 +132,16 @@ fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report
         .filter(|column| column.generated.is_none())
         .map(|column| SourceColumn { name: column.name.clone(), ty: column.ty.clone() })
         .collect();
-    let (format, format_reason) = rows::format(&projected);
+    let (format, format_reason) = copy_format(&projected);
+    let identity = rows::identity(scope, &wanted, &columns.order_preserving).unwrap_or_else(|error| {
+        report.errors.push(ResolveError::new(ResolveErrorKind::KeyCollapses(error)).at(&scope.desired.source.span));
+        RowIdentity::FullRow
+    });
     let projection = Projection {
         source: scope.name.clone(),
         target: scope.target_name.clone(),
         source_columns,
-        identity: rows::identity(scope, &wanted, &columns.order_preserving),
+        identity,
         format,
         format_reason,
         columns: projected,

@@ -8,6 +8,8 @@ use miette::{Diagnostic, LabeledSpan};
 use crate::casts::Unsupported;
 use crate::casts::typename::TypeError;
 use crate::catalog::{Ident, QualifiedName};
+use crate::projection::KeyNotInjective;
+use crate::sql::expression::ExpressionError;
 use crate::sql::token::TokenError;
 
 /// One error, its place and its remedy.
@@ -72,6 +74,9 @@ pub enum ResolveErrorKind {
         /// Why.
         reason: String,
     },
+    /// Two keys could become one.
+    #[error(transparent)]
+    KeyCollapses(KeyNotInjective),
     /// Publishing the table would make the application's UPDATE and DELETE fail.
     #[error("{table} has {reason}, so its updates and deletes cannot be replicated")]
     NoReplicaIdentity {
@@ -172,6 +177,16 @@ pub enum ResolveErrorKind {
         code: String,
         /// Address.
         address: String,
+    },
+    /// SQL that is not one expression.
+    #[error("{at}: `{sql}` is not an expression: {error}")]
+    NotAnExpression {
+        /// Address.
+        at: String,
+        /// As written.
+        sql: String,
+        /// Why.
+        error: ExpressionError,
     },
     /// SQL that does not end.
     #[error("{at}: {error}")]

@@ -1,78 +1,42 @@
-//! How rows travel: format, identity, order of columns.
+//! How rows are found, and the order of columns.
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Catalog, Column, Ident, Table, TypeKind};
+use crate::catalog::{Column, Ident, Server, Table};
 use crate::layout::{self, Cell};
-use crate::projection::{CopyFormat, KeyColumn, KeyOrder, ProjectedColumn, RowIdentity};
+use crate::projection::identity::is_bytewise;
+use crate::projection::{KeyNotInjective, KeyPart, RowIdentity, row_identity};
 use crate::resolve::RowBytes;
 use crate::resolve::scope::Scope;
 
-/// How rows are found, and whether pcrd knows the order of their key on both ends.
-pub(crate) fn identity(scope: &Scope<'_>, wanted: &Table, order_preserving: &BTreeSet<Ident>) -> RowIdentity {
-    let Some(key) = &scope.key else { return RowIdentity::FullRow };
-    let target: Vec<Ident> = key.columns.iter().filter_map(|column| scope.renames.get(column).cloned()).collect();
-    let order = |(source, target): (&Ident, &Ident)| {
-        let (before, after) = (scope.table.column(source), wanted.column(target));
-        let (Some(before), Some(after)) = (before, after) else { return Err(format!("{source} is not copied")) };
-        let order = key_order(before, scope.source)
-            .ok_or_else(|| format!("pcrd does not know the order of {source} ({})", before.ty.sql))?;
-        if !order_preserving.contains(target) || (order == KeyOrder::TextC && key_order(after, scope.target).is_none())
-        {
-            return Err(format!("{source} has another order on the target"));
-        }
-        Ok(KeyColumn { name: source.clone(), order })
+/// How rows are found, and whether pcrd knows the order of their key on both ends. A key whose cast may merge values is
+/// checked by a query ([`super::check::of_key`]), so it is taken to be injective here.
+pub(crate) fn identity(
+    scope: &Scope<'_>,
+    wanted: &Table,
+    order_preserving: &BTreeSet<Ident>,
+) -> Result<RowIdentity, KeyNotInjective> {
+    let part = |source: &'_ Ident| {
+        let before = scope.table.columns.iter().find(|column| &column.name == source)?;
+        let after = wanted.column(scope.renames.get(source)?)?;
+        Some(KeyPart {
+            source: &before.name,
+            source_type: &before.ty,
+            source_bytewise: is_bytewise(before.collation.as_ref(), default_is_c(&scope.source.server)),
+            target: &after.name,
+            target_type: &after.ty,
+            target_bytewise: is_bytewise(after.collation.as_ref(), default_is_c(&scope.target.server)),
+            order_preserving: order_preserving.contains(&after.name),
+            injective: true,
+        })
     };
-    match key.columns.iter().zip(&target).map(order).collect() {
-        Ok(source) => RowIdentity::OrderedKey { source, target },
-        Err(reason) => RowIdentity::Key { source: key.columns.clone(), target, reason },
-    }
+    let parts: Vec<KeyPart<'_>> = scope.key.iter().flat_map(|key| &key.columns).filter_map(part).collect();
+    row_identity(&parts)
 }
 
-/// The order of a column's values, where Rust reproduces it.
-fn key_order(column: &Column, catalog: &Catalog) -> Option<KeyOrder> {
-    const ORDERS: [(&str, KeyOrder); 10] = [
-        ("int2", KeyOrder::Int),
-        ("int4", KeyOrder::Int),
-        ("int8", KeyOrder::Int),
-        ("oid", KeyOrder::Int),
-        ("bool", KeyOrder::Bool),
-        ("uuid", KeyOrder::Uuid),
-        ("bytea", KeyOrder::Bytea),
-        ("date", KeyOrder::Date),
-        ("timestamp", KeyOrder::Timestamp),
-        ("timestamptz", KeyOrder::Timestamptz),
-    ];
-    if column.ty.is("text") || column.ty.is("varchar") {
-        let bytewise = |name: &str| matches!(name, "C" | "POSIX");
-        let collation = column.collation.as_ref().map_or(catalog.server.collate.as_str(), |name| name.name.as_str());
-        return (bytewise(collation) && catalog.server.encoding == "UTF8").then_some(KeyOrder::TextC);
-    }
-    ORDERS.into_iter().find(|(name, _)| column.ty.is(name)).map(|(_, order)| order)
-}
-
-/// Types whose binary form is the same from PG 10 to 18 and holds no oid.
-const BINARY: &str = " bit bool box bpchar bytea char cidr circle date float4 float8 inet int2 int4 int8 interval json \
-    jsonb line lseg macaddr macaddr8 money name numeric oid path pg_lsn point polygon text time timestamp timestamptz \
-    timetz uuid varbit varchar xid ";
-
-/// The wire format of COPY: binary when every column's binary form means the same on both ends.
-pub(crate) fn format(columns: &[ProjectedColumn]) -> (CopyFormat, String) {
-    let same = |column: &&ProjectedColumn| {
-        let name = column.ty.name.as_str();
-        // An array's binary form holds the oid of its element type, which is the same everywhere for built-in ones.
-        let element = if column.ty.kind == TypeKind::Array { name.strip_prefix('_').unwrap_or(name) } else { name };
-        let known = BINARY.contains(&format!(" {element} "));
-        column.ty.kind == TypeKind::Enum || (column.ty.is_builtin() && known)
-    };
-    match columns.iter().find(|column| !same(column)) {
-        None => (CopyFormat::Binary, "every column has one binary form on both ends".to_owned()),
-        Some(column) => {
-            let reason =
-                format!("the binary form of {} ({}) may differ between the ends", column.target, column.ty.sql);
-            (CopyFormat::Text, reason)
-        }
-    }
+/// From PG 15 on the database's own collation may be ICU's, whatever `datcollate` says.
+fn default_is_c(server: &Server) -> bool {
+    server.major() < 15 && server.encoding == "UTF8" && matches!(server.collate.as_str(), "C" | "POSIX")
 }
 
 /// Columns with the least padding. Statistics are left aside: a plan must not change because a table was analysed.

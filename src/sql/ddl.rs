@@ -87,16 +87,20 @@ pub fn list(names: &[Ident]) -> String {
 
 /// ` WITH (name='value', …)`, or nothing.
 pub fn with_options(reloptions: &[String]) -> String {
-    if reloptions.is_empty() { String::new() } else { format!(" WITH {}", options(reloptions)) }
+    let list = options_list(reloptions);
+    if list.is_empty() { list } else { format!(" WITH{list}") }
 }
 
-/// `(name='value', …)`.
-pub fn options(options: &[String]) -> String {
-    let options = options.iter().map(|option| match option.split_once('=') {
+/// ` (name='value', …)`, or nothing.
+pub fn options_list(reloptions: &[String]) -> String {
+    if reloptions.is_empty() {
+        return String::new();
+    }
+    let options = reloptions.iter().map(|option| match option.split_once('=') {
         Some((key, value)) => format!("{}={}", option_name(key), literal(value)),
         None => option_name(option),
     });
-    format!("({})", options.collect::<Vec<_>>().join(", "))
+    format!(" ({})", options.collect::<Vec<_>>().join(", "))
 }
 
 /// `toast.autovacuum_enabled` has a namespace that must stay outside the quotes.

@@ -1,7 +1,7 @@
 //! `CREATE INDEX` and key constraints from their parts.
 
 use crate::catalog::{Ident, Index, IndexElement, QualifiedName};
-use crate::sql::ddl::{list, options, with_options};
+use crate::sql::ddl::{list, options_list, with_options};
 use crate::sql::{ident, name};
 
 /// `CREATE [UNIQUE] INDEX`. No CONCURRENTLY: before the switch nobody but pcrd uses the table.
@@ -35,10 +35,7 @@ fn element(element: &IndexElement) -> String {
         text.push_str(&format!(" COLLATE {}", name(collation)));
     }
     if let Some(opclass) = &element.opclass {
-        text.push_str(&format!(" {}", name(opclass)));
-        if !element.opclass_options.is_empty() {
-            text.push_str(&options(&element.opclass_options));
-        }
+        text.push_str(&format!(" {}{}", name(opclass), options_list(&element.opclass_options)));
     }
     match (element.descending, element.nulls_first) {
         (false, false) => {}

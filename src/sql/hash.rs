@@ -8,20 +8,38 @@ use crate::sql::{Side, ident};
 /// Seed of the second sum; any number that is not the first seed, 0.
 const SECOND_SEED: i64 = 0x7063_7264;
 
+/// How the text of a row becomes numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowHash {
+    /// `hashtextextended` (PG 11+): of the bytes in the server's encoding.
+    Extended,
+    /// `sha256` (PG 11+) of the text in UTF-8.
+    Sha256,
+    /// `md5` of the text in UTF-8.
+    Md5,
+}
+
 /// What both servers can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
-    /// `hashtextextended` (PG 11+), else md5.
-    pub extended: bool,
+    /// The hash.
+    pub hash: RowHash,
     /// Floats in their shortest text, which is exact from PG 12; else by their bytes.
     pub float_text: bool,
 }
 
 impl Digest {
-    /// For two servers of these majors.
+    /// For two servers of these majors with one encoding.
     pub fn between(source_major: u32, target_major: u32) -> Self {
         let older = source_major.min(target_major);
-        Self { extended: older >= 11, float_text: older >= 12 }
+        Self { hash: if older >= 11 { RowHash::Extended } else { RowHash::Md5 }, float_text: older >= 12 }
+    }
+
+    /// The same for servers with different encodings, or when collisions must be out of the question.
+    #[must_use]
+    pub fn paranoid(self) -> Self {
+        let hash = if self.hash == RowHash::Md5 { RowHash::Md5 } else { RowHash::Sha256 };
+        Self { hash, ..self }
     }
 }
 
@@ -55,19 +73,22 @@ pub fn row_hash_expr(
     side: Side,
     digest: Digest,
 ) -> Result<String, ProjectionError> {
-    let items = values(projection, frozen)?.into_iter().map(|value| {
-        let sql = match side {
-            Side::Source => value.sql,
-            Side::Target => format!("t.{}", ident(value.target)),
-        };
-        match value.ty.name.as_str() {
-            "float4" | "float8" if value.ty.is_builtin() && !digest.float_text => {
-                format!("pg_catalog.{}send({sql})", value.ty.name.as_str())
-            }
-            _ => sql,
-        }
-    });
+    let items = values(projection, frozen)?.into_iter().map(|value| item(&value, side, digest));
     Ok(format!("CAST(ROW({}) AS pg_catalog.text)", commas(items)))
+}
+
+/// A column's value as it goes into the row's text.
+fn item(value: &Value<'_>, side: Side, digest: Digest) -> String {
+    let sql = match side {
+        Side::Source => value.sql.clone(),
+        Side::Target => format!("t.{}", ident(value.target)),
+    };
+    match value.ty.name.as_str() {
+        "float4" | "float8" if value.ty.is_builtin() && !digest.float_text => {
+            format!("pg_catalog.{}send({sql})", value.ty.name.as_str())
+        }
+        _ => sql,
+    }
 }
 
 /// One row: count, first sum, second sum (numeric, 0 for no rows).
@@ -113,18 +134,68 @@ pub fn rows(projection: &Projection, frozen: &Frozen, rows: Rows<'_>) -> Result<
     Ok(format!("SELECT {} FROM {}", items.join(", "), from_where(projection, rows)?))
 }
 
+/// Rows by digests: `ctid`, the key of the target, then a digest of every column of the target, all as text. Values of
+/// columns outside the key do not leave the server.
+pub fn row_digests(
+    projection: &Projection,
+    frozen: &Frozen,
+    digest: Digest,
+    rows: Rows<'_>,
+) -> Result<String, ProjectionError> {
+    let at = match rows.side {
+        Side::Source => "CAST(ctid AS pg_catalog.text)",
+        Side::Target => "CAST(t.ctid AS pg_catalog.text)",
+    };
+    let key = key_values(projection)?;
+    let key = key.iter().map(|value| match rows.side {
+        Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
+        Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
+    });
+    let columns = values(projection, frozen)?;
+    let columns = columns.iter().map(|value| {
+        // A row of one column, so that NULL and the empty string differ here too.
+        let text = format!("CAST(ROW({}) AS pg_catalog.text)", item(value, rows.side, digest));
+        let [first, second] = numbers(digest, &text);
+        format!("CAST({first} AS pg_catalog.text) || ' ' || CAST({second} AS pg_catalog.text)")
+    });
+    Ok(format!(
+        "SELECT {} FROM {}",
+        commas(std::iter::once(at.to_owned()).chain(key).chain(columns)),
+        from_where(projection, rows)?
+    ))
+}
+
+/// A condition that keeps the rows of some of the `count` buckets of [`buckets`].
+pub fn bucket_predicate(
+    projection: &Projection,
+    frozen: &Frozen,
+    digest: Digest,
+    side: Side,
+    wanted: &[i32],
+    count: u32,
+) -> Result<String, ProjectionError> {
+    let [first, _] = numbers(digest, &row_hash_expr(projection, frozen, side, digest)?);
+    let wanted = commas(wanted.iter().map(i32::to_string));
+    Ok(format!("mod(CAST({first} AS pg_catalog.numeric), {count}) IN ({wanted})"))
+}
+
 /// Two independent hashes of `h.r` as numerics. Sums and not XOR: a pair of equal rows must count twice.
 fn sums(digest: Digest) -> [String; 2] {
-    if digest.extended {
-        return [0, SECOND_SEED]
-            .map(|seed| format!("CAST(pg_catalog.hashtextextended(h.r, {seed}) AS pg_catalog.numeric)"));
-    }
-    [1, 17].map(|from| {
-        format!(
-            "CAST(CAST(CAST('x' || substr(pg_catalog.md5(h.r), {from}, 16) AS bit(64)) AS pg_catalog.int8) \
-             AS pg_catalog.numeric)"
-        )
-    })
+    numbers(digest, "h.r").map(|number| format!("CAST({number} AS pg_catalog.numeric)"))
+}
+
+/// Two independent 64-bit hashes of a text.
+fn numbers(digest: Digest, text: &str) -> [String; 2] {
+    let hex = match digest.hash {
+        RowHash::Extended => {
+            return [0, SECOND_SEED].map(|seed| format!("pg_catalog.hashtextextended({text}, {seed})"));
+        }
+        RowHash::Sha256 => {
+            format!("pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({text}, 'UTF8')), 'hex')")
+        }
+        RowHash::Md5 => format!("pg_catalog.md5(pg_catalog.convert_to({text}, 'UTF8'))"),
+    };
+    [1, 17].map(|from| format!("CAST(CAST('x' || substr({hex}, {from}, 16) AS bit(64)) AS pg_catalog.int8)"))
 }
 
 fn from_where(projection: &Projection, rows: Rows<'_>) -> Result<String, ProjectionError> {

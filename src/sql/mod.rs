@@ -7,6 +7,7 @@ pub mod copy;
 pub mod ddl;
 pub mod ddl_index;
 pub mod expr;
+pub mod expression;
 pub mod fence;
 pub mod hash;
 pub mod publication;

@@ -124,8 +124,8 @@ mod tests {
             said,
             [
                 "00:00:00  copy public.t: 0 of ~100 000 rows (0.0 %)",
-                "00:00:05  copy public.t: 5000 of ~100 000 rows (5.0 %), 1000 rows/s, 1 min 35 s left",
-                "00:00:10  copy public.t: 10 000 of ~100 000 rows (10.0 %), 1000 rows/s, 1 min 30 s left",
+                "00:00:05  copy public.t: 5 000 of ~100 000 rows (5.0 %), 1 000 rows/s, 1 min 35 s left",
+                "00:00:10  copy public.t: 10 000 of ~100 000 rows (10.0 %), 1 000 rows/s, 1 min 30 s left",
             ]
         );
     }

@@ -110,7 +110,7 @@ mod tests {
         }
         assert_eq!(
             meter.line(),
-            "20 000 of ~1 000 000 rows (2.0 %), 40.0 KiB, 1000 rows/s, 2.0 KiB/s, 16 min 20 s left"
+            "20 000 of ~1 000 000 rows (2.0 %), 40.0 KiB, 1 000 rows/s, 2.0 KiB/s, 16 min 20 s left"
         );
         for second in 21..=60 {
             meter.add(second * 1000, 20_000 + (second - 20) * 10, 40_960, Some(1_000_000));

@@ -1,11 +1,8 @@
 //! Numbers for people: grouped, without a locale.
 
-/// `184 203 311`: groups of three from five digits on.
+/// `184 203 311`: groups of three.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
-    if digits.len() <= 4 {
-        return digits;
-    }
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -67,7 +64,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         let all = [0, 999, 9999, 10_000, 184_203_311, u64::MAX].map(grouped);
-        assert_eq!(all, ["0", "999", "9999", "10 000", "184 203 311", "18 446 744 073 709 551 615"]);
+        assert_eq!(all, ["0", "999", "9 999", "10 000", "184 203 311", "18 446 744 073 709 551 615"]);
         assert_eq!([0, 9_999, 12_345, 184_203_311].map(short), ["0", "9999", "12.3 k", "184.2 M"]);
         assert_eq!([0, 1023, 1024, 44_023_414_784].map(bytes), ["0 B", "1023 B", "1.0 KiB", "41.0 GiB"]);
         assert_eq!([7, 1_250, 245_000, 11_220_000].map(duration_ms), ["7 ms", "1.2 s", "4 min 05 s", "3 h 07 min"]);

@@ -41,6 +41,16 @@ impl Environment {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// With the files of a case of `plans/`.
+    pub(crate) fn of_case(case: &str) -> Self {
+        let env = Self::new();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(case);
+        for file in ["pcrd.config.yml", "source.json", "target.json"] {
+            std::fs::copy(from.join(file), env.path().join(file)).unwrap();
+        }
+        env
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apply;
 mod environment;
 mod frame;
+mod live;
+mod plan;
+mod reports;
 mod schema;
+mod signals;
+#[path = "../support/mod.rs"]
+mod support;
 mod validate;

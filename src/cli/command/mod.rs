@@ -1,6 +1,7 @@
 //! One file per command: its arguments (doc comments are the help texts) and its `run`.
 
 pub mod abort;
+pub mod analyze;
 pub mod apply;
 pub mod cleanup;
 pub mod completions;

@@ -6,6 +6,7 @@ use crate::cli::command::plan::{PlanFormat, rendered};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::read_plan;
+use crate::plan::render::text::phase_name;
 use crate::plan::{Plan, Step, StepId};
 
 /// Arguments of `show`.
@@ -48,7 +49,7 @@ fn one_step(plan: &Plan, id: &str, format: PlanFormat) -> Result<String, Command
 
 fn describe(step: &Step) -> String {
     let StepId(id) = &step.id;
-    let mut lines = vec![format!("{id}  ({:?})", step.phase)];
+    let mut lines = vec![format!("{id}  ({})", phase_name(step.phase))];
     lines.extend(step.after.iter().map(|after| format!("  after {}: {}", after.step, after.rule)));
     lines.extend(
         step.lock

@@ -90,7 +90,8 @@ impl LocalError {
 }
 
 /// Finds the server programs of `major`: the Debian place first, then what `dev/postgres fetch` has put into
-/// `$PCRD_POSTGRES_DIR`, `.cache/postgres` below the working directory, or the user's cache directory.
+/// `$PCRD_POSTGRES_DIR`, `.cache/postgres` below the working directory,
+/// `/var/cache/pcrd`, or the user's cache directory.
 pub fn find_binaries(major: u32) -> Result<Binaries, LocalError> {
     let tried = places(major);
     match tried.iter().find(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file()) {
@@ -115,6 +116,8 @@ fn places(major: u32) -> Vec<PathBuf> {
     if let Ok(here) = std::env::current_dir() {
         places.push(below(here.join(".cache/postgres")));
     }
+    // Where `dev/postgres` goes if it is root and the servers' user cannot enter the working directory.
+    places.push(below("/var/cache/pcrd/postgres".into()));
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));

@@ -75,8 +75,8 @@ pub(super) fn make_dir(path: &Path) -> Result<(), LocalError> {
         .map_err(|source| LocalError::file("create", path, source))
 }
 
-/// Returns the shared directory, `$PCRD_LOCAL_DIR` or one per user below the system's directory for temporary files.
-pub(super) fn shared_dir() -> Result<PathBuf, LocalError> {
+/// Returns the directory that local servers share, `$PCRD_LOCAL_DIR` or one per user below the system's directory for temporary files.
+pub fn shared_dir() -> Result<PathBuf, LocalError> {
     let uid = own_uid()?;
     let root = match std::env::var_os("PCRD_LOCAL_DIR") {
         Some(dir) => dir.into(),
@@ -167,17 +167,43 @@ pub(super) fn fresh_data(root: &Path, binaries: &Binaries, user: RunAs, data: &P
             }
             make_dir(&unfinished)?;
             user.own(&unfinished)?;
-            init(binaries, user, &unfinished)?;
+            init(binaries, user, &unfinished, None)?;
             std::fs::rename(&unfinished, &template).map_err(|e| LocalError::file("rename", &unfinished, e))?;
         }
     }
     run(user.command("cp").arg("-a").arg(&template).arg(data)).map(drop)
 }
 
-/// Runs `initdb`: superuser `postgres`, trust on loopback, UTF-8, collation C, page checksums.
-pub(super) fn init(binaries: &Binaries, user: RunAs, data: &Path) -> Result<(), LocalError> {
+/// Runs `initdb`: superuser `postgres`, UTF-8, collation C, page checksums. Without a password file everybody on this
+/// machine may connect as superuser.
+pub(super) fn init(
+    binaries: &Binaries,
+    user: RunAs,
+    data: &Path,
+    password_file: Option<&Path>,
+) -> Result<(), LocalError> {
     let mut command = user.command(binaries.program("initdb"));
-    command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-k", "-N", "-D"]).arg(data);
+    command.args(["-U", "postgres", "-E", "UTF8", "--locale=C", "-k", "-N", "-D"]).arg(data);
+    match password_file {
+        Some(file) => command.args(["-A", "scram-sha-256", "--pwfile"]).arg(file),
+        None => command.args(["-A", "trust"]),
+    };
     // A message in the user's language, or a time zone of theirs, has no place in a test.
     run(command.env("LC_ALL", "C").env("TZ", "UTC").env_remove("PGDATA")).map(drop)
+}
+
+/// Returns whether the user that servers run as can enter this directory: root's home is closed to `postgres`.
+pub fn servers_can_enter(dir: &Path) -> Result<bool, LocalError> {
+    let user = RunAs::choose()?;
+    if user == RunAs::Us {
+        return Ok(true);
+    }
+    let dir = std::path::absolute(dir).map_err(|source| LocalError::file("resolve", dir, source))?;
+    let status = user
+        .command("test")
+        .arg("-x")
+        .arg(&dir)
+        .status()
+        .map_err(|source| LocalError::Spawn { program: "test".into(), source })?;
+    Ok(status.success())
 }

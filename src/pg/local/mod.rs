@@ -7,4 +7,5 @@ mod server;
 
 pub use binaries::{Binaries, LocalError, find_binaries, installed_majors};
 pub use cluster::Cluster;
+pub use home::{servers_can_enter, shared_dir};
 pub use server::Server;

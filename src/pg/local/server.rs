@@ -1,10 +1,12 @@
 //! One server process on one data directory.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::binaries::{Binaries, LocalError, run};
 use super::home::{RunAs, init, make_dir};
@@ -27,14 +29,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Creates a data directory in `dir` (which must not hold one) and writes its settings. Starts nothing.
-    pub fn create(dir: &Path, major: u32, port: u16, settings: &[(&str, &str)]) -> Result<Self, LocalError> {
+    /// Creates a data directory in `dir` (which must not hold one), open to those who know the password of `postgres`,
+    /// and writes its settings. Starts nothing.
+    pub fn create(
+        dir: &Path,
+        major: u32,
+        port: u16,
+        password: &SecretString,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, LocalError> {
         let server = Self::at(dir, major, port)?;
-        make_dir(dir)?;
-        server.user.own(dir)?;
-        make_dir(&server.data_dir())?;
-        server.user.own(&server.data_dir())?;
-        init(&server.binaries, server.user, &server.data_dir())?;
+        make_dir(&server.dir)?;
+        server.user.own(&server.dir)?;
+        let file = server.dir.join("initial-password");
+        write_secret(&file, password).map_err(|source| LocalError::file("write", &file, source))?;
+        server.user.own(&file)?;
+        let made = init(&server.binaries, server.user, &server.data_dir(), Some(&file));
+        std::fs::remove_file(&file).map_err(|source| LocalError::file("remove", &file, source))?;
+        made?;
         server.configure(settings)?;
         Ok(server)
     }
@@ -73,7 +85,7 @@ impl Server {
             .append(true)
             .open(&path)
             .map_err(|source| LocalError::file("open", &path, source))?;
-        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|source| LocalError::file("write", &path, source))
+        file.write_all(text.as_bytes()).map_err(|source| LocalError::file("write", &path, source))
     }
 
     /// Starts the server and returns when it takes connections.
@@ -225,7 +237,7 @@ impl Server {
         self.data_dir().join("postmaster.pid")
     }
 
-    /// Returns connection settings for the superuser, who needs no password.
+    /// Returns connection settings for the superuser, without a password.
     #[must_use]
     pub fn conninfo(&self, database: &str) -> Conninfo {
         Conninfo {
@@ -258,6 +270,11 @@ impl Server {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
+}
+
+fn write_secret(path: &Path, secret: &SecretString) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(secret.expose_secret().as_bytes())
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::casts::CastClass;
 use crate::plan::render::amount;
-use crate::plan::{Action, Change, Evidence, Finding, Phase, Plan, Severity, StepId};
+use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
 
 /// A plan in words.
@@ -250,7 +251,10 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
         .findings
         .iter()
         .find(|finding| finding.address == change.address && wanted.contains(&finding.code.as_str()));
-    let Some(finding) = finding else { return change.note.clone() };
+    let Some(finding) = finding else {
+        let is_safe = change.class == Some(CastClass::Widening);
+        return if is_safe { Some("widening, always safe".to_owned()) } else { change.note.clone() };
+    };
     let accepted = match &finding.accepted {
         Some(accepted) => format!("  (accepted: {})", accepted.reason),
         None if blocks(finding) => "  (needs acceptance)".to_owned(),
@@ -261,22 +265,26 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
     Some(format!("{}{why}{accepted}", finding.code))
 }
 
-/// `validated: 0 of 184 203 311 rows out of range`.
+/// `validated: 0 of 184 203 311 rows too long`, after the user's own words if there are any.
 fn checked(plan: &Plan, evidence: Option<&Evidence>, change: &Change) -> Option<String> {
-    let check = plan
-        .checks
-        .iter()
-        .find(|check| check.predicates.iter().any(|predicate| predicate.address == change.address))?;
-    let place = check.predicates.iter().position(|predicate| predicate.address == change.address)?;
-    let meaning = &check.predicates[place].meaning;
+    let of_change = |predicate: &&CheckPredicate| predicate.address == change.address;
+    let check = plan.checks.iter().find(|check| check.predicates.iter().any(|predicate| of_change(&predicate)))?;
+    let meanings: Vec<&str> =
+        check.predicates.iter().filter(of_change).map(|predicate| predicate.meaning.as_str()).collect();
+    let meaning = meanings.join(" or ");
     let result = evidence.and_then(|evidence| evidence.checks.iter().find(|result| result.id == check.id));
-    let failing = result.and_then(|result| Some((result.failing.get(place)?, result.rows)));
-    Some(match failing {
+    let failing = result.map(|result| {
+        let counts = check.predicates.iter().zip(&result.failing).filter(|(predicate, _)| of_change(predicate));
+        (counts.map(|(_, count)| count).sum::<u64>(), result.rows)
+    });
+    let validated = match failing {
         Some((failing, rows)) => {
-            format!("validated: {} of {} rows: {meaning}", amount::grouped(*failing), amount::grouped(rows))
+            format!("validated: {} of {} rows {meaning}", amount::grouped(failing), amount::grouped(rows))
         }
-        None => format!("to be validated: {meaning}"),
-    })
+        None => format!("to be validated: 0 rows {meaning}"),
+    };
+    let finding = note(plan, change).filter(|note| note.starts_with("LOSSY_CAST") || note.starts_with("using "));
+    Some(finding.map_or_else(|| validated.clone(), |finding| format!("{finding}; {validated}")))
 }
 
 fn reorder(evidence: Option<&Evidence>, projection: &Projection, change: &Change) -> Line {

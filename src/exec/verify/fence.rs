@@ -1,0 +1,111 @@
+//! The last comparison: writes have stopped, the stream is drained, both ends are at rest.
+
+use std::sync::Arc;
+
+use super::pass::{KEYS_AT_ONCE, record, refuse};
+use super::ranges::{self, Compared};
+use super::sides::{self, Selection, Sides, Subject, failed};
+use super::whole;
+use crate::exec::ExecError;
+use crate::exec::engine::Engine;
+use crate::exec::event::EventKind;
+use crate::exec::table::TableTask;
+use crate::plan::End;
+use crate::sql::{self, Side};
+use crate::verify::{Difference, DifferenceKind, Report, TableReport};
+
+/// Tables up to this estimate are counted too. A larger one would hold up writers, and the count proves nothing that
+/// the comparison has not proven.
+const COUNT_ROWS_MAX: i64 = 5_000_000;
+
+/// Compares everything that was written since its last comparison, or was never compared.
+///
+/// # Errors
+/// [`ExecError::Different`] when rows differ.
+pub async fn at_fence(engine: &mut Engine) -> Result<(), ExecError> {
+    let run = Arc::clone(&engine.run);
+    let source = run.connect(End::Source, "verify").await?;
+    let target = run.connect(End::Target, "verify").await?;
+    let digest = sides::digest(&run.plan);
+    let tables = Arc::clone(&engine.tables);
+    let mut reports = Vec::new();
+    for task in tables.iter() {
+        let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
+        let sides = Sides { source: &source, target: &target, subject };
+        let mut report = compare(engine, &sides, task).await?;
+        count(&sides, &mut report).await?;
+        report.keys_pending = Some(0);
+        let kind =
+            EventKind::VerifyProgress { table: task.name.clone(), rows: report.rows_compared, rows_estimate: None };
+        run.emit(None, kind);
+        if !report.differences.is_empty() {
+            record(engine, &report).await?;
+        }
+        reports.push(report);
+    }
+    let rows: u64 = reports.iter().map(|report| report.rows_compared).sum();
+    run.note(format!("{rows} row(s) written since their last comparison were compared after writes had stopped"));
+    let report = Report::of(reports, Vec::new());
+    match report.differences() {
+        (0, _) => Ok(()),
+        _ => refuse(&report),
+    }
+}
+
+async fn compare(engine: &Engine, sides: &Sides<'_>, task: &TableTask) -> Result<TableReport, ExecError> {
+    let mut report = TableReport::new(&task.name);
+    let keys = engine.touched.dirty(task.index);
+    let selections: Vec<Selection> = match (&keys, task.in_lanes()) {
+        (None, true) => vec![Selection::Range { lo: None, hi: None }],
+        (None, false) => {
+            add(&mut report, whole::compare(sides).await?);
+            return Ok(report);
+        }
+        (Some(keys), _) => {
+            let texts = keys.iter().map(|key| task.key_literals(key)).collect::<Result<Vec<_>, _>>()?;
+            texts.chunks(KEYS_AT_ONCE).map(|batch| Selection::Keys(batch.to_vec())).collect()
+        }
+    };
+    for selection in selections {
+        add(&mut report, ranges::compare(sides, &selection, &[]).await?);
+    }
+    Ok(report)
+}
+
+fn add(report: &mut TableReport, compared: Compared) {
+    report.rows_source += compared.rows_source;
+    report.rows_target += compared.rows_target;
+    report.rows_compared += compared.rows_source;
+    report.chunks_compared += 1;
+    report.differences.extend(compared.differences);
+}
+
+/// Compares the numbers of rows of tables that are counted quickly.
+async fn count(sides: &Sides<'_>, report: &mut TableReport) -> Result<(), ExecError> {
+    let projection = sides.subject.projection;
+    let estimate: i64 = sides
+        .source
+        .query_one(&sql::range::estimate(projection), &[])
+        .await
+        .map_err(failed(Side::Source, sides.doing(Side::Source)))?
+        .get(0);
+    if estimate > COUNT_ROWS_MAX {
+        return Ok(());
+    }
+    let number = async |side: Side| {
+        let table = match side {
+            Side::Source => &projection.source,
+            Side::Target => &projection.target,
+        };
+        let query = format!("SELECT count(*) FROM ONLY {}", sql::name(table));
+        let row = sides.client(side).query_one(&query, &[]).await.map_err(failed(side, sides.doing(side)))?;
+        Ok::<i64, ExecError>(row.get(0))
+    };
+    let (source, target) = tokio::try_join!(number(Side::Source), number(Side::Target))?;
+    if source != target && report.differences.is_empty() {
+        let kind = if target > source { DifferenceKind::ExtraOnTarget } else { DifferenceKind::MissingOnTarget };
+        let key = vec![format!("{source} rows on the source, {target} on the target")];
+        report.differences.push(Difference { key, columns: Vec::new(), kind });
+    }
+    Ok(())
+}

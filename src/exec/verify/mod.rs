@@ -1,0 +1,13 @@
+//! Verification: of chunks while the stream goes on, of what was written since when writes have stopped.
+
+pub mod fence;
+pub mod live;
+pub mod pass;
+pub mod ranges;
+pub mod sides;
+pub mod standalone;
+pub mod whole;
+
+pub use fence::at_fence;
+pub use pass::{before_fence, report, tables};
+pub use standalone::standalone;

@@ -1,0 +1,378 @@
+//! All tables while the stream goes on, and what was written since.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
+use super::sides;
+use crate::exec::engine::Engine;
+use crate::exec::event::EventKind;
+use crate::exec::steps::Steps;
+use crate::exec::table::TableTask;
+use crate::exec::{ExecError, failpoint, snapshots};
+use crate::ledger::{chunk, progress};
+use crate::plan::{End, Op};
+use crate::verify::{Difference, Report, TableReport};
+
+/// Rows of the first chunk …
+const CHUNK_ROWS: u64 = 20_000;
+/// … and of the largest.
+const CHUNK_ROWS_MAX: u64 = 200_000;
+/// A chunk that takes less makes the next one larger, one that takes more makes it smaller.
+const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// Keys that are compared at a time.
+pub const KEYS_AT_ONCE: usize = 2_000;
+/// Keys that may be left for the fence.
+const FENCE_KEYS_MAX: usize = 20_000;
+/// Rounds over the touched keys before the fence.
+const ROUNDS_MAX: usize = 5;
+/// Tries for a table that is copied whole; afterwards it is compared when writes have stopped.
+const WHOLE_TRIES: usize = 3;
+/// Tries for a range that is written too much; afterwards the table is compared when writes have stopped.
+const RANGE_TRIES: usize = 20;
+
+/// A table, or a part of it that one worker compares.
+#[derive(Debug, Clone)]
+struct Part {
+    table: usize,
+    /// `None` for a table that is copied whole.
+    bounds: Option<Bounds>,
+}
+
+/// Verifies every table while the stream goes on.
+///
+/// # Errors
+/// [`ExecError::Different`] when rows differ; whatever stops a run.
+pub async fn tables(engine: &mut Engine) -> Result<(), ExecError> {
+    let run = Arc::clone(&engine.run);
+    let mut steps = Steps::read(&run, &engine.ledger).await?;
+    let began = Instant::now();
+    let verify: Vec<_> = run.plan.steps.iter().filter(|step| matches!(step.op, Op::VerifyTable(_))).collect();
+    for step in &verify {
+        // Only this process knows which keys changed since: an earlier one's result is worth nothing.
+        if !steps.done(&step.id) {
+            steps.start(&engine.ledger, step).await?;
+        }
+    }
+    let report = report(engine).await?;
+    refuse(&report)?;
+    for step in verify {
+        if !steps.done(&step.id) {
+            steps.succeed(&engine.ledger, step, began).await?;
+        }
+    }
+    Ok(())
+}
+
+/// An error when rows differ or nothing was compared.
+pub(super) fn refuse(report: &Report) -> Result<(), ExecError> {
+    let (count, first) = report.differences();
+    if count > 0 {
+        return Err(ExecError::Different { count, first });
+    }
+    match report.tables.iter().find(|table| table.is_vacuous()) {
+        Some(table) => Err(ExecError::Step {
+            step: format!("verify_table:{}", table.table),
+            reason: "the table has rows, but none was compared".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Compares every table while the stream goes on, and reports. Differences are no error here.
+pub async fn report(engine: &mut Engine) -> Result<Report, ExecError> {
+    let all: Vec<usize> = (0..engine.tables.len()).collect();
+    let mut report = pass(engine, &all).await?;
+    // Keys that were being written have come to rest since, or most of them.
+    let visitor = visitor(engine).await?;
+    for (task, table) in engine.tables.iter().zip(&mut report.tables) {
+        if task.in_lanes() && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
+            table.differences = compare_keys(&visitor, task).await?;
+            table.keys_pending = engine.touched.count(task.index).map(|keys| keys as u64);
+            record(engine, table).await?;
+        }
+    }
+    Ok(Report::of(report.tables, report.notes))
+}
+
+async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError> {
+    engine.touched.record();
+    failpoint::hit("verify.begin")?;
+    let run = Arc::clone(&engine.run);
+    let began_at = snapshots::now(&engine.source).await?;
+    let mut parts = Vec::new();
+    for &table in wanted {
+        let task = &engine.tables[table];
+        if !task.in_lanes() {
+            parts.push(Part { table, bounds: None });
+            continue;
+        }
+        // The ranges that were copied side by side are compared side by side.
+        let lanes = chunk::lanes(&engine.ledger, &run.id, &task.name).await?;
+        let bounds = lanes.into_iter().map(|lane| Bounds { lo: lane.lo, hi: lane.hi });
+        parts.extend(bounds.map(|bounds| Part { table, bounds: Some(bounds) }));
+        if !parts.iter().any(|part| part.table == table) {
+            parts.push(Part { table, bounds: Some(Bounds::default()) });
+        }
+    }
+    let reports = compare_parts(engine, parts).await?;
+    let mut notes = Vec::new();
+    let mut tables = Vec::new();
+    for &table in wanted {
+        let task = &engine.tables[table];
+        let mut report = TableReport::new(&task.name);
+        let mut given_up = false;
+        for part in reports.iter().filter(|(at, _)| *at == table).map(|(_, part)| part) {
+            report.rows_source += part.report.rows_source;
+            report.rows_target += part.report.rows_target;
+            report.chunks_compared += part.report.chunks_compared;
+            report.rows_compared += part.report.rows_compared;
+            report.differences.extend(part.report.differences.iter().cloned());
+            given_up |= part.given_up;
+        }
+        if given_up {
+            notes.push(format!(
+                "{} could not be compared while it was written; it is compared when writes have stopped",
+                task.name
+            ));
+        } else if report.differences.is_empty() {
+            engine.touched.forget_all_mark(table, &began_at);
+        }
+        report.keys_pending = if given_up { None } else { engine.touched.count(table).map(|keys| keys as u64) };
+        record(engine, &report).await?;
+        tables.push(report);
+    }
+    for note in &notes {
+        run.note(note.clone());
+    }
+    Ok(Report::of(tables, notes))
+}
+
+struct PartReport {
+    report: TableReport,
+    /// Left for the fence.
+    given_up: bool,
+}
+
+async fn visitor(engine: &Engine) -> Result<Visitor, ExecError> {
+    let run = &engine.run;
+    let progress = progress::read(&engine.ledger, &run.id)
+        .await?
+        .ok_or_else(|| ExecError::Gap { reason: "the ledger has no position of the stream".to_owned() })?;
+    Ok(Visitor {
+        run: Arc::clone(run),
+        shared: Arc::clone(&engine.shared),
+        touched: Arc::clone(&engine.touched),
+        source: run.connect(End::Source, "verify").await?,
+        target: run.connect(End::Target, "verify").await?,
+        digest: sides::digest(&run.plan),
+        inherited: progress.near,
+    })
+}
+
+/// Compares the parts with the plan's number of workers.
+async fn compare_parts(engine: &Engine, mut parts: Vec<Part>) -> Result<Vec<(usize, PartReport)>, ExecError> {
+    parts.reverse();
+    let rows: Arc<Vec<AtomicU64>> = Arc::new(engine.tables.iter().map(|_| AtomicU64::new(0)).collect());
+    let workers = (engine.run.plan.settings.workers.max(1) as usize).min(parts.len());
+    let queue = Arc::new(std::sync::Mutex::new(parts));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let visitor = visitor(engine).await?;
+        let (queue, tables, rows) = (Arc::clone(&queue), Arc::clone(&engine.tables), Arc::clone(&rows));
+        running.spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let next = queue.lock().expect("no task panics while it holds the queue").pop();
+                let Some(part) = next else { return Ok::<_, ExecError>(done) };
+                let task = &tables[part.table];
+                let report = match part.bounds {
+                    Some(bounds) => compare_range(&visitor, task, bounds, &rows[part.table]).await?,
+                    None => compare_whole(&visitor, task, &rows[part.table]).await?,
+                };
+                done.push((part.table, report));
+            }
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(result) => all.extend(result?),
+            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+            Err(_cancelled) => return Err(ExecError::Interrupted),
+        }
+    }
+    Ok(all)
+}
+
+fn say(visitor: &Visitor, task: &TableTask, rows: &AtomicU64, clean: Clean) {
+    let rows = rows.fetch_add(clean.rows_compared, Ordering::Relaxed) + clean.rows_compared;
+    let kind = EventKind::VerifyProgress { table: task.name.clone(), rows, rows_estimate: None };
+    visitor.run.emit(None, kind);
+}
+
+fn add(report: &mut TableReport, clean: Clean) {
+    report.rows_source += clean.rows_source;
+    report.rows_target += clean.rows_target;
+    report.rows_compared += clean.rows_compared;
+    report.chunks_compared += 1;
+}
+
+async fn compare_range(
+    visitor: &Visitor,
+    task: &TableTask,
+    all: Bounds,
+    rows: &AtomicU64,
+) -> Result<PartReport, ExecError> {
+    let mut done = PartReport { report: TableReport::new(&task.name), given_up: false };
+    let mut size = CHUNK_ROWS;
+    let mut left = all;
+    let mut tries = 0;
+    loop {
+        visitor.run.stop_check()?;
+        let began = Instant::now();
+        // The bounds of a chunk need no snapshot: any bounds are right.
+        let chunk = visitor.chunk_end(task, &left, size).await?;
+        let visit = visitor.visit(task, &Place::Range(chunk.clone())).await?;
+        match visit {
+            Visit::Clean(clean) => {
+                add(&mut done.report, clean);
+                say(visitor, task, rows, clean);
+            }
+            Visit::Different(clean, differences) => {
+                add(&mut done.report, clean);
+                say(visitor, task, rows, clean);
+                done.report.differences.extend(differences);
+            }
+            Visit::Again(why) => {
+                tries += 1;
+                if tries % 5 == 1 {
+                    visitor.run.waiting(format!("comparison of {}: {why}", task.name));
+                }
+                size = (size / 2).max(CHUNK_ROWS / 10);
+                if why == Why::Hot && tries > RANGE_TRIES {
+                    visitor.leave_for_fence(task).await?;
+                    done.given_up = true;
+                    return Ok(done);
+                }
+                visitor.run.sleep(Duration::from_millis(200)).await?;
+                continue;
+            }
+        }
+        tries = 0;
+        if done.report.differences.len() >= super::ranges::DIFFERENCES_MAX || chunk.hi == left.hi {
+            return Ok(done);
+        }
+        left.lo = chunk.hi;
+        let took = began.elapsed();
+        if took < CHUNK_AIM.0 {
+            size = (size * 2).min(CHUNK_ROWS_MAX);
+        } else if took > CHUNK_AIM.1 {
+            size = (size / 2).max(CHUNK_ROWS / 10);
+        }
+    }
+}
+
+async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) -> Result<PartReport, ExecError> {
+    let mut done = PartReport { report: TableReport::new(&task.name), given_up: false };
+    for _ in 0..WHOLE_TRIES {
+        visitor.run.stop_check()?;
+        match visitor.visit_whole(task).await? {
+            Visit::Clean(clean) => {
+                add(&mut done.report, clean);
+                say(visitor, task, rows, clean);
+                return Ok(done);
+            }
+            Visit::Different(clean, differences) => {
+                add(&mut done.report, clean);
+                say(visitor, task, rows, clean);
+                done.report.differences = differences;
+                return Ok(done);
+            }
+            Visit::Again(why) => {
+                visitor.run.waiting(format!("comparison of {}: {why}", task.name));
+                visitor.run.sleep(Duration::from_millis(500)).await?;
+            }
+        }
+    }
+    visitor.leave_for_fence(task).await?;
+    done.given_up = true;
+    Ok(done)
+}
+
+impl Visitor {
+    /// Marks a table as never compared, until a later snapshot was.
+    async fn leave_for_fence(&self, task: &TableTask) -> Result<(), ExecError> {
+        let now = snapshots::now(&self.source).await?;
+        self.touched.touch_all(task.index, now.xmax);
+        Ok(())
+    }
+}
+
+/// Writes the result to the ledger.
+pub(super) async fn record(engine: &Engine, report: &TableReport) -> Result<(), ExecError> {
+    let state = match report {
+        _ if !report.differences.is_empty() => "different",
+        _ if report.keys_pending.is_none() => "at_fence",
+        _ => "verified",
+    };
+    let (rows, chunks) = (report.rows_compared as i64, report.chunks_compared as i64);
+    engine
+        .ledger
+        .execute(
+            "INSERT INTO pcrd.verified (migration, tbl, state, rows, chunks, differences) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (migration, tbl) DO UPDATE SET state = excluded.state, rows = excluded.rows, chunks = excluded.chunks, \
+             differences = excluded.differences, at = clock_timestamp()",
+            &[&engine.run.id, &report.table, &state, &rows, &chunks, &(report.differences.len() as i64)],
+        )
+        .await
+        .map_err(ExecError::target(format!("record the verification of {}", report.table)))?;
+    Ok(())
+}
+
+/// Compares touched keys again until few enough are left for a short fence.
+pub async fn before_fence(engine: &mut Engine) -> Result<(), ExecError> {
+    engine.touched.record();
+    for _ in 0..ROUNDS_MAX {
+        let counts: Vec<Option<usize>> = (0..engine.tables.len()).map(|table| engine.touched.count(table)).collect();
+        let unknown: Vec<usize> = (0..counts.len()).filter(|table| counts[*table].is_none()).collect();
+        if unknown.is_empty() && counts.iter().flatten().sum::<usize>() <= FENCE_KEYS_MAX {
+            return Ok(());
+        }
+        if !unknown.is_empty() {
+            refuse(&pass(engine, &unknown).await?)?;
+        }
+        let visitor = visitor(engine).await?;
+        for task in engine.tables.iter().filter(|task| task.in_lanes()) {
+            let mut report = TableReport::new(&task.name);
+            report.differences = compare_keys(&visitor, task).await?;
+            if !report.differences.is_empty() {
+                record(engine, &report).await?;
+                refuse(&Report::of(vec![report], Vec::new()))?;
+            }
+        }
+    }
+    engine.run.note(
+        "tables are written faster than they can be compared again; the rest is compared when writes have stopped, \
+         which takes longer",
+    );
+    Ok(())
+}
+
+/// Compares the touched keys of a table; those that are still being written remain touched.
+async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<Vec<Difference>, ExecError> {
+    let Some(keys) = visitor.touched.dirty(task.index) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for batch in keys.chunks(KEYS_AT_ONCE) {
+        visitor.run.stop_check()?;
+        match visitor.visit(task, &Place::Keys(batch.to_vec())).await? {
+            Visit::Clean(_) => {}
+            Visit::Again(why) => visitor.run.waiting(format!("comparison of {}: {why}", task.name)),
+            Visit::Different(_, differences) => found.extend(differences),
+        }
+    }
+    Ok(found)
+}

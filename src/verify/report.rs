@@ -1,0 +1,130 @@
+//! The report of a verification.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Every table of the plan.
+    pub tables: Vec<TableReport>,
+    /// No difference, and every table was compared in full, but for the keys that were being written.
+    pub passed: bool,
+    /// What the reader must know to judge the report.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// One table of a verification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    /// Target table.
+    pub table: String,
+    /// Rows found on the source.
+    pub rows_source: u64,
+    /// Rows found on the target.
+    pub rows_target: u64,
+    /// Ranges compared.
+    pub chunks_compared: u64,
+    /// Rows of the source that were compared.
+    pub rows_compared: u64,
+    /// Keys that were being written meanwhile: compared again later, at the latest when writes have stopped. `None`
+    /// when that may be any key.
+    pub keys_pending: Option<u64>,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+/// A row that differs. No value of it but its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The key as the target has it; where the row stands (`ctid (0,1)`) in a table without key.
+    pub key: Vec<String>,
+    /// Target columns whose values differ; empty when the row is on one end only.
+    pub columns: Vec<String>,
+    /// How it differs.
+    pub kind: DifferenceKind,
+}
+
+/// How a row differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DifferenceKind {
+    /// On the source only.
+    MissingOnTarget,
+    /// On the target only.
+    ExtraOnTarget,
+    /// On both, with different values.
+    DifferentColumns,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.join(", ");
+        match self.kind {
+            DifferenceKind::MissingOnTarget => write!(f, "row ({key}) is missing on the target"),
+            DifferenceKind::ExtraOnTarget => write!(f, "row ({key}) is on the target only"),
+            DifferenceKind::DifferentColumns => write!(f, "row ({key}) differs in {}", self.columns.join(", ")),
+        }
+    }
+}
+
+impl TableReport {
+    /// Begins with nothing compared.
+    pub fn new(table: &str) -> Self {
+        Self { table: table.to_owned(), ..Self::default() }
+    }
+
+    /// True when rows were there to compare, none was, and none is pending: nothing was proven.
+    pub fn is_vacuous(&self) -> bool {
+        self.rows_source.max(self.rows_target) > 0 && self.rows_compared == 0 && self.keys_pending == Some(0)
+    }
+}
+
+impl Report {
+    /// Judges the tables.
+    pub fn of(tables: Vec<TableReport>, notes: Vec<String>) -> Self {
+        let good =
+            |table: &TableReport| table.differences.is_empty() && !table.is_vacuous() && table.keys_pending.is_some();
+        let passed = tables.iter().all(good);
+        Self { tables, passed, notes }
+    }
+
+    /// Number of differences, and the first few of them in words.
+    pub fn differences(&self) -> (u64, String) {
+        let all = self.tables.iter().flat_map(|table| table.differences.iter().map(move |d| (&table.table, d)));
+        let first = all.clone().take(5).map(|(table, difference)| format!("{table}: {difference}"));
+        (all.count() as u64, first.collect::<Vec<_>>().join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_passes_only_what_was_compared() {
+        let table = TableReport {
+            table: "public.t".to_owned(),
+            rows_source: 10,
+            rows_target: 10,
+            chunks_compared: 1,
+            rows_compared: 10,
+            keys_pending: Some(0),
+            differences: Vec::new(),
+        };
+        assert!(Report::of(vec![table.clone()], Vec::new()).passed);
+        let vacuous = TableReport { rows_compared: 0, ..table.clone() };
+        assert!(!Report::of(vec![table.clone(), vacuous], Vec::new()).passed);
+        let empty = TableReport { rows_source: 0, rows_target: 0, rows_compared: 0, ..table.clone() };
+        assert!(Report::of(vec![empty], Vec::new()).passed);
+        assert!(Report::of(vec![TableReport { keys_pending: Some(1), ..table.clone() }], Vec::new()).passed);
+        assert!(!Report::of(vec![TableReport { keys_pending: None, ..table.clone() }], Vec::new()).passed);
+        let key = vec!["7".to_owned()];
+        let difference = Difference { key, columns: vec!["v".to_owned()], kind: DifferenceKind::DifferentColumns };
+        let report = Report::of(vec![TableReport { differences: vec![difference], ..table }], Vec::new());
+        assert!(!report.passed);
+        assert_eq!(report.differences(), (1, "public.t: row (7) differs in v".to_owned()));
+    }
+}

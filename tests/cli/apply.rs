@@ -1,0 +1,68 @@
+//! `apply` and the commands around it, against real servers.
+
+use pcrd::pg::local::Cluster;
+use serde_json::Value;
+
+use crate::environment::Environment;
+use crate::support::{connect_to, run, text};
+
+const SCHEMA: &str = "
+CREATE TABLE orders (id integer PRIMARY KEY, code text NOT NULL, legacy text);
+INSERT INTO orders SELECT n, 'code ' || n, 'x' FROM generate_series(1, 5000) AS n;
+ANALYZE orders;
+";
+
+const WIDENING: &str = "
+migrate:
+  workers: 2
+  tables:
+    - name: orders
+      columns:
+        id: {type: bigint}
+        legacy: {drop: true}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_stops_resumes_survives_a_lost_journal_and_is_given_up() {
+    let (source, target) = (Cluster::start(15).unwrap(), Cluster::start(15).unwrap());
+    run(&connect_to(&source, "postgres").await, SCHEMA).await;
+    run(&connect_to(&target, "postgres").await, "CREATE DATABASE shop").await;
+    let env = Environment::new();
+    env.write(
+        "pcrd.config.yml",
+        &format!(
+            "source: {{host: 127.0.0.1, port: {}, database: postgres, user: postgres}}\n\
+             target: {{host: 127.0.0.1, port: {}, database: shop, user: postgres}}\n{WIDENING}",
+            source.port(),
+            target.port()
+        ),
+    );
+    let _ = env.run_expecting(0, &["plan", "--out", "plan.json"]);
+
+    let ran = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "copy", "--json"]);
+    let events: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let starts = |step: &str| events.iter().any(|event| event["type"] == "step_start" && event["step"] == step);
+    assert!(starts("copy:public.orders"), "{}", ran.stdout);
+    let shop = connect_to(&target, "shop").await;
+    assert_eq!(text(&shop, "SELECT count(*) FROM orders").await, "5000");
+
+    // The same command again, also without the journal, or with one that says the opposite.
+    let _ = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "copy"]);
+    let journal = env.path().join("pcrd_checkpoint.sqlite3");
+    std::fs::write(&journal, "garbage").unwrap();
+    let ran = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "copy"]);
+    assert!(ran.stderr.contains("the ledger on the target is the truth"), "{}", ran.stderr);
+    std::fs::remove_file(&journal).unwrap();
+    let _ = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "catchup"]);
+
+    let status: Value = serde_json::from_str(&env.run_expecting(0, &["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["state"], "running");
+    let copied = status["steps"].as_array().unwrap().iter().find(|step| step["id"] == "copy:public.orders").unwrap();
+    assert_eq!(copied["status"], "succeeded");
+
+    let _ = env.run_expecting(0, &["abort", "--yes"]);
+    assert_eq!(text(&shop, "SELECT to_regclass('public.orders') IS NULL").await, "t");
+    let left = connect_to(&source, "postgres").await;
+    assert_eq!(text(&left, "SELECT count(*) FROM pg_replication_slots").await, "0");
+    assert_eq!(text(&left, "SELECT count(*) FROM pg_publication").await, "0");
+}
