@@ -2,6 +2,8 @@
 //!
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod column;
 pub mod drift;
 pub mod fingerprint;
