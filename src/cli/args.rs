@@ -71,6 +71,8 @@ pub enum Command {
     Readiness(command::readiness::ReadinessArgs),
     /// Run a plan, or go on with it; stops at the gate before the cutover
     Apply(command::apply::ApplyArgs),
+    /// Plan and apply in one, with the original's flags
+    Migrate(command::migrate::MigrateArgs),
     /// Fence the source, drain, verify, and make the target the database
     Cutover(command::cutover::CutoverArgs),
     /// Give a migration up: remove what its plan created
@@ -85,6 +87,9 @@ pub enum Command {
     Throttle(command::throttle::ThrottleArgs),
     /// Say where the migration stands
     Status(command::status::StatusArgs),
+    /// Try it out: two local clusters, three tables, a writer
+    #[command(subcommand)]
+    Demo(command::demo::DemoCommand),
     /// Print a completion script for a shell
     Completions(command::completions::CompletionsArgs),
     /// Print the manual page

@@ -12,7 +12,7 @@ use super::error::CommandError;
 use super::shutdown::Shutdown;
 
 /// Settings of this call, resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The config file.
     pub config: PathBuf,

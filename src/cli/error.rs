@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use miette::Diagnostic;
 
+use crate::demo::DemoError;
 use crate::pg::error::PgError;
 use crate::state::JournalError;
 
@@ -173,6 +174,23 @@ impl CommandError {
 impl From<PgError> for CommandError {
     fn from(error: PgError) -> Self {
         Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<DemoError> for CommandError {
+    fn from(error: DemoError) -> Self {
+        let next = match &error {
+            DemoError::NotUp(_) => "pcrd demo up",
+            DemoError::NotSetUp(_) => "pcrd demo setup",
+            DemoError::NotDemo { .. } | DemoError::Foreign(_) => "pcrd demo up, in an empty directory",
+            DemoError::NoServer => "dev/postgres fetch 15",
+            DemoError::NoPort(..)
+            | DemoError::Writer(_)
+            | DemoError::Pg(_)
+            | DemoError::Local(_)
+            | DemoError::File { .. } => "pcrd demo down && pcrd demo up",
+        };
+        Self::new(Exit::Failed, error).with_next(next)
     }
 }
 

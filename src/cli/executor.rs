@@ -1,12 +1,12 @@
 //! What the commands share that run a plan or speak to the executor that runs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::context::Context;
-use super::database::{conninfo, load_config};
+use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
 use crate::catalog::Fingerprint;
@@ -16,7 +16,7 @@ use crate::exec::context::Run;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
-use crate::pg::client::{self, Client};
+use crate::pg::client::Client;
 use crate::plan::check::check;
 use crate::plan::{End, Plan, PlanFile, PlanId, file};
 use crate::state::{Journal, JournalError, JournalView, StepStatus};
@@ -33,10 +33,20 @@ pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
 
 /// Runs a plan, showing its events and keeping the journal.
 pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome, CommandError> {
-    let config = load_config(ctx)?;
-    let source = conninfo(ctx, &config, End::Source)?;
-    let target = conninfo(ctx, &config, End::Target)?;
-    let path = ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone());
+    run_plan_with(ctx, &load_config(ctx)?, plan, until, |_| ()).await
+}
+
+/// As [`run_plan`], and hands every event to `heed` before it is shown.
+pub async fn run_plan_with(
+    ctx: &Context,
+    config: &Config,
+    plan: Plan,
+    until: Until,
+    mut heed: impl FnMut(&Event),
+) -> Result<Outcome, CommandError> {
+    let source = conninfo(ctx, config, End::Source)?;
+    let target = conninfo(ctx, config, End::Target)?;
+    let path = state_path(ctx, config);
     let (mut journal, rebuilt) = Journal::open_or_rebuild(&path)?;
     if let Some(rebuilt) = rebuilt {
         ctx.note(&rebuilt.to_string());
@@ -52,6 +62,7 @@ pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome
         let keep = async {
             let mut kept = Ok(());
             while let Some(event) = receiver.recv().await {
+                heed(&event);
                 if kept.is_ok() {
                     kept = journal_event(&mut journal, &id, &event);
                     if kept.is_err() {
@@ -105,7 +116,7 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
         ExecError::Stale { .. } | ExecError::Ledger(LedgerError::Finished(_)) => Exit::Stale,
         ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
-        ExecError::Preflight(_) => Exit::Blocked,
+        ExecError::Preflight(_) | ExecError::Checks(_) => Exit::Blocked,
         ExecError::Different { .. } => Exit::Different,
         _ => Exit::Failed,
     };
@@ -133,17 +144,24 @@ fn list(failures: &[preflight::Failure]) -> String {
 /// A connection to the ledger, and the migration that a command speaks of: the only one that is not over, or the newest.
 pub async fn current(ctx: &Context) -> Result<(Config, Client, migration::Migration), CommandError> {
     let config = load_config(ctx)?;
-    let target = conninfo(ctx, &config, End::Target)?;
-    let ledger = client::connect(&target, "pcrd/command").await?;
-    let none = || CommandError::new(Exit::Failed, "the target knows of no migration").with_next("pcrd apply plan.json");
-    if !migration::exists(&ledger).await.map_err(failed)? {
-        return Err(none());
+    let ledger = connect(ctx, &config, End::Target, "command").await?;
+    let mut found = migrations(&config, &ledger).await?;
+    if found.is_empty() {
+        let error = CommandError::new(Exit::Failed, "the target knows of no migration");
+        return Err(error.with_next("pcrd apply plan.json"));
     }
-    let mut found = migration::list(&ledger).await.map_err(failed)?;
-    let slot = config.migrate.slot.as_str();
-    found.retain(|migration| migration.slot == slot);
     let at = found.iter().position(|migration| migration.state == "running").unwrap_or(0);
-    if found.is_empty() { Err(none()) } else { Ok((config, ledger, found.swap_remove(at))) }
+    Ok((config, ledger, found.swap_remove(at)))
+}
+
+/// The migrations of the config's slot, newest first.
+pub async fn migrations(config: &Config, ledger: &Client) -> Result<Vec<migration::Migration>, CommandError> {
+    if !migration::exists(ledger).await.map_err(failed)? {
+        return Ok(Vec::new());
+    }
+    let mut found = migration::list(ledger).await.map_err(failed)?;
+    found.retain(|migration| migration.slot == config.migrate.slot.as_str());
+    Ok(found)
 }
 
 /// A ledger error as a command's.
@@ -182,10 +200,15 @@ pub async fn ask(
     }
 }
 
+/// The journal: `--state`, else as the config says.
+pub fn state_path(ctx: &Context, config: &Config) -> PathBuf {
+    ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone())
+}
+
 /// The plan of a migration, from the journal; checked like a plan file, because the journal is one more file that
 /// somebody may have edited.
 pub fn plan_of(ctx: &Context, config: &Config, id: &str) -> Result<Plan, CommandError> {
-    let path = ctx.state.clone().unwrap_or_else(|| config.migrate.checkpoint_db.clone());
+    let path = state_path(ctx, config);
     let missing = || {
         CommandError::new(Exit::Failed, format!("plan {id} is not in {}", path.display()))
             .with_next("pcrd apply plan.json, which records the plan again")

@@ -9,12 +9,14 @@ pub mod config_schema;
 pub mod confirm;
 pub mod context;
 pub mod database;
+pub mod demo_run;
 pub mod diagnostic;
 pub mod error;
 pub mod events;
 pub mod executor;
 pub mod manifest;
 pub mod output;
+pub mod planning;
 pub mod run;
 pub mod shutdown;
 

@@ -54,7 +54,12 @@ impl Command {
     /// True for commands that write to a database and bring themselves to a clean stop; the others are just dropped.
     fn stops_itself(&self) -> bool {
         match self {
-            Self::Apply(_) | Self::Cutover(_) | Self::Abort(_) | Self::Cleanup(_) => true,
+            Self::Apply(_)
+            | Self::Migrate(_)
+            | Self::Demo(_)
+            | Self::Cutover(_)
+            | Self::Abort(_)
+            | Self::Cleanup(_) => true,
             Self::Validate(_)
             | Self::Inspect(_)
             | Self::Analyze(_)
@@ -81,6 +86,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Show(args) => command::show::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,
+        Command::Migrate(args) => command::migrate::run(ctx, args).await,
         Command::Cutover(args) => command::cutover::run(ctx, args).await,
         Command::Abort(args) => command::abort::run(ctx, args).await,
         Command::Cleanup(args) => command::cleanup::run(ctx, args).await,
@@ -88,6 +94,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Resume(_) => command::pause::run(ctx, "resume").await,
         Command::Throttle(args) => command::throttle::run(ctx, args).await,
         Command::Status(args) => command::status::run(ctx, args).await,
+        Command::Demo(what) => command::demo::run(ctx, what).await,
         Command::Completions(args) => command::completions::run(ctx, args),
         Command::Man(args) => command::man::run(ctx, args),
         Command::Schema(args) => command::schema::run(ctx, args),

@@ -40,6 +40,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     check_target(run, ledger, &created).await?;
     if known.is_none() {
         super::preflight::check(run, ledger, source).await?;
+        data_checks(run).await?;
     }
     ledger.batch_execute(ledger::SCHEMA_SQL).await.map_err(ExecError::target("create the ledger"))?;
     let registration = migration::Registration {
@@ -66,6 +67,24 @@ async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Res
         }
         run.sleep(std::time::Duration::from_millis(100)).await?;
     }
+}
+
+/// Runs the plan's validation queries again: rows may have come since it was made.
+async fn data_checks(run: &Run) -> Result<(), ExecError> {
+    let mut source = run.connect(End::Source, "checks").await?;
+    let mut failing = Vec::new();
+    for check in &run.plan.checks {
+        run.stop_check()?;
+        let result = super::checks::run(&mut source, check, false).await.map_err(|error| ExecError::Postgres {
+            side: End::Source,
+            doing: format!("run {}", check.id),
+            error,
+        })?;
+        for (predicate, count) in check.predicates.iter().zip(&result.failing).filter(|(_, count)| **count > 0) {
+            failing.push(format!("{}: {count} of {} rows: {}", predicate.address, result.rows, predicate.meaning));
+        }
+    }
+    if failing.is_empty() { Ok(()) } else { Err(ExecError::Checks(failing)) }
 }
 
 fn host_name() -> String {

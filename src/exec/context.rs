@@ -101,7 +101,10 @@ impl Run {
     pub async fn connect_applier(&self, role: &str) -> Result<Client, ExecError> {
         let client = self.connect(End::Target, role).await?;
         client
-            .batch_execute("SET session_replication_role = replica; SET synchronous_commit = on")
+            // Prepared while a table was empty, a statement would go on scanning it when it is full.
+            .batch_execute(
+                "SET session_replication_role = replica; SET synchronous_commit = on; SET enable_seqscan = off",
+            )
             .await
             .map_err(ExecError::target("set session_replication_role"))?;
         Ok(client)

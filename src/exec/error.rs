@@ -46,6 +46,9 @@ pub enum ExecError {
     /// Preflight found something that must be mended first.
     #[error("{} check(s) failed before anything was written", .0.len())]
     Preflight(Vec<super::preflight::Failure>),
+    /// Rows of the source would not survive the change.
+    #[error("a data check failed before anything was written:\n  {}", .0.join("\n  "))]
+    Checks(Vec<String>),
     /// The catalogs could not be read.
     #[error(transparent)]
     Introspect(#[from] crate::pg::introspect::IntrospectError),

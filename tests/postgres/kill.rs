@@ -5,18 +5,20 @@ use crate::support::{TestPair, connect_to, run, sorted_copy};
 use crate::writers::{INT, KEYLESS, KeyKind, Writers};
 use pcrd::exec::failpoint;
 
-const ROWS: u32 = 3_000;
+fn rows(kind: KeyKind) -> u32 {
+    if kind.has_key { 3_000 } else { 500 }
+}
 
 async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
     for point in points {
         let pair = TestPair::start(15, 15);
         let source = connect_to(&pair.source, "postgres").await;
-        run(&source, &kind.ddl(ROWS)).await;
+        run(&source, &kind.ddl(rows(kind))).await;
         run(&source, "CREATE INDEX items_n ON items (n); CREATE SEQUENCE other; ALTER TABLE items ADD CHECK (n > -2)")
             .await;
         let migration = Migration::new(&pair, &kind.yaml(), "  batch_size: 200\n  workers: 2");
         migration.plan();
-        let writers = Writers::start(&pair, kind, ROWS, 3, false).await;
+        let writers = Writers::start(&pair, kind, rows(kind), if kind.has_key { 3 } else { 1 }, false).await;
         // The second time that the point is reached, where it is reached often: then there is something to lose.
         let often = point.starts_with("chunk.") || point.starts_with("apply.");
         let times = if often { "2*off->" } else { "" };

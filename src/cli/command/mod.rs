@@ -6,6 +6,7 @@ pub mod apply;
 pub mod cleanup;
 pub mod completions;
 pub mod cutover;
+pub mod demo;
 pub mod inspect;
 pub mod man;
 pub mod migrate;

@@ -4,19 +4,14 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::catalog::Catalog;
-use crate::cli::catalogs::see;
-use crate::cli::compile::{Compiled, compile};
 use crate::cli::context::Context;
-use crate::cli::database::{EndError, load_config};
+use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::output::write_private;
+use crate::cli::planning::{Wishes, make};
 use crate::desired::Acceptance;
-use crate::exec::checks;
 use crate::plan::render::Detail;
-use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity, file, render};
-use crate::ui::number::grouped;
-use crate::ui::time::{now_ms, rfc3339};
+use crate::plan::{PlanFile, file, render};
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -64,50 +59,24 @@ pub enum PlanFormat {
 /// Compiles a plan, checks the data and shows what would happen.
 pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     let config = load_config(ctx)?;
-    let mut source = see(ctx, &config, End::Source, args.source_catalog.as_deref(), "plan").await?;
-    let target = see(ctx, &config, End::Target, args.target_catalog.as_deref(), "plan").await?;
-    let compiled = compile(&config, &source.catalog, &target.catalog, args.allow.clone())?;
-
-    let mut results = Vec::new();
-    match &mut source.client {
-        Some(client) if !args.skip_data_checks => {
-            for check in &compiled.plan.checks {
-                let result = checks::run(client, check, args.show_values).await;
-                results.push(result.map_err(|error| EndError::new(End::Source, error))?);
-            }
-        }
-        _ if compiled.plan.checks.is_empty() => {}
-        _ => ctx.note("the data checks were not run; `apply` runs them before it writes anything"),
-    }
-    finish(ctx, args, &source.catalog, compiled, results)
-}
-
-fn finish(
-    ctx: &Context,
-    args: &PlanArgs,
-    source: &Catalog,
-    compiled: Compiled,
-    results: Vec<CheckResult>,
-) -> Result<Exit, CommandError> {
-    let blocked = blocked(&compiled.plan, &results);
-    let evidence = (!args.no_evidence).then(|| evidence(source, &compiled, results));
-    let file = PlanFile { plan: compiled.plan, evidence };
+    let wishes = Wishes {
+        source_catalog: args.source_catalog.clone(),
+        target_catalog: args.target_catalog.clone(),
+        allow: args.allow.clone(),
+        skip_data_checks: args.skip_data_checks,
+        no_evidence: args.no_evidence,
+        show_values: args.show_values,
+    };
+    let planned = make(ctx, &config, &wishes).await?;
     let format = if ctx.json { PlanFormat::Json } else { args.format };
-    ctx.data(&rendered(&file, format, ctx.verbose > 0))?;
-    if !blocked.is_empty() {
-        let text = format!("the plan is blocked; no file was written:\n{}", blocked.join("\n"));
-        return Err(
-            CommandError::new(Exit::Blocked, text).with_next("pcrd plan, after mending or accepting each of them")
-        );
-    }
+    ctx.data(&rendered(&planned.file, format, ctx.verbose > 0))?;
+    planned.refuse_if_blocked("no file was written")?;
     if let Some(out) = &args.out {
-        write_private(out, file::to_json(&file).as_bytes())?;
+        write_private(out, file::to_json(&planned.file).as_bytes())?;
         ctx.note(&format!("to run it: pcrd apply {}", out.display()));
     }
-    Ok(match args.detailed_exitcode && !file.plan.changes.is_empty() {
-        true => Exit::Changes,
-        false => Exit::Done,
-    })
+    let has_changes = !planned.file.plan.changes.is_empty();
+    Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
 }
 
 /// The text of a plan in one of its formats.
@@ -120,54 +89,6 @@ pub fn rendered(file: &PlanFile, format: PlanFormat, verbose: bool) -> String {
         PlanFormat::Json => file::to_json(file),
         PlanFormat::Sql => render::sql(&file.plan),
     }
-}
-
-/// One line per thing that keeps the plan from being applied.
-fn blocked(plan: &Plan, results: &[CheckResult]) -> Vec<String> {
-    let mut lines: Vec<String> = plan.findings.iter().filter_map(blocking_finding).collect();
-    for result in results {
-        let Some(check) = plan.checks.iter().find(|check| check.id == result.id) else { continue };
-        for (at, predicate) in check.predicates.iter().enumerate() {
-            let n_failing = result.failing[at];
-            if n_failing == 0 {
-                continue;
-            }
-            let address = &predicate.address;
-            let (n_failing, n_rows) = (grouped(n_failing), grouped(result.rows));
-            let mut line = format!("{address}: {n_failing} of {n_rows} rows: {}", predicate.meaning);
-            if result.samples[at].is_empty() {
-                line.push_str(&format!("; to see them: {}", predicate.sample_sql));
-            } else {
-                line.push_str(&format!("; keys: {}", result.samples[at].join(" | ")));
-            }
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-fn blocking_finding(finding: &Finding) -> Option<String> {
-    let Finding { code, address, message, .. } = finding;
-    match (finding.severity, &finding.accepted) {
-        (Severity::Refused, _) => Some(format!("{code} {address}: {message}")),
-        (Severity::Error, None) => {
-            Some(format!("{code} {address}: {message}; to accept: --allow '{code}@{address}=why'"))
-        }
-        (Severity::Error, Some(_)) | (Severity::Info | Severity::Warning, _) => None,
-    }
-}
-
-fn evidence(source: &Catalog, compiled: &Compiled, checks: Vec<CheckResult>) -> Evidence {
-    let tables = &compiled.resolved.tables;
-    let sizes = tables.iter().filter_map(|table| {
-        let stats = source.tables.get(&table.source)?.stats.clone()?;
-        Some((table.source.clone(), stats))
-    });
-    let row_bytes = tables.iter().map(|table| {
-        let bytes = RowBytes { before: table.row_bytes.before, after: table.row_bytes.after };
-        (table.source.clone(), bytes)
-    });
-    Evidence { at: rfc3339(now_ms()), sizes: sizes.collect(), checks, row_bytes: row_bytes.collect() }
 }
 
 /// Reads `CODE@address=reason`.

@@ -1,0 +1,127 @@
+//! Makes a plan with everything that is known of it at plan time: shared by `plan`, `migrate` and the demo.
+
+use std::path::PathBuf;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::desired::Acceptance;
+use crate::exec::checks;
+use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity};
+use crate::ui::number::grouped;
+use crate::ui::time::{now_ms, rfc3339};
+
+use super::catalogs::see;
+use super::compile::{Compiled, compile};
+use super::context::Context;
+use super::database::EndError;
+use super::error::{CommandError, Exit};
+
+/// What a plan is made from besides the config.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// A saved catalog instead of the source.
+    pub source_catalog: Option<PathBuf>,
+    /// A saved catalog instead of the target.
+    pub target_catalog: Option<PathBuf>,
+    /// Findings accepted on the command line.
+    pub allow: Vec<Acceptance>,
+    /// Do not scan the source.
+    pub skip_data_checks: bool,
+    /// Leave the evidence out.
+    pub no_evidence: bool,
+    /// Read keys of rows that fail a check.
+    pub show_values: bool,
+}
+
+/// A plan and what keeps it from being applied.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub file: PlanFile,
+    /// One line per reason; empty for a plan that may run.
+    pub blocked: Vec<String>,
+}
+
+impl Planned {
+    /// Fails when something blocks the plan; `consequence` says what was not done.
+    pub fn refuse_if_blocked(&self, consequence: &str) -> Result<(), CommandError> {
+        if self.blocked.is_empty() {
+            return Ok(());
+        }
+        let text = format!("the plan is blocked; {consequence}:\n{}", self.blocked.join("\n"));
+        let next = "pcrd plan, after mending or accepting each of them";
+        Err(CommandError::new(Exit::Blocked, text).with_next(next))
+    }
+}
+
+/// Reads both catalogs, compiles, and runs the data checks on the source if it is there.
+///
+/// # Errors
+/// No connection, no plan possible, or a check that could not be run.
+pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Planned, CommandError> {
+    let source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
+    let target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
+    let compiled = compile(config, &source.catalog, &target.catalog, wishes.allow.clone())?;
+    let mut results = Vec::new();
+    match &source.client {
+        Some(client) if !wishes.skip_data_checks => {
+            for check in &compiled.plan.checks {
+                let result = checks::run(client, check, wishes.show_values).await;
+                results.push(result.map_err(|error| EndError::new(End::Source, error))?);
+            }
+        }
+        _ if compiled.plan.checks.is_empty() => {}
+        _ => ctx.note("the data checks were not run; `apply` runs them before it writes anything"),
+    }
+    let blocked = blocked(&compiled.plan, &results);
+    let evidence = (!wishes.no_evidence).then(|| evidence(&source.catalog, &compiled, results));
+    Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked })
+}
+
+/// One line per thing that keeps the plan from being applied.
+fn blocked(plan: &Plan, results: &[CheckResult]) -> Vec<String> {
+    let mut lines: Vec<String> = plan.findings.iter().filter_map(blocking_finding).collect();
+    for result in results {
+        let Some(check) = plan.checks.iter().find(|check| check.id == result.id) else { continue };
+        for (at, predicate) in check.predicates.iter().enumerate() {
+            let n_failing = result.failing[at];
+            if n_failing == 0 {
+                continue;
+            }
+            let address = &predicate.address;
+            let (n_failing, n_rows) = (grouped(n_failing), grouped(result.rows));
+            let mut line = format!("{address}: {n_failing} of {n_rows} rows {}", predicate.meaning);
+            if result.samples[at].is_empty() {
+                line.push_str(&format!("; to see them: {}", predicate.sample_sql));
+            } else {
+                line.push_str(&format!("; keys: {}", result.samples[at].join(" | ")));
+            }
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn blocking_finding(finding: &Finding) -> Option<String> {
+    let Finding { code, address, message, .. } = finding;
+    match (finding.severity, &finding.accepted) {
+        (Severity::Refused, _) => Some(format!("{code} {address}: {message}")),
+        (Severity::Error, None) => {
+            Some(format!("{code} {address}: {message}; to accept: --allow '{code}@{address}=why'"))
+        }
+        (Severity::Error, Some(_)) | (Severity::Info | Severity::Warning, _) => None,
+    }
+}
+
+fn evidence(source: &Catalog, compiled: &Compiled, checks: Vec<CheckResult>) -> Evidence {
+    let tables = &compiled.resolved.tables;
+    let sizes = tables.iter().filter_map(|table| {
+        let stats = source.tables.get(&table.source)?.stats.clone()?;
+        Some((table.source.clone(), stats))
+    });
+    let row_bytes = tables.iter().map(|table| {
+        let bytes = RowBytes { before: table.row_bytes.before, after: table.row_bytes.after };
+        (table.source.clone(), bytes)
+    });
+    Evidence { at: rfc3339(now_ms()), sizes: sizes.collect(), checks, row_bytes: row_bytes.collect() }
+}
