@@ -98,3 +98,21 @@ async fn apply_stops_resumes_survives_a_lost_journal_and_is_given_up() {
     assert_eq!(text(&left, "SELECT count(*) FROM pg_replication_slots").await, "0");
     assert_eq!(text(&left, "SELECT count(*) FROM pg_publication").await, "0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_checks_first_and_goes_on_with_what_it_began() {
+    let Pair { source, target: _target, env } = planned(SCHEMA, WIDENING).await;
+    let client = connect_to(&source, "postgres").await;
+    let ran = env.run_expecting(0, &["migrate", "--dry-run"]);
+    assert!(ran.stdout.contains("public.orders  =>  target:public.orders"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("nothing was written"), "{}", ran.stderr);
+    assert_eq!(text(&client, "SELECT count(*) FROM pg_replication_slots").await, "0");
+    assert_eq!(env.run_expecting(64, &["migrate"]).stderr.lines().last(), Some("Next: the same command with --yes"));
+
+    let _ = env.run_expecting(0, &["migrate", "--yes", "--backfill-only"]);
+    std::fs::remove_file(env.path().join("pcrd_checkpoint.sqlite3")).unwrap();
+    let ran = env.run_expecting(0, &["migrate", "--yes", "--backfill-only", "--resume", "--force-overwrite"]);
+    for said in ["continuing plan", "--resume has no effect", "--force-overwrite has no effect"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+}
