@@ -1,5 +1,7 @@
 //! Alignment, padding, packing: the bytes of a heap tuple as `heap_form_tuple` lays it out.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 use crate::casts::builtin::builtin;
 use crate::catalog::{Column, ColumnType, Ident, Stats, Storage};
 

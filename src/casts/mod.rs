@@ -2,6 +2,8 @@
 //!
 //! Pure. PostgreSQL runs every cast; this module only says which class it is in and which rows would break it.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod builtin;
 pub mod cast;
 pub mod class;

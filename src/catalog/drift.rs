@@ -86,21 +86,12 @@ fn compare_objects(
 ) {
     for (name, is) in after {
         let address = format!("{kind} {}", shown_name(&name));
-        match before.remove(&name) {
-            None => {
-                drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) })
+        match (before.remove(&name), is) {
+            (None, is) => {
+                drift.push(Drift { address, attribute: EXISTS.to_owned(), before: None, after: Some(summary(&is)) });
             }
-            Some(was) if was == is => {}
-            Some(Value::Object(was)) if is.is_object() => {
-                let Value::Object(is) = is else { continue };
-                compare_fields(&address, &was, &is, drift);
-            }
-            Some(was) => drift.push(Drift {
-                address,
-                attribute: "definition".to_owned(),
-                before: Some(text(&was)),
-                after: Some(text(&is)),
-            }),
+            (Some(Value::Object(was)), Value::Object(is)) => compare_fields(&address, &was, &is, drift),
+            (Some(was), is) => unreachable!("objects serialise as objects: {was:?}, {is:?}"),
         }
     }
     for (name, was) in before {

@@ -2,11 +2,17 @@
 //!
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod column;
 pub mod drift;
 pub mod fingerprint;
+pub mod index;
 pub mod model;
 pub mod name;
 
+pub use column::*;
 pub use fingerprint::Fingerprint;
+pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};

@@ -2,6 +2,8 @@
 //!
 //! Pure: `config` reads the file and hands the text over.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod check;
 pub mod document;
 pub mod fields;

@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod model;
 pub mod table;
 

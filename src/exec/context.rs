@@ -102,7 +102,9 @@ impl Run {
         let client = self.connect(End::Target, role).await?;
         client
             // Prepared while a table was empty, a statement would go on scanning it when it is full.
-            .batch_execute("SET session_replication_role = replica; SET synchronous_commit = on; SET enable_seqscan = off")
+            .batch_execute(
+                "SET session_replication_role = replica; SET synchronous_commit = on; SET enable_seqscan = off",
+            )
             .await
             .map_err(ExecError::target("set session_replication_role"))?;
         Ok(client)

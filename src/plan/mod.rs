@@ -1,5 +1,7 @@
 //! The plan: a typed graph of steps, as a value and as a file. Knows no connection and no clock.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod build;
 pub mod check;
 pub mod digest;

@@ -2,6 +2,8 @@
 //!
 //! Pure. The rules and their proof are in docs/architecture.md, "Why no row is lost".
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod key;
 pub mod position;
 pub mod routing;

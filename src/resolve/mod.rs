@@ -2,6 +2,8 @@
 //!
 //! Pure: everything that PostgreSQL alone can decide is left to the checks in the plan.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 mod accept;
 mod added;
 mod check;

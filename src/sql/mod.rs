@@ -1,5 +1,7 @@
 //! Renders SQL text; decides nothing. The only place that quotes.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 pub mod apply;
 pub mod check;
 pub mod chunk;

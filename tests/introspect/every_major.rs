@@ -19,7 +19,6 @@ async fn the_zoo_is_read_alike_on_every_major() {
     );
     for major in majors {
         let zoo = Zoo::open(major).await;
-        eprintln!("PostgreSQL {major}");
         let catalog = zoo.read().await;
         assert_eq!(catalog.server.major(), major);
         database(&catalog);

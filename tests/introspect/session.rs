@@ -1,9 +1,11 @@
 //! How introspection behaves towards its session, and what it notices.
 
 use pcrd::catalog::drift::explain_drift;
+use pcrd::catalog::{QualifiedName, ReplicaIdentity};
 use pcrd::pg::introspect;
 use pcrd::pg::local::Cluster;
 use pcrd::pg::shape::{SHAPE_SQL, expected_shape};
+use pcrd::sql;
 
 use crate::support::{connect, connect_to, run, text};
 use crate::zoo::{Zoo, chain, table, zoo};
@@ -28,9 +30,7 @@ async fn the_number_of_statements_does_not_grow_with_the_tables() {
     )
     .await;
     let start = statements();
-    let begin = std::time::Instant::now();
     let catalog = introspect::catalog(&client).await.unwrap();
-    eprintln!("1,000 tables in {:?}", begin.elapsed());
     assert_eq!(catalog.tables.len(), 1000);
     assert_eq!(catalog.sequences.len(), 1000);
     assert_eq!(statements() - start, empty);
@@ -138,4 +138,70 @@ async fn a_rewritten_or_reindexed_table_keeps_its_shape() {
 async fn shape(client: &tokio_postgres::Client) -> String {
     let name = zoo("t");
     client.query_one(SHAPE_SQL, &[&name.schema.as_str(), &name.name.as_str()]).await.unwrap().get(0)
+}
+
+/// An index that is created from what was read is read as the same index.
+#[tokio::test]
+async fn indexes_survive_their_rebuilding() {
+    for major in [15, 18] {
+        let zoo_server = Zoo::open(major).await;
+        let before = zoo_server.read().await;
+        let mut rebuilt = 0;
+        for (table, content) in &before.tables {
+            for (name, index) in content.indexes.iter().filter(|(_, index)| index.constraint.is_none()) {
+                if content.replica_identity == ReplicaIdentity::Index(name.clone()) {
+                    continue;
+                }
+                let qualified = QualifiedName { schema: table.schema.clone(), name: name.clone() };
+                run(&zoo_server.client, &format!("DROP INDEX {}", sql::name(&qualified))).await;
+                run(&zoo_server.client, &sql::ddl_index::create_index(name, table, index)).await;
+                rebuilt += 1;
+            }
+        }
+        assert!(rebuilt >= 6, "{rebuilt}");
+        let mut after = zoo_server.read().await;
+        for (name, table) in &mut after.tables {
+            for (index_name, index) in &mut table.indexes {
+                // A comment is a statement of its own.
+                index.comment.clone_from(&before.tables[name].indexes[index_name].comment);
+                assert_eq!(index, &before.tables[name].indexes[index_name], "{index_name} on {major}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subscribed_table_says_so() {
+    let cluster = Cluster::start_with(15, &[("fsync", "off")]).unwrap();
+    let here = connect_to(&cluster, "postgres").await;
+    run(&here, "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE t").await;
+    run(&here, "CREATE DATABASE there").await;
+    text(&here, "SELECT pg_create_logical_replication_slot('s', 'pgoutput')").await;
+    let there = connect_to(&cluster, "there").await;
+    run(&there, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let subscribe = format!(
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port={} user=postgres dbname=postgres' PUBLICATION p \
+         WITH (create_slot = false, enabled = false)",
+        cluster.port()
+    );
+    run(&there, &subscribe).await;
+    let name = QualifiedName::new("public", "t").unwrap();
+    assert!(introspect::catalog(&there).await.unwrap().tables[&name].subscribed);
+    assert!(!introspect::catalog(&here).await.unwrap().tables[&name].subscribed);
+    run(&there, "ALTER SUBSCRIPTION s SET (slot_name = NONE)").await;
+    run(&there, "DROP SUBSCRIPTION s").await;
+}
+
+/// Reading sizes waits for nobody for long.
+#[tokio::test]
+async fn a_locked_table_is_an_error_and_not_a_hang() {
+    let cluster = Cluster::start_with(15, &[("fsync", "off")]).unwrap();
+    let holder = connect_to(&cluster, "postgres").await;
+    run(&holder, "CREATE TABLE t (id int)").await;
+    run(&holder, "BEGIN; LOCK TABLE t").await;
+    let client = connect_to(&cluster, "postgres").await;
+    let error = introspect::catalog(&client).await.unwrap_err();
+    assert!(chain(&error).contains("lock timeout"), "{}", chain(&error));
+    run(&holder, "ROLLBACK").await;
+    introspect::catalog(&client).await.unwrap();
 }

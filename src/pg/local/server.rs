@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::binaries::{Binaries, LocalError, run};
 use super::home::{RunAs, init, make_dir};
 use crate::pg::conninfo::{Conninfo, Tls};
+use crate::sql::literal;
 
 /// A loaded machine with two cores takes seconds where an idle one takes a tenth.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -78,7 +79,7 @@ impl Server {
         ];
         let mut text = String::from("\n# pcrd\n");
         for (name, value) in base.iter().chain(settings) {
-            text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+            text.push_str(&format!("{name} = {}\n", literal(value)));
         }
         let path = self.data_dir().join("postgresql.conf");
         let mut file = std::fs::File::options()

@@ -2,6 +2,8 @@
 //!
 //! Pure, and zero-copy: every value is a slice of the buffer it arrived in.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 mod cursor;
 mod decode;
 mod message;

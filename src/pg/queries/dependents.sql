@@ -48,10 +48,13 @@ WITH wanted AS (
     FROM depending d
     WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
     UNION
-    SELECT 'column', pg_catalog.format('%I.%I.%I', cn.nspname, rc.relname, a.attname), w.oid
-    FROM wanted w
-    JOIN pg_catalog.pg_type rowtype ON rowtype.oid = w.reltype
-    JOIN pg_catalog.pg_attribute a ON a.atttypid IN (rowtype.oid, rowtype.typarray) AND a.attnum > 0 AND NOT a.attisdropped
+    SELECT 'column', pg_catalog.format('%I.%I.%I', cn.nspname, rc.relname, a.attname), row_of.table_oid
+    FROM (
+        SELECT w.reltype, w.oid FROM wanted w WHERE w.reltype <> 0
+        UNION ALL
+        SELECT t.typarray, w.oid FROM wanted w JOIN pg_catalog.pg_type t ON t.oid = w.reltype WHERE t.typarray <> 0
+    ) AS row_of(type_oid, table_oid)
+    JOIN pg_catalog.pg_attribute a ON a.atttypid = row_of.type_oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_catalog.pg_class rc ON rc.oid = a.attrelid
     JOIN pg_catalog.pg_namespace cn ON cn.oid = rc.relnamespace
     WHERE rc.relkind IN ('r', 'p', 'f', 'm', 'c')

@@ -57,14 +57,22 @@ SELECT i.indrelid::int8 AS table_oid,
            ORDER BY nth
        ) AS include,
        -- pg_depend does not tell a key column from one that an expression reads; the stored tree does.
-       ARRAY(
+       CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN '{}' ELSE ARRAY(
            SELECT a.attname::text
            FROM pg_catalog.pg_attribute a
+           CROSS JOIN (
+               SELECT ARRAY(
+                   SELECT found[1]::int4
+                   FROM pg_catalog.regexp_matches(
+                       pg_catalog.concat(i.indexprs, ' ', i.indpred), ':varattno (-?\d+)', 'g'
+                   ) AS found
+               ) AS attnums
+           ) AS seen
            WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
-             AND pg_catalog.concat(i.indexprs, ' ', i.indpred) ~ (':varattno (0|' || a.attnum || ')\M')
-             AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+             -- 0 is the whole row.
+             AND (a.attnum = ANY (seen.attnums) OR 0 = ANY (seen.attnums))
            ORDER BY a.attnum
-       ) AS expression_columns
+       ) END AS expression_columns
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
 JOIN pg_catalog.pg_am am ON am.oid = ic.relam

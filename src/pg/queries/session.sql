@@ -8,4 +8,7 @@ SET LOCAL TimeZone = 'UTC';
 SET LOCAL bytea_output = 'hex';
 SET LOCAL extra_float_digits = 3;
 SET LOCAL lc_monetary = 'C';
+-- Sizes take a share lock: behind a long ALTER TABLE of somebody else an error says more than a wait.
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
 SELECT pg_catalog.set_config(name, 'off', true) FROM pg_catalog.pg_settings WHERE name = 'jit';
