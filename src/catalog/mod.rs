@@ -2,9 +2,9 @@
 //!
 //! Pure: no connection, clock, environment or file. Introspection fills it (`pg::introspect`).
 
-pub mod column;
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod column;
 pub mod drift;
 pub mod fingerprint;
 pub mod index;
