@@ -85,7 +85,11 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
 
 async fn through(pair: &TestPair, plan: &Plan, until: Until) -> Result<Outcome, ExecError> {
     let (run, _events, _stop) = start(pair, plan, until);
-    run.await.unwrap()
+    finished(run).await
+}
+
+async fn finished(run: JoinHandle<Result<Outcome, ExecError>>) -> Result<Outcome, ExecError> {
+    tokio::time::timeout(Duration::from_secs(120), run).await.expect("a run of two minutes").unwrap()
 }
 
 /// Writers that change, move, add and remove rows until told to stop; gives the number of transactions.
@@ -158,12 +162,13 @@ async fn what_was_written_last_is_compared_at_the_fence() {
     let id = text(&target, "SELECT id FROM pcrd.migration").await;
     let ask = async |kind: &str| {
         let number = request::put(&ledger, &id, kind, None, "test").await.unwrap();
-        loop {
+        for _ in 0..1_200 {
             if let Some(outcome) = request::outcome(&ledger, number).await.unwrap() {
                 return outcome;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        panic!("no answer to {kind}");
     };
     let outcome = ask("verify").await;
     let report: serde_json::Value = serde_json::from_str(&outcome.text).unwrap();
@@ -180,13 +185,12 @@ async fn what_was_written_last_is_compared_at_the_fence() {
     assert!(!refused.ok && refused.text.contains("public.items: row (4711) differs in n"), "{}", refused.text);
     run(&source, "UPDATE public.small SET n = 5 WHERE id = 2").await;
     run(&target, "UPDATE public.items SET n = 77 WHERE id = 4711").await;
-    // A row that nobody touched and that is gone: only its number tells.
     running.abort();
     let _ended = running.await;
 
     let (running, mut events, _stop) = start(&pair, &plan, Until::Cutover);
     let writer = write(&pair).0;
-    assert_eq!(running.await.unwrap().unwrap(), Outcome::Switched);
+    assert_eq!(finished(running).await.unwrap(), Outcome::Switched);
     let written = writer.await.unwrap();
     let mut notes = Vec::new();
     while let Ok(event) = events.try_recv() {
@@ -199,17 +203,8 @@ async fn what_was_written_last_is_compared_at_the_fence() {
 
     // After the switch everything is compared without an executor, and what the target changed since is listed.
     let (sender, _receiver) = mpsc::unbounded_channel();
-    let alone = pcrd::exec::context::Run {
-        id: id.clone(),
-        epoch: 0,
-        source: pair.source.conninfo("postgres"),
-        target: pair.target.conninfo("postgres"),
-        plan,
-        events: sender,
-        shutdown: watch::channel(false).1,
-        rows_per_second: 0.into(),
-        paused: false.into(),
-    };
+    let ends = (pair.source.conninfo("postgres"), pair.target.conninfo("postgres"));
+    let alone = pcrd::exec::context::Run::new(plan, ends.0, ends.1, sender, watch::channel(false).1);
     let report = verify::standalone(&alone).await.unwrap();
     assert!(report.passed, "{report:?}");
     run(&target, "UPDATE public.small SET n = -1 WHERE id = 2").await;

@@ -109,13 +109,19 @@ struct Tally {
 impl Tally {
     fn heed(&mut self, event: &Event) {
         match &event.kind {
+            EventKind::StepStart => {
+                if event.step.as_ref().is_some_and(|step| step.0.starts_with("copy:")) {
+                    self.first_copy_ms.get_or_insert(event.at_ms);
+                }
+            }
             EventKind::CopyProgress { table, rows, bytes, .. } => {
-                self.first_copy_ms.get_or_insert(event.at_ms);
                 self.last_copy_ms = event.at_ms;
                 self.copied.insert(table.clone(), (*rows, *bytes));
             }
             EventKind::VerifyProgress { table, rows, .. } => {
-                self.verified.insert(table.clone(), *rows);
+                // The comparison at the fence counts only the rows that it compares again.
+                let verified = self.verified.entry(table.clone()).or_default();
+                *verified = (*verified).max(*rows);
             }
             EventKind::Lag { lag_bytes, transactions, changes, .. } => {
                 self.lag_bytes_max = self.lag_bytes_max.max(*lag_bytes);
@@ -125,8 +131,7 @@ impl Tally {
             EventKind::Cutover { state } if state == "switched" => {
                 self.switched_after = self.began.map(|began| began.elapsed());
             }
-            EventKind::StepStart
-            | EventKind::StepAlreadyDone
+            EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }
             | EventKind::Waiting { .. }
@@ -168,7 +173,7 @@ impl Report {
         Self {
             rows_copied: tally.copied.values().map(|(rows, _)| rows).sum(),
             bytes_copied: tally.copied.values().map(|(_, bytes)| bytes).sum(),
-            copy_ms: tally.first_copy_ms.map_or(0, |first| tally.last_copy_ms - first),
+            copy_ms: tally.first_copy_ms.map_or(0, |first| tally.last_copy_ms.saturating_sub(first)),
             rows_verified: tally.verified.values().sum(),
             migration_ms: tally.switched_after.map_or(0, ms),
             transactions_streamed: tally.transactions,

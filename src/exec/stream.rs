@@ -316,6 +316,14 @@ impl Applier {
                 }
             }
         }
+        // A large key that changed comes as the old key, and may be "unchanged" in the new row.
+        if let Some((OldTuple::Key, old)) = &old {
+            for &at in &task.key_at {
+                if matches!(new[at], ColumnData::UnchangedToast) {
+                    new[at] = old[at].clone();
+                }
+            }
+        }
         let old = old.as_ref().map(|(kind, old)| (*kind, old.as_slice()));
         if !task.in_lanes() {
             return self.push(table, RowKind::Update, &new, old).await;
@@ -347,7 +355,7 @@ impl Applier {
             }
             (true, false) => self.push(table, RowKind::Delete, &[], old).await,
             (false, true) if new.iter().any(|value| matches!(value, ColumnData::UnchangedToast)) => {
-                self.reread(table, new_key, &new, false).await
+                self.reread(table, new_key, &new, None).await
             }
             (false, true) => self.push(table, RowKind::Insert, &new, None).await,
             (false, false) => Ok(()),
@@ -394,8 +402,15 @@ impl Applier {
         Ok(())
     }
 
-    /// Writes the row as the source has it now, with its own snapshot as filter for its later changes.
-    async fn reread(&mut self, table: usize, key: Key, new: &[ColumnData], replaces: bool) -> Result<(), ExecError> {
+    /// Writes the row as the source has it now, with its own snapshot as filter for its later changes. `replaced` has
+    /// the key under which the target has the row so far.
+    async fn reread(
+        &mut self,
+        table: usize,
+        key: Key,
+        new: &[ColumnData],
+        replaced: Option<&[ColumnData]>,
+    ) -> Result<(), ExecError> {
         let source = self.source()?;
         if failpoint::disabled("rule.reread") {
             return Ok(());
@@ -410,8 +425,8 @@ impl Applier {
         self.touched.touch(table, &key, row.entry.snapshot.xmax);
         count(&self.shared.counters.rereads);
         crate::ledger::chunk::insert_reread(&*self.target, &self.run.id, &task.name, &row.entry).await?;
-        if replaces {
-            super::reread::remove(&self.target, task, &row.entry.key).await?;
+        if let Some(replaced) = replaced {
+            super::reread::remove(&self.target, task, &task.key_texts(replaced)?).await?;
         }
         if let Some(copy) = row.copy {
             super::copy::paste(&self.target, task, copy).await?;
@@ -451,7 +466,9 @@ impl Applier {
                         .to_owned(),
                 });
             }
-            return self.reread(table, task.key(new)?, new, true).await;
+            // Without an old tuple the key did not change: the new one has it.
+            let replaced = old.map_or(new, |(_, old)| old);
+            return self.reread(table, task.key(new)?, new, Some(replaced)).await;
         }
         count(&self.shared.counters.changes);
         self.group_changes += 1;

@@ -18,7 +18,8 @@ pub struct RowDigest {
 /// What differs between two sets of rows. Rows with a key are matched by it, others by all their columns. A key that
 /// one end has more than once is an extra row for each time that the other end does not have it.
 pub fn differences(names: &[String], source: Vec<RowDigest>, target: Vec<RowDigest>) -> Vec<Difference> {
-    let mut matched: BTreeMap<Vec<Option<String>>, (Vec<RowDigest>, Vec<RowDigest>)> = BTreeMap::new();
+    type Pair = (Vec<RowDigest>, Vec<RowDigest>);
+    let mut matched: BTreeMap<Vec<Option<String>>, Pair> = BTreeMap::new();
     let identity = |row: &RowDigest| {
         if row.key.is_empty() { row.columns.iter().cloned().map(Some).collect() } else { row.key.clone() }
     };
