@@ -12,8 +12,8 @@ use super::error::DemoError;
 use super::guard::mark;
 use super::settings::{HEADER, config};
 use crate::pg::client::connect;
-use crate::pg::conninfo::Conninfo;
-use crate::pg::local::{Server, installed_majors, servers_can_enter, shared_dir};
+use crate::pg::conninfo::{Conninfo, Tls};
+use crate::pg::local::{Binaries, Server, find_binaries, installed_majors, servers_can_enter, shared_dir};
 
 const DATABASE: &str = "pcrd_demo";
 /// The ports of the original's demo, and on from there if they are taken.
@@ -53,10 +53,8 @@ pub async fn up(dir: &Path) -> Result<Demo, DemoError> {
         std::fs::rename(&unfinished, &home).map_err(|source| file("rename", &unfinished, source))?;
     }
     let demo = open(&home)?;
-    for (side, major, info) in
-        [("source", demo.source_major, &demo.source), ("target", demo.target_major, &demo.target)]
-    {
-        let mut server = Server::at(&home.join("servers").join(side), major, info.port)?;
+    let servers = servers(&demo)?;
+    for (mut server, info) in servers.into_iter().zip([&demo.source, &demo.target]) {
         if server.pid()?.is_none() {
             server.start()?;
         }
@@ -79,10 +77,8 @@ pub fn find(dir: &Path) -> Result<Demo, DemoError> {
 /// Stops the servers and removes the directory with all their data.
 pub fn down(dir: &Path) -> Result<(), DemoError> {
     let demo = find(dir)?;
-    for (side, major, info) in
-        [("source", demo.source_major, &demo.source), ("target", demo.target_major, &demo.target)]
-    {
-        Server::at(&demo.dir.join("servers").join(side), major, info.port)?.stop()?;
+    for mut server in servers(&demo)? {
+        server.stop()?;
     }
     let servers = demo.dir.join("servers");
     if servers.is_symlink() {
@@ -90,6 +86,16 @@ pub fn down(dir: &Path) -> Result<(), DemoError> {
         std::fs::remove_dir_all(&data).map_err(|source| file("remove", &data, source))?;
     }
     std::fs::remove_dir_all(&demo.dir).map_err(|source| file("remove", &demo.dir, source))
+}
+
+/// The programs are those that the data was made with, wherever we are called from: `bin` links to them.
+fn servers(demo: &Demo) -> Result<[Server; 2], DemoError> {
+    let server = |side: &str, major, port| {
+        let dir = demo.dir.join("servers").join(side);
+        let bin = dir.join("bin").canonicalize().map_err(|source| file("resolve", &dir.join("bin"), source))?;
+        Ok::<_, DemoError>(Server::at(&dir, Binaries { dir: bin, major }, port)?)
+    };
+    Ok([server("source", demo.source_major, demo.source.port)?, server("target", demo.target_major, demo.target.port)?])
 }
 
 fn home(dir: &Path) -> Result<PathBuf, DemoError> {
@@ -124,7 +130,12 @@ fn make(home: &Path) -> Result<(), DemoError> {
     // A path of any length is too long for a socket sooner or later.
     let settings = [("unix_socket_directories", ""), ("shared_buffers", "128MB"), ("max_wal_size", "2GB")];
     for (side, major, port) in [("source", oldest, source_port), ("target", newest, target_port)] {
-        Server::create(&servers.join(side), major, port, &password, &settings)?;
+        let dir = servers.join(side);
+        let binaries = find_binaries(major)?;
+        let link = dir.join("bin");
+        let bin = binaries.dir.clone();
+        Server::create(&dir, binaries, port, &password, &settings)?;
+        symlink(&bin, &link).map_err(|source| file("link", &link, source))?;
     }
     write_new(&home.join("versions"), &format!("{oldest} {newest}\n"), 0o644)?;
     write_new(&home.join("pcrd.config.yml"), &config(source_port, target_port), 0o644)
@@ -145,17 +156,21 @@ fn open(home: &Path) -> Result<Demo, DemoError> {
         config.lines().filter_map(|line| line.strip_prefix("  port: ")).map(|port| port.parse().ok()).collect();
     let [source_port, target_port] = ports.ok_or_else(foreign)?[..] else { return Err(foreign()) };
     let password = SecretString::from(read("password")?.trim_end());
-    let conninfo = |side: &str, major, port| -> Result<Conninfo, DemoError> {
-        let server = Server::at(&home.join("servers").join(side), major, port)?;
-        Ok(Conninfo { password: Some(password.clone()), ..server.conninfo(DATABASE) })
+    let conninfo = |port| Conninfo {
+        host: "127.0.0.1".into(),
+        port,
+        database: DATABASE.into(),
+        user: "postgres".into(),
+        password: Some(password.clone()),
+        tls: Tls::default(),
     };
     Ok(Demo {
         dir: home.to_owned(),
         config: home.join("pcrd.config.yml"),
         source_major,
         target_major,
-        source: conninfo("source", source_major, source_port)?,
-        target: conninfo("target", target_major, target_port)?,
+        source: conninfo(source_port),
+        target: conninfo(target_port),
     })
 }
 

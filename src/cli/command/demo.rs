@@ -86,7 +86,12 @@ async fn short(ctx: &Context, command: &DemoCommand) -> Result<Exit, CommandErro
             );
         }
         DemoCommand::Setup => {
-            demo::setup(&ends(ctx)?.0).await?;
+            let (source, target) = ends(ctx)?;
+            // Also the target's mark is what lets `reset` empty it later.
+            if let Some(target) = target {
+                demo::mark(&target).await?;
+            }
+            demo::setup(&source).await?;
             ctx.note("the tables users, agents and listings are there; next: pcrd demo seed");
         }
         DemoCommand::Seed(args) => {

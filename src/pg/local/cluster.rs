@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::binaries::LocalError;
+use super::binaries::{Binaries, LocalError, find_binaries};
 use super::home::{Port, fresh_data, make_dir, shared_dir, take_port, try_lock_port};
 use super::server::Server;
 use crate::pg::conninfo::Conninfo;
@@ -33,7 +33,7 @@ impl Cluster {
         if dir.exists() {
             clear(&dir, port.number)?;
         }
-        let server = Server::at(&dir, major, port.number)?;
+        let server = Server::at(&dir, find_binaries(major)?, port.number)?;
         make_dir(&dir)?;
         // From here on dropping cleans up, whichever step fails.
         let mut cluster = Self { server, dir, port };
@@ -131,7 +131,8 @@ fn clear(dir: &Path, port: u16) -> Result<(), LocalError> {
     if let Ok(text) = std::fs::read_to_string(&version)
         && let Ok(major) = text.trim().parse()
     {
-        Server::at(dir, major, port)?.kill_immediate()?;
+        // Stopping takes no programs, and those of this version may be in another checkout.
+        Server::at(dir, Binaries { dir: PathBuf::new(), major }, port)?.kill_immediate()?;
     }
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::file("remove", dir, error)),

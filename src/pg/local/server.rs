@@ -34,12 +34,12 @@ impl Server {
     /// and writes its settings. Starts nothing.
     pub fn create(
         dir: &Path,
-        major: u32,
+        binaries: Binaries,
         port: u16,
         password: &SecretString,
         settings: &[(&str, &str)],
     ) -> Result<Self, LocalError> {
-        let server = Self::at(dir, major, port)?;
+        let server = Self::at(dir, binaries, port)?;
         make_dir(&server.dir)?;
         server.user.own(&server.dir)?;
         let file = server.dir.join("initial-password");
@@ -53,9 +53,9 @@ impl Server {
     }
 
     /// Names a server whose directory exists already.
-    pub fn at(dir: &Path, major: u32, port: u16) -> Result<Self, LocalError> {
+    pub fn at(dir: &Path, binaries: Binaries, port: u16) -> Result<Self, LocalError> {
         let dir = std::path::absolute(dir).map_err(|source| LocalError::file("resolve", dir, source))?;
-        Ok(Self { binaries: super::find_binaries(major)?, user: RunAs::choose()?, dir, port, child: None })
+        Ok(Self { binaries, user: RunAs::choose()?, dir, port, child: None })
     }
 
     /// Appends to `postgresql.conf`: what logical replication needs, then `settings`; the last one wins.
