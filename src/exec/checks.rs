@@ -2,43 +2,20 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::ExecError;
-use super::context::Run;
-use super::preflight::Failure;
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
-use crate::plan::{Check, CheckResult, End};
-
-/// Runs all checks of the plan; one failure per predicate that some row breaks.
-pub async fn failures(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
-    let mut failures = Vec::new();
-    for check in &run.plan.checks {
-        let result = self::run(source, check, false).await.map_err(|error| ExecError::Postgres {
-            side: End::Source,
-            doing: check.id.clone(),
-            error,
-        })?;
-        for (predicate, n_failing) in
-            check.predicates.iter().zip(result.failing).filter(|(_, n_failing)| *n_failing > 0)
-        {
-            failures.push(Failure {
-                id: "data_check",
-                on: End::Source,
-                found: format!("{}: {n_failing} of {} rows {}", predicate.address, result.rows, predicate.meaning),
-                fix: format!("Correct these rows: {}", predicate.sample_sql),
-            });
-        }
-    }
-    Ok(failures)
-}
+use crate::plan::{Check, CheckResult};
 
 /// Runs one check: a single scan of its table counts the bad rows of every predicate. With `show_values` the keys of up
 /// to ten bad rows per predicate are read too; without it no value of a row leaves the server.
 ///
 /// # Errors
 /// The query failed (for instance: an expression raised an error for some row), or its answer is no count.
-pub async fn run(client: &Client, check: &Check, show_values: bool) -> Result<CheckResult, PgError> {
-    let row = client.query_one(check.sql.as_str(), &[]).await?;
+pub async fn run(client: &mut Client, check: &Check, show_values: bool) -> Result<CheckResult, PgError> {
+    let row = match client.query_one(check.sql.as_str(), &[]).await {
+        Ok(row) => row,
+        Err(error) => return Err(client.explain(error).await),
+    };
     if row.len() != check.predicates.len() + 1 {
         let (found, expected) = (row.len(), check.predicates.len() + 1);
         return Err(PgError::Protocol(format!("{}: {found} counts instead of {expected}", check.id)));
@@ -59,8 +36,11 @@ pub async fn run(client: &Client, check: &Check, show_values: bool) -> Result<Ch
 }
 
 /// Keys as text; the columns of a composite key are joined by a comma.
-async fn keys(client: &Client, sql: &str) -> Result<Vec<String>, PgError> {
-    let messages = client.simple_query(sql).await?;
+async fn keys(client: &mut Client, sql: &str) -> Result<Vec<String>, PgError> {
+    let messages = match client.simple_query(sql).await {
+        Ok(messages) => messages,
+        Err(error) => return Err(client.explain(error).await),
+    };
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
