@@ -71,7 +71,7 @@ struct Source {
 impl Source {
     /// The code that ships: without comments, and without the tests at the end.
     fn code(&self) -> String {
-        let end = self.text.find("#[cfg(test)]").unwrap_or(self.text.len());
+        let end = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
         self.text[..end].lines().map(without_comment).collect::<Vec<_>>().join("\n")
     }
 

@@ -32,7 +32,11 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     if known.as_ref().is_some_and(|known| known.state == "cut_over" || known.state == "cleaned") {
         return Err(LedgerError::Finished(run.id.clone()).into());
     }
-    check_source_drift(run, source).await?;
+    // What was begun may have a fence to take down or to complete, whatever else has changed: `apply` looks at that
+    // first, and at the drift after it.
+    if known.is_none() {
+        check_source_drift(run, source).await?;
+    }
     let created = match &known {
         Some(_) => step::all(ledger, &run.id).await?,
         None => std::collections::BTreeMap::new(),
@@ -71,11 +75,11 @@ async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Res
 
 /// Runs the plan's validation queries again: rows may have come since it was made.
 async fn data_checks(run: &Run) -> Result<(), ExecError> {
-    let mut source = run.connect(End::Source, "checks").await?;
+    let source = run.connect(End::Source, "checks").await?;
     let mut failing = Vec::new();
     for check in &run.plan.checks {
         run.stop_check()?;
-        let result = super::checks::run(&mut source, check, false).await.map_err(|error| ExecError::Postgres {
+        let result = super::checks::run(&source, check, false).await.map_err(|error| ExecError::Postgres {
             side: End::Source,
             doing: format!("run {}", check.id),
             error,

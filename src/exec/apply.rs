@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::context::Run;
 use super::event::Event;
-use super::{ExecError, admission, engine, failpoint, setup, slot, table, whole};
+use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole};
 use crate::ledger::{chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
@@ -63,7 +63,8 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
             Err(error) => error,
         };
         // What never worked is a mistake to report, not a disturbance to wait out.
-        if !admitted || !error.is_transient() || *request.shutdown.borrow() {
+        let transient = error.is_transient() || matches!(error, ExecError::Busy { .. });
+        if !admitted || !transient || *request.shutdown.borrow() {
             return Err(error);
         }
         let applied = applied_position(&request).await;
@@ -110,7 +111,9 @@ async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, Exec
     if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
         return Ok(outcome);
     }
+    admission::check_source_drift(&run, &source).await?;
     setup::prepare(&run, &mut ledger, &source).await?;
+    published::check(&run, &source).await?;
     let mut tables = table::tasks(&run.plan)?;
     for task in &mut tables {
         task.read_published(&source).await?;

@@ -133,6 +133,7 @@ impl CopyWorker {
         let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, range.as_deref())?;
         self.target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a chunk"))?;
         let (rows, bytes) = pipe(&self.source, &copy_out, &self.target, task).await?;
+        snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let row = ChunkRow {
             lane: i32::try_from(work.lane).expect("lanes are few"),

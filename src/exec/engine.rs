@@ -129,7 +129,7 @@ async fn start_applier(
     sentinels: mpsc::UnboundedSender<Sentinel>,
 ) -> Result<Applier, ExecError> {
     let target = run.connect_applier("apply").await?;
-    let rereader = Rereader::new(Arc::clone(run), run.connect(End::Source, "reread").await?);
+    let rereader = Rereader::new(Arc::clone(run), Arc::clone(shared), run.connect(End::Source, "reread").await?);
     let name = format!("{}/stream", run.plan.id.short());
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "start replication".to_owned(), error };
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;

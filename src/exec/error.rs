@@ -129,7 +129,13 @@ impl ExecError {
             Self::Postgres { error, .. } | Self::Replication(error) | Self::Poison { error, .. } => {
                 error.is_transient()
             }
-            Self::Ledger(LedgerError::Postgres(error)) => error.is_closed(),
+            Self::Ledger(LedgerError::Postgres(error)) => {
+                let code = error.code().map_or("", |code| code.code());
+                error.is_closed()
+                    || code.starts_with("08")
+                    || code.starts_with("57P")
+                    || matches!(code, "40001" | "40P01" | "55P03")
+            }
             Self::StreamEnded => true,
             _ => false,
         }

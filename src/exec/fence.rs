@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
-use super::table;
+use super::{published, table};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
@@ -115,18 +115,17 @@ async fn attempt_once(
     wait: Duration,
 ) -> Result<Lsn, ExecError> {
     source
-        .batch_execute(&format!(
-            "BEGIN; SET LOCAL statement_timeout = {}; {}",
-            wait.as_millis(),
-            sql::fence::lock(tables)
-        ))
+        .batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {}", wait.as_millis()))
         .await
-        .map_err(ExecError::source("lock the tables for the fence"))?;
+        .map_err(ExecError::source("begin the fence"))?;
+    // A message of its own: older servers arm the timeout only for the next one.
+    source.batch_execute(&sql::fence::lock(tables)).await.map_err(ExecError::source("lock the tables for the fence"))?;
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
     for task in table::tasks(&run.plan)? {
         check_shape(source, &task).await?;
     }
+    published::check(run, source).await?;
     let triggers = sql::fence::triggers(tables, run.plan.source.server.major());
     let text = std::iter::once(sql::fence::lease()).chain(triggers).collect::<Vec<_>>().join("; ");
     // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
@@ -179,14 +178,24 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 }
 
 /// Makes the fence permanent; false when the lease had run out.
+///
+/// The row is locked first and the clock read after: a writer that finds the lease expired takes the same lock, so
+/// either it sees the permanent fence or this sees that the lease was up.
 pub async fn make_permanent(run: &Run, source: &Client) -> Result<bool, ExecError> {
+    let doing = "make the fence permanent";
+    source.batch_execute("BEGIN").await.map_err(ExecError::source(doing))?;
+    source
+        .query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id])
+        .await
+        .map_err(ExecError::source(doing))?;
     let n = source
         .execute(
             "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND until > clock_timestamp()",
             &[&run.id],
         )
         .await
-        .map_err(ExecError::source("make the fence permanent"))?;
+        .map_err(ExecError::source(doing))?;
+    source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))?;
     Ok(n == 1)
 }
 
@@ -221,25 +230,47 @@ pub async fn standing(run: &Run, source: &Client) -> Result<Standing, ExecError>
     }
 }
 
-/// Opens the source again: triggers and lease go in one transaction.
+/// Opens the source again. The lease ends first, which lets writers pass at once; then triggers and row go together,
+/// with short waits for the lock, because readers would queue behind a long one.
 pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
-    let mut text = "BEGIN; SET LOCAL lock_timeout = '5s'".to_owned();
-    for statement in sql::fence::drop_triggers(tables(run)?) {
-        text.push_str("; ");
-        text.push_str(&statement);
-    }
-    text.push_str(&format!("; DELETE FROM pcrd.fence WHERE migration = {}; COMMIT", sql::literal(&run.id)));
-    let mut last = None;
-    for _ in 0..20 {
-        match source.batch_execute(&text).await {
+    let doing = "end the fence's lease";
+    source
+        .execute(
+            "UPDATE pcrd.fence SET until = clock_timestamp() WHERE migration = $1 AND until <> 'infinity'",
+            &[&run.id],
+        )
+        .await
+        .map_err(ExecError::source(doing))?;
+    let drops = sql::fence::drop_triggers(tables(run)?).join("; ");
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let error = match drop_fence(run, source, &drops).await {
             Ok(()) => return Ok(()),
-            Err(error) => {
-                last = Some(ExecError::source("remove the fence")(error));
-                // A failed batch leaves its transaction open.
-                source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
+            Err(error) => error,
+        };
+        // A failed statement leaves its transaction open.
+        source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
+        if attempt == 30 || !is_lock_trouble(&error) {
+            return Err(error);
         }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
-    last.map_or(Ok(()), Err)
+}
+
+async fn drop_fence(run: &Run, source: &Client, drops: &str) -> Result<(), ExecError> {
+    let doing = "remove the fence";
+    source.batch_execute("BEGIN; SET LOCAL statement_timeout = 300").await.map_err(ExecError::source(doing))?;
+    let n = source
+        .execute("DELETE FROM pcrd.fence WHERE migration = $1 AND until <> 'infinity'", &[&run.id])
+        .await
+        .map_err(ExecError::source(doing))?;
+    if n == 0 {
+        return Err(ExecError::Step {
+            step: "fence".to_owned(),
+            reason: "it is permanent: the switch was decided by another executor".to_owned(),
+        });
+    }
+    source.batch_execute(drops).await.map_err(ExecError::source(doing))?;
+    source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))
 }

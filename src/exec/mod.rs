@@ -17,6 +17,7 @@ pub mod fence;
 pub mod gate;
 pub mod lanes;
 pub mod preflight;
+pub mod published;
 pub mod report;
 pub mod reread;
 pub mod sequences;

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, pin_mut};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
+use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
 use crate::ledger::chunk::RereadRow;
@@ -22,6 +23,7 @@ use crate::sql::{self, Side};
 /// Reads rows on a connection of its own.
 pub struct Rereader {
     run: Arc<Run>,
+    shared: Arc<Shared>,
     source: Client,
 }
 
@@ -35,8 +37,8 @@ pub struct Reread {
 
 impl Rereader {
     /// Takes a connection to the source.
-    pub fn new(run: Arc<Run>, source: Client) -> Self {
-        Self { run, source }
+    pub fn new(run: Arc<Run>, shared: Arc<Shared>, source: Client) -> Self {
+        Self { run, shared, source }
     }
 
     /// Reads the row in a snapshot that sees `xid`.
@@ -71,6 +73,7 @@ impl Rereader {
                 data.extend_from_slice(&piece.map_err(ExecError::source("read a row again"))?);
             }
         }
+        snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let entry = RereadRow { key: key.to_vec(), snapshot, lsn_hi };
         Ok(Reread { entry, copy: (rows > 0).then(|| data.freeze()) })

@@ -103,9 +103,10 @@ pub async fn ensure(
                     .await
                     .map_err(ExecError::source("drop the slot of an unfinished setup"))?;
             }
+            // First the copies, then the position: a crash between the two comes back here.
+            chunk::delete_whole(ledger, &run.id).await?;
             if progress.is_some() {
                 progress::delete(ledger, &run.id).await?;
-                chunk::delete_whole(ledger, &run.id).await?;
             }
             create(run, ledger).await.map(Some)
         }

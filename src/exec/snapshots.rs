@@ -1,6 +1,8 @@
 //! Short snapshots of the source: taken under a table lock, with the write position read after them.
 
 use super::ExecError;
+use super::context::Run;
+use super::shared::Shared;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::replay::{Lsn, Snapshot};
@@ -41,6 +43,27 @@ pub async fn snapshot(client: &Client) -> Result<(Snapshot, Lsn), ExecError> {
 /// A snapshot of now, outside of any transaction: for pruning, never for reading rows.
 pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
     snapshot(client).await.map(|(snapshot, _)| snapshot)
+}
+
+/// Waits until the source would keep what the snapshot saw over a crash: a commit can be visible before it is durable,
+/// and a row that the target has must not vanish from the source. Runs on the session that read, so that a crash of the
+/// source ends it.
+pub async fn wait_durable(client: &Client, lsn: Lsn, shared: &Shared, run: &Run) -> Result<(), ExecError> {
+    loop {
+        let row = client
+            .query_one("SELECT pg_catalog.pg_current_wal_flush_lsn()::text", &[])
+            .await
+            .map_err(ExecError::source("read the flushed position"))?;
+        let flushed: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| {
+            ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() }
+        })?;
+        if flushed >= lsn {
+            return Ok(());
+        }
+        // An idle source flushes when somebody commits; whoever looks after the stream does.
+        shared.want(lsn);
+        run.sleep(std::time::Duration::from_millis(5)).await?;
+    }
 }
 
 /// Ends a read.

@@ -316,6 +316,14 @@ impl Applier {
                 }
             }
         }
+        // A large key that changed comes as the old key, and may be "unchanged" in the new row.
+        if let Some((OldTuple::Key, old)) = &old {
+            for &at in &task.key_at {
+                if matches!(new[at], ColumnData::UnchangedToast) {
+                    new[at] = old[at].clone();
+                }
+            }
+        }
         let old = old.as_ref().map(|(kind, old)| (*kind, old.as_slice()));
         if !task.in_lanes() {
             return self.push(table, RowKind::Update, &new, old).await;

@@ -77,7 +77,7 @@ pub async fn end_stale(client: &Client, migration: &str) -> Result<(), LedgerErr
     client
         .execute(
             "UPDATE pcrd.request SET taken_at = coalesce(taken_at, clock_timestamp()), ended_at = clock_timestamp(), ok = false, outcome = 'the executor stopped before it answered' \
-             WHERE migration = $1 AND ended_at IS NULL AND taken_at IS NOT NULL",
+             WHERE migration = $1 AND ended_at IS NULL",
             &[&migration],
         )
         .await?;

@@ -30,6 +30,10 @@ pub const PINNED: &[(&str, &str)] = &[
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
+    // A session whose client vanished must not hold its locks for hours.
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
 ];
 
 /// Settings that only newer servers know, with the first `server_version_num`; set right after the login.

@@ -42,7 +42,7 @@ async fn migrate_under_writes(lane: &Lane) -> Compared {
     let migration = Migration::new(&pair, &kind.yaml(), &more);
     // Planning reads while nothing is written, so that the plan itself is the same in every run.
     migration.plan();
-    let writers = if kind.has_key { 6 } else { 2 };
+    let writers = if kind.has_key { 6 } else { 1 };
     let writers = Writers::start(&pair, kind, rows(kind), writers, delayed).await;
     let mut resumed = 0;
     if kill {

@@ -1,4 +1,4 @@
--- Triggers of users.
+-- Triggers of users; the fence and the guard are pcrd's own.
 SELECT g.tgrelid::int8 AS table_oid,
        g.tgname AS name,
        pg_catalog.pg_get_triggerdef(g.oid) AS definition,
@@ -7,5 +7,8 @@ FROM pg_catalog.pg_trigger g
 JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT g.tgisinternal
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
+    WHERE f.oid = g.tgfoid AND fn.nspname = 'pcrd')
   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pcrd')
   AND ($1::oid[] IS NULL OR c.oid = ANY ($1::oid[]))
