@@ -59,11 +59,11 @@ impl Planned {
 /// # Errors
 /// No connection, no plan possible, or a check that could not be run.
 pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Planned, CommandError> {
-    let mut source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
+    let source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
     let target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
     let compiled = compile(config, &source.catalog, &target.catalog, wishes.allow.clone())?;
     let mut results = Vec::new();
-    match &mut source.client {
+    match &source.client {
         Some(client) if !wishes.skip_data_checks => {
             for check in &compiled.plan.checks {
                 let result = checks::run(client, check, wishes.show_values).await;

@@ -11,11 +11,8 @@ use crate::plan::{Check, CheckResult};
 ///
 /// # Errors
 /// The query failed (for instance: an expression raised an error for some row), or its answer is no count.
-pub async fn run(client: &mut Client, check: &Check, show_values: bool) -> Result<CheckResult, PgError> {
-    let row = match client.query_one(check.sql.as_str(), &[]).await {
-        Ok(row) => row,
-        Err(error) => return Err(client.explain(error).await),
-    };
+pub async fn run(client: &Client, check: &Check, show_values: bool) -> Result<CheckResult, PgError> {
+    let row = client.query_one(check.sql.as_str(), &[]).await?;
     if row.len() != check.predicates.len() + 1 {
         let (found, expected) = (row.len(), check.predicates.len() + 1);
         return Err(PgError::Protocol(format!("{}: {found} counts instead of {expected}", check.id)));
@@ -36,11 +33,8 @@ pub async fn run(client: &mut Client, check: &Check, show_values: bool) -> Resul
 }
 
 /// Keys as text; the columns of a composite key are joined by a comma.
-async fn keys(client: &mut Client, sql: &str) -> Result<Vec<String>, PgError> {
-    let messages = match client.simple_query(sql).await {
-        Ok(messages) => messages,
-        Err(error) => return Err(client.explain(error).await),
-    };
+async fn keys(client: &Client, sql: &str) -> Result<Vec<String>, PgError> {
+    let messages = client.simple_query(sql).await?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
