@@ -14,6 +14,9 @@ use super::shutdown::Shutdown;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    // Points are set by the environment variable FAILPOINTS for as long as this value lives.
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let args: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,

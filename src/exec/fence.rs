@@ -119,7 +119,10 @@ async fn attempt_once(
         .await
         .map_err(ExecError::source("begin the fence"))?;
     // A message of its own: older servers arm the timeout only for the next one.
-    source.batch_execute(&sql::fence::lock(tables)).await.map_err(ExecError::source("lock the tables for the fence"))?;
+    source
+        .batch_execute(&sql::fence::lock(tables))
+        .await
+        .map_err(ExecError::source("lock the tables for the fence"))?;
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
     for task in table::tasks(&run.plan)? {

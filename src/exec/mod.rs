@@ -4,6 +4,7 @@ pub mod admission;
 pub mod apply;
 pub mod batch;
 pub mod catchup;
+pub mod changes;
 pub mod checks;
 pub mod cleanup;
 pub mod context;
