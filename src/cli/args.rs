@@ -85,6 +85,8 @@ pub enum Command {
     Resume(command::pause::PauseArgs),
     /// Limit a running copy
     Throttle(command::throttle::ThrottleArgs),
+    /// Compare all rows of both databases
+    Verify(command::verify::VerifyArgs),
     /// Say where the migration stands
     Status(command::status::StatusArgs),
     /// Try it out: two local clusters, three tables, a writer

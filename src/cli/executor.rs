@@ -179,7 +179,7 @@ pub async fn executor_alive(ledger: &Client, found: &migration::Migration) -> Re
     Ok(false)
 }
 
-/// Asks the running executor for something and waits for its answer.
+/// Asks the running executor for something and waits until it was done; a refusal is an error.
 pub async fn ask(
     ctx: &Context,
     ledger: &Client,
@@ -187,11 +187,23 @@ pub async fn ask(
     kind: &str,
     argument: Option<&str>,
 ) -> Result<String, CommandError> {
+    let answer = answer(ctx, ledger, migration, kind, argument).await?;
+    if answer.ok { Ok(answer.text) } else { Err(CommandError::new(Exit::Failed, answer.text)) }
+}
+
+/// Asks the running executor for something and waits for its answer.
+pub async fn answer(
+    ctx: &Context,
+    ledger: &Client,
+    migration: &str,
+    kind: &str,
+    argument: Option<&str>,
+) -> Result<request::Outcome, CommandError> {
     let by = format!("pid {}", std::process::id());
     let id = request::put(ledger, migration, kind, argument, &by).await.map_err(failed)?;
     loop {
         if let Some(outcome) = request::outcome(ledger, id).await.map_err(failed)? {
-            return if outcome.ok { Ok(outcome.text) } else { Err(CommandError::new(Exit::Failed, outcome.text)) };
+            return Ok(outcome);
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}

@@ -72,6 +72,7 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Throttle(_)
+            | Self::Verify(_)
             | Self::Status(_)
             | Self::Completions(_)
             | Self::Man(_)
@@ -96,6 +97,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Pause(_) => command::pause::run(ctx, "pause").await,
         Command::Resume(_) => command::pause::run(ctx, "resume").await,
         Command::Throttle(args) => command::throttle::run(ctx, args).await,
+        Command::Verify(args) => command::verify::run(ctx, args).await,
         Command::Status(args) => command::status::run(ctx, args).await,
         Command::Demo(what) => command::demo::run(ctx, what).await,
         Command::Completions(args) => command::completions::run(ctx, args),

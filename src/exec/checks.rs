@@ -2,35 +2,9 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::ExecError;
-use super::context::Run;
-use super::preflight::Failure;
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
-use crate::plan::{Check, CheckResult, End};
-
-/// Runs all checks of the plan; one failure per predicate that some row breaks.
-pub async fn failures(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
-    let mut failures = Vec::new();
-    for check in &run.plan.checks {
-        let result = self::run(source, check, false).await.map_err(|error| ExecError::Postgres {
-            side: End::Source,
-            doing: check.id.clone(),
-            error,
-        })?;
-        for (predicate, n_failing) in
-            check.predicates.iter().zip(result.failing).filter(|(_, n_failing)| *n_failing > 0)
-        {
-            failures.push(Failure {
-                id: "data_check",
-                on: End::Source,
-                found: format!("{}: {n_failing} of {} rows {}", predicate.address, result.rows, predicate.meaning),
-                fix: format!("Correct these rows: {}", predicate.sample_sql),
-            });
-        }
-    }
-    Ok(failures)
-}
+use crate::plan::{Check, CheckResult};
 
 /// Runs one check: a single scan of its table counts the bad rows of every predicate. With `show_values` the keys of up
 /// to ten bad rows per predicate are read too; without it no value of a row leaves the server.

@@ -65,6 +65,15 @@ async fn a_moved_row_with_an_unsent_value_leaves_its_old_key() {
     let rows = "SELECT string_agg(id || ' ' || title || ' ' || length(body), E'\\n' ORDER BY id) FROM docs";
     let shop = connect_to(&pair.target, "shop").await;
     assert_eq!(text(&shop, rows).await, text(&source, rows).await);
+
+    // No executor is left, and the source is closed: verify compares by itself, and finds what is damaged.
+    let report: Value = serde_json::from_str(&env.run_expecting(0, &["--json", "verify"]).stdout).unwrap();
+    assert_eq!((&report["passed"], &report["tables"][0]["rows_compared"]), (&Value::Bool(true), &Value::from(20)));
+    assert!(env.run_expecting(0, &["verify", "-t", "docs"]).stdout.ends_with("passed in full\n"));
+    run(&shop, "UPDATE docs SET body = 'canary' WHERE id = 3").await;
+    let ran = env.run_expecting(5, &["verify", "--post-cutover"]);
+    assert!(ran.stdout.contains("public.docs: row (3) differs in body\nNOT passed\n"), "{}", ran.stdout);
+    assert!(!(ran.stdout + &ran.stderr).contains("canary"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,7 +139,7 @@ mod tests {
         assert!(parse::<status::StatusArgs>("--watch").unwrap().watch);
         let verify: verify::VerifyArgs =
             parse("--sample-size 10 --table a --table s.b --paranoid --repair --show-values --post-cutover").unwrap();
-        assert_eq!(verify.tables, ["a", "s.b"]);
+        assert_eq!(verify.tables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["public.a", "s.b"]);
         assert!(parse::<verify::VerifyArgs>("--sample-size 0").is_err());
     }
 }
