@@ -132,6 +132,7 @@ impl KeyKind {
 /// Writers that run until they are stopped or fenced.
 pub struct Writers {
     tasks: JoinSet<()>,
+    canceller: JoinSet<()>,
     stop: Arc<AtomicBool>,
     pub commits: Arc<AtomicU64>,
 }
@@ -140,7 +141,7 @@ impl Writers {
     /// Starts `count` writers over `rows` keys.
     pub async fn start(pair: &TestPair, kind: KeyKind, rows: u32, count: u64, delayed: bool) -> Self {
         let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut canceller) = (JoinSet::new(), JoinSet::new());
         for seed in 0..count {
             let client = connect_to(&pair.source, "postgres").await;
             let (stop, commits) = (Arc::clone(&stop), Arc::clone(&commits));
@@ -168,11 +169,10 @@ impl Writers {
         }
         if delayed {
             let client = connect_to(&pair.source, "postgres").await;
-            let stop = Arc::clone(&stop);
-            tasks.spawn(async move {
+            canceller.spawn(async move {
                 let mut random = StdRng::seed_from_u64(99);
-                // Also after the writers have ended: others may still wait for a standby that does not exist.
-                while !stop.load(Ordering::Relaxed) {
+                // Until the last writer has ended: it may wait for a standby that does not exist.
+                loop {
                     let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND random() < 0.4";
                     if client.batch_execute(cancel).await.is_err() {
                         return;
@@ -181,13 +181,14 @@ impl Writers {
                 }
             });
         }
-        Self { tasks, stop, commits }
+        Self { tasks, canceller, stop, commits }
     }
 
     /// Ends them all.
     pub async fn stop(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         while self.tasks.join_next().await.is_some() {}
+        self.canceller.abort_all();
         self.commits.load(Ordering::Relaxed)
     }
 }
