@@ -117,7 +117,7 @@ pub async fn status(
         }
         let open = |step: &&StepRow| {
             step.status != "succeeded"
-                && ["copy_table:", "create_index:", "add_constraint:", "validate_constraint:", "verify_table:"]
+                && ["copy:", "create_index:", "add_constraint:", "validate_constraint:", "verify:"]
                     .iter()
                     .any(|kind| step.id.starts_with(kind))
         };

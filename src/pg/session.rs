@@ -37,7 +37,12 @@ pub const PINNED: &[(&str, &str)] = &[
 ];
 
 /// Settings that only newer servers know, with the first `server_version_num`; set right after the login.
-const SINCE: &[(u32, &str, &str)] = &[(140_000, "idle_session_timeout", "0"), (170_000, "transaction_timeout", "0")];
+const SINCE: &[(u32, &str, &str)] = &[
+    // Compiling a statement costs more than any of ours that runs often.
+    (110_000, "jit", "off"),
+    (140_000, "idle_session_timeout", "0"),
+    (170_000, "transaction_timeout", "0"),
+];
 
 /// `options` of the startup packet.
 pub fn startup_options() -> String {

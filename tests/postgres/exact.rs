@@ -38,7 +38,9 @@ async fn migrate_under_writes(lane: &Lane) -> Compared {
     if delayed {
         writers::delay_visibility(&pair).await;
     }
-    let more = format!("  batch_size: 300\n  workers: 2\n  max_rows_per_second: {rows_per_second}");
+    let more = format!(
+        "  batch_size: 300\n  workers: 2\n  max_rows_per_second: {rows_per_second}\n  lag_threshold_bytes: 33554432"
+    );
     let migration = Migration::new(&pair, &kind.yaml(), &more);
     // Planning reads while nothing is written, so that the plan itself is the same in every run.
     migration.plan();

@@ -14,9 +14,10 @@ async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
         let pair = TestPair::start(15, 15);
         let source = connect_to(&pair.source, "postgres").await;
         run(&source, &kind.ddl(rows(kind))).await;
-        run(&source, "CREATE INDEX items_n ON items (n); CREATE SEQUENCE other; ALTER TABLE items ADD CHECK (n > -2)")
+        run(&source, "CREATE INDEX items_n ON items (n); ALTER TABLE items ADD COLUMN s serial; ALTER TABLE items ADD CHECK (n > -2)")
             .await;
-        let migration = Migration::new(&pair, &kind.yaml(), "  batch_size: 200\n  workers: 2");
+        let migration =
+            Migration::new(&pair, &kind.yaml(), "  batch_size: 200\n  workers: 2\n  lag_threshold_bytes: 33554432");
         migration.plan();
         let writers = Writers::start(&pair, kind, rows(kind), if kind.has_key { 3 } else { 1 }, false).await;
         // The second time that the point is reached, where it is reached often: then there is something to lose.
