@@ -256,9 +256,9 @@ impl Applier {
         }
         count(&self.shared.counters.changes);
         self.group_changes += 1;
+        failpoint::hit("apply.mid-transaction")?;
         if self.batch.len() >= BATCH_ROWS {
             self.flush().await?;
-            failpoint::hit("apply.mid-transaction")?;
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ mod tests {
         assert!(options.contains("-c search_path= "), "{options}");
         assert!(!options.contains("transaction_timeout=0 -c idle_session"), "{options}");
         assert!(statements_after_login(100_023).is_empty());
-        assert_eq!(statements_after_login(150_000).len(), 1);
-        assert_eq!(statements_after_login(180_000).len(), 2);
+        assert_eq!(statements_after_login(150_000).len(), 2);
+        assert_eq!(statements_after_login(180_000).len(), 3);
     }
 }
