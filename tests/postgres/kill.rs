@@ -30,7 +30,7 @@ async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
         };
         let writers = Writers::start(&pair, kind, rows(kind), count, false).await;
         // The second time that the point is reached, where it is reached often: then there is something to lose.
-        let often = kind.has_key && !idle && (point.starts_with("chunk.") || point.starts_with("apply."));
+        let often = kind.has_key && (point.starts_with("chunk.") || point.starts_with("apply."));
         let times = if often { "2*off->" } else { "" };
         let said = tokio::task::block_in_place(|| migration.cut_over(&format!("{point}={times}return(kill)")));
         assert_ne!(said.code, Some(0), "{point} was never reached: {}\n{}", said.lines.join("\n"), said.stderr);
@@ -72,7 +72,7 @@ async fn killed_during_a_chunk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_applying() {
-    die_and_go_on(INT, &points(|point| point.starts_with("apply."))).await;
+    die_and_go_on(INT, &points(|point| point.starts_with("apply.") && point != "apply.idle-advance")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,4 +83,30 @@ async fn killed_during_the_cutover() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_table_without_a_key_is_copied() {
     die_and_go_on(KEYLESS, &["setup.after-slot", "setup.after-whole-table", "chunk.before-commit"]).await;
+}
+
+/// Only the rest of the server is busy: the position moves on without a change of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_an_idle_stream_moves_on() {
+    let pair = TestPair::start(15, 15);
+    let source = connect_to(&pair.source, "postgres").await;
+    run(&source, &INT.ddl(rows(INT))).await;
+    run(&source, "CREATE TABLE noise (n integer)").await;
+    let migration = Migration::new(&pair, &INT.yaml(), "");
+    migration.plan();
+    let noise = tokio::spawn(async move {
+        while source.batch_execute("INSERT INTO noise VALUES (1)").await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    let said = tokio::task::block_in_place(|| {
+        migration.start(&["--json", "apply", "plan.json", "--yes"], "apply.idle-advance=return(kill)").wait()
+    });
+    assert_eq!(said.code, None, "it did not die: {}\n{}", said.lines.join("\n"), said.stderr);
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    said.assert_switched();
+    noise.abort();
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    let left = sorted_copy(&source, &INT.source_query()).await;
+    assert!(left == sorted_copy(&target, &INT.target_query()).await, "source and target differ");
 }
