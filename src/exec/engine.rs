@@ -18,7 +18,7 @@ use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
 use super::throttle::Throttle;
 use super::touched::Touched;
-use super::{ExecError, catchup, cutover, gate, lanes, upkeep, verify};
+use super::{ExecError, catchup, continuity, cutover, gate, lanes, upkeep, verify};
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
 use crate::pg::client::Client;
@@ -78,7 +78,7 @@ pub async fn run(
     let (stop_stream, stop) = watch::channel(false);
     let (ended, stream_ended) = watch::channel(false);
 
-    let applier = start_applier(&run, &shared, &tables, &touched, &progress, sentinel_sender).await?;
+    let applier = start_applier(&run, &ledger, &shared, &tables, &touched, &progress, sentinel_sender).await?;
     let mut background = JoinSet::new();
     background.spawn(async move {
         applier.apply(stop).await?;
@@ -122,6 +122,7 @@ pub async fn run(
 
 async fn start_applier(
     run: &Arc<Run>,
+    ledger: &Client,
     shared: &Arc<Shared>,
     tables: &Arc<Vec<TableTask>>,
     touched: &Arc<Touched>,
@@ -140,6 +141,7 @@ async fn start_applier(
             difference: format!("the replication connection reached system {}", identity.system_id),
         });
     }
+    continuity::check_timeline(run, ledger, &mut connection, progress, identity.timeline).await?;
     let options = PgoutputOptions {
         publications: vec![run.plan.settings.publication.clone()],
         messages: connection.server_version_num >= 140_000,

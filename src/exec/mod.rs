@@ -8,6 +8,7 @@ pub mod changes;
 pub mod checks;
 pub mod cleanup;
 pub mod context;
+pub mod continuity;
 pub mod copy;
 pub mod cutover;
 pub mod engine;

@@ -1,4 +1,4 @@
-//! The replication slot, its snapshot, and what must be true of a slot before the stream may go on.
+//! The replication slot and its snapshot.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use tokio_postgres::Client as Sql;
 
 use super::ExecError;
 use super::context::Run;
+use super::continuity;
 use super::failpoint;
 use super::snapshots::current_snapshot;
-use crate::ledger::progress::{self, Progress};
+use crate::ledger::progress;
 use crate::ledger::{chunk, step};
 use crate::pg::client::Client;
 use crate::pg::replication::{self, NewSlot, Replication};
@@ -74,7 +75,7 @@ pub async fn ensure(
     let found = state(source, run).await?;
     match (progress, found) {
         (Some(progress), Some(found)) if !whole_missing => {
-            check_continuity(run, source, &progress, &found).await?;
+            continuity::check(run, source, &progress, &found).await?;
             Ok(None)
         }
         (Some(_), None) if !whole_missing => Err(ExecError::Gap {
@@ -125,38 +126,6 @@ pub async fn wait_inactive(run: &Run, source: &Client) -> Result<(), ExecError> 
     Ok(())
 }
 
-async fn check_continuity(run: &Run, source: &Client, progress: &Progress, found: &SlotState) -> Result<(), ExecError> {
-    let slot = &run.plan.settings.slot;
-    let gap = |reason: String| Err(ExecError::Gap { reason });
-    if found.lost {
-        return gap(format!("the source has removed log that slot {slot} needs (max_slot_wal_keep_size)"));
-    }
-    if let Some(confirmed) = found.confirmed
-        && confirmed > progress.applied
-    {
-        return gap(format!(
-            "slot {slot} is confirmed up to {confirmed}, but the target has applied only up to {}: the slot was \
-             re-created or advanced by somebody else, or the target was restored",
-            progress.applied
-        ));
-    }
-    let row = source
-        .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
-        .await
-        .map_err(ExecError::source("read the write position"))?;
-    let now: Lsn = row
-        .get::<_, String>(0)
-        .parse()
-        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
-    if progress.applied > now {
-        return gap(format!(
-            "the target has applied up to {}, but the source is only at {now}: the source was restored or failed over",
-            progress.applied
-        ));
-    }
-    Ok(())
-}
-
 async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     let guard = run.connect(End::Source, "guard").await?;
     let whole: Vec<String> = super::table::tasks(&run.plan)?
@@ -179,6 +148,7 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };
     let mut shutdown = run.shutdown.clone();
+    let identity = connection.identify_system().await.map_err(pg)?;
     let pid = connection.backend_pid();
     let mut failure = None;
     // The command must be ended through `stop`, never by dropping it: only then no slot is left behind.
@@ -196,7 +166,7 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     };
     failpoint::hit("setup.after-slot")?;
     let snapshot = read_snapshot(run, &created.snapshot).await?;
-    progress::create(ledger, &run.id, run.epoch, created.consistent_point, &snapshot).await?;
+    progress::create(ledger, &run.id, run.epoch, identity.timeline, created.consistent_point, &snapshot).await?;
     failpoint::hit("setup.after-progress")?;
     Ok(SlotSnapshot { name: created.snapshot, _connection: connection, _guard: guard })
 }

@@ -13,6 +13,8 @@ pub struct Progress {
     pub slot_lsn: Lsn,
     /// The snapshot that the slot exported.
     pub slot_snapshot: Snapshot,
+    /// Timeline of the source whose history all of this belongs to.
+    pub timeline: u32,
     /// End of the last source transaction that is durably applied.
     pub applied: Lsn,
     /// A recent transaction id, to widen 32-bit ids by.
@@ -34,12 +36,19 @@ pub struct Discarded {
 }
 
 /// Records a new slot: from here on the migration has a position.
-pub async fn create(client: &Client, id: &str, epoch: i64, lsn: Lsn, snapshot: &Snapshot) -> Result<(), LedgerError> {
+pub async fn create(
+    client: &Client,
+    id: &str,
+    epoch: i64,
+    timeline: u32,
+    lsn: Lsn,
+    snapshot: &Snapshot,
+) -> Result<(), LedgerError> {
     client
         .execute(
-            "INSERT INTO pcrd.progress (migration, epoch, slot_lsn, slot_snapshot, applied_lsn, applied_xid) \
-             SELECT id, epoch, $3::text::pg_lsn, $4, $3::text::pg_lsn, $5 FROM pcrd.migration WHERE id = $1 AND epoch = $2",
-            &[&id, &epoch, &lsn.to_string(), &snapshot.to_string(), &(snapshot.xmax.0 as i64)],
+            "INSERT INTO pcrd.progress (migration, epoch, slot_lsn, slot_snapshot, applied_lsn, applied_xid, source_timeline) \
+             SELECT id, epoch, $3::text::pg_lsn, $4, $3::text::pg_lsn, $5, $6 FROM pcrd.migration WHERE id = $1 AND epoch = $2",
+            &[&id, &epoch, &lsn.to_string(), &snapshot.to_string(), &(snapshot.xmax.0 as i64), &i64::from(timeline)],
         )
         .await
         .map_err(LedgerError::from)
@@ -56,7 +65,8 @@ pub async fn delete(client: &Client, id: &str) -> Result<(), LedgerError> {
 pub async fn read(client: &Client, id: &str) -> Result<Option<Progress>, LedgerError> {
     let Some(row) = client
         .query_opt(
-            "SELECT slot_lsn::text, slot_snapshot, applied_lsn::text, applied_xid, discarded FROM pcrd.progress WHERE migration = $1",
+            "SELECT slot_lsn::text, slot_snapshot, applied_lsn::text, applied_xid, discarded, source_timeline \
+             FROM pcrd.progress WHERE migration = $1",
             &[&id],
         )
         .await?
@@ -67,6 +77,7 @@ pub async fn read(client: &Client, id: &str) -> Result<Option<Progress>, LedgerE
     Ok(Some(Progress {
         slot_lsn: lsn("slot position", row.get(0))?,
         slot_snapshot: row.get::<_, String>(1).parse().map_err(|why| LedgerError::damaged("slot snapshot", why))?,
+        timeline: u32::try_from(row.get::<_, i64>(5)).map_err(|why| LedgerError::damaged("timeline", why))?,
         applied: lsn("applied position", row.get(2))?,
         near: FullXid(row.get::<_, i64>(3) as u64),
         discarded: serde_json::from_value(row.get(4))
@@ -92,4 +103,29 @@ pub async fn advance(
         )
         .await?;
     if n == 1 { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn }) }
+}
+
+/// The highest position of the source that anything on the target rests on: changes, chunks, rows read again.
+pub async fn newest(client: &Client, id: &str) -> Result<Option<Lsn>, LedgerError> {
+    let row = client
+        .query_one(
+            "SELECT max(lsn)::text FROM (SELECT applied_lsn FROM pcrd.progress WHERE migration = $1 \
+             UNION ALL SELECT lsn_hi FROM pcrd.chunk WHERE migration = $1 \
+             UNION ALL SELECT lsn_hi FROM pcrd.reread WHERE migration = $1) AS all_of_them (lsn)",
+            &[&id],
+        )
+        .await?;
+    let text: Option<String> = row.get(0);
+    text.map(|text| text.parse().map_err(|why| LedgerError::damaged("position", why))).transpose()
+}
+
+/// Records that the history goes on on another timeline of the source since `left`.
+pub async fn set_timeline(client: &Client, id: &str, epoch: i64, timeline: u32, left: Lsn) -> Result<(), LedgerError> {
+    let n = client
+        .execute(
+            "UPDATE pcrd.progress SET source_timeline = $3 WHERE migration = $1 AND epoch = $2",
+            &[&id, &epoch, &i64::from(timeline)],
+        )
+        .await?;
+    if n == 1 { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn: left }) }
 }

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS pcrd.progress (
   epoch bigint NOT NULL,
   slot_lsn pg_lsn NOT NULL,
   slot_snapshot text NOT NULL,
+  source_timeline bigint NOT NULL,
   applied_lsn pg_lsn NOT NULL,
   applied_xid bigint NOT NULL,
   discarded jsonb NOT NULL DEFAULT '[]',

@@ -8,6 +8,7 @@ pub mod key;
 pub mod position;
 pub mod routing;
 pub mod snapshot;
+pub mod timeline;
 mod timestamp;
 
 pub use key::{Key, KeyError, KeyValue};

@@ -6,6 +6,7 @@
 mod support;
 
 mod exact;
+mod failover;
 mod kill;
 mod migration;
 mod writers;

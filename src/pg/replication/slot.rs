@@ -68,6 +68,16 @@ impl Replication {
         })
     }
 
+    /// Returns the history file of a timeline; the first has none.
+    ///
+    /// # Errors
+    /// The connection, or the server's, for instance 58P01: it does not keep the file.
+    pub async fn timeline_history(&mut self, timeline: u32) -> Result<String, PgError> {
+        let rows = self.query(&format!("TIMELINE_HISTORY {timeline}")).await?;
+        let [_file, content] = one_row(rows, "TIMELINE_HISTORY")?;
+        Ok(content)
+    }
+
     /// Creates a slot for `pgoutput` and exports its snapshot. Waits for every transaction that is writing.
     ///
     /// After `patience`, or when `stop` completes, the command is cancelled and no slot is left behind. Only so: a

@@ -1,0 +1,116 @@
+//! The source is replaced by a server that left the same history earlier: a promoted standby, or a restored backup.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::migration::Migration;
+use crate::support::{TestPair, connect_to, run, sorted_copy, text};
+
+const TABLE: &str = "CREATE TABLE orders (id integer PRIMARY KEY, note text);
+    INSERT INTO orders SELECT n, 'order ' || n FROM generate_series(1, 2000) AS n; ANALYZE orders;
+    CREATE TABLE noise (n integer)";
+const YAML: &str = "    - { name: orders, columns: { id: { type: bigint } } }\n";
+
+/// The data directory of a stopped server, set aside.
+fn copy_dir(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+struct Failover {
+    pair: TestPair,
+    migration: Migration,
+    aside: std::path::PathBuf,
+}
+
+/// A migration that streams, and a cold copy of its source with slot and all.
+async fn streaming() -> Failover {
+    let mut pair = TestPair::start(15, 15);
+    run(&connect_to(&pair.source, "postgres").await, TABLE).await;
+    let migration = Migration::new(&pair, YAML, "");
+    migration.plan();
+    migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+    pair.source.stop().unwrap();
+    let aside = pair.source.data_dir().with_file_name("aside");
+    copy_dir(&pair.source.data_dir(), &aside);
+    pair.source.resume().unwrap();
+    Failover { pair, migration, aside }
+}
+
+/// Puts the copy in the place of the source. With `promote` it begins a new timeline, as a standby does.
+fn replace_source(pair: &mut TestPair, aside: &Path, promote: bool) {
+    pair.source.stop().unwrap();
+    std::fs::remove_dir_all(pair.source.data_dir()).unwrap();
+    std::fs::rename(aside, pair.source.data_dir()).unwrap();
+    if promote {
+        std::fs::write(pair.source.data_dir().join("recovery.signal"), "").unwrap();
+        let conf = pair.source.data_dir().join("postgresql.auto.conf");
+        let mut text = std::fs::read_to_string(&conf).unwrap();
+        text.push_str("restore_command = 'false'\n");
+        std::fs::write(&conf, text).unwrap();
+    }
+    pair.source.resume().unwrap();
+}
+
+/// Moves the source's position on, past everything that the other history ever had.
+async fn move_on(pair: &TestPair) {
+    let source = connect_to(&pair.source, "postgres").await;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while text(&source, "SELECT pg_is_in_recovery()").await == "t" {
+        assert!(std::time::Instant::now() < until, "recovery does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    run(&source, "INSERT INTO noise SELECT n FROM generate_series(1, 20000) AS n; CHECKPOINT").await;
+    run(&source, "INSERT INTO orders SELECT n, 'new ' || n FROM generate_series(5001, 5010) AS n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_lost_commits_is_a_gap() {
+    let Failover { mut pair, migration, aside } = streaming().await;
+    let source = connect_to(&pair.source, "postgres").await;
+    // Applied on the target, and then lost with the old primary.
+    run(&source, "UPDATE orders SET note = 'lost' WHERE id <= 10").await;
+    drop(source);
+    migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+    replace_source(&mut pair, &aside, true);
+    move_on(&pair).await;
+    let before = applied(&pair).await;
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    assert_ne!(said.code, Some(0), "{}", said.lines.join("\n"));
+    assert!(said.stderr.contains("timeline 2"), "{}\n{}", said.lines.join("\n"), said.stderr);
+    assert_eq!(applied(&pair).await, before, "it went on with a history that it had not proved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_lost_nothing_goes_on() {
+    let Failover { mut pair, migration, aside } = streaming().await;
+    replace_source(&mut pair, &aside, true);
+    move_on(&pair).await;
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    said.assert_switched();
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    let orders = "SELECT * FROM orders";
+    assert!(sorted_copy(&source, orders).await == sorted_copy(&target, orders).await);
+    assert_eq!(text(&target, "SELECT source_timeline FROM pcrd.progress").await, "2");
+}
+
+/// A file-system copy that is started again has no new timeline; its transaction ids are behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_restored_from_an_older_copy_is_a_gap() {
+    let Failover { mut pair, migration, aside } = streaming().await;
+    let source = connect_to(&pair.source, "postgres").await;
+    for n in 1..=50 {
+        run(&source, &format!("UPDATE orders SET note = 'lost {n}' WHERE id = {n}")).await;
+    }
+    drop(source);
+    migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+    replace_source(&mut pair, &aside, false);
+    move_on(&pair).await;
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    assert_ne!(said.code, Some(0), "{}", said.lines.join("\n"));
+    assert!(said.stderr.contains("restored"), "{}\n{}", said.lines.join("\n"), said.stderr);
+}
+
+async fn applied(pair: &TestPair) -> String {
+    text(&connect_to(&pair.target, "postgres").await, "SELECT applied_lsn FROM pcrd.progress").await
+}
