@@ -75,7 +75,7 @@ fn settings() -> Settings {
         publication: Ident::new("pcrd_test").unwrap(),
         batch_size: 10_000,
         batch_size_is_cap: false,
-        workers: 2,
+        workers: Some(2),
         max_rows_per_second: None,
         max_bytes_per_second: None,
         lag_threshold_bytes: 1 << 20,

@@ -31,7 +31,7 @@ fn settings(config: &Config) -> Settings {
         publication: config.migrate.publication.clone(),
         batch_size: config.migrate.batch_size,
         batch_size_is_cap: config.migrate.batch_size_set,
-        workers: 2,
+        workers: config.migrate.workers,
         max_rows_per_second: config.migrate.max_rows_per_second,
         max_bytes_per_second: config.migrate.max_bytes_per_second,
         lag_threshold_bytes: config.migrate.lag_threshold_bytes,

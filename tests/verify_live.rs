@@ -54,7 +54,7 @@ async fn pair() -> (TestPair, Plan) {
         publication: config.migrate.publication.clone(),
         batch_size: 2_000,
         batch_size_is_cap: true,
-        workers: 2,
+        workers: Some(2),
         max_rows_per_second: None,
         max_bytes_per_second: None,
         lag_threshold_bytes: 1_000_000,

@@ -96,7 +96,7 @@ fn settings(config: &Config) -> Settings {
         publication: migrate.publication.clone(),
         batch_size: migrate.batch_size,
         batch_size_is_cap: migrate.batch_size_set,
-        workers: migrate.worker_count(),
+        workers: migrate.workers,
         max_rows_per_second: migrate.max_rows_per_second,
         max_bytes_per_second: migrate.max_bytes_per_second,
         lag_threshold_bytes: migrate.lag_threshold_bytes,

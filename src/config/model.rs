@@ -1,7 +1,6 @@
 //! The config as commands use it: checked, with all defaults filled in.
 
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
@@ -53,15 +52,6 @@ pub struct MigrateSettings {
     pub workers: Option<u32>,
     /// The wanted changes.
     pub desired: DesiredSchema,
-}
-
-impl MigrateSettings {
-    /// Copy workers: as set, or one a core and at most four.
-    pub fn worker_count(&self) -> u32 {
-        const DEFAULT_MAX: u32 = 4;
-        let cores = || available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(DEFAULT_MAX));
-        self.workers.unwrap_or_else(|| cores().min(DEFAULT_MAX))
-    }
 }
 
 /// `verify`.

@@ -1,6 +1,7 @@
 //! What every task of a run is given: the plan, who we are, and how to be told to stop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
@@ -51,6 +52,15 @@ impl Run {
         let id = plan.id.0.clone();
         let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
         Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused }
+    }
+
+    /// Workers of copy and verification: as the plan says, or one a core of this machine and at most four.
+    pub fn workers(&self) -> usize {
+        const DEFAULT_MAX: usize = 4;
+        match self.plan.settings.workers {
+            Some(workers) => workers.max(1) as usize,
+            None => available_parallelism().map_or(1, usize::from).min(DEFAULT_MAX),
+        }
     }
 
     /// Says that something happened.

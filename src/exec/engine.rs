@@ -221,7 +221,7 @@ impl Engine {
         let limits = &self.run.plan.settings;
         let throttle = Arc::new(Throttle::new(limits.max_rows_per_second, limits.max_bytes_per_second));
         let mut workers = JoinSet::new();
-        for _ in 0..limits.workers.max(1) {
+        for _ in 0..self.run.workers() {
             let (queue, tables) = (Arc::clone(&queue), Arc::clone(&self.tables));
             let (run, shared, throttle) = (Arc::clone(&self.run), Arc::clone(&self.shared), Arc::clone(&throttle));
             let slot_snapshot = progress.slot_snapshot.clone();

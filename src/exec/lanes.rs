@@ -92,7 +92,7 @@ async fn lay_out(run: &Run, source: &Client, task: &TableTask) -> Result<Vec<Lan
     let query = sql::range::estimate(&task.projection);
     let row = source.query_one(&query, &[]).await.map_err(ExecError::source("estimate rows"))?;
     let estimate = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
-    let lanes = u64::from(run.plan.settings.workers.max(1));
+    let lanes = run.workers() as u64;
     let mut bounds: Vec<Vec<String>> = Vec::new();
     if lanes > 1 && estimate >= ROWS_FOR_LANES {
         let percent = (SAMPLE_ROWS as f64 * 100.0 / estimate as f64).clamp(0.01, 100.0);

@@ -96,8 +96,9 @@ pub struct Settings {
     pub batch_size: u64,
     /// True when the config set `batch_size`: then it is also the cap.
     pub batch_size_is_cap: bool,
-    /// Copy workers.
-    pub workers: u32,
+    /// Copy workers, when the config sets them; otherwise the machine that runs the plan decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
     /// Rows a second for the backfill, all workers together; `None` is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows_per_second: Option<u64>,

@@ -177,7 +177,7 @@ async fn visitor(engine: &Engine) -> Result<Visitor, ExecError> {
 async fn compare_parts(engine: &Engine, mut parts: Vec<Part>) -> Result<Vec<(usize, PartReport)>, ExecError> {
     parts.reverse();
     let rows: Arc<Vec<AtomicU64>> = Arc::new(engine.tables.iter().map(|_| AtomicU64::new(0)).collect());
-    let workers = (engine.run.plan.settings.workers.max(1) as usize).min(parts.len());
+    let workers = engine.run.workers().min(parts.len());
     let queue = Arc::new(std::sync::Mutex::new(parts));
     let mut running = JoinSet::new();
     for _ in 0..workers {
