@@ -6,6 +6,7 @@ use super::failpoint;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
+use crate::catalog::QualifiedName;
 use crate::ledger::{lock, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
@@ -29,9 +30,9 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     Ok(removed)
 }
 
-/// After the cutover: slot, publication, fence and guard go. The fence's tables must be dropped or left closed by the
-/// operator's choice; here they are opened only together with `drop_source`.
-pub async fn cleanup(run: &Run, drop_source: &[crate::catalog::QualifiedName]) -> Result<Vec<String>, ExecError> {
+/// After the cutover: slot, publication and guard go. The fence stands as long as a table of the source does, because
+/// what a forgotten writer writes there is lost, unless `open_source` gives the tables back.
+pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
     take_lock(run, &ledger).await?;
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
@@ -51,8 +52,27 @@ pub async fn cleanup(run: &Run, drop_source: &[crate::catalog::QualifiedName]) -
         removed.push(format!("table {table} on the source"));
     }
     removed.extend(slot_and_publication(run, &source).await?);
+    remove_guard(run, &ledger, &source, &mut removed).await?;
+    if fence::standing(run, &source).await? != Standing::None && (open_source || !any_table_left(run, &source).await?) {
+        fence::remove(run, &source).await?;
+        removed.push("write fence".to_owned());
+    }
+    failpoint::hit("cleanup.after-fence")?;
+    remove_schema(&source, &mut removed).await?;
     migration::set_state(&ledger, &run.id, "cleaned").await?;
     Ok(removed)
+}
+
+async fn any_table_left(run: &Run, source: &Client) -> Result<bool, ExecError> {
+    let names: Vec<String> = fence::tables(run)?.iter().map(sql::name).collect();
+    let row = source
+        .query_one(
+            "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS t (name) WHERE pg_catalog.to_regclass(t.name) IS NOT NULL)",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look for the source's tables"))?;
+    Ok(row.get(0))
 }
 
 async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {
@@ -105,14 +125,25 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
     if ours(|op| matches!(op, Op::CreateSlot(_) | Op::CreatePublication(_))) {
         removed.extend(slot_and_publication(run, source).await?);
     }
-    if let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_)))
-        && steps.started(&step.id)
-    {
+    remove_guard(run, ledger, source, &mut removed).await?;
+    remove_schema(source, &mut removed).await?;
+    Ok(removed)
+}
+
+async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut Vec<String>) -> Result<(), ExecError> {
+    let steps = Steps::read(run, ledger).await?;
+    let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_))) else { return Ok(()) };
+    if steps.started(&step.id) {
         for statement in &step.revert {
             source.batch_execute(&statement.sql).await.map_err(ExecError::source("remove the TRUNCATE guard"))?;
         }
         removed.push("TRUNCATE guard".to_owned());
     }
+    Ok(())
+}
+
+/// The schema goes with the last object in it that anybody needs; another migration's fence keeps it.
+async fn remove_schema(source: &Client, removed: &mut Vec<String>) -> Result<(), ExecError> {
     let left = source
         .query_one(
             "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgname IN ('pcrd_fence', 'pcrd_no_truncate')) \
@@ -127,7 +158,7 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
         }
         removed.push("schema pcrd on the source".to_owned());
     }
-    Ok(removed)
+    Ok(())
 }
 
 async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, ExecError> {

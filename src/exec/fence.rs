@@ -244,11 +244,20 @@ pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
         )
         .await
         .map_err(ExecError::source(doing))?;
+    take_down(run, source, false).await
+}
+
+/// Removes the fence of a finished migration: whoever still writes to the source is not refused any more.
+pub async fn remove(run: &Run, source: &Client) -> Result<(), ExecError> {
+    take_down(run, source, true).await
+}
+
+async fn take_down(run: &Run, source: &Client, finished: bool) -> Result<(), ExecError> {
     let drops = sql::fence::drop_triggers(tables(run)?).join("; ");
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match drop_fence(run, source, &drops).await {
+        let error = match drop_fence(run, source, &drops, finished).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -261,11 +270,11 @@ pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
     }
 }
 
-async fn drop_fence(run: &Run, source: &Client, drops: &str) -> Result<(), ExecError> {
+async fn drop_fence(run: &Run, source: &Client, drops: &str, finished: bool) -> Result<(), ExecError> {
     let doing = "remove the fence";
     source.batch_execute("BEGIN; SET LOCAL statement_timeout = 300").await.map_err(ExecError::source(doing))?;
     let n = source
-        .execute("DELETE FROM pcrd.fence WHERE migration = $1 AND until <> 'infinity'", &[&run.id])
+        .execute("DELETE FROM pcrd.fence WHERE migration = $1 AND (until <> 'infinity' OR $2)", &[&run.id, &finished])
         .await
         .map_err(ExecError::source(doing))?;
     if n == 0 {

@@ -104,7 +104,9 @@ pub fn done_when(op: &Op) -> String {
         Op::Switch(_) => "the lease on the source is infinite".to_owned(),
         Op::DropSlot(op) => format!("no slot {} exists", op.slot),
         Op::DropPublication(op) => format!("no publication {} exists", op.publication),
-        Op::DropFence(_) => "no trigger, function or schema of pcrd is left on the source".to_owned(),
+        Op::DropFence(_) => {
+            "the source's tables are dropped or opened by choice, and nothing of pcrd is left there".to_owned()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cleanup;
 mod exact;
 mod failover;
 mod kill;

@@ -15,6 +15,9 @@ pub struct CleanupArgs {
     /// Drop this source table without asking (may be repeated)
     #[arg(long, value_name = "TABLE", requires = "drop_source")]
     pub yes_drop: Vec<String>,
+    /// Let the source's tables take writes again: what is written there from now on is on no other cluster
+    #[arg(long)]
+    pub open_source: bool,
     /// Do not ask; source tables are dropped only by --yes-drop
     #[arg(short, long)]
     pub yes: bool,
@@ -35,7 +38,7 @@ pub async fn run(ctx: &Context, args: &CleanupArgs) -> Result<Exit, CommandError
         }
     }
     let run = quiet_run(ctx, &config, plan)?;
-    for removed in cleanup::cleanup(&run, &dropped).await.map_err(explain)? {
+    for removed in cleanup::cleanup(&run, &dropped, args.open_source).await.map_err(explain)? {
         ctx.note(&format!("removed: {removed}"));
     }
     Ok(Exit::Done)
