@@ -47,7 +47,7 @@ impl<'a> Steps<'a> {
     /// Records the end.
     pub async fn succeed(&mut self, ledger: &Client, step: &Step, began: std::time::Instant) -> Result<(), ExecError> {
         failpoint::hit("step.after-effect")?;
-        step::succeed(ledger, &self.run.id, &step.id.0).await?;
+        step::succeed(&**ledger, &self.run.id, self.run.epoch, &step.id.0).await?;
         self.finished(step, began);
         Ok(())
     }
@@ -71,13 +71,7 @@ impl<'a> Steps<'a> {
         for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
             transaction.batch_execute(&statement.sql).await.map_err(ExecError::target(doing()))?;
         }
-        transaction
-            .execute(
-                "UPDATE pcrd.step SET status = 'succeeded', ended_at = clock_timestamp() WHERE migration = $1 AND step = $2 AND epoch = $3",
-                &[&self.run.id, &step.id.0, &self.run.epoch],
-            )
-            .await
-            .map_err(ExecError::target(doing()))?;
+        step::succeed(&transaction, &self.run.id, self.run.epoch, &step.id.0).await?;
         failpoint::hit("step.after-effect")?;
         transaction.commit().await.map_err(ExecError::target(doing()))?;
         self.finished(step, began);

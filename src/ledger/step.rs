@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use super::LedgerError;
 
@@ -31,15 +31,17 @@ pub async fn start(client: &Client, id: &str, epoch: i64, step: &str) -> Result<
     }
 }
 
-/// Records the end.
-pub async fn succeed(client: &Client, id: &str, step: &str) -> Result<(), LedgerError> {
-    client
+/// Records the end; runs in the transaction of the effect where there is one. An executor that was overtaken must not
+/// have an effect: the error rolls it back.
+pub async fn succeed(client: &impl GenericClient, id: &str, epoch: i64, step: &str) -> Result<(), LedgerError> {
+    let n = client
         .execute(
-            "UPDATE pcrd.step SET status = 'succeeded', ended_at = clock_timestamp() WHERE migration = $1 AND step = $2",
-            &[&id, &step],
+            "UPDATE pcrd.step SET status = 'succeeded', ended_at = clock_timestamp() \
+             WHERE migration = $1 AND step = $2 AND epoch = $3 AND EXISTS (SELECT FROM pcrd.migration WHERE id = $1 AND epoch = $3)",
+            &[&id, &step, &epoch],
         )
         .await?;
-    Ok(())
+    if n == 1 { Ok(()) } else { Err(LedgerError::damaged("step", format!("{step} cannot be ended by epoch {epoch}"))) }
 }
 
 /// Takes a step back to "never done".

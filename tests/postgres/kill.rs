@@ -1,7 +1,7 @@
 //! The process dies at a failpoint; the same command again ends with the target equal to the source.
 
 use crate::migration::Migration;
-use crate::support::{TestPair, connect_to, run, sorted_copy};
+use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 use crate::writers::{INT, KEYLESS, KeyKind, Writers};
 use pcrd::exec::failpoint;
 
@@ -50,6 +50,17 @@ async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
     }
 }
 
+#[test]
+fn every_point_has_a_test() {
+    let elsewhere = ["setup.after-whole-table", "apply.idle-advance"];
+    let families = ["setup.", "step.", "lanes.", "chunk.", "apply.", "verify.", "cutover."];
+    for point in failpoint::ALL {
+        let here = families.iter().any(|family| point.starts_with(family)) || elsewhere.contains(point);
+        // Those of the removals are in `cleanup`.
+        assert!(here || point.starts_with("cleanup."), "{point} is in no test");
+    }
+}
+
 /// Points that a whole run of the table passes; the others have tests of their own.
 fn points(filter: impl Fn(&str) -> bool) -> Vec<&'static str> {
     failpoint::ALL.iter().copied().filter(|point| filter(point)).collect()
@@ -61,8 +72,49 @@ async fn killed_during_setup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_a_step() {
-    die_and_go_on(INT, &points(|point| point.starts_with("step.") || point.starts_with("lanes."))).await;
+async fn killed_after_the_lanes_are_cut_and_before_verification() {
+    die_and_go_on(INT, &points(|point| point.starts_with("lanes.") || point.starts_with("verify."))).await;
+}
+
+/// Each run gets past the step at which the one before died, and dies at the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_step() {
+    for point in points(|point| point.starts_with("step.")) {
+        let pair = TestPair::start(15, 15);
+        let source = connect_to(&pair.source, "postgres").await;
+        run(&source, &INT.ddl(rows(INT))).await;
+        run(
+            &source,
+            "CREATE INDEX items_n ON items (n); ALTER TABLE items ADD COLUMN s serial; ALTER TABLE items ADD CHECK (n > -2)",
+        )
+        .await;
+        let migration = Migration::new(&pair, &INT.yaml(), "  lag_threshold_bytes: 33554432");
+        migration.plan();
+        let writers = Writers::start(&pair, INT, rows(INT), 2, false).await;
+        let target = connect_to(&pair.target, "postgres").await;
+        let (mut died, mut passes) = (Vec::new(), 0);
+        loop {
+            let failpoints = format!("{point}={passes}*off->return(kill)");
+            let said = tokio::task::block_in_place(|| migration.cut_over(&failpoints));
+            if said.code == Some(0) {
+                break;
+            }
+            assert_eq!(said.code, None, "{point}, {died:?}: {}\n{}", said.lines.join("\n"), said.stderr);
+            let step = text(&target, "SELECT step FROM pcrd.step ORDER BY started_at DESC, step LIMIT 1").await;
+            // Several steps may be started together, and are started together again.
+            passes = if died.last() == Some(&step) { passes + 1 } else { 1 };
+            died.push(step);
+            assert!(died.len() < 100, "{point}: no progress, {died:?}");
+        }
+        writers.stop().await;
+        println!("{point}: died at {died:?}");
+        // Copy and stream are started together.
+        for kind in ["create_publication", "create_table", "create_index", "stream", "set_default"] {
+            assert!(died.iter().any(|step| step.starts_with(kind)), "{point}: never died at {kind}: {died:?}");
+        }
+        let left = sorted_copy(&source, &INT.source_query()).await;
+        assert!(left == sorted_copy(&target, &INT.target_query()).await, "{point}: source and target differ");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,4 +10,5 @@ mod exact;
 mod failover;
 mod kill;
 mod migration;
+mod torture;
 mod writers;

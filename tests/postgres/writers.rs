@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use pcrd::pg::conninfo::Conninfo;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
+use tokio_postgres::Client;
 
-use crate::support::{TestPair, connect_to, run};
+use crate::support::{TestPair, connect_to, run, try_connect};
 
 /// A kind of key: how the n-th key is written in SQL.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +145,8 @@ impl Writers {
         let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (mut tasks, mut canceller) = (JoinSet::new(), JoinSet::new());
         for seed in 0..count {
-            let client = connect_to(&pair.source, "postgres").await;
+            let mut client = connect_to(&pair.source, "postgres").await;
+            let server = pair.source.conninfo("postgres");
             let (stop, commits) = (Arc::clone(&stop), Arc::clone(&commits));
             tasks.spawn(async move {
                 let mut random = StdRng::seed_from_u64(seed);
@@ -153,13 +156,12 @@ impl Writers {
                         Ok(()) => {
                             commits.fetch_add(1, Ordering::Relaxed);
                         }
-                        Err(error) => {
-                            // Conflicts between writers are part of the game; the fence ends it.
-                            if error.code().is_none_or(|code| code.code() == "25006") {
-                                return;
-                            }
+                        // Conflicts between writers are part of the game; the fence ends it.
+                        Err(error) if error.code().is_some_and(|code| code.code() == "25006") => return,
+                        Err(_) => {
                             if client.batch_execute("ROLLBACK").await.is_err() {
-                                return;
+                                let Some(again) = reconnect(&server, &stop).await else { return };
+                                client = again;
                             }
                         }
                     }
@@ -168,14 +170,16 @@ impl Writers {
             });
         }
         if delayed {
-            let client = connect_to(&pair.source, "postgres").await;
+            let mut client = connect_to(&pair.source, "postgres").await;
+            let (server, never) = (pair.source.conninfo("postgres"), AtomicBool::new(false));
             canceller.spawn(async move {
                 let mut random = StdRng::seed_from_u64(99);
                 // Until the last writer has ended: it may wait for a standby that does not exist.
                 loop {
                     let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND random() < 0.4";
                     if client.batch_execute(cancel).await.is_err() {
-                        return;
+                        let Some(again) = reconnect(&server, &never).await else { return };
+                        client = again;
                     }
                     tokio::time::sleep(Duration::from_millis(random.random_range(1..8))).await;
                 }
@@ -191,6 +195,17 @@ impl Writers {
         self.canceller.abort_all();
         self.commits.load(Ordering::Relaxed)
     }
+}
+
+/// A server that crashed comes back; `None` once nobody needs the connection any more.
+async fn reconnect(server: &Conninfo, stop: &AtomicBool) -> Option<Client> {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Ok(client) = try_connect(server).await {
+            return Some(client);
+        }
+    }
+    None
 }
 
 /// Makes commits of sessions that ask for it wait for a standby that does not exist.

@@ -9,11 +9,16 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Connects without TLS. The connection ends with the client.
 pub async fn connect(conninfo: &Conninfo) -> Client {
+    try_connect(conninfo).await.unwrap()
+}
+
+/// Connects to a server that may be down.
+pub async fn try_connect(conninfo: &Conninfo) -> Result<Client, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
     config.host(&conninfo.host).port(conninfo.port).dbname(&conninfo.database).user(&conninfo.user);
-    let (client, connection) = config.connect(NoTls).await.unwrap();
+    let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
-    client
+    Ok(client)
 }
 
 /// Connects to a database of a cluster as the superuser.
