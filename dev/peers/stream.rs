@@ -1,0 +1,150 @@
+//! A backlog of small transactions: pcrd and a subscription of the server's own, from the same slot position.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::machine::{Measured, Meter};
+use crate::report::Report;
+use crate::work::{Servers, connect, done, pcrd, plan, text, uri};
+
+/// The mix of the backlog: weights in per cent.
+const MIX: [(&str, u32, &str); 3] = [
+    (
+        "insert",
+        40,
+        "INSERT INTO listings (list_price, bedrooms, square_feet, year_built, description, address_line1, city, state_code, zip_code, agent_id, legacy_code, attributes) \
+         VALUES (random() * 1000000, 3, 1800, 1999, 'A new listing with a description of ordinary length ' || md5(random()::text), '12 Oak St', 'Austin', 'TX', '73301', 42, 'NEW', '{\"hoa\": 10, \"pool\": true, \"tags\": [\"a\", \"b\"]}')",
+    ),
+    (
+        "update",
+        45,
+        "\\set id random(1, :rows)\nUPDATE listings SET list_price = list_price + 1, active = NOT active, description = 'Another description of ordinary length ' || md5(random()::text) WHERE id = :id",
+    ),
+    ("delete", 15, "\\set id random(1, :rows)\nDELETE FROM listings WHERE id = :id"),
+];
+
+pub(crate) async fn run(transactions: u64, rows: u64, rounds: usize) -> Report {
+    let servers = Servers::start(rows).await;
+    let source = connect(&servers.source, "postgres").await;
+    let dir = tempfile::tempdir().unwrap();
+    servers.fresh("of_pcrd").await;
+    plan(dir.path(), &servers, "of_pcrd");
+    done(&mut pcrd(dir.path(), &["apply", "plan.json", "--yes", "--through", "catchup"]));
+    subscribe(&servers).await;
+
+    let mut report = Report::new("stream", "transactions", transactions, "native subscription");
+    report.note(format!(
+        "a backlog of {transactions} transactions of one change (insert 40, update 45, delete 15 per cent) on a table of {rows} rows; PostgreSQL 15 to 15"
+    ));
+    report.note("pcrd converts, renames, drops and reorders columns and commits durably; the subscription copies as it is, with its default of asynchronous commits".to_owned());
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        backlog(dir.path(), &servers, transactions, rows);
+        source.batch_execute(&format!("INSERT INTO marker VALUES ({round})")).await.unwrap();
+        servers.rest().await;
+        // Who comes first changes from round to round.
+        for turn in 0..2 {
+            if (round + turn) % 2 == 0 {
+                let measured = with_pcrd(dir.path(), &servers, round).await;
+                report.add("pcrd", measured);
+            } else {
+                let measured = with_subscription(&servers, round).await;
+                report.add("native subscription", measured);
+            }
+        }
+        assert_same_rows(&servers, &source).await;
+    }
+    // The tables of the subscription are as wide as the source's: nothing else holds them together.
+    let target = connect(&servers.target, "of_native").await;
+    target.batch_execute("DROP SUBSCRIPTION native").await.unwrap();
+    report
+}
+
+/// The same rows, a slot at the same point, and a subscription that waits.
+async fn subscribe(servers: &Servers) {
+    let source = connect(&servers.source, "postgres").await;
+    source.batch_execute("CREATE PUBLICATION native FOR TABLE listings, marker").await.unwrap();
+    let _ = text(&source, "SELECT slot_name FROM pg_create_logical_replication_slot('native', 'pgoutput')").await;
+    servers.fresh("of_native").await;
+    let bin = "/usr/lib/postgresql/15/bin";
+    let (from, to) = (uri(&servers.source, "postgres"), uri(&servers.target, "of_native"));
+    let script = format!(
+        "set -o pipefail; {bin}/pg_dump -t listings -t marker --no-publications {from} | {bin}/psql -X -q -v ON_ERROR_STOP=1 -d {to}"
+    );
+    done(Command::new("bash").args(["-c", &script]));
+    let target = connect(&servers.target, "of_native").await;
+    let subscription = format!(
+        "CREATE SUBSCRIPTION native CONNECTION 'host=127.0.0.1 port={} user=postgres dbname=postgres' PUBLICATION native \
+         WITH (create_slot = false, slot_name = 'native', copy_data = false, enabled = false)",
+        servers.source.port()
+    );
+    target.batch_execute(&subscription).await.unwrap();
+}
+
+fn backlog(dir: &std::path::Path, servers: &Servers, transactions: u64, rows: u64) {
+    const CLIENTS: u64 = 8;
+    let mut command = Command::new("/usr/lib/postgresql/15/bin/pgbench");
+    command.args([
+        "-n",
+        "-M",
+        "prepared",
+        "-j",
+        "2",
+        "-c",
+        &CLIENTS.to_string(),
+        "-t",
+        &(transactions / CLIENTS).to_string(),
+    ]);
+    command.args(["-D", &format!("rows={rows}")]);
+    for (name, weight, sql) in MIX {
+        let file = dir.join(format!("{name}.sql"));
+        std::fs::write(&file, format!("{sql};\n")).unwrap();
+        command.arg("-f").arg(format!("{}@{weight}", file.display()));
+    }
+    command.arg(uri(&servers.source, "postgres")).env("PGOPTIONS", "-c synchronous_commit=off");
+    done(&mut command);
+}
+
+async fn marked(client: &tokio_postgres::Client, round: usize) -> bool {
+    text(client, &format!("SELECT count(*) FROM marker WHERE id = {round}")).await == "1"
+}
+
+async fn with_pcrd(dir: &std::path::Path, servers: &Servers, round: usize) -> Measured {
+    let target = connect(&servers.target, "of_pcrd").await;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = pcrd(dir, &["apply", "plan.json", "--yes", "--through", "catchup"]);
+    command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let mut meter = Meter::start(&servers.source, &servers.target);
+    let mut child = command.spawn().unwrap();
+    let mut ended = None;
+    while !marked(&target, round).await {
+        assert!(ended.is_none(), "ended before its work was done: {}", std::fs::read_to_string(log.path()).unwrap());
+        meter.sample(&child);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        ended = child.try_wait().unwrap();
+    }
+    let measured = meter.stop(ended.is_none().then_some(&child));
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{}", std::fs::read_to_string(log.path()).unwrap());
+    measured
+}
+
+async fn with_subscription(servers: &Servers, round: usize) -> Measured {
+    let target = connect(&servers.target, "of_native").await;
+    let meter = Meter::start(&servers.source, &servers.target);
+    target.batch_execute("ALTER SUBSCRIPTION native ENABLE").await.unwrap();
+    while !marked(&target, round).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let measured = meter.stop(None);
+    target.batch_execute("ALTER SUBSCRIPTION native DISABLE").await.unwrap();
+    measured
+}
+
+async fn assert_same_rows(servers: &Servers, source: &tokio_postgres::Client) {
+    let count = "SELECT count(*) || ' ' || sum(id) FROM listings";
+    let wanted = text(source, count).await;
+    for database in ["of_pcrd", "of_native"] {
+        assert_eq!(text(&connect(&servers.target, database).await, count).await, wanted, "{database}");
+    }
+}
