@@ -8,6 +8,7 @@ mod support;
 mod cleanup;
 mod exact;
 mod failover;
+mod hostile;
 mod kill;
 mod migration;
 mod torture;
