@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
+use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::sql;
@@ -108,7 +109,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "create_on_database",
             format!("role {user} may not create a publication"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.source.server.database),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.source.server.database)),
         );
     }
     let slot = sql::literal(run.plan.settings.slot.as_str());
@@ -148,7 +149,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             fail(
                 "select_right",
                 format!("role {user} may not read {name}"),
-                format!("Run GRANT SELECT ON {name} TO {user}."),
+                format!("Run GRANT SELECT ON {} TO {user}.", sql::name(name)),
             );
         }
         let owner = format!(
@@ -213,7 +214,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "create_on_database",
             format!("role {user} may not create schemas"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.target.server.database),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.target.server.database)),
         );
     }
     if let Err(error) = target.batch_execute("BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK").await {
@@ -244,7 +245,9 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
     for step in &run.plan.steps {
         let Op::CreateTable(create) = &step.op else { continue };
         for column in &create.columns {
-            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&base_type(&column.ty.sql)));
+            // By name, not as SQL: `to_regtype` reads no modifier before PG 16, and a name may have parentheses.
+            let ty = QualifiedName { schema: column.ty.schema.clone(), name: column.ty.name.clone() };
+            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&sql::name(&ty)));
             if ask(target, End::Target, &query).await? {
                 fail(
                     "type_missing",
@@ -257,10 +260,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
     Ok(failures)
 }
 
-/// The type without its modifier: `to_regtype` reads none before PG 16.
-fn base_type(sql: &str) -> String {
-    match (sql.find('('), sql.find(')')) {
-        (Some(open), Some(close)) if open < close => format!("{}{}", &sql[..open], &sql[close + 1..]),
-        _ => sql.to_owned(),
-    }
+/// A database's name for SQL. What the plan holds came from a server, so it is a name.
+fn quoted(database: &str) -> String {
+    crate::catalog::Ident::new(database).map_or_else(|error| error.to_string(), |name| sql::ident(&name))
 }
