@@ -128,6 +128,14 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             ),
         );
     }
+    let foreign = foreign_schema(source).await?;
+    if let Some(what) = foreign {
+        fail(
+            "reserved_schema",
+            format!("the schema pcrd has {what}, which is not pcrd's"),
+            "Rename it: pcrd keeps its write fence in the schema pcrd.".to_owned(),
+        );
+    }
     let publication = sql::literal(run.plan.settings.publication.as_str());
     if ask(
         source,
@@ -184,6 +192,28 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         }
     }
     Ok(failures)
+}
+
+/// What stands where the fence goes and was not made by pcrd: it would be replaced, or dropped by `abort`.
+async fn foreign_schema(source: &Client) -> Result<Option<String>, ExecError> {
+    if let Some(owner) = crate::ledger::migration::foreign_owner(source).await? {
+        return Ok(Some(format!("the owner {owner}")));
+    }
+    let row = source
+        .query_opt(
+            "SELECT what FROM (SELECT 'a relation \"fence\"' AS what FROM pg_catalog.pg_class c \
+               WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') AND c.relname = 'fence' \
+               AND (c.relkind <> 'r' OR ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
+                 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) <> '{migration,until}') \
+             UNION ALL SELECT 'a function ' || p.proname FROM pg_catalog.pg_proc p \
+               WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') \
+               AND p.proname IN ('fence', 'refuse_truncate') AND p.pronargs = 0 \
+               AND p.prosrc NOT LIKE '%is moving to another cluster%' AND p.prosrc NOT LIKE '%is refused while it is being migrated%') AS f LIMIT 1",
+            &[],
+        )
+        .await
+        .map_err(ExecError::source("look for a foreign schema pcrd"))?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 async fn current_user(client: &Client) -> Result<crate::catalog::Ident, ExecError> {

@@ -11,5 +11,7 @@ mod failover;
 mod hostile;
 mod kill;
 mod migration;
+mod reserved;
+mod tls;
 mod torture;
 mod writers;
