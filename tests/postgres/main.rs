@@ -12,6 +12,8 @@ mod hostile;
 mod kill;
 mod migration;
 mod reserved;
+mod secrets;
 mod tls;
 mod torture;
+mod values;
 mod writers;
