@@ -153,6 +153,17 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
     for projection in &run.plan.projections {
         let table = sql::literal(&sql::name(&projection.source));
         let name = &projection.source;
+        let schema = sql::ident(&name.schema);
+        let usage = format!("SELECT pg_catalog.has_schema_privilege({}, 'USAGE')", sql::literal(name.schema.as_str()));
+        if !ask(source, End::Source, &usage).await? {
+            fail(
+                "schema_usage",
+                format!("role {user} may not look into the schema {schema}"),
+                format!("Run GRANT USAGE ON SCHEMA {schema} TO {user}."),
+            );
+            // The rest would fail to name the table.
+            continue;
+        }
         if !ask(source, End::Source, &format!("SELECT pg_catalog.has_table_privilege({table}, 'SELECT')")).await? {
             fail(
                 "select_right",
@@ -161,13 +172,14 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             );
         }
         let owner = format!(
-            "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = {table}::regclass"
+            "SELECT r.rolname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner \
+             WHERE c.oid = {table}::regclass AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')"
         );
-        if !ask(source, End::Source, &owner).await? {
+        if let Some(owner) = source.query_opt(&owner, &[]).await.map_err(ExecError::source("preflight"))? {
             fail(
                 "table_owner",
                 format!("role {user} does not own {name}, which publishing and fencing it need"),
-                format!("Run GRANT <owner of {name}> TO {user}."),
+                format!("Run GRANT {} TO {user}.", quoted(owner.get(0))),
             );
         }
         if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {
@@ -247,13 +259,33 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.target.server.database)),
         );
     }
+    let schemas: std::collections::BTreeSet<_> = run.plan.projections.iter().map(|one| &one.target.schema).collect();
+    for schema in schemas {
+        // A schema that is not there will be ours.
+        let missing = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {} \
+             AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE') AND pg_catalog.has_schema_privilege(oid, 'USAGE')))",
+            sql::literal(schema.as_str())
+        );
+        if ask(target, End::Target, &missing).await? {
+            let schema = sql::ident(schema);
+            fail(
+                "create_on_schema",
+                format!("role {user} may not create tables in the schema {schema}"),
+                format!("Run GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}."),
+            );
+        }
+    }
     if let Err(error) = target.batch_execute("BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK").await {
         target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
         let code = error.code().map_or("", |code| code.code()).to_owned();
         fail(
             "replication_role",
             format!("role {user} may not set session_replication_role ({code})"),
-            format!("Use a superuser, or from PG 15 run GRANT SET ON PARAMETER session_replication_role TO {user}."),
+            match run.plan.target.server.major() {
+                15.. => format!("Run GRANT SET ON PARAMETER session_replication_role TO {user}."),
+                _ => "Use a superuser: before PG 15 nobody else can be given this right.".to_owned(),
+            },
         );
     }
     let encoding = |client| value(client, "SELECT pg_catalog.getdatabaseencoding()::text");
@@ -290,7 +322,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
     Ok(failures)
 }
 
-/// A database's name for SQL. What the plan holds came from a server, so it is a name.
-fn quoted(database: &str) -> String {
-    crate::catalog::Ident::new(database).map_or_else(|error| error.to_string(), |name| sql::ident(&name))
+/// The name of a database or role for SQL. It came from a server, so it is a name.
+fn quoted(name: &str) -> String {
+    crate::catalog::Ident::new(name).map_or_else(|error| error.to_string(), |name| sql::ident(&name))
 }
