@@ -12,6 +12,7 @@ mod hostile;
 mod kill;
 mod migration;
 mod reserved;
+mod rights;
 mod secrets;
 mod tls;
 mod torture;
