@@ -14,6 +14,7 @@ mod migration;
 mod reserved;
 mod rights;
 mod secrets;
+mod settings;
 mod tls;
 mod torture;
 mod values;
