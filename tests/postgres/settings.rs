@@ -162,7 +162,18 @@ async fn is_exact(source_major: u32, target_major: u32) {
     run(&source, "UPDATE vals SET f4 = f4 / 3, names = names || '{NULL}'::text[] WHERE id % 7 = 0").await;
     migration.ok(&["verify"]);
     migration.ok(&["status"]);
+    // The first attempts to fence fail, and the session must survive them.
+    let writer = connect_to(&pair.source, "shop").await;
+    run(&writer, "RESET ALL; SET exit_on_error = off; SET search_path = public; SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0").await;
+    run(&writer, "SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'").await;
+    let writer = tokio::spawn(async move {
+        run(&writer, "BEGIN; UPDATE vals SET t = 'late' WHERE id % 30 = 4").await;
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        run(&writer, "COMMIT").await;
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     migration.ok(&["cutover", "--maintenance-confirmed"]);
+    writer.await.unwrap();
     apply.wait().assert_switched();
 
     // Before PG 12 the text of a float is another one.
