@@ -116,7 +116,9 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
         ExecError::Stale { .. } | ExecError::Ledger(LedgerError::Finished(_)) => Exit::Stale,
         ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
-        ExecError::Preflight(_) | ExecError::Checks(_) => Exit::Blocked,
+        ExecError::Preflight(_) | ExecError::Checks(_) | ExecError::Ledger(LedgerError::Foreign { .. }) => {
+            Exit::Blocked
+        }
         ExecError::Different { .. } => Exit::Different,
         _ => Exit::Failed,
     };

@@ -112,7 +112,12 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, ConfigErrors> {
         return Ok(config);
     }
     problems.sort_by_key(|problem| problem.labels.first().map_or(0, |label| label.span.start));
-    let source = NamedSource::new(file_name, redact::masked(text, tree.as_ref())).with_language("yaml");
+    let mut shown = redact::masked(text, tree.as_ref());
+    if problems.iter().any(|problem| problem.kind == ProblemKind::DuplicateKey) {
+        // The tree has only the first of two values.
+        shown = redact::masked(&shown, None);
+    }
+    let source = NamedSource::new(file_name, shown).with_language("yaml");
     Err(ConfigErrors { file_name: file_name.to_owned(), problems, source: Some(source) })
 }
 

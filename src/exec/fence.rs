@@ -129,11 +129,17 @@ async fn attempt_once(
         check_shape(source, &task).await?;
     }
     published::check(run, source).await?;
-    let triggers = sql::fence::triggers(tables, run.plan.source.server.major());
-    let text = std::iter::once(sql::fence::lease()).chain(triggers).collect::<Vec<_>>().join("; ");
     // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
+    let migration = sql::literal(&run.id);
     let until = format!("pg_catalog.clock_timestamp() + '{} seconds'::pg_catalog.interval", LEASE.as_secs());
-    let text = text.replace("$migration", &sql::literal(&run.id)).replace("$until", &until);
+    let lease = sql::fence::lease().replace("$migration", &migration).replace("$until", &until);
+    // Only the argument at the end: a table may be called `$migration`.
+    let triggers = sql::fence::triggers(tables, run.plan.source.server.major()).into_iter();
+    let triggers = triggers.map(|statement| match statement.strip_suffix("($migration)") {
+        Some(head) => format!("{head}({migration})"),
+        None => statement,
+    });
+    let text = std::iter::once(lease).chain(triggers).collect::<Vec<_>>().join("; ");
     source.batch_execute(&text).await.map_err(ExecError::source("raise the fence"))?;
     let row = source
         .query_one(

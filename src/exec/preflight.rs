@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
+use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::sql;
@@ -108,7 +109,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "create_on_database",
             format!("role {user} may not create a publication"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.source.server.database),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.source.server.database)),
         );
     }
     let slot = sql::literal(run.plan.settings.slot.as_str());
@@ -125,6 +126,14 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             format!(
                 "If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."
             ),
+        );
+    }
+    let foreign = foreign_schema(source).await?;
+    if let Some(what) = foreign {
+        fail(
+            "reserved_schema",
+            format!("the schema pcrd has {what}, which is not pcrd's"),
+            "Rename it: pcrd keeps its write fence in the schema pcrd.".to_owned(),
         );
     }
     let publication = sql::literal(run.plan.settings.publication.as_str());
@@ -144,21 +153,33 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
     for projection in &run.plan.projections {
         let table = sql::literal(&sql::name(&projection.source));
         let name = &projection.source;
+        let schema = sql::ident(&name.schema);
+        let usage = format!("SELECT pg_catalog.has_schema_privilege({}, 'USAGE')", sql::literal(name.schema.as_str()));
+        if !ask(source, End::Source, &usage).await? {
+            fail(
+                "schema_usage",
+                format!("role {user} may not look into the schema {schema}"),
+                format!("Run GRANT USAGE ON SCHEMA {schema} TO {user}."),
+            );
+            // The rest would fail to name the table.
+            continue;
+        }
         if !ask(source, End::Source, &format!("SELECT pg_catalog.has_table_privilege({table}, 'SELECT')")).await? {
             fail(
                 "select_right",
                 format!("role {user} may not read {name}"),
-                format!("Run GRANT SELECT ON {name} TO {user}."),
+                format!("Run GRANT SELECT ON {} TO {user}.", sql::name(name)),
             );
         }
         let owner = format!(
-            "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = {table}::regclass"
+            "SELECT r.rolname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner \
+             WHERE c.oid = {table}::regclass AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')"
         );
-        if !ask(source, End::Source, &owner).await? {
+        if let Some(owner) = source.query_opt(&owner, &[]).await.map_err(ExecError::source("preflight"))? {
             fail(
                 "table_owner",
                 format!("role {user} does not own {name}, which publishing and fencing it need"),
-                format!("Run GRANT <owner of {name}> TO {user}."),
+                format!("Run GRANT {} TO {user}.", quoted(owner.get(0))),
             );
         }
         if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {
@@ -183,6 +204,28 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         }
     }
     Ok(failures)
+}
+
+/// What stands where the fence goes and was not made by pcrd: it would be replaced, or dropped by `abort`.
+async fn foreign_schema(source: &Client) -> Result<Option<String>, ExecError> {
+    if let Some(owner) = crate::ledger::migration::foreign_owner(source).await? {
+        return Ok(Some(format!("the owner {owner}")));
+    }
+    let row = source
+        .query_opt(
+            "SELECT what FROM (SELECT 'a relation \"fence\"' AS what FROM pg_catalog.pg_class c \
+               WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') AND c.relname = 'fence' \
+               AND (c.relkind <> 'r' OR ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
+                 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) <> '{migration,until}') \
+             UNION ALL SELECT 'a function ' || p.proname FROM pg_catalog.pg_proc p \
+               WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') \
+               AND p.proname IN ('fence', 'refuse_truncate') AND p.pronargs = 0 \
+               AND p.prosrc NOT LIKE '%is moving to another cluster%' AND p.prosrc NOT LIKE '%is refused while it is being migrated%') AS f LIMIT 1",
+            &[],
+        )
+        .await
+        .map_err(ExecError::source("look for a foreign schema pcrd"))?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 async fn current_user(client: &Client) -> Result<crate::catalog::Ident, ExecError> {
@@ -213,8 +256,25 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "create_on_database",
             format!("role {user} may not create schemas"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", run.plan.target.server.database),
+            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.target.server.database)),
         );
+    }
+    let schemas: std::collections::BTreeSet<_> = run.plan.projections.iter().map(|one| &one.target.schema).collect();
+    for schema in schemas {
+        // A schema that is not there will be ours.
+        let missing = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {} \
+             AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE') AND pg_catalog.has_schema_privilege(oid, 'USAGE')))",
+            sql::literal(schema.as_str())
+        );
+        if ask(target, End::Target, &missing).await? {
+            let schema = sql::ident(schema);
+            fail(
+                "create_on_schema",
+                format!("role {user} may not create tables in the schema {schema}"),
+                format!("Run GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}."),
+            );
+        }
     }
     if let Err(error) = target.batch_execute("BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK").await {
         target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
@@ -222,7 +282,10 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "replication_role",
             format!("role {user} may not set session_replication_role ({code})"),
-            format!("Use a superuser, or from PG 15 run GRANT SET ON PARAMETER session_replication_role TO {user}."),
+            match run.plan.target.server.major() {
+                15.. => format!("Run GRANT SET ON PARAMETER session_replication_role TO {user}."),
+                _ => "Use a superuser: before PG 15 nobody else can be given this right.".to_owned(),
+            },
         );
     }
     let encoding = |client| value(client, "SELECT pg_catalog.getdatabaseencoding()::text");
@@ -244,7 +307,9 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
     for step in &run.plan.steps {
         let Op::CreateTable(create) = &step.op else { continue };
         for column in &create.columns {
-            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&base_type(&column.ty.sql)));
+            // By name, not as SQL: `to_regtype` reads no modifier before PG 16, and a name may have parentheses.
+            let ty = QualifiedName { schema: column.ty.schema.clone(), name: column.ty.name.clone() };
+            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&sql::name(&ty)));
             if ask(target, End::Target, &query).await? {
                 fail(
                     "type_missing",
@@ -257,10 +322,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
     Ok(failures)
 }
 
-/// The type without its modifier: `to_regtype` reads none before PG 16.
-fn base_type(sql: &str) -> String {
-    match (sql.find('('), sql.find(')')) {
-        (Some(open), Some(close)) if open < close => format!("{}{}", &sql[..open], &sql[close + 1..]),
-        _ => sql.to_owned(),
-    }
+/// The name of a database or role for SQL. It came from a server, so it is a name.
+fn quoted(name: &str) -> String {
+    crate::catalog::Ident::new(name).map_or_else(|error| error.to_string(), |name| sql::ident(&name))
 }

@@ -5,6 +5,15 @@ use crate::replay::Lsn;
 /// The ledger could not be read or written, or does not say what it must.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
+    /// Somebody else's schema stands where the ledger goes.
+    #[error(
+        "the target's schema pcrd belongs to {owner:?}: it may be made to run code with our rights. If it is a ledger of pcrd, \
+         run ALTER SCHEMA pcrd OWNER TO this role; else rename it"
+    )]
+    Foreign {
+        /// Its owner.
+        owner: String,
+    },
     /// A statement failed.
     #[error("the ledger on the target: {0}")]
     Postgres(#[from] tokio_postgres::Error),

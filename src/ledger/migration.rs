@@ -51,10 +51,27 @@ pub struct Migration {
     pub tables: Vec<QualifiedName>,
 }
 
-/// True when the ledger exists on this server.
+/// True when the ledger exists on this server. A schema of this name that somebody else made is not read: its tables
+/// may be views that run their owner's code with our rights.
 pub async fn exists(client: &Client) -> Result<bool, LedgerError> {
+    if let Some(owner) = foreign_owner(client).await? {
+        return Err(LedgerError::Foreign { owner });
+    }
     let row = client.query_one("SELECT pg_catalog.to_regclass('pcrd.migration') IS NOT NULL", &[]).await?;
     Ok(row.get(0))
+}
+
+/// The owner of the schema `pcrd`, when that is neither this role, nor one that it belongs to, nor a superuser.
+pub async fn foreign_owner(client: &Client) -> Result<Option<String>, LedgerError> {
+    let row = client
+        .query_opt(
+            "SELECT o.rolname::text FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner \
+             JOIN pg_catalog.pg_roles u ON u.rolname = current_user WHERE n.nspname = 'pcrd' AND NOT (o.oid = u.oid \
+             OR o.rolsuper OR NOT u.rolsuper AND pg_catalog.pg_has_role(u.oid, o.oid, 'MEMBER'))",
+            &[],
+        )
+        .await?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// Registers the migration or takes it over, and gives the new epoch. From this commit on, an older executor's

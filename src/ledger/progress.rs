@@ -44,11 +44,13 @@ pub async fn create(
     lsn: Lsn,
     snapshot: &Snapshot,
 ) -> Result<(), LedgerError> {
+    // The newest id that exists: `xmax` itself is nobody's yet, and on an idle source stays so.
+    let newest = (snapshot.xmax.0 as i64) - 1;
     client
         .execute(
             "INSERT INTO pcrd.progress (migration, epoch, slot_lsn, slot_snapshot, applied_lsn, applied_xid, source_timeline) \
              SELECT id, epoch, $3::text::pg_lsn, $4, $3::text::pg_lsn, $5, $6 FROM pcrd.migration WHERE id = $1 AND epoch = $2",
-            &[&id, &epoch, &lsn.to_string(), &snapshot.to_string(), &(snapshot.xmax.0 as i64), &i64::from(timeline)],
+            &[&id, &epoch, &lsn.to_string(), &snapshot.to_string(), &newest, &i64::from(timeline)],
         )
         .await
         .map_err(LedgerError::from)

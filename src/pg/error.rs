@@ -98,6 +98,7 @@ impl From<tokio_postgres::Error> for PgError {
                 message: db.message().to_owned(),
                 detail: db.detail().map(str::to_owned),
                 context: db.where_().map(str::to_owned),
+                routine: db.routine().map(str::to_owned),
             }));
         }
         if error.is_closed() {
@@ -132,7 +133,7 @@ pub struct ServerError {
     pub severity: String,
     /// Five characters.
     pub sqlstate: String,
-    /// HINT.
+    /// HINT; a function that raises the error chooses its words.
     pub hint: Option<String>,
     /// Schema of the object to blame.
     pub schema: Option<String>,
@@ -145,6 +146,8 @@ pub struct ServerError {
     message: String,
     detail: Option<String>,
     context: Option<String>,
+    /// The server's C function: tells whose words the message is.
+    routine: Option<String>,
 }
 
 impl ServerError {
@@ -161,6 +164,7 @@ impl ServerError {
             message: String::new(),
             detail: None,
             context: None,
+            routine: None,
         };
         for (code, text) in fields {
             // Errors before the session's encoding is set come in the server's own.
@@ -176,6 +180,7 @@ impl ServerError {
                 b't' => error.table = Some(text),
                 b'c' => error.column = Some(text),
                 b'n' => error.constraint = Some(text),
+                b'R' => error.routine = Some(text),
                 _ => {}
             }
         }
@@ -184,7 +189,13 @@ impl ServerError {
 
     /// The message with values of rows masked.
     pub fn message(&self) -> String {
-        mask(&self.sqlstate, &self.message)
+        if self.is_raised() { "a function raised an error".to_owned() } else { mask(&self.sqlstate, &self.message) }
+    }
+
+    /// True when a function of the database chose the words, which may be values of a row.
+    fn is_raised(&self) -> bool {
+        // `RAISE` of PL/pgSQL gives P0001 and any other code; other languages have no one routine.
+        self.sqlstate == "P0001" || self.routine.as_deref() == Some("exec_stmt_raise")
     }
 
     /// Message, DETAIL and CONTEXT as the server sent them. May hold values of rows: only for `--show-values`.
@@ -226,7 +237,7 @@ fn mask(sqlstate: &str, message: &str) -> String {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SQLSTATE {})", self.message(), self.sqlstate)?;
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = self.hint.as_ref().filter(|_| !self.is_raised()) {
             write!(f, "; {hint}")?;
         }
         Ok(())
@@ -268,6 +279,8 @@ mod tests {
         let text = format!("{error:?} {:?} {}", PgError::Server(Box::new(error.clone())), error.message());
         assert!(!text.contains("canary"), "{text}");
         assert_eq!(error.unmasked().matches("canary").count(), 3);
+        let raised = server("P0001", "bad value canary");
+        assert_eq!(raised.to_string(), "a function raised an error (SQLSTATE P0001)");
         let names = server("23505", r#"duplicate key value violates unique constraint "t_pkey""#);
         assert!(names.to_string().contains("t_pkey"));
         assert!(!names.to_string().contains("canary"));

@@ -24,6 +24,8 @@ pub const PINNED: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
+    // Failures of a statement are expected: a lock is tried again, a batch is replayed row by row.
+    ("exit_on_error", "off"),
     // A commit that we rely on must survive a crash.
     ("synchronous_commit", "on"),
     // Copies and waits are long; each statement that must be short says so itself.

@@ -59,6 +59,12 @@ pub(crate) fn scope<'a>(
 ) -> Option<Scope<'a>> {
     let name = &desired.source.value;
     let target_name = desired.target.as_ref().map_or(name, |target| &target.value);
+    if let Some(reserved) = [name, target_name].into_iter().find(|table| table.schema.as_str() == "pcrd") {
+        let kind = ResolveErrorKind::NotOrdinary { table: reserved.clone(), what: "in the schema of pcrd itself" };
+        let help = "the schema `pcrd` holds what pcrd keeps on both ends; rename yours, or name another `target:`";
+        report.errors.push(ResolveError::new(kind).at(&desired.source.span).help(help));
+        return None;
+    }
     let Some(table) = source.tables.get(name) else {
         let error = ResolveError::new(ResolveErrorKind::UnknownTable(name.clone())).at(&desired.source.span);
         let help = did_you_mean(&name.to_string(), source.tables.keys());

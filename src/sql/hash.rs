@@ -1,6 +1,7 @@
 //! Digests of rows that both ends compute alike: the source through the projection's expressions, the target from its
 //! columns.
 
+use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
 use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, source_column, values};
 use crate::sql::{Side, ident};
@@ -83,12 +84,33 @@ fn item(value: &Value<'_>, side: Side, digest: Digest) -> String {
         Side::Source => value.sql.clone(),
         Side::Target => format!("t.{}", ident(value.target)),
     };
-    match value.ty.name.as_str() {
-        "float4" | "float8" if value.ty.is_builtin() && !digest.float_text => {
-            format!("pg_catalog.{}send({sql})", value.ty.name.as_str())
-        }
-        _ => sql,
+    match float_send(value.ty).filter(|_| !digest.float_text) {
+        Some(send) => format!("pg_catalog.{send}({sql})"),
+        None => sql,
     }
+}
+
+/// The function that gives the bytes of a type with floats in it.
+fn float_send(ty: &ColumnType) -> Option<&'static str> {
+    if !ty.is_builtin() {
+        return None;
+    }
+    Some(match ty.name.as_str() {
+        "float4" => "float4send",
+        "float8" => "float8send",
+        "point" => "point_send",
+        "line" => "line_send",
+        "lseg" => "lseg_send",
+        "box" => "box_send",
+        "path" => "path_send",
+        "polygon" => "poly_send",
+        "circle" => "circle_send",
+        // The bytes name the type of the elements, by an oid that is the same everywhere.
+        "_float4" | "_float8" | "_point" | "_line" | "_lseg" | "_box" | "_path" | "_polygon" | "_circle" => {
+            "array_send"
+        }
+        _ => return None,
+    })
 }
 
 /// One row: count, first sum, second sum (numeric, 0 for no rows).
