@@ -131,7 +131,8 @@ impl Tally {
             EventKind::Cutover { state } if state == "switched" => {
                 self.switched_after = self.began.map(|began| began.elapsed());
             }
-            EventKind::StepAlreadyDone
+            EventKind::Admitted
+            | EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }
             | EventKind::Waiting { .. }

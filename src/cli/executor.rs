@@ -53,7 +53,6 @@ pub async fn run_plan_with(
     }
     let body = serde_json::to_string(&plan).map_err(|error| CommandError::new(Exit::Failed, error))?;
     let steps: Vec<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
-    journal.record_plan(&plan.id, &body, &steps)?;
     let id = plan.id.clone();
     let shutdown = ctx.shutdown.clone();
     show_events(ctx, Some(id.clone()), |shown| async move {
@@ -64,7 +63,11 @@ pub async fn run_plan_with(
             while let Some(event) = receiver.recv().await {
                 heed(&event);
                 if kept.is_ok() {
-                    kept = journal_event(&mut journal, &id, &event);
+                    kept = match event.kind {
+                        // A plan that is refused leaves nothing behind, here neither.
+                        EventKind::Admitted => journal.record_plan(&id, &body, &steps),
+                        _ => journal_event(&mut journal, &id, &event),
+                    };
                     if kept.is_err() {
                         // What the operator cannot read back later must not go on: a clean stop, then the error.
                         shutdown.request();
@@ -77,6 +80,10 @@ pub async fn run_plan_with(
         };
         let (outcome, kept) = tokio::join!(apply::run(request), keep);
         kept?;
+        if matches!(outcome, Err(ExecError::Ledger(LedgerError::Finished(_)))) {
+            // The ledger knows it, and `cleanup` will ask for it.
+            journal.record_plan(&id, &body, &steps)?;
+        }
         outcome.map_err(explain)
     })
     .await
@@ -95,6 +102,7 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
             (journal.step_found(plan, step, StepStatus::Succeeded, at_ms), StepStatus::Succeeded)
         }
         EventKind::CopyProgress { .. }
+        | EventKind::Admitted
         | EventKind::VerifyProgress { .. }
         | EventKind::Lag { .. }
         | EventKind::Waiting { .. }
@@ -121,6 +129,10 @@ pub fn explain(error: ExecError) -> CommandError {
         _ => Exit::Failed,
     };
     let next = match exit {
+        _ if matches!(error, ExecError::Ledger(LedgerError::Finished(_))) => {
+            "pcrd status; pcrd verify compares again; pcrd cleanup removes slot and publication"
+        }
+        _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::apply::Outcome;
+use super::apply::{Outcome, overdue};
 use super::context::Run;
 use super::engine::Engine;
 use super::event::EventKind;
@@ -49,6 +49,8 @@ async fn forward(engine: &mut Engine) -> Result<(), ExecError> {
         tokio::select! {
             result = fenced(engine, &nonce, fence_lsn) => result,
             error = keep_lease(&run, &keeper) => Err(error),
+            // The source must not stay closed for an operator who has asked to stop.
+            () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
         }
     })
     .await;
@@ -173,6 +175,19 @@ async fn open_again(run: &Run, ledger: &Client, source: &Client) -> Result<(), E
     state::reset(ledger, &run.id).await?;
     enter(run, CutoverState::Ready);
     Ok(())
+}
+
+/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise.
+pub async fn give_up(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let found = state::read(ledger, &run.id).await?.state;
+    if matches!(found, CutoverState::Ready | CutoverState::Switched) {
+        return Ok(());
+    }
+    let source = run.connect(End::Source, "open again").await?;
+    if fence::standing(run, &source).await? == Standing::Permanent {
+        return Ok(());
+    }
+    open_again(run, ledger, &source).await
 }
 
 /// Decides what a cutover that died became: a permanent fence means that the switch was decided, anything else that

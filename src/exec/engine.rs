@@ -1,13 +1,15 @@
 //! Copy and stream at the same time, then catch-up, verification and the gate, all while the stream goes on.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::apply::{Outcome, Until};
+use super::apply::{Outcome, Until, overdue};
 use super::context::Run;
 use super::copy::{CopyWorker, LaneWork};
 use super::event::EventKind;
@@ -25,8 +27,12 @@ use crate::pg::client::Client;
 use crate::pg::replication::{self, PgoutputOptions, StreamLimits};
 use crate::plan::{End, Op, Phase};
 
-/// After the operator asks to stop, the open group is given this long to be committed.
-const STOP_GRACE: Duration = Duration::from_secs(4);
+/// After the operator asks to stop, what goes on is given this long to end by itself.
+const DRIVE_GRACE: Duration = Duration::from_millis(1_500);
+/// Then the open group is given this long to be committed.
+const STOP_GRACE: Duration = Duration::from_millis(2_000);
+/// And the servers this long to end what was left behind.
+const LEAVE_GRACE: Duration = Duration::from_millis(500);
 
 /// A run with its stream going.
 pub struct Engine {
@@ -100,14 +106,24 @@ pub async fn run(
         stop_stream,
         stream_ended,
     };
-    let result = tokio::select! {
-        result = engine.drive(work, &progress, until) => result,
-        Some(failed) = background.join_next() => match failed {
-            Ok(Ok(())) => Err(ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() }),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    let driven = AssertUnwindSafe(engine.drive(work, &progress, until)).catch_unwind();
+    let (result, broken_off) = tokio::select! {
+        result = driven => match result {
+            Ok(result) => (result, false),
+            Err(panic) => (Err(ExecError::panic(panic.as_ref())), true),
         },
+        Some(failed) = background.join_next() => (Err(match failed {
+            Ok(Ok(())) => ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() },
+            Ok(Err(error)) => error,
+            Err(error) => ExecError::task(error),
+        }), true),
+        () = overdue(&run.shutdown, DRIVE_GRACE) => (Err(ExecError::Interrupted), true),
     };
+    if broken_off {
+        // An index build would go on without us, and hold our locks.
+        let statements = async { tokio::join!(engine.ledger.cancel(), engine.source.cancel()) };
+        let _late = tokio::time::timeout(LEAVE_GRACE, statements).await;
+    }
     if matches!(result, Ok(Outcome::Reached(_)) | Err(ExecError::Interrupted | ExecError::AbortRequested)) {
         // A failure to stop in time costs nothing but a repetition: the ledger knows what was committed.
         let _late = tokio::time::timeout(STOP_GRACE, engine.end_stream()).await;
@@ -116,6 +132,12 @@ pub async fn run(
     while background.join_next().await.is_some() {}
     for (name, value) in engine.shared.counters.all() {
         run.emit(None, EventKind::Counter { name: name.to_owned(), value });
+    }
+    if broken_off {
+        // A transaction that was broken off may hold the fence's row.
+        let Engine { ledger, source, .. } = engine;
+        drop(source);
+        let _late = tokio::time::timeout(LEAVE_GRACE, cutover::give_up(&run, &ledger)).await;
     }
     result
 }
@@ -241,8 +263,7 @@ impl Engine {
         while let Some(ended) = workers.join_next().await {
             match ended {
                 Ok(result) => result?,
-                Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
-                Err(_cancelled) => return Err(ExecError::Interrupted),
+                Err(error) => return Err(ExecError::task(error)),
             }
         }
         self.settle().await?;

@@ -19,6 +19,8 @@ pub struct Status {
     pub phase: String,
     /// The executor.
     pub executor: Executor,
+    /// The plan could be read here; without it only steps that were begun are known.
+    pub plan_is_known: bool,
     /// Steps, in the plan's order where the plan is known.
     pub steps: Vec<StepRow>,
     /// Tables.
@@ -77,12 +79,12 @@ pub struct Stream {
     pub wal_retained_bytes: i64,
 }
 
-/// Reads it.
+/// Reads it. Without the plan, `plan` says why: then nobody can tell which steps are missing, so it is never ready.
 pub async fn status(
     ledger: &Client,
     source: Option<&Client>,
     found: &migration::Migration,
-    plan: Option<&Plan>,
+    plan: Result<&Plan, &str>,
 ) -> Result<Status, ExecError> {
     let mut alive = false;
     for table in &found.tables {
@@ -95,8 +97,8 @@ pub async fn status(
         Some(step::StepState::Succeeded) => "succeeded",
     };
     let ids: Vec<String> = match plan {
-        Some(plan) => plan.steps.iter().map(|step| step.id.to_string()).collect(),
-        None => states.keys().cloned().collect(),
+        Ok(plan) => plan.steps.iter().map(|step| step.id.to_string()).collect(),
+        Err(_) => states.keys().cloned().collect(),
     };
     let steps: Vec<StepRow> = ids.into_iter().map(|id| StepRow { status: word(&id).to_owned(), id }).collect();
     let rows = ledger
@@ -122,8 +124,18 @@ pub async fn status(
                     .any(|kind| step.id.starts_with(kind))
         };
         blocked_by.extend(steps.iter().filter(open).map(|step| format!("{} is {}", step.id, step.status)));
-        if stream.is_none() {
-            blocked_by.push("there is no stream yet".to_owned());
+        match (&stream, source, plan) {
+            (None, None, _) => blocked_by.push("the source does not answer".to_owned()),
+            (None, Some(_), _) => blocked_by.push("there is no stream yet".to_owned()),
+            (Some(stream), _, Ok(plan)) if stream.lag_bytes > plan.settings.lag_threshold_bytes => {
+                let threshold = plan.settings.lag_threshold_bytes;
+                blocked_by
+                    .push(format!("the stream is {} bytes behind; the threshold is {threshold}", stream.lag_bytes));
+            }
+            (Some(_), _, _) => {}
+        }
+        if let Err(why) = plan {
+            blocked_by.push(format!("the plan cannot be read, so what is missing is not known: {why}"));
         }
     }
     Ok(Status {
@@ -136,6 +148,7 @@ pub async fn status(
             since: found.created_at.clone(),
         },
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
+        plan_is_known: plan.is_ok(),
         steps,
         tables,
         stream,

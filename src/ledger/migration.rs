@@ -131,13 +131,21 @@ pub async fn find(client: &Client, id: &str) -> Result<Option<Migration>, Ledger
     Ok(list(client).await?.into_iter().find(|migration| migration.id == id))
 }
 
-/// Another migration, still running, that owns one of these target tables.
-pub async fn owner_of(client: &Client, id: &str, tables: &[QualifiedName]) -> Result<Option<String>, LedgerError> {
-    let tables: Vec<String> = tables.iter().map(ToString::to_string).collect();
+/// Another migration, still running, that owns one of the target tables, or the slot or publication on the source.
+pub async fn owner_of(client: &Client, wanted: &Registration) -> Result<Option<String>, LedgerError> {
+    let tables: Vec<String> = wanted.tables.iter().map(ToString::to_string).collect();
     let row = client
         .query_opt(
-            "SELECT id FROM pcrd.migration WHERE id <> $1 AND state = 'running' AND tables && $2 LIMIT 1",
-            &[&id, &tables],
+            "SELECT id FROM pcrd.migration WHERE id <> $1 AND state = 'running' \
+             AND (tables && $2 OR source_system = $3 AND (slot = $4 OR source_database_oid = $5 AND publication = $6)) LIMIT 1",
+            &[
+                &wanted.id,
+                &tables,
+                &wanted.source_system,
+                &wanted.slot,
+                &i64::from(wanted.source_database_oid),
+                &wanted.publication,
+            ],
         )
         .await?;
     Ok(row.map(|row| row.get(0)))

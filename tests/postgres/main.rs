@@ -10,5 +10,8 @@ mod exact;
 mod failover;
 mod kill;
 mod migration;
+mod refused;
+mod state_file;
+mod stop;
 mod torture;
 mod writers;
