@@ -13,6 +13,7 @@ use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
 use crate::exec::context::Run;
+use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
@@ -32,8 +33,8 @@ pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
 }
 
 /// Runs a plan, showing its events and keeping the journal.
-pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome, CommandError> {
-    run_plan_with(ctx, &load_config(ctx)?, plan, until, |_| ()).await
+pub async fn run_plan(ctx: &Context, plan: Plan, until: Until, limits: Limits) -> Result<Outcome, CommandError> {
+    run_plan_with(ctx, &load_config(ctx)?, plan, until, limits, |_| ()).await
 }
 
 /// As [`run_plan`], and hands every event to `heed` before it is shown.
@@ -42,6 +43,7 @@ pub async fn run_plan_with(
     config: &Config,
     plan: Plan,
     until: Until,
+    limits: Limits,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
     let source = conninfo(ctx, config, End::Source)?;
@@ -57,7 +59,7 @@ pub async fn run_plan_with(
     let shutdown = ctx.shutdown.clone();
     show_events(ctx, Some(id.clone()), |shown| async move {
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
-        let request = Request { plan, source, target, until, events, shutdown: shutdown.subscribe() };
+        let request = Request { plan, source, target, until, limits, events, shutdown: shutdown.subscribe() };
         let keep = async {
             let mut kept = Ok(());
             while let Some(event) = receiver.recv().await {
@@ -191,15 +193,39 @@ pub async fn executor_alive(ledger: &Client, found: &migration::Migration) -> Re
     Ok(false)
 }
 
+/// How long an executor may be away, to begin again after a disturbance, before it counts as dead.
+const ABSENCE_MAX: Duration = Duration::from_secs(5);
+
+/// As [`executor_alive`], and waits for one that gave a sign of life a moment ago.
+pub async fn executor_comes_back(
+    ctx: &Context,
+    ledger: &Client,
+    found: &migration::Migration,
+) -> Result<bool, CommandError> {
+    loop {
+        if executor_alive(ledger, found).await? {
+            return Ok(true);
+        }
+        let age_s = migration::find(ledger, &found.id).await.map_err(failed)?.map(|newer| newer.heartbeat_age_s);
+        if age_s.is_none_or(|age_s| age_s > ABSENCE_MAX.as_secs_f64()) {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = ctx.shutdown.requested() => return Err(CommandError::interrupted()),
+        }
+    }
+}
+
 /// Asks the running executor for something and waits until it was done; a refusal is an error.
 pub async fn ask(
     ctx: &Context,
     ledger: &Client,
-    migration: &str,
+    found: &migration::Migration,
     kind: &str,
     argument: Option<&str>,
 ) -> Result<String, CommandError> {
-    let answer = answer(ctx, ledger, migration, kind, argument).await?;
+    let answer = answer(ctx, ledger, found, kind, argument).await?;
     if answer.ok { Ok(answer.text) } else { Err(CommandError::new(Exit::Failed, answer.text)) }
 }
 
@@ -207,19 +233,35 @@ pub async fn ask(
 pub async fn answer(
     ctx: &Context,
     ledger: &Client,
-    migration: &str,
+    found: &migration::Migration,
     kind: &str,
     argument: Option<&str>,
 ) -> Result<request::Outcome, CommandError> {
+    if !executor_comes_back(ctx, ledger, found).await? {
+        let text = format!("no executor is running, so nobody can {kind}");
+        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply plan.json goes on; pcrd status"));
+    }
     let by = format!("pid {}", std::process::id());
-    let id = request::put(ledger, migration, kind, argument, &by).await.map_err(failed)?;
+    let id = request::put(ledger, &found.id, kind, argument, &by).await.map_err(failed)?;
+    let mut seen = std::time::Instant::now();
     loop {
         if let Some(outcome) = request::outcome(ledger, id).await.map_err(failed)? {
             return Ok(outcome);
         }
+        if executor_alive(ledger, found).await? {
+            seen = std::time::Instant::now();
+        } else if seen.elapsed() > ABSENCE_MAX {
+            // The next executor must not do what nobody waits for any more.
+            request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            let error = CommandError::new(Exit::Failed, "the executor ended before it answered");
+            return Err(error.with_next("pcrd status"));
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            () = ctx.shutdown.requested() => return Err(CommandError::interrupted()),
+            () = ctx.shutdown.requested() => {
+                request::withdraw(ledger, id).await.map_err(failed)?;
+                return Err(CommandError::interrupted());
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::ExecError;
 use super::context::Run;
 use super::failpoint;
 use crate::catalog::{QualifiedName, Server, drift};
-use crate::ledger::{self, LedgerError, lock, migration, step};
+use crate::ledger::{LedgerError, lock, migration, step};
 use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{End, Op};
@@ -56,7 +56,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         super::preflight::check(run, ledger, source).await?;
         data_checks(run).await?;
     }
-    ledger.batch_execute(&ledger::create()).await.map_err(ExecError::target("create the ledger"))?;
+    migration::create_ledger(ledger).await?;
     Ok(migration::take_over(ledger, &registration).await?)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::context::Run;
+use super::cutover::Limits;
 use super::event::{Event, EventKind};
 use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole};
 use crate::ledger::{chunk, migration, progress};
@@ -28,6 +29,8 @@ pub struct Request {
     pub target: Conninfo,
     /// Where to stop.
     pub until: Until,
+    /// What the operator asks of the cutover.
+    pub limits: Limits,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -114,7 +117,7 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
 }
 
 async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, ExecError> {
-    let Request { plan, source, target, until: _, events, shutdown } = request;
+    let Request { plan, source, target, until: _, limits: _, events, shutdown } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
@@ -151,7 +154,7 @@ async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, Exec
     let counters = super::shared::Counters::default();
     whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
     drop(slot);
-    engine::run(Arc::clone(&run), ledger, source, tables, request.until).await
+    engine::run(Arc::clone(&run), ledger, source, tables, (request.until, request.limits)).await
 }
 
 async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {

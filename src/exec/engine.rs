@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::apply::{Outcome, Until, overdue};
 use super::context::Run;
 use super::copy::{CopyWorker, LaneWork};
+use super::cutover::Limits;
 use super::event::EventKind;
 use super::reread::Rereader;
 use super::shared::Shared;
@@ -64,7 +65,7 @@ pub async fn run(
     mut ledger: Client,
     source: Client,
     tables: Vec<TableTask>,
-    until: Until,
+    (until, limits): (Until, Limits),
 ) -> Result<Outcome, ExecError> {
     let progress = progress::read(&ledger, &run.id)
         .await?
@@ -106,7 +107,7 @@ pub async fn run(
         stop_stream,
         stream_ended,
     };
-    let driven = AssertUnwindSafe(engine.drive(work, &progress, until)).catch_unwind();
+    let driven = AssertUnwindSafe(engine.drive(work, &progress, until, limits)).catch_unwind();
     let (result, broken_off) = tokio::select! {
         result = driven => match result {
             Ok(result) => (result, false),
@@ -153,7 +154,7 @@ async fn start_applier(
 ) -> Result<Applier, ExecError> {
     let target = run.connect_applier("apply").await?;
     let rereader = Rereader::new(Arc::clone(run), Arc::clone(shared), run.connect(End::Source, "reread").await?);
-    let name = format!("{}/stream", run.plan.id.short());
+    let name = run.session_name("stream");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "start replication".to_owned(), error };
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let identity = connection.identify_system().await.map_err(pg)?;
@@ -187,7 +188,13 @@ async fn start_applier(
 }
 
 impl Engine {
-    async fn drive(&mut self, work: Vec<LaneWork>, progress: &Progress, until: Until) -> Result<Outcome, ExecError> {
+    async fn drive(
+        &mut self,
+        work: Vec<LaneWork>,
+        progress: &Progress,
+        until: Until,
+        limits: Limits,
+    ) -> Result<Outcome, ExecError> {
         self.copy(work, progress).await?;
         if until == Until::Phase(Phase::Copy) {
             return Ok(Outcome::Reached(Phase::Copy));
@@ -202,11 +209,18 @@ impl Engine {
         }
         if until == Until::Cutover {
             gate::wait_open(self).await?;
-            return cutover::run(self).await.map(|()| Outcome::Switched);
+            return cutover::run(self, limits).await.map(|()| Outcome::Switched);
         }
         loop {
             let asked = gate::wait_for_request(self).await?;
-            match cutover::run(self).await {
+            let limits = match Limits::of_request(asked.argument.as_deref()) {
+                Ok(limits) => limits,
+                Err(text) => {
+                    request::end(&self.ledger, asked.id, false, &text).await?;
+                    continue;
+                }
+            };
+            match cutover::run(self, limits).await {
                 Ok(()) => {
                     request::end(&self.ledger, asked.id, true, "the target is the database now").await?;
                     return Ok(Outcome::Switched);

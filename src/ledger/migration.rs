@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{FORMAT, LedgerError};
+use super::{FORMAT, LedgerError, SCHEMA_SQL, lock};
 use crate::catalog::QualifiedName;
 
 /// What a migration is registered with.
@@ -55,6 +55,14 @@ pub struct Migration {
 pub async fn exists(client: &Client) -> Result<bool, LedgerError> {
     let row = client.query_one("SELECT pg_catalog.to_regclass('pcrd.migration') IS NOT NULL", &[]).await?;
     Ok(row.get(0))
+}
+
+/// Creates what is missing of the ledger. `IF NOT EXISTS` does not keep two sessions from creating a schema at once:
+/// a lock does.
+pub async fn create_ledger(client: &Client) -> Result<(), LedgerError> {
+    let lock = lock::ledger_key();
+    let text = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {SCHEMA_SQL} COMMIT");
+    Ok(client.batch_execute(&text).await?)
 }
 
 /// Registers the migration or takes it over, and gives the new epoch. From this commit on, an older executor's

@@ -14,13 +14,7 @@ pub mod step;
 pub use error::LedgerError;
 
 /// DDL of the ledger; every statement can run again.
-const SCHEMA_SQL: &str = include_str!("schema.sql");
-
-/// Creates what is missing of the ledger. `IF NOT EXISTS` does not keep two sessions from creating a schema at once:
-/// a lock does.
-pub fn create() -> String {
-    format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({}); {SCHEMA_SQL} COMMIT", lock::ledger_key())
-}
+pub const SCHEMA_SQL: &str = include_str!("schema.sql");
 
 /// Version of the ledger's layout.
 pub const FORMAT: i32 = 1;

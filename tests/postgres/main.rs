@@ -10,6 +10,7 @@ mod exact;
 mod failover;
 mod kill;
 mod migration;
+mod operate;
 mod refused;
 mod state_file;
 mod stop;

@@ -74,7 +74,7 @@ async fn in_every_phase() {
     for (what, more, failpoints, said) in [
         ("copy", "  max_rows_per_second: 400", "", "\"step_progress\""),
         ("catch-up", "", "step.after-effect=sleep(400)", "\"step\":\"create_index:"),
-        ("verification", "", "verify.begin=sleep(800)", "\"step\":\"verify_table:"),
+        ("verification", "", "verify.begin=sleep(800)", "\"step\":\"verify:"),
     ] {
         for name in ["INT", "TERM"] {
             let scene = scene(more, 2).await;
