@@ -29,7 +29,7 @@ use crate::pg::replication::{self, PgoutputOptions, StreamLimits};
 use crate::plan::{End, Op, Phase};
 
 /// After the operator asks to stop, what goes on is given this long to end by itself.
-const DRIVE_GRACE: Duration = Duration::from_millis(1_500);
+const DRIVE_GRACE: Duration = Duration::from_millis(1_000);
 /// Then the open group is given this long to be committed.
 const STOP_GRACE: Duration = Duration::from_millis(2_000);
 /// And the servers this long to end what was left behind.

@@ -143,6 +143,19 @@ async fn while_an_index_build_waits_for_a_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_setup_waits_for_a_lock() {
+    let scene = scene("", 0).await;
+    let blocker = connect_to(&scene.pair.source, "postgres").await;
+    run(&blocker, "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE").await;
+    let running = scene.apply("");
+    let waiting = "FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%' AND wait_event_type = 'Lock'";
+    wait_until(&scene.source, &format!("SELECT count(*) > 0 {waiting}")).await;
+    let _ = tokio::task::block_in_place(|| stopped(running, "TERM", "setup"));
+    run(&blocker, "ROLLBACK").await;
+    scene.goes_on("setup").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_slot_waits_for_a_transaction() {
     let scene = scene("", 0).await;
     let writer = connect_to(&scene.pair.source, "postgres").await;
