@@ -83,8 +83,14 @@ async fn status_from_another_terminal() {
     assert_eq!(step(&status, "verify:public.items"), "pending");
     assert_eq!(status["ready_for_cutover"], false);
     assert!(blocked_by(&status).contains("copy:public.items is started"), "{status}");
-    let rows = status["tables"][0]["rows_done"].as_u64().unwrap();
+    let steps = status["steps"].as_array().unwrap();
+    let copy = steps.iter().find(|step| step["id"] == "copy:public.items").unwrap();
+    let rows = copy["rows_done"].as_u64().unwrap();
     assert!(rows > 0 && rows < u64::from(ROWS), "{status}");
+    assert_eq!((&copy["phase"], &copy["rows_estimate"]), (&"copy".into(), &ROWS.into()), "{copy}");
+    assert!(copy["bytes_done"].as_u64().unwrap() > rows && copy["started_at"].is_string(), "{copy}");
+    assert!(copy["ended_at"].is_null() && steps[0]["ended_at"].is_string(), "{status}");
+    assert!(status["stream"]["received_lsn"].is_string() && status["stream"]["lag_seconds"].is_number(), "{status}");
     let _ = scene.command(&["throttle", "--rows-per-second", "0"], 0);
 
     running.wait_for(READY);

@@ -191,6 +191,27 @@ async fn a_panic_behind_the_fence_opens_the_source_again() {
     }
 }
 
+/// The stream is lost at the worst time: the source opens, and a second attempt of the same run cuts over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_lost_behind_the_fence() {
+    for point in ["cutover.after-fence", "cutover.after-fenced"] {
+        let scene = scene("", 2).await;
+        let running = scene.apply(&format!("{point}=1*sleep(1500)"));
+        wait_until(&scene.source, "SELECT count(*) = 1 FROM pg_trigger WHERE tgname = 'pcrd_fence'").await;
+        let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%/stream'";
+        assert_eq!(text(&scene.source, lost).await, "t", "{point}");
+        let said = tokio::task::block_in_place(|| running.wait_at_most(Duration::from_secs(60)));
+        let all = said.lines.join("\n");
+        assert_eq!(said.code, Some(0), "{point}: {all}\n{}", said.stderr);
+        assert!(all.contains("trying again in"), "{point}: {all}");
+        assert_eq!(all.matches("\"state\":\"fencing\"").count(), 2, "{point}: {all}");
+        scene.writers.stop().await;
+        let target = connect_to(&scene.pair.target, "postgres").await;
+        let left = sorted_copy(&scene.source, &INT.source_query()).await;
+        assert!(left == sorted_copy(&target, &INT.target_query()).await, "{point}: source and target differ");
+    }
+}
+
 #[track_caller]
 fn assert_panicked(said: &Said, point: &str) {
     assert_eq!(said.code, Some(1), "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
