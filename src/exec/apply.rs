@@ -17,7 +17,7 @@ use crate::plan::{End, Phase, Plan};
 const RETRIES_MAX: u32 = 8;
 /// A run that was asked to stop and has not by then is left where it stands, whatever it waits for: every command can
 /// be continued.
-const STOP_BY: Duration = Duration::from_millis(4_200);
+const STOP_BY: Duration = Duration::from_millis(3_600);
 
 /// What to run, and how far.
 pub struct Request {

@@ -31,7 +31,7 @@ use crate::plan::{End, Op, Phase};
 /// After the operator asks to stop, what goes on is given this long to end by itself.
 const DRIVE_GRACE: Duration = Duration::from_millis(1_000);
 /// Then the open group is given this long to be committed.
-const STOP_GRACE: Duration = Duration::from_millis(2_000);
+const STOP_GRACE: Duration = Duration::from_millis(1_500);
 /// And the servers this long to end what was left behind.
 const LEAVE_GRACE: Duration = Duration::from_millis(500);
 

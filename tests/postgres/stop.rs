@@ -126,20 +126,34 @@ async fn wait_until(client: &Client, query: &str) {
 }
 
 /// A statement that waits on the server does not keep the operator waiting, and does not go on without us.
+async fn while_the_target_is_locked(through: &str, what: &str) {
+    for name in ["INT", "TERM"] {
+        let scene = scene("", 0).await;
+        let _ = scene.migration.ok(&["apply", "plan.json", "--yes", "--through", through]);
+        let blocker = connect_to(&scene.pair.target, "postgres").await;
+        run(&blocker, "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE").await;
+        let running = scene.apply("");
+        let target = connect_to(&scene.pair.target, "postgres").await;
+        let waiting = "FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%' AND wait_event_type = 'Lock'";
+        wait_until(&target, &format!("SELECT count(*) > 0 {waiting} AND query ILIKE '{what}%'")).await;
+        let _ = tokio::task::block_in_place(|| stopped(running, name, what));
+        if through == "copy" {
+            // It would hold the executor's locks until it is done.
+            wait_until(&target, &format!("SELECT count(*) = 0 {waiting}")).await;
+        }
+        run(&blocker, "ROLLBACK").await;
+        scene.goes_on(what).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_an_index_build_waits_for_a_lock() {
-    let scene = scene("", 0).await;
-    let _ = scene.migration.ok(&["apply", "plan.json", "--yes", "--through", "copy"]);
-    let blocker = connect_to(&scene.pair.target, "postgres").await;
-    run(&blocker, "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE").await;
-    let running = scene.apply("");
-    let target = connect_to(&scene.pair.target, "postgres").await;
-    let waiting = "FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%' AND wait_event_type = 'Lock'";
-    wait_until(&target, &format!("SELECT count(*) > 0 {waiting}")).await;
-    let _ = tokio::task::block_in_place(|| stopped(running, "TERM", "index build"));
-    wait_until(&target, &format!("SELECT count(*) = 0 {waiting}")).await;
-    run(&blocker, "ROLLBACK").await;
-    scene.goes_on("index build").await;
+    while_the_target_is_locked("copy", "create index").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_comparison_waits_for_a_lock() {
+    while_the_target_is_locked("catchup", "select").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
