@@ -73,6 +73,7 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
     let (events, received) = mpsc::unbounded_channel();
     let (stop, shutdown) = watch::channel(false);
     let request = apply::Request {
+        limits: pcrd::exec::cutover::Limits::default(),
         plan: plan.clone(),
         source: pair.source.conninfo("postgres"),
         target: pair.target.conninfo("postgres"),

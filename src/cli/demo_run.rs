@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config;
 use crate::demo::{self, Checked, Demo, Load, Side, Summary, Writer};
 use crate::exec::apply::{Outcome, Until};
+use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::plan::file;
 use crate::ui::number::{bytes, duration_ms, grouped};
@@ -77,7 +78,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
             writer.switch_to_target();
         }
     };
-    match run_plan_with(ctx, &config, planned.file.plan, Until::Cutover, heed).await? {
+    match run_plan_with(ctx, &config, planned.file.plan, Until::Cutover, Limits::default(), heed).await? {
         Outcome::Switched => pause(ctx, ALONE).await,
         Outcome::Reached(phase) => {
             Err(CommandError::new(Exit::Failed, format!("the migration stopped after {phase:?}")))
@@ -131,7 +132,8 @@ impl Tally {
             EventKind::Cutover { state } if state == "switched" => {
                 self.switched_after = self.began.map(|began| began.elapsed());
             }
-            EventKind::StepAlreadyDone
+            EventKind::Admitted
+            | EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }
             | EventKind::Waiting { .. }

@@ -171,6 +171,17 @@ impl CommandError {
     }
 }
 
+/// What happened, in one sentence.
+impl std::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.cause {
+            Cause::Diagnostic(diagnostic) => write!(f, "{diagnostic}"),
+            Cause::Error(error) => write!(f, "{error}"),
+            Cause::BrokenPipe => f.write_str("the reader of the output is gone"),
+        }
+    }
+}
+
 impl From<PgError> for CommandError {
     fn from(error: PgError) -> Self {
         Self::new(Exit::Failed, error)
@@ -207,7 +218,8 @@ impl From<JournalError> for CommandError {
             | JournalError::File { .. }
             | JournalError::Sqlite(_) => Exit::Failed,
         };
-        Self::new(exit, error)
+        let error = Self::new(exit, error);
+        if exit == Exit::Busy { error.with_next("pcrd status") } else { error }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
 use crate::exec::context::Run;
+use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
@@ -32,8 +33,8 @@ pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
 }
 
 /// Runs a plan, showing its events and keeping the journal.
-pub async fn run_plan(ctx: &Context, plan: Plan, until: Until) -> Result<Outcome, CommandError> {
-    run_plan_with(ctx, &load_config(ctx)?, plan, until, |_| ()).await
+pub async fn run_plan(ctx: &Context, plan: Plan, until: Until, limits: Limits) -> Result<Outcome, CommandError> {
+    run_plan_with(ctx, &load_config(ctx)?, plan, until, limits, |_| ()).await
 }
 
 /// As [`run_plan`], and hands every event to `heed` before it is shown.
@@ -42,6 +43,7 @@ pub async fn run_plan_with(
     config: &Config,
     plan: Plan,
     until: Until,
+    limits: Limits,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
     let source = conninfo(ctx, config, End::Source)?;
@@ -53,18 +55,21 @@ pub async fn run_plan_with(
     }
     let body = serde_json::to_string(&plan).map_err(|error| CommandError::new(Exit::Failed, error))?;
     let steps: Vec<_> = plan.steps.iter().map(|step| step.id.clone()).collect();
-    journal.record_plan(&plan.id, &body, &steps)?;
     let id = plan.id.clone();
     let shutdown = ctx.shutdown.clone();
     show_events(ctx, Some(id.clone()), |shown| async move {
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
-        let request = Request { plan, source, target, until, events, shutdown: shutdown.subscribe() };
+        let request = Request { plan, source, target, until, limits, events, shutdown: shutdown.subscribe() };
         let keep = async {
             let mut kept = Ok(());
             while let Some(event) = receiver.recv().await {
                 heed(&event);
                 if kept.is_ok() {
-                    kept = journal_event(&mut journal, &id, &event);
+                    kept = match event.kind {
+                        // A plan that is refused leaves nothing behind, here neither.
+                        EventKind::Admitted => journal.record_plan(&id, &body, &steps),
+                        _ => journal_event(&mut journal, &id, &event),
+                    };
                     if kept.is_err() {
                         // What the operator cannot read back later must not go on: a clean stop, then the error.
                         shutdown.request();
@@ -77,6 +82,10 @@ pub async fn run_plan_with(
         };
         let (outcome, kept) = tokio::join!(apply::run(request), keep);
         kept?;
+        if matches!(outcome, Err(ExecError::Ledger(LedgerError::Finished(_)))) {
+            // The ledger knows it, and `cleanup` will ask for it.
+            journal.record_plan(&id, &body, &steps)?;
+        }
         outcome.map_err(explain)
     })
     .await
@@ -95,6 +104,7 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
             (journal.step_found(plan, step, StepStatus::Succeeded, at_ms), StepStatus::Succeeded)
         }
         EventKind::CopyProgress { .. }
+        | EventKind::Admitted
         | EventKind::VerifyProgress { .. }
         | EventKind::Lag { .. }
         | EventKind::Waiting { .. }
@@ -123,6 +133,10 @@ pub fn explain(error: ExecError) -> CommandError {
         _ => Exit::Failed,
     };
     let next = match exit {
+        _ if matches!(error, ExecError::Ledger(LedgerError::Finished(_))) => {
+            "pcrd status; pcrd verify compares again; pcrd cleanup removes slot and publication"
+        }
+        _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",
@@ -181,15 +195,39 @@ pub async fn executor_alive(ledger: &Client, found: &migration::Migration) -> Re
     Ok(false)
 }
 
+/// How long an executor may be away, to begin again after a disturbance, before it counts as dead.
+const ABSENCE_MAX: Duration = Duration::from_secs(5);
+
+/// As [`executor_alive`], and waits for one that gave a sign of life a moment ago.
+pub async fn executor_comes_back(
+    ctx: &Context,
+    ledger: &Client,
+    found: &migration::Migration,
+) -> Result<bool, CommandError> {
+    loop {
+        if executor_alive(ledger, found).await? {
+            return Ok(true);
+        }
+        let age_s = migration::find(ledger, &found.id).await.map_err(failed)?.map(|newer| newer.heartbeat_age_s);
+        if age_s.is_none_or(|age_s| age_s > ABSENCE_MAX.as_secs_f64()) {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = ctx.shutdown.requested() => return Err(CommandError::interrupted()),
+        }
+    }
+}
+
 /// Asks the running executor for something and waits until it was done; a refusal is an error.
 pub async fn ask(
     ctx: &Context,
     ledger: &Client,
-    migration: &str,
+    found: &migration::Migration,
     kind: &str,
     argument: Option<&str>,
 ) -> Result<String, CommandError> {
-    let answer = answer(ctx, ledger, migration, kind, argument).await?;
+    let answer = answer(ctx, ledger, found, kind, argument).await?;
     if answer.ok { Ok(answer.text) } else { Err(CommandError::new(Exit::Failed, answer.text)) }
 }
 
@@ -197,19 +235,35 @@ pub async fn ask(
 pub async fn answer(
     ctx: &Context,
     ledger: &Client,
-    migration: &str,
+    found: &migration::Migration,
     kind: &str,
     argument: Option<&str>,
 ) -> Result<request::Outcome, CommandError> {
+    if !executor_comes_back(ctx, ledger, found).await? {
+        let text = format!("no executor is running, so nobody can {kind}");
+        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply plan.json goes on; pcrd status"));
+    }
     let by = format!("pid {}", std::process::id());
-    let id = request::put(ledger, migration, kind, argument, &by).await.map_err(failed)?;
+    let id = request::put(ledger, &found.id, kind, argument, &by).await.map_err(failed)?;
+    let mut seen = std::time::Instant::now();
     loop {
         if let Some(outcome) = request::outcome(ledger, id).await.map_err(failed)? {
             return Ok(outcome);
         }
+        if executor_alive(ledger, found).await? {
+            seen = std::time::Instant::now();
+        } else if seen.elapsed() > ABSENCE_MAX {
+            // The next executor must not do what nobody waits for any more.
+            request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            let error = CommandError::new(Exit::Failed, "the executor ended before it answered");
+            return Err(error.with_next("pcrd status"));
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            () = ctx.shutdown.requested() => return Err(CommandError::interrupted()),
+            () = ctx.shutdown.requested() => {
+                request::withdraw(ledger, id).await.map_err(failed)?;
+                return Err(CommandError::interrupted());
+            }
         }
     }
 }

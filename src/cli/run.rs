@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -23,7 +24,11 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(&error, args.iter().any(|arg| arg == "--json")).into(),
     };
     let (color, json) = (cli.global.color, cli.global.json);
-    match run(cli) {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(cli))).unwrap_or_else(|panic| {
+        let error = crate::exec::ExecError::panic(panic.as_ref());
+        Err(super::executor::explain(error))
+    });
+    match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
             say(&error.render(context::look(color), json));

@@ -4,7 +4,7 @@ use super::ExecError;
 use super::context::Run;
 use super::failpoint;
 use crate::catalog::{QualifiedName, Server, drift};
-use crate::ledger::{self, LedgerError, lock, migration, step};
+use crate::ledger::{LedgerError, lock, migration, step};
 use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{End, Op};
@@ -17,12 +17,22 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     check_identity(End::Source, &run.plan.source.server, source).await?;
     check_identity(End::Target, &run.plan.target.server, ledger).await?;
     let targets: Vec<QualifiedName> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
-    take_lock(run, ledger, &targets).await?;
+    take_lock(run, ledger, source, &targets).await?;
     failpoint::hit("setup.after-lock")?;
+    let registration = migration::Registration {
+        id: run.id.clone(),
+        source_system: run.plan.source.server.system_identifier.clone(),
+        source_database_oid: run.plan.source.server.database_oid,
+        slot: run.plan.settings.slot.as_str().to_owned(),
+        publication: run.plan.settings.publication.as_str().to_owned(),
+        tables: targets,
+        host: host_name(),
+        pid: std::process::id(),
+    };
     let known = if migration::exists(ledger).await? {
-        if let Some(owner) = migration::owner_of(ledger, &run.id, &targets).await? {
+        if let Some(owner) = migration::owner_of(ledger, &registration).await? {
             return Err(ExecError::Busy {
-                what: format!("these tables (plan {owner}); run `pcrd abort` for it first"),
+                what: format!("these tables or this slot (plan {owner}); finish it, or run `pcrd abort` for it first"),
             });
         }
         migration::find(ledger, &run.id).await?
@@ -46,28 +56,23 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         super::preflight::check(run, ledger, source).await?;
         data_checks(run).await?;
     }
-    ledger.batch_execute(ledger::SCHEMA_SQL).await.map_err(ExecError::target("create the ledger"))?;
-    let registration = migration::Registration {
-        id: run.id.clone(),
-        source_system: run.plan.source.server.system_identifier.clone(),
-        source_database_oid: run.plan.source.server.database_oid,
-        slot: run.plan.settings.slot.as_str().to_owned(),
-        publication: run.plan.settings.publication.as_str().to_owned(),
-        tables: targets,
-        host: host_name(),
-        pid: std::process::id(),
-    };
+    migration::create_ledger(ledger).await?;
     Ok(migration::take_over(ledger, &registration).await?)
 }
 
 /// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
-async fn take_lock(run: &Run, ledger: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
+async fn take_lock(run: &Run, ledger: &Client, source: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
     let began = std::time::Instant::now();
+    let slot = run.plan.settings.slot.as_str();
     loop {
-        let Err(table) = lock::take(ledger, targets).await? else { return Ok(()) };
+        let what = match lock::take(ledger, targets).await? {
+            Ok(()) if lock::take_slot(source, slot).await? => return Ok(()),
+            Ok(()) => format!("slot {slot}"),
+            Err(table) => table.to_string(),
+        };
         lock::release_all(ledger).await?;
         if began.elapsed() > LOCK_PATIENCE {
-            return Err(ExecError::Busy { what: table.to_string() });
+            return Err(ExecError::Busy { what });
         }
         run.sleep(std::time::Duration::from_millis(100)).await?;
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::context::Run;
-use super::event::Event;
+use super::cutover::Limits;
+use super::event::{Event, EventKind};
 use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole};
 use crate::ledger::{chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
@@ -14,6 +15,9 @@ use crate::plan::{End, Phase, Plan};
 
 /// After a broken connection the run begins again from the ledger, at most this often without progress.
 const RETRIES_MAX: u32 = 8;
+/// A run that was asked to stop and has not by then is left where it stands, whatever it waits for: every command can
+/// be continued.
+const STOP_BY: Duration = Duration::from_millis(3_600);
 
 /// What to run, and how far.
 pub struct Request {
@@ -25,6 +29,8 @@ pub struct Request {
     pub target: Conninfo,
     /// Where to stop.
     pub until: Until,
+    /// What the operator asks of the cutover.
+    pub limits: Limits,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -57,7 +63,10 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut reached = None;
     let mut admitted = false;
     loop {
-        let result = attempt(&request, &mut admitted).await;
+        let result = tokio::select! {
+            result = attempt(&request, &mut admitted) => result,
+            () = overdue(&request.shutdown, STOP_BY) => Err(ExecError::Interrupted),
+        };
         let error = match result {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
@@ -86,8 +95,17 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     }
 }
 
+/// Returns once the operator has asked to stop and this much time has passed.
+pub(super) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
+    if shutdown.clone().wait_for(|stop| *stop).await.is_err() {
+        // Nobody is left who could ask.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(grace).await;
+}
+
 fn note(request: &Request, text: String) {
-    let kind = super::event::EventKind::Note { text };
+    let kind = EventKind::Note { text };
     // The reader of events may end before the run does.
     let _no_reader = request.events.send(Event { at_ms: super::context::now_ms(), step: None, kind });
 }
@@ -99,11 +117,12 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
 }
 
 async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, ExecError> {
-    let Request { plan, source, target, until: _, events, shutdown } = request;
+    let Request { plan, source, target, until: _, limits: _, events, shutdown } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.epoch = admission::admit(&run, &mut ledger, &source).await?;
+    run.emit(None, EventKind::Admitted);
     *admitted = true;
     failpoint::hit("setup.after-ledger")?;
     restore_settings(&run, &ledger).await?;
@@ -135,7 +154,7 @@ async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, Exec
     let counters = super::shared::Counters::default();
     whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
     drop(slot);
-    engine::run(Arc::clone(&run), ledger, source, tables, request.until).await
+    engine::run(Arc::clone(&run), ledger, source, tables, (request.until, request.limits)).await
 }
 
 async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {

@@ -93,13 +93,18 @@ impl Run {
         }
     }
 
+    /// `application_name` of a session, by which a server's operator knows us.
+    pub fn session_name(&self, role: &str) -> String {
+        format!("pcrd/{}/{role}", self.plan.id.short())
+    }
+
     /// Connects to one end, with the pinned session settings.
     pub async fn connect(&self, end: End, role: &str) -> Result<Client, ExecError> {
         let info = match end {
             End::Source => &self.source,
             End::Target => &self.target,
         };
-        let name = format!("{}/{role}", self.plan.id.short());
+        let name = self.session_name(role);
         client::connect(info, &name).await.map_err(|error| ExecError::Postgres {
             side: end,
             doing: format!("connect as {role}"),

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::apply::Outcome;
+use serde::{Deserialize, Serialize};
+
+use super::apply::{Outcome, overdue};
 use super::context::Run;
 use super::engine::Engine;
 use super::event::EventKind;
@@ -17,9 +19,36 @@ use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::replay::Lsn;
 
+/// What the operator asks of one cutover; where nothing is asked the plan holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Between fence and switch, before the source is opened again.
+    pub fence_timeout_ms: Option<u64>,
+    /// Sessions that have kept the fence waiting for longer are terminated.
+    pub terminate_after_ms: Option<u64>,
+}
+
+impl Limits {
+    /// As the argument of a request.
+    pub fn to_request(self) -> String {
+        serde_json::to_string(&self).expect("numbers are JSON")
+    }
+
+    /// From the argument of a request.
+    ///
+    /// # Errors
+    /// Another version's words.
+    pub fn of_request(argument: Option<&str>) -> Result<Self, String> {
+        argument.map_or(Ok(Self::default()), |text| {
+            serde_json::from_str(text).map_err(|error| format!("this pcrd does not know the request `{text}`: {error}"))
+        })
+    }
+}
+
 /// Cuts over, or opens the source again and says why.
-pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
-    let result = forward(engine).await;
+pub async fn run(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
+    let result = forward(engine, limits).await;
     let Err(error) = result else { return Ok(()) };
     // Before the switch was decided nothing is lost by going back, whatever the reason.
     let standing = fence::standing(&engine.run, &engine.source).await?;
@@ -33,7 +62,7 @@ pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
     }
 }
 
-async fn forward(engine: &mut Engine) -> Result<(), ExecError> {
+async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     let run = Arc::clone(&engine.run);
     failpoint::hit("cutover.begin")?;
     verify::before_fence(engine).await?;
@@ -41,14 +70,17 @@ async fn forward(engine: &mut Engine) -> Result<(), ExecError> {
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
     let keeper = run.connect(End::Source, "lease").await?;
-    let fence_lsn = fence::raise(&run, &engine.source, &nonce).await?;
+    let fence_lsn =
+        fence::raise(&run, &engine.source, &nonce, limits.terminate_after_ms.map(Duration::from_millis)).await?;
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
-    let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
+    let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
             result = fenced(engine, &nonce, fence_lsn) => result,
             error = keep_lease(&run, &keeper) => Err(error),
+            // The source must not stay closed for an operator who has asked to stop.
+            () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
         }
     })
     .await;
@@ -110,7 +142,8 @@ async fn drain(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<(),
     let wanted = nonce.sentinel(&engine.run);
     if engine.run.plan.source.server.major() >= 14 {
         loop {
-            let sentinel = engine.sentinels.recv().await.ok_or(ExecError::Interrupted)?;
+            // Without an applier its own error ends the run.
+            let Some(sentinel) = engine.sentinels.recv().await else { return std::future::pending().await };
             if sentinel.content == wanted {
                 break;
             }
@@ -173,6 +206,19 @@ async fn open_again(run: &Run, ledger: &Client, source: &Client) -> Result<(), E
     state::reset(ledger, &run.id).await?;
     enter(run, CutoverState::Ready);
     Ok(())
+}
+
+/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise.
+pub async fn give_up(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let found = state::read(ledger, &run.id).await?.state;
+    if matches!(found, CutoverState::Ready | CutoverState::Switched) {
+        return Ok(());
+    }
+    let source = run.connect(End::Source, "open again").await?;
+    if fence::standing(run, &source).await? == Standing::Permanent {
+        return Ok(());
+    }
+    open_again(run, ledger, &source).await
 }
 
 /// Decides what a cutover that died became: a permanent fence means that the switch was decided, anything else that

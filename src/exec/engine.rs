@@ -1,15 +1,18 @@
 //! Copy and stream at the same time, then catch-up, verification and the gate, all while the stream goes on.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::apply::{Outcome, Until};
+use super::apply::{Outcome, Until, overdue};
 use super::context::Run;
 use super::copy::{CopyWorker, LaneWork};
+use super::cutover::Limits;
 use super::event::EventKind;
 use super::reread::Rereader;
 use super::shared::Shared;
@@ -25,8 +28,12 @@ use crate::pg::client::Client;
 use crate::pg::replication::{self, PgoutputOptions, StreamLimits};
 use crate::plan::{End, Op, Phase};
 
-/// After the operator asks to stop, the open group is given this long to be committed.
-const STOP_GRACE: Duration = Duration::from_secs(4);
+/// After the operator asks to stop, what goes on is given this long to end by itself.
+const DRIVE_GRACE: Duration = Duration::from_millis(1_000);
+/// Then the open group is given this long to be committed.
+const STOP_GRACE: Duration = Duration::from_millis(1_500);
+/// And the servers this long to end what was left behind.
+const LEAVE_GRACE: Duration = Duration::from_millis(500);
 
 /// A run with its stream going.
 pub struct Engine {
@@ -58,7 +65,7 @@ pub async fn run(
     mut ledger: Client,
     source: Client,
     tables: Vec<TableTask>,
-    until: Until,
+    (until, limits): (Until, Limits),
 ) -> Result<Outcome, ExecError> {
     let progress = progress::read(&ledger, &run.id)
         .await?
@@ -100,14 +107,24 @@ pub async fn run(
         stop_stream,
         stream_ended,
     };
-    let result = tokio::select! {
-        result = engine.drive(work, &progress, until) => result,
-        Some(failed) = background.join_next() => match failed {
-            Ok(Ok(())) => Err(ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() }),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    let driven = AssertUnwindSafe(engine.drive(work, &progress, until, limits)).catch_unwind();
+    let (result, broken_off) = tokio::select! {
+        result = driven => match result {
+            Ok(result) => (result, false),
+            Err(panic) => (Err(ExecError::panic(panic.as_ref())), true),
         },
+        Some(failed) = background.join_next() => (Err(match failed {
+            Ok(Ok(())) => ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() },
+            Ok(Err(error)) => error,
+            Err(error) => ExecError::task(error),
+        }), true),
+        () = overdue(&run.shutdown, DRIVE_GRACE) => (Err(ExecError::Interrupted), true),
     };
+    if broken_off {
+        // An index build would go on without us, and hold our locks.
+        let statements = async { tokio::join!(engine.ledger.cancel(), engine.source.cancel()) };
+        let _late = tokio::time::timeout(LEAVE_GRACE, statements).await;
+    }
     if matches!(result, Ok(Outcome::Reached(_)) | Err(ExecError::Interrupted | ExecError::AbortRequested)) {
         // A failure to stop in time costs nothing but a repetition: the ledger knows what was committed.
         let _late = tokio::time::timeout(STOP_GRACE, engine.end_stream()).await;
@@ -116,6 +133,12 @@ pub async fn run(
     while background.join_next().await.is_some() {}
     for (name, value) in engine.shared.counters.all() {
         run.emit(None, EventKind::Counter { name: name.to_owned(), value });
+    }
+    if broken_off {
+        // A transaction that was broken off may hold the fence's row.
+        let Engine { ledger, source, .. } = engine;
+        drop(source);
+        let _late = tokio::time::timeout(LEAVE_GRACE, cutover::give_up(&run, &ledger)).await;
     }
     result
 }
@@ -131,7 +154,7 @@ async fn start_applier(
 ) -> Result<Applier, ExecError> {
     let target = run.connect_applier("apply").await?;
     let rereader = Rereader::new(Arc::clone(run), Arc::clone(shared), run.connect(End::Source, "reread").await?);
-    let name = format!("{}/stream", run.plan.id.short());
+    let name = run.session_name("stream");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "start replication".to_owned(), error };
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let identity = connection.identify_system().await.map_err(pg)?;
@@ -165,7 +188,13 @@ async fn start_applier(
 }
 
 impl Engine {
-    async fn drive(&mut self, work: Vec<LaneWork>, progress: &Progress, until: Until) -> Result<Outcome, ExecError> {
+    async fn drive(
+        &mut self,
+        work: Vec<LaneWork>,
+        progress: &Progress,
+        until: Until,
+        limits: Limits,
+    ) -> Result<Outcome, ExecError> {
         self.copy(work, progress).await?;
         if until == Until::Phase(Phase::Copy) {
             return Ok(Outcome::Reached(Phase::Copy));
@@ -180,11 +209,18 @@ impl Engine {
         }
         if until == Until::Cutover {
             gate::wait_open(self).await?;
-            return cutover::run(self).await.map(|()| Outcome::Switched);
+            return cutover::run(self, limits).await.map(|()| Outcome::Switched);
         }
         loop {
             let asked = gate::wait_for_request(self).await?;
-            match cutover::run(self).await {
+            let limits = match Limits::of_request(asked.argument.as_deref()) {
+                Ok(limits) => limits,
+                Err(text) => {
+                    request::end(&self.ledger, asked.id, false, &text).await?;
+                    continue;
+                }
+            };
+            match cutover::run(self, limits).await {
                 Ok(()) => {
                     request::end(&self.ledger, asked.id, true, "the target is the database now").await?;
                     return Ok(Outcome::Switched);
@@ -241,8 +277,7 @@ impl Engine {
         while let Some(ended) = workers.join_next().await {
             match ended {
                 Ok(result) => result?,
-                Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
-                Err(_cancelled) => return Err(ExecError::Interrupted),
+                Err(error) => return Err(ExecError::task(error)),
             }
         }
         self.settle().await?;
@@ -271,8 +306,10 @@ impl Engine {
     /// Ends the stream between two transactions, with everything confirmed that is committed.
     pub async fn end_stream(&mut self) -> Result<(), ExecError> {
         self.stop_stream.send_replace(true);
-        // The applier's own error ends the run elsewhere.
-        let _ended = self.stream_ended.wait_for(|ended| *ended).await;
+        if self.stream_ended.wait_for(|ended| *ended).await.is_err() {
+            // The applier died, and its own error ends the run: this must not look like the end that was asked for.
+            return std::future::pending().await;
+        }
         Ok(())
     }
 }

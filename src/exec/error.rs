@@ -117,6 +117,9 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
+    /// A part of pcrd panicked: a mistake in pcrd, not in what it was given.
+    #[error("internal error: {0}; this is a bug in pcrd, please report it")]
+    Panic(String),
     /// The fault harness asked for an error here.
     #[error("failpoint {0}")]
     Failpoint(&'static str),
@@ -139,6 +142,20 @@ impl ExecError {
             Self::StreamEnded => true,
             _ => false,
         }
+    }
+
+    /// What a task that did not end by itself died of.
+    pub(super) fn task(error: tokio::task::JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::panic(panic.as_ref()),
+            Err(_cancelled) => Self::Interrupted,
+        }
+    }
+
+    /// A panic that was caught.
+    pub fn panic(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panic(text.unwrap_or("a panic without words").to_owned())
     }
 
     /// Wraps a tokio-postgres error on the source.

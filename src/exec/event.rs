@@ -19,6 +19,8 @@ pub struct Event {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum EventKind {
+    /// The servers are the plan's and nobody else is at work: from here on this executor writes.
+    Admitted,
     /// A step begins.
     StepStart,
     /// A step was found done.

@@ -1,7 +1,7 @@
 //! The write fence on the source: one transaction that locks every table, proves that nothing changed, and puts a
 //! trigger in every writer's way. A lease lets writes pass again if nobody renews it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ use crate::sql;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Attempts to get the lock before the cutover is given up.
 const ATTEMPTS_MAX: u32 = 30;
+/// A terminated session may have much to roll back.
+const TERMINATED_GRACE: Duration = Duration::from_secs(20);
 
 /// A random secret that proves that the sentinel is ours: any role may write messages into the log.
 pub struct Nonce(String);
@@ -64,8 +66,14 @@ pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
         .ok_or_else(|| ExecError::Step { step: "fence".to_owned(), reason: "the plan has none".to_owned() })
 }
 
-/// Fences all tables; gives a position that every earlier write is before.
-pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, ExecError> {
+/// Fences all tables; gives a position that every earlier write is before. Transactions that stand in the way for
+/// longer than `terminate_after` are terminated.
+pub async fn raise(
+    run: &Run,
+    source: &Client,
+    nonce: &Nonce,
+    terminate_after: Option<Duration>,
+) -> Result<Lsn, ExecError> {
     let tables = tables(run)?;
     for statement in sql::fence::prepare() {
         source.batch_execute(&statement).await.map_err(ExecError::source("prepare the fence"))?;
@@ -76,8 +84,16 @@ pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, Exe
         .await
         .map_err(ExecError::source("read deadlock_timeout"))?;
     let wait = Duration::from_millis((row.get::<_, f64>(0) * 0.75).clamp(10.0, 300.0) as u64);
-    for attempt in 1..=ATTEMPTS_MAX {
+    let began = Instant::now();
+    let mut attempt = 0;
+    // Who is to be terminated must have the time to end by itself, and we the time to try after that.
+    let patience = terminate_after.map(|limit| limit + TERMINATED_GRACE);
+    while attempt < ATTEMPTS_MAX || patience.is_some_and(|patience| began.elapsed() < patience) {
+        attempt += 1;
         run.stop_check()?;
+        if let Some(limit) = terminate_after.filter(|limit| began.elapsed() >= *limit) {
+            terminate(run, source, tables, limit).await?;
+        }
         let holders = conflicting(source, tables).await?;
         if holders.is_empty() {
             match attempt_once(run, source, nonce, tables, wait).await {
@@ -98,9 +114,7 @@ pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, Exe
     }
     let holders = conflicting(source, tables).await?;
     let who = if holders.is_empty() { "busy writers".to_owned() } else { holders.join(", ") };
-    Err(ExecError::CutoverAborted {
-        reason: format!("the tables could not be locked in {ATTEMPTS_MAX} attempts: {who}"),
-    })
+    Err(ExecError::CutoverAborted { reason: format!("the tables could not be locked in {attempt} attempts: {who}") })
 }
 
 fn is_lock_trouble(error: &ExecError) -> bool {
@@ -172,6 +186,32 @@ async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Result<Vec<St
         .await
         .map_err(ExecError::source("look for conflicting locks"))?;
     Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+}
+
+/// Ends the sessions whose transaction is older than `limit` and holds a lock that keeps the fence away. A prepared
+/// transaction has no session: it stays.
+async fn terminate(run: &Run, source: &Client, tables: &[QualifiedName], limit: Duration) -> Result<(), ExecError> {
+    let names: Vec<String> = tables.iter().map(sql::name).collect();
+    let rows = source
+        .query(
+            "SELECT a.pid, coalesce(a.usename::text, a.backend_type), pg_catalog.pg_terminate_backend(a.pid) \
+             FROM pg_catalog.pg_stat_activity a WHERE a.pid <> pg_catalog.pg_backend_pid() \
+             AND pg_catalog.clock_timestamp() - a.xact_start > $2::text::interval AND EXISTS \
+             (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.locktype = 'relation' AND l.granted \
+              AND l.relation = ANY ($1::text[]::regclass[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') \
+              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
+            &[&names, &format!("{} milliseconds", limit.as_millis())],
+        )
+        .await
+        .map_err(ExecError::source("terminate sessions that keep the fence waiting"))?;
+    for row in rows {
+        run.note(format!(
+            "terminated pid {} ({}), which kept the fence waiting",
+            row.get::<_, i32>(0),
+            row.get::<_, String>(1)
+        ));
+    }
+    Ok(())
 }
 
 /// Prolongs the lease; false when it has run out: then writes may have passed.

@@ -1,12 +1,15 @@
 //! Where a migration stands, from the target's ledger and the source's slot: from any machine, executor or not.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::ExecError;
 use crate::ledger::{cutover, lock, migration, progress, step};
 use crate::pg::client::Client;
-use crate::plan::Plan;
+use crate::plan::{Phase, Plan};
 use crate::replay::Lsn;
+use crate::sql;
 
 /// `status --json`.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +22,8 @@ pub struct Status {
     pub phase: String,
     /// The executor.
     pub executor: Executor,
+    /// The plan could be read here; without it only steps that were begun are known.
+    pub plan_is_known: bool,
     /// Steps, in the plan's order where the plan is known.
     pub steps: Vec<StepRow>,
     /// Tables.
@@ -47,8 +52,20 @@ pub struct Executor {
 pub struct StepRow {
     /// Id.
     pub id: String,
+    /// Phase, where the plan is known.
+    pub phase: Option<Phase>,
     /// `pending`, `started`, `succeeded`.
     pub status: String,
+    /// Rows copied, for a copy.
+    pub rows_done: Option<i64>,
+    /// Rows of the source, as far as its statistics know, for a copy.
+    pub rows_estimate: Option<u64>,
+    /// Bytes passed through, for a copy.
+    pub bytes_done: Option<i64>,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    /// RFC 3339.
+    pub ended_at: Option<String>,
 }
 
 /// A table.
@@ -65,6 +82,8 @@ pub struct TableRow {
 /// Positions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stream {
+    /// Received by the executor; `None` when it is not connected.
+    pub received_lsn: Option<String>,
     /// Applied on the target.
     pub applied_lsn: String,
     /// Confirmed to the slot.
@@ -73,32 +92,23 @@ pub struct Stream {
     pub source_lsn: String,
     /// Difference of source and applied.
     pub lag_bytes: u64,
+    /// Seconds since the applied position moved; 0 when nothing is missing.
+    pub lag_seconds: f64,
     /// Log that the slot keeps.
     pub wal_retained_bytes: i64,
 }
 
-/// Reads it.
+/// Reads it. Without the plan, `plan` says why: then nobody can tell which steps are missing, so it is never ready.
 pub async fn status(
     ledger: &Client,
     source: Option<&Client>,
     found: &migration::Migration,
-    plan: Option<&Plan>,
+    plan: Result<&Plan, &str>,
 ) -> Result<Status, ExecError> {
     let mut alive = false;
     for table in &found.tables {
         alive |= lock::held(ledger, table).await?;
     }
-    let states = step::all(ledger, &found.id).await?;
-    let word = |id: &str| match states.get(id) {
-        None => "pending",
-        Some(step::StepState::Started) => "started",
-        Some(step::StepState::Succeeded) => "succeeded",
-    };
-    let ids: Vec<String> = match plan {
-        Some(plan) => plan.steps.iter().map(|step| step.id.to_string()).collect(),
-        None => states.keys().cloned().collect(),
-    };
-    let steps: Vec<StepRow> = ids.into_iter().map(|id| StepRow { status: word(&id).to_owned(), id }).collect();
     let rows = ledger
         .query(
             "SELECT tbl, sum(rows)::int8, sum(bytes)::int8 FROM (SELECT tbl, rows, bytes FROM pcrd.chunk WHERE migration = $1 \
@@ -107,8 +117,9 @@ pub async fn status(
         )
         .await
         .map_err(ExecError::target("read the copied rows"))?;
-    let tables =
+    let tables: Vec<TableRow> =
         rows.iter().map(|row| TableRow { table: row.get(0), rows_done: row.get(1), bytes_done: row.get(2) }).collect();
+    let steps = step_rows(found, ledger, source, plan, &tables).await?;
     let stream = stream(ledger, source, found).await?;
     let mut blocked_by = Vec::new();
     if found.state == "running" {
@@ -122,8 +133,18 @@ pub async fn status(
                     .any(|kind| step.id.starts_with(kind))
         };
         blocked_by.extend(steps.iter().filter(open).map(|step| format!("{} is {}", step.id, step.status)));
-        if stream.is_none() {
-            blocked_by.push("there is no stream yet".to_owned());
+        match (&stream, source, plan) {
+            (None, None, _) => blocked_by.push("the source does not answer".to_owned()),
+            (None, Some(_), _) => blocked_by.push("there is no stream yet".to_owned()),
+            (Some(stream), _, Ok(plan)) if stream.lag_bytes > plan.settings.lag_threshold_bytes => {
+                let threshold = plan.settings.lag_threshold_bytes;
+                blocked_by
+                    .push(format!("the stream is {} bytes behind; the threshold is {threshold}", stream.lag_bytes));
+            }
+            (Some(_), _, _) => {}
+        }
+        if let Err(why) = plan {
+            blocked_by.push(format!("the plan cannot be read, so what is missing is not known: {why}"));
         }
     }
     Ok(Status {
@@ -136,11 +157,71 @@ pub async fn status(
             since: found.created_at.clone(),
         },
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
+        plan_is_known: plan.is_ok(),
         steps,
         tables,
         stream,
         blocked_by,
     })
+}
+
+/// Every step of the plan, or, without the plan, every step that was begun.
+async fn step_rows(
+    found: &migration::Migration,
+    ledger: &Client,
+    source: Option<&Client>,
+    plan: Result<&Plan, &str>,
+    tables: &[TableRow],
+) -> Result<Vec<StepRow>, ExecError> {
+    let states = step::all(ledger, &found.id).await?;
+    let estimates = match (source, plan) {
+        (Some(source), Ok(plan)) => estimates(source, plan).await?,
+        _ => BTreeMap::new(),
+    };
+    let mut times = step::times(ledger, &found.id).await?;
+    let word = |id: &str| match states.get(id) {
+        None => "pending",
+        Some(step::StepState::Started) => "started",
+        Some(step::StepState::Succeeded) => "succeeded",
+    };
+    let ids: Vec<(String, Option<Phase>)> = match plan {
+        Ok(plan) => plan.steps.iter().map(|step| (step.id.to_string(), Some(step.phase))).collect(),
+        Err(_) => states.keys().map(|id| (id.clone(), None)).collect(),
+    };
+    let rows = ids.into_iter().map(|(id, phase)| {
+        let times = times.remove(&id).unwrap_or_default();
+        let name = id.strip_prefix("copy:");
+        let copied = name.and_then(|name| tables.iter().find(|table| table.table == name));
+        StepRow {
+            phase,
+            status: word(&id).to_owned(),
+            rows_done: name.map(|_| copied.map_or(0, |table| table.rows_done)),
+            rows_estimate: name.and_then(|name| estimates.get(name).copied()),
+            bytes_done: name.map(|_| copied.map_or(0, |table| table.bytes_done)),
+            started_at: times.started_at,
+            ended_at: times.ended_at,
+            id,
+        }
+    });
+    Ok(rows.collect())
+}
+
+/// Rows of the source tables by target table, as far as the source's statistics know.
+async fn estimates(source: &Client, plan: &Plan) -> Result<BTreeMap<String, u64>, ExecError> {
+    let mut found = BTreeMap::new();
+    for projection in &plan.projections {
+        let row = source
+            .query_one(
+                "SELECT (SELECT reltuples::int8 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1))",
+                &[&sql::name(&projection.source)],
+            )
+            .await
+            .map_err(ExecError::source("read the row estimates"))?;
+        if let Some(rows) = row.get::<_, Option<i64>>(0).and_then(|rows| u64::try_from(rows).ok()) {
+            found.insert(projection.target.to_string(), rows);
+        }
+    }
+    Ok(found)
 }
 
 async fn stream(
@@ -152,7 +233,8 @@ async fn stream(
     let row = source
         .query_opt(
             "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, confirmed_flush_lsn::text, \
-             pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::int8 \
+             pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::int8, \
+             (SELECT write_lsn::text FROM pg_catalog.pg_stat_replication WHERE pid = active_pid) \
              FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
             &[&found.slot],
         )
@@ -163,11 +245,21 @@ async fn stream(
         .get::<_, String>(0)
         .parse()
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    let moved = ledger
+        .query_one(
+            "SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 FROM pcrd.progress WHERE migration = $1",
+            &[&found.id],
+        )
+        .await
+        .map_err(ExecError::target("read the age of the position"))?;
+    let lag_bytes = source_lsn.0.saturating_sub(progress.applied.0);
     Ok(Some(Stream {
+        received_lsn: row.get(3),
         applied_lsn: progress.applied.to_string(),
         confirmed_lsn: row.get(1),
         source_lsn: source_lsn.to_string(),
-        lag_bytes: source_lsn.0.saturating_sub(progress.applied.0),
+        lag_bytes,
+        lag_seconds: if lag_bytes == 0 { 0.0 } else { moved.get(0) },
         wal_retained_bytes: row.get::<_, Option<i64>>(2).unwrap_or(0),
     }))
 }

@@ -143,7 +143,7 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
             .await
             .map_err(ExecError::source("lock the tables that are copied whole"))?;
     }
-    let name = format!("{}/slot", run.plan.id.short());
+    let name = run.session_name("slot");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "create the replication slot".to_owned(), error };
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
     let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };

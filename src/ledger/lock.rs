@@ -9,7 +9,16 @@ use super::LedgerError;
 use crate::catalog::QualifiedName;
 
 fn lock_key(table: &QualifiedName) -> i64 {
-    let digest = Sha256::digest(format!("pcrd {table}"));
+    key_of(&table.to_string())
+}
+
+/// Held while the ledger is created.
+pub(super) fn ledger_key() -> i64 {
+    key_of("the ledger itself")
+}
+
+fn key_of(what: &str) -> i64 {
+    let digest = Sha256::digest(format!("pcrd {what}"));
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(bytes)
@@ -26,6 +35,13 @@ pub async fn take(client: &Client, tables: &[QualifiedName]) -> Result<Result<()
         }
     }
     Ok(Ok(()))
+}
+
+/// Takes the lock of a slot's name on the source: two targets, or two sets of tables, may be planned with one slot.
+pub async fn take_slot(source: &Client, slot: &str) -> Result<bool, LedgerError> {
+    let row =
+        source.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key_of(&format!("slot {slot}"))]).await?;
+    Ok(row.get(0))
 }
 
 /// Gives back every lock of this session.

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{FORMAT, LedgerError};
+use super::{FORMAT, LedgerError, SCHEMA_SQL, lock};
 use crate::catalog::QualifiedName;
 
 /// What a migration is registered with.
@@ -72,6 +72,14 @@ pub async fn foreign_owner(client: &Client) -> Result<Option<String>, LedgerErro
         )
         .await?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// Creates what is missing of the ledger. `IF NOT EXISTS` does not keep two sessions from creating a schema at once:
+/// a lock does.
+pub async fn create_ledger(client: &Client) -> Result<(), LedgerError> {
+    let lock = lock::ledger_key();
+    let text = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {SCHEMA_SQL} COMMIT");
+    Ok(client.batch_execute(&text).await?)
 }
 
 /// Registers the migration or takes it over, and gives the new epoch. From this commit on, an older executor's
@@ -148,13 +156,21 @@ pub async fn find(client: &Client, id: &str) -> Result<Option<Migration>, Ledger
     Ok(list(client).await?.into_iter().find(|migration| migration.id == id))
 }
 
-/// Another migration, still running, that owns one of these target tables.
-pub async fn owner_of(client: &Client, id: &str, tables: &[QualifiedName]) -> Result<Option<String>, LedgerError> {
-    let tables: Vec<String> = tables.iter().map(ToString::to_string).collect();
+/// Another migration, still running, that owns one of the target tables, or the slot or publication on the source.
+pub async fn owner_of(client: &Client, wanted: &Registration) -> Result<Option<String>, LedgerError> {
+    let tables: Vec<String> = wanted.tables.iter().map(ToString::to_string).collect();
     let row = client
         .query_opt(
-            "SELECT id FROM pcrd.migration WHERE id <> $1 AND state = 'running' AND tables && $2 LIMIT 1",
-            &[&id, &tables],
+            "SELECT id FROM pcrd.migration WHERE id <> $1 AND state = 'running' \
+             AND (tables && $2 OR source_system = $3 AND (slot = $4 OR source_database_oid = $5 AND publication = $6)) LIMIT 1",
+            &[
+                &wanted.id,
+                &tables,
+                &wanted.source_system,
+                &wanted.slot,
+                &i64::from(wanted.source_database_oid),
+                &wanted.publication,
+            ],
         )
         .await?;
     Ok(row.map(|row| row.get(0)))

@@ -72,12 +72,25 @@ pub async fn outcome(client: &Client, id: i64) -> Result<Option<Outcome>, Ledger
     Ok(row.map(|row| Outcome { ok: row.get(0), text: row.get(1) }))
 }
 
-/// Ends requests that a dead executor took or never saw.
+/// Takes back a request that nobody has taken yet.
+pub async fn withdraw(client: &Client, id: i64) -> Result<(), LedgerError> {
+    client
+        .execute(
+            "UPDATE pcrd.request SET taken_at = clock_timestamp(), ended_at = clock_timestamp(), ok = false, outcome = 'withdrawn' \
+             WHERE id = $1 AND taken_at IS NULL",
+            &[&id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Ends requests that a dead executor took or never saw. What was asked a moment ago was asked of this one, while it
+/// began.
 pub async fn end_stale(client: &Client, migration: &str) -> Result<(), LedgerError> {
     client
         .execute(
             "UPDATE pcrd.request SET taken_at = coalesce(taken_at, clock_timestamp()), ended_at = clock_timestamp(), ok = false, outcome = 'the executor stopped before it answered' \
-             WHERE migration = $1 AND ended_at IS NULL",
+             WHERE migration = $1 AND ended_at IS NULL AND (taken_at IS NOT NULL OR at < clock_timestamp() - interval '10 seconds')",
             &[&migration],
         )
         .await?;

@@ -64,3 +64,21 @@ pub async fn all(client: &Client, id: &str) -> Result<BTreeMap<String, StepState
         })
         .collect()
 }
+
+/// When a step began and ended, RFC 3339.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Its last beginning.
+    pub started_at: Option<String>,
+    /// Its end.
+    pub ended_at: Option<String>,
+}
+
+/// The times of all steps that were started.
+pub async fn times(client: &Client, id: &str) -> Result<BTreeMap<String, Times>, LedgerError> {
+    let text = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
+    let query =
+        format!("SELECT step, {}, {} FROM pcrd.step WHERE migration = $1", text("started_at"), text("ended_at"));
+    let rows = client.query(&query, &[&id]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), Times { started_at: row.get(1), ended_at: row.get(2) })).collect())
+}

@@ -48,7 +48,8 @@ impl Bars {
                 bar.set_message(lines::stream(*lag_bytes, *transactions, *changes, applied_lsn));
                 Ok(())
             }
-            EventKind::StepStart
+            EventKind::Admitted
+            | EventKind::StepStart
             | EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }

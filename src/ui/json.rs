@@ -29,6 +29,8 @@ pub struct EventLine {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum What {
+    /// The servers are the plan's and nobody else is at work: from here on this executor writes.
+    Admitted {},
     /// A step begins.
     StepStart {},
     /// Rows of a table so far.
@@ -128,6 +130,7 @@ pub fn line(event: &Event, plan: Option<&PlanId>) -> serde_json::Result<String> 
 
 fn what(kind: &EventKind) -> What {
     match kind.clone() {
+        EventKind::Admitted => What::Admitted {},
         EventKind::StepStart => What::StepStart {},
         EventKind::StepAlreadyDone => What::StepDone { already_done: true, elapsed_ms: None },
         EventKind::StepDone { elapsed_ms } => What::StepDone { already_done: false, elapsed_ms: Some(elapsed_ms) },

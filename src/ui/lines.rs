@@ -61,7 +61,7 @@ impl Lines {
                 self.last_gate.clone_from(blocked_by);
                 is_new.then(|| format!("not ready for cutover: {}", blocked_by.join("; ")))
             }
-            EventKind::Counter { .. } => None,
+            EventKind::Admitted | EventKind::Counter { .. } => None,
             EventKind::Cutover { state } => Some(format!("cutover: {state}")),
             EventKind::Note { text } => Some(format!("note: {text}")),
             EventKind::Summary { text } => Some(text.clone()),

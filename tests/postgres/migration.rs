@@ -138,6 +138,20 @@ impl Running {
         self.wait()
     }
 
+    /// Waits for its end, or kills it and fails.
+    #[track_caller]
+    pub fn wait_at_most(mut self, limit: Duration) -> Said {
+        let until = Instant::now() + limit;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > until {
+                let said = self.kill();
+                panic!("it did not end within {limit:?}:\n{}\n{}", said.lines.join("\n"), said.stderr);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Said {
         let status = self.child.wait().unwrap();

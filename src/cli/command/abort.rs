@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{ask, current, executor_alive, explain, plan_of, quiet_run};
+use crate::cli::executor::{ask, current, executor_alive, executor_comes_back, explain, plan_of, quiet_run};
 use crate::exec::cleanup;
 
 /// Arguments of `abort`.
@@ -25,8 +25,8 @@ pub async fn run(ctx: &Context, args: &AbortArgs) -> Result<Exit, CommandError> 
         ctx.note("nothing was done");
         return Ok(Exit::Done);
     }
-    if executor_alive(&ledger, &found).await? {
-        ask(ctx, &ledger, &found.id, "abort", None).await?;
+    if found.state == "running" && executor_comes_back(ctx, &ledger, &found).await? {
+        ask(ctx, &ledger, &found, "abort", None).await?;
         // The executor ends its stream first; its locks say when it is gone.
         for _ in 0..100 {
             if !executor_alive(&ledger, &found).await? {

@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{read_plan, run_plan};
 use crate::exec::apply::{Outcome, Until};
+use crate::exec::cutover::Limits;
 use crate::plan::{Phase, Plan, Severity};
 
 /// Arguments of `apply`.
@@ -75,7 +76,7 @@ pub async fn run(ctx: &Context, args: &ApplyArgs) -> Result<Exit, CommandError> 
         Some(Phase::Cutover) => Until::Cutover,
         Some(phase) => Until::Phase(phase),
     };
-    finish(ctx, run_plan(ctx, plan, until).await?)
+    finish(ctx, run_plan(ctx, plan, until, Limits::default()).await?)
 }
 
 /// Says how a run ended.

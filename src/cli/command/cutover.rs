@@ -4,8 +4,12 @@ use super::apply::finish;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{ask, current, executor_alive, plan_of, run_plan};
+use crate::cli::executor::{ask, current, executor_comes_back, plan_of, run_plan};
 use crate::exec::apply::Until;
+use crate::exec::cutover::Limits;
+
+/// A week, as in the config.
+const SECONDS_MAX: u64 = 604_800;
 
 /// Arguments of `cutover`.
 #[derive(Debug, clap::Args)]
@@ -14,10 +18,10 @@ pub struct CutoverArgs {
     #[arg(long, visible_alias = "yes")]
     pub maintenance_confirmed: bool,
     /// Seconds between fence and switch before it is undone
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub timeout: Option<u64>,
     /// Terminate sessions that keep the fence waiting for longer than this
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=SECONDS_MAX))]
     pub terminate_after: Option<u64>,
 }
 
@@ -28,20 +32,21 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
         let text = format!("the migration is {}, not running", found.state.replace('_', " "));
         return Err(CommandError::new(Exit::Failed, text).with_next("pcrd status"));
     }
-    if args.timeout.is_some() || args.terminate_after.is_some() {
-        ctx.warning("--timeout and --terminate-after are not yet supported; the plan's fence_timeout holds");
-    }
+    let limits = Limits {
+        fence_timeout_ms: args.timeout.map(|s| s * 1_000),
+        terminate_after_ms: args.terminate_after.map(|s| s * 1_000),
+    };
     let question = "Fence the source now and make the target the database?";
     if !confirm(ctx, question, args.maintenance_confirmed).await? {
         ctx.note("nothing was done");
         return Ok(Exit::Done);
     }
-    if executor_alive(&ledger, &found).await? {
-        ctx.note(&ask(ctx, &ledger, &found.id, "cutover", None).await?);
+    if executor_comes_back(ctx, &ledger, &found).await? {
+        ctx.note(&ask(ctx, &ledger, &found, "cutover", Some(&limits.to_request())).await?);
         return Ok(Exit::Done);
     }
     ctx.note("no executor is alive; this command continues the plan itself");
     let plan = plan_of(ctx, &config, &found.id)?;
     drop(ledger);
-    finish(ctx, run_plan(ctx, plan, Until::Cutover).await?)
+    finish(ctx, run_plan(ctx, plan, Until::Cutover, limits).await?)
 }

@@ -13,6 +13,7 @@ use crate::cli::output::write_private;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
 use crate::exec::apply::Until;
+use crate::exec::cutover::Limits;
 use crate::exec::preflight;
 use crate::plan::{End, Phase, Plan, file};
 
@@ -75,7 +76,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         return Ok(Exit::Done);
     }
     let until = if args.backfill_only { Until::Phase(Phase::Copy) } else { Until::Gate };
-    finish(ctx, run_plan(ctx, plan, until).await?)
+    finish(ctx, run_plan(ctx, plan, until, Limits::default()).await?)
 }
 
 /// The plan of a migration that the target's ledger knows as running: from the journal, or from the file that the

@@ -11,6 +11,6 @@ pub struct PauseArgs {}
 /// Pauses or resumes the copy; the stream goes on.
 pub async fn run(ctx: &Context, kind: &str) -> Result<Exit, CommandError> {
     let (_config, ledger, found) = current(ctx).await?;
-    ctx.note(&ask(ctx, &ledger, &found.id, kind, None).await?);
+    ctx.note(&ask(ctx, &ledger, &found, kind, None).await?);
     Ok(Exit::Done)
 }

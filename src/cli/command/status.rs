@@ -23,7 +23,6 @@ pub struct StatusArgs {
 /// Says where the migration stands.
 pub async fn run(ctx: &Context, args: &StatusArgs) -> Result<Exit, CommandError> {
     let (config, ledger, mut found) = current(ctx).await?;
-    let plan = plan_of(ctx, &config, &found.id).ok();
     let source_info = conninfo(ctx, &config, End::Source)?;
     loop {
         // The source may be down: the ledger alone says where the migration stands.
@@ -34,7 +33,9 @@ pub async fn run(ctx: &Context, args: &StatusArgs) -> Result<Exit, CommandError>
                 None
             }
         };
-        let status = report::status(&ledger, source.as_ref(), &found, plan.as_ref()).await.map_err(explain)?;
+        let plan = plan_of(ctx, &config, &found.id).map_err(|error| error.to_string());
+        let plan = plan.as_ref().map_err(String::as_str);
+        let status = report::status(&ledger, source.as_ref(), &found, plan).await.map_err(explain)?;
         if ctx.json {
             ctx.data(&serde_json::to_string(&status).map_err(|error| CommandError::new(Exit::Failed, error))?)?;
         } else {
@@ -77,7 +78,8 @@ fn text(status: &Status) -> String {
         ));
     }
     let done = status.steps.iter().filter(|step| step.status == "succeeded").count();
-    lines.push(format!("steps     {done} of {} done", status.steps.len()));
+    let of_all = if status.plan_is_known { format!("of {} done", status.steps.len()) } else { "done".to_owned() };
+    lines.push(format!("steps     {done} {of_all}"));
     if status.ready_for_cutover {
         lines.push("ready     yes; next: pcrd cutover".to_owned());
     } else if status.state == "running" {

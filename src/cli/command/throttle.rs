@@ -16,6 +16,6 @@ pub struct ThrottleArgs {
 pub async fn run(ctx: &Context, args: &ThrottleArgs) -> Result<Exit, CommandError> {
     let (_config, ledger, found) = current(ctx).await?;
     let limit = args.rows_per_second.to_string();
-    ctx.note(&ask(ctx, &ledger, &found.id, "throttle", Some(&limit)).await?);
+    ctx.note(&ask(ctx, &ledger, &found, "throttle", Some(&limit)).await?);
     Ok(Exit::Done)
 }

@@ -50,7 +50,7 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
     }
     let (config, ledger, found) = current(ctx).await?;
     let mut report = if executor_alive(&ledger, &found).await? {
-        let answer = answer(ctx, &ledger, &found.id, "verify", None).await?;
+        let answer = answer(ctx, &ledger, &found, "verify", None).await?;
         // The executor answers with a report; with a sentence when it is stopping.
         serde_json::from_str(&answer.text).map_err(|_| CommandError::new(Exit::Failed, answer.text))?
     } else {

@@ -201,8 +201,7 @@ async fn compare_parts(engine: &Engine, mut parts: Vec<Part>) -> Result<Vec<(usi
     while let Some(ended) = running.join_next().await {
         match ended {
             Ok(result) => all.extend(result?),
-            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
-            Err(_cancelled) => return Err(ExecError::Interrupted),
+            Err(error) => return Err(ExecError::task(error)),
         }
     }
     Ok(all)
