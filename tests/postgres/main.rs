@@ -8,4 +8,7 @@ mod support;
 mod exact;
 mod kill;
 mod migration;
+mod stage;
+mod toast;
+mod truncate;
 mod writers;
