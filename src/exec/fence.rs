@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
-use super::{published, table};
+use super::published;
+use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
@@ -65,7 +66,7 @@ pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
 }
 
 /// Fences all tables; gives a position that every earlier write is before.
-pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, ExecError> {
+pub async fn raise(run: &Run, source: &Client, tasks: &[TableTask], nonce: &Nonce) -> Result<Lsn, ExecError> {
     let tables = tables(run)?;
     for statement in sql::fence::prepare() {
         source.batch_execute(&statement).await.map_err(ExecError::source("prepare the fence"))?;
@@ -80,7 +81,7 @@ pub async fn raise(run: &Run, source: &Client, nonce: &Nonce) -> Result<Lsn, Exe
         run.stop_check()?;
         let holders = conflicting(source, tables).await?;
         if holders.is_empty() {
-            match attempt_once(run, source, nonce, tables, wait).await {
+            match attempt_once(run, source, nonce, (tables, tasks), wait).await {
                 Ok(lsn) => return Ok(lsn),
                 Err(error) if is_lock_trouble(&error) => {
                     source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
@@ -111,7 +112,7 @@ async fn attempt_once(
     run: &Run,
     source: &Client,
     nonce: &Nonce,
-    tables: &[QualifiedName],
+    (tables, tasks): (&[QualifiedName], &[TableTask]),
     wait: Duration,
 ) -> Result<Lsn, ExecError> {
     source
@@ -125,10 +126,7 @@ async fn attempt_once(
         .map_err(ExecError::source("lock the tables for the fence"))?;
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
-    for task in table::tasks(&run.plan)? {
-        check_shape(source, &task).await?;
-    }
-    published::check(run, source).await?;
+    unchanged(run, source, tasks).await?;
     let triggers = sql::fence::triggers(tables, run.plan.source.server.major());
     let text = std::iter::once(sql::fence::lease()).chain(triggers).collect::<Vec<_>>().join("; ");
     // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
@@ -148,6 +146,14 @@ async fn attempt_once(
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
     Ok(lsn)
+}
+
+/// What was planned is what is there.
+pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
+    for task in tasks {
+        check_shape(source, task).await?;
+    }
+    published::check(run, source).await
 }
 
 /// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
@@ -184,9 +190,15 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 ///
 /// The row is locked first and the clock read after: a writer that finds the lease expired takes the same lock, so
 /// either it sees the permanent fence or this sees that the lease was up.
-pub async fn make_permanent(run: &Run, source: &Client) -> Result<bool, ExecError> {
+///
+/// The fence stops writes, not DDL: what a table became behind it is looked at once more.
+pub async fn make_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
     let doing = "make the fence permanent";
     source.batch_execute("BEGIN").await.map_err(ExecError::source(doing))?;
+    if let Err(error) = unchanged(run, source, tasks).await {
+        source.batch_execute("ROLLBACK").await.map_err(ExecError::source(doing))?;
+        return Err(error);
+    }
     source
         .query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id])
         .await
@@ -244,11 +256,10 @@ pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
         )
         .await
         .map_err(ExecError::source(doing))?;
-    let drops = sql::fence::drop_triggers(tables(run)?).join("; ");
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match drop_fence(run, source, &drops).await {
+        let error = match drop_fence(run, source).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -261,7 +272,7 @@ pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
     }
 }
 
-async fn drop_fence(run: &Run, source: &Client, drops: &str) -> Result<(), ExecError> {
+async fn drop_fence(run: &Run, source: &Client) -> Result<(), ExecError> {
     let doing = "remove the fence";
     source.batch_execute("BEGIN; SET LOCAL statement_timeout = 300").await.map_err(ExecError::source(doing))?;
     let n = source
@@ -274,6 +285,28 @@ async fn drop_fence(run: &Run, source: &Client, drops: &str) -> Result<(), ExecE
             reason: "it is permanent: the switch was decided by another executor".to_owned(),
         });
     }
-    source.batch_execute(drops).await.map_err(ExecError::source(doing))?;
+    // By what they are, not by the tables' names in the plan: a table may have been renamed behind the fence, and without
+    // the lease row its trigger would refuse writes for ever.
+    let rows = source
+        .query(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t \
+             JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace \
+             WHERE t.tgname = 'pcrd_fence' AND fn.nspname = 'pcrd' AND f.proname = 'fence' \
+             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
+            &[&run.id],
+        )
+        .await
+        .map_err(ExecError::source(doing))?;
+    let mut fenced = Vec::new();
+    for row in rows {
+        let name = |text: String| {
+            crate::catalog::Ident::new(text)
+                .map_err(|error| ExecError::Stale { what: "table name".to_owned(), difference: error.to_string() })
+        };
+        fenced.push(QualifiedName { schema: name(row.get(0))?, name: name(row.get(1))? });
+    }
+    let drops = sql::fence::drop_triggers(&fenced).join("; ");
+    source.batch_execute(&drops).await.map_err(ExecError::source(doing))?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))
 }
