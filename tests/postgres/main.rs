@@ -5,8 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ddl;
 mod exact;
+mod keyless;
 mod kill;
+mod large;
 mod migration;
 mod stage;
 mod toast;
