@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::context::Run;
 use super::cutover::Limits;
 use super::event::{Event, EventKind};
-use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole};
+use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole, witness};
 use crate::ledger::{chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
@@ -69,7 +69,7 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
         };
         let error = match result {
             Ok(outcome) => return Ok(outcome),
-            Err(error) => error,
+            Err(error) => by_drift(&request, error).await,
         };
         // What never worked is a mistake to report, not a disturbance to wait out.
         let transient = error.is_transient() || matches!(error, ExecError::Busy { .. });
@@ -102,6 +102,20 @@ pub(super) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(grace).await;
+}
+
+/// A table or column that is gone fails in many places; what changed says more than which statement met it first.
+async fn by_drift(request: &Request, error: ExecError) -> ExecError {
+    if !error.is_refusal_of_source() {
+        return error;
+    }
+    let Request { plan, source, target, events, shutdown, .. } = request;
+    let run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
+    let Ok(client) = run.connect(End::Source, "drift").await else { return error };
+    match admission::check_source_drift(&run, &client).await {
+        Err(stale @ ExecError::Stale { .. }) => stale,
+        _ => error,
+    }
 }
 
 fn note(request: &Request, text: String) {
@@ -137,6 +151,7 @@ async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, Exec
     for task in &mut tables {
         task.read_published(&source).await?;
     }
+    witness::remember(&run, &ledger, &source, &mut tables).await?;
     let whole_done = chunk::whole(&ledger, &run.id).await?;
     let whole_missing =
         tables.iter().any(|task| !task.in_lanes() && !whole_done.iter().any(|(name, _)| *name == task.name));

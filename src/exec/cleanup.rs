@@ -53,7 +53,9 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     }
     removed.extend(slot_and_publication(run, &source).await?);
     remove_guard(run, &ledger, &source, &mut removed).await?;
-    if fence::standing(run, &source).await? != Standing::None && (open_source || !any_table_left(run, &source).await?) {
+    if fence::standing(run, &source).await? != Standing::None
+        && (open_source || fence::fenced(run, &source).await?.is_empty())
+    {
         fence::remove(run, &source).await?;
         removed.push("write fence".to_owned());
     }
@@ -61,18 +63,6 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     remove_schema(&source, &mut removed).await?;
     migration::set_state(&ledger, &run.id, "cleaned").await?;
     Ok(removed)
-}
-
-async fn any_table_left(run: &Run, source: &Client) -> Result<bool, ExecError> {
-    let names: Vec<String> = fence::tables(run)?.iter().map(sql::name).collect();
-    let row = source
-        .query_one(
-            "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS t (name) WHERE pg_catalog.to_regclass(t.name) IS NOT NULL)",
-            &[&names],
-        )
-        .await
-        .map_err(ExecError::source("look for the source's tables"))?;
-    Ok(row.get(0))
 }
 
 async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {

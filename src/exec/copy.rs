@@ -16,6 +16,7 @@ use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
 use super::throttle::Throttle;
+use super::witness;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
@@ -213,7 +214,11 @@ pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecEr
         .get(0);
     let expected = shape::expected_shape(&task.source);
     if found == expected {
-        return Ok(());
+        return witness::check(source, task).await;
+    }
+    if found == "missing" {
+        let difference = "it is gone from the source".to_owned();
+        return Err(ExecError::Stale { what: task.projection.source.to_string(), difference });
     }
     Err(ExecError::Stale {
         what: task.projection.source.to_string(),

@@ -56,8 +56,14 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
         return Err(error);
     }
     open_again(&engine.run, &engine.ledger, &engine.source).await?;
+    let error = match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
+        // What changed says more than the statement that met it first.
+        Err(stale @ ExecError::Stale { .. }) if error.is_refusal_of_source() => stale,
+        _ => error,
+    };
     match error {
-        ExecError::CutoverAborted { .. } | ExecError::Interrupted => Err(error),
+        // A plan that does not fit any more will not fit at the next attempt.
+        ExecError::CutoverAborted { .. } | ExecError::Interrupted | ExecError::Stale { .. } => Err(error),
         other => Err(ExecError::CutoverAborted { reason: other.to_string() }),
     }
 }
@@ -70,8 +76,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
     let keeper = run.connect(End::Source, "lease").await?;
-    let fence_lsn =
-        fence::raise(&run, &engine.source, &nonce, limits.terminate_after_ms.map(Duration::from_millis)).await?;
+    let patience = limits.terminate_after_ms.map(Duration::from_millis);
+    let fence_lsn = fence::raise(&run, &engine.source, &engine.tables, &nonce, patience).await?;
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
     let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
@@ -93,7 +99,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
         }
     }
     // From here on there is no way back but the reverse path.
-    if !fence::make_permanent(&run, &engine.source).await? {
+    if !fence::make_permanent(&run, &engine.source, &engine.tables).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out before the switch".to_owned() });
     }
     failpoint::hit("cutover.after-permanent")?;

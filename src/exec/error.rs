@@ -158,6 +158,11 @@ impl ExecError {
         Self::Panic(text.unwrap_or("a panic without words").to_owned())
     }
 
+    /// True when the source refused a statement: what it is about may have changed.
+    pub fn is_refusal_of_source(&self) -> bool {
+        matches!(self, Self::Postgres { side: End::Source, .. }) && !self.is_transient()
+    }
+
     /// Wraps a tokio-postgres error on the source.
     pub(super) fn source(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();

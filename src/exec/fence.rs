@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
-use super::{published, table};
+use super::published;
+use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
@@ -71,6 +72,7 @@ pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
 pub async fn raise(
     run: &Run,
     source: &Client,
+    tasks: &[TableTask],
     nonce: &Nonce,
     terminate_after: Option<Duration>,
 ) -> Result<Lsn, ExecError> {
@@ -96,7 +98,7 @@ pub async fn raise(
         }
         let holders = conflicting(source, tables).await?;
         if holders.is_empty() {
-            match attempt_once(run, source, nonce, tables, wait).await {
+            match attempt_once(run, source, nonce, (tables, tasks), wait).await {
                 Ok(lsn) => return Ok(lsn),
                 Err(error) if is_lock_trouble(&error) => {
                     source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
@@ -125,7 +127,7 @@ async fn attempt_once(
     run: &Run,
     source: &Client,
     nonce: &Nonce,
-    tables: &[QualifiedName],
+    (tables, tasks): (&[QualifiedName], &[TableTask]),
     wait: Duration,
 ) -> Result<Lsn, ExecError> {
     source
@@ -139,10 +141,7 @@ async fn attempt_once(
         .map_err(ExecError::source("lock the tables for the fence"))?;
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
-    for task in table::tasks(&run.plan)? {
-        check_shape(source, &task).await?;
-    }
-    published::check(run, source).await?;
+    unchanged(run, source, tasks).await?;
     // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
     let migration = sql::literal(&run.id);
     let until = format!("pg_catalog.clock_timestamp() + '{} seconds'::pg_catalog.interval", LEASE.as_secs());
@@ -168,6 +167,14 @@ async fn attempt_once(
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
     Ok(lsn)
+}
+
+/// What was planned is what is there.
+pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
+    for task in tasks {
+        check_shape(source, task).await?;
+    }
+    published::check(run, source).await
 }
 
 /// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
@@ -230,9 +237,15 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 ///
 /// The row is locked first and the clock read after: a writer that finds the lease expired takes the same lock, so
 /// either it sees the permanent fence or this sees that the lease was up.
-pub async fn make_permanent(run: &Run, source: &Client) -> Result<bool, ExecError> {
+///
+/// The fence stops writes, not DDL: what a table became behind it is looked at once more.
+pub async fn make_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
     let doing = "make the fence permanent";
     source.batch_execute("BEGIN").await.map_err(ExecError::source(doing))?;
+    if let Err(error) = unchanged(run, source, tasks).await {
+        source.batch_execute("ROLLBACK").await.map_err(ExecError::source(doing))?;
+        return Err(error);
+    }
     source
         .query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id])
         .await
@@ -299,11 +312,10 @@ pub async fn remove(run: &Run, source: &Client) -> Result<(), ExecError> {
 }
 
 async fn take_down(run: &Run, source: &Client, finished: bool) -> Result<(), ExecError> {
-    let drops = sql::fence::drop_triggers(tables(run)?).join("; ");
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match drop_fence(run, source, &drops, finished).await {
+        let error = match drop_fence(run, source, finished).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -316,7 +328,7 @@ async fn take_down(run: &Run, source: &Client, finished: bool) -> Result<(), Exe
     }
 }
 
-async fn drop_fence(run: &Run, source: &Client, drops: &str, finished: bool) -> Result<(), ExecError> {
+async fn drop_fence(run: &Run, source: &Client, finished: bool) -> Result<(), ExecError> {
     let doing = "remove the fence";
     source.batch_execute("BEGIN; SET LOCAL statement_timeout = 300").await.map_err(ExecError::source(doing))?;
     let n = source
@@ -329,6 +341,32 @@ async fn drop_fence(run: &Run, source: &Client, drops: &str, finished: bool) -> 
             reason: "it is permanent: the switch was decided by another executor".to_owned(),
         });
     }
-    source.batch_execute(drops).await.map_err(ExecError::source(doing))?;
+    let drops = sql::fence::drop_triggers(&fenced(run, source).await?).join("; ");
+    source.batch_execute(&drops).await.map_err(ExecError::source(doing))?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))
+}
+
+/// The tables that this migration's fence stands on: by what they are, not by the names in the plan. A table may have
+/// been renamed behind the fence, and without the lease row its trigger would refuse writes for ever.
+pub async fn fenced(run: &Run, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {
+    let rows = source
+        .query(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t \
+             JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace \
+             WHERE t.tgname = 'pcrd_fence' AND fn.nspname = 'pcrd' AND f.proname = 'fence' \
+             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
+            &[&run.id],
+        )
+        .await
+        .map_err(ExecError::source("look for the fence"))?;
+    let mut fenced = Vec::new();
+    for row in rows {
+        let name = |text: String| {
+            crate::catalog::Ident::new(text)
+                .map_err(|error| ExecError::Stale { what: "table name".to_owned(), difference: error.to_string() })
+        };
+        fenced.push(QualifiedName { schema: name(row.get(0))?, name: name(row.get(1))? });
+    }
+    Ok(fenced)
 }

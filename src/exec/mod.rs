@@ -36,5 +36,6 @@ pub mod truncate;
 pub mod upkeep;
 pub mod verify;
 pub mod whole;
+pub mod witness;
 
 pub use error::ExecError;

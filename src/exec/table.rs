@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio_postgres::Client;
 
 use super::ExecError;
-use crate::catalog::{Ident, QualifiedName, Table};
-use crate::pg::pgoutput::{ColumnData, Relation};
+use super::witness::Witness;
+use crate::catalog::{Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::pg::pgoutput::{self, ColumnData, Relation};
 use crate::plan::{Op, Plan};
 use crate::projection::{KeyOrder, Projection, RowIdentity};
 use crate::replay::{Key, KeyValue};
@@ -35,6 +36,8 @@ pub struct TableTask {
     pub rows_estimate: Option<u64>,
     /// What the stream's description of the table must say: name, type oid, typmod.
     pub published: Vec<(String, u32, i32)>,
+    /// The source table before its first row was read.
+    pub witness: Option<Witness>,
 }
 
 /// The tables of the plan, in its order. Frozen defaults and published columns are filled in later.
@@ -72,6 +75,7 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 orders,
                 rows_estimate: None,
                 published: Vec::new(),
+                witness: None,
             })
         })
         .collect()
@@ -123,6 +127,20 @@ impl TableTask {
     pub fn check_relation(&self, relation: &Relation) -> Result<(), ExecError> {
         let found: Vec<(String, u32, i32)> =
             relation.columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect();
+        if let Some(witness) = &self.witness
+            && witness.oid != relation.oid
+        {
+            let difference =
+                format!("the stream has another table of its name (its oid was {}, is {})", witness.oid, relation.oid);
+            return Err(ExecError::Stale { what: self.projection.source.to_string(), difference });
+        }
+        if !self.is_identity(relation) {
+            let difference = "its replica identity is not what it was: old rows do not have the key";
+            return Err(ExecError::Stale {
+                what: self.projection.source.to_string(),
+                difference: difference.to_owned(),
+            });
+        }
         if found == self.published {
             return Ok(());
         }
@@ -148,6 +166,29 @@ impl TableTask {
             parts.push("its columns are in another order".to_owned());
         }
         Err(ExecError::Stale { what: self.projection.source.to_string(), difference: parts.join(", ") })
+    }
+
+    /// True when old rows of the stream carry the columns that they carried when the table was planned for.
+    fn is_identity(&self, relation: &Relation) -> bool {
+        let found = relation.replica_identity;
+        let columns: Option<Vec<&Ident>> = match &self.source.replica_identity {
+            ReplicaIdentity::Full => return found == pgoutput::ReplicaIdentity::Full,
+            ReplicaIdentity::Nothing => return found == pgoutput::ReplicaIdentity::Nothing,
+            ReplicaIdentity::Default if found == pgoutput::ReplicaIdentity::Default => {
+                self.source.primary_key.as_ref().map(|key| key.columns.iter().collect())
+            }
+            ReplicaIdentity::Index(name) if found == pgoutput::ReplicaIdentity::Index => {
+                let index = self.source.indexes.get(name);
+                index.map(|index| index.elements.iter().filter_map(|element| element.column.as_ref()).collect())
+            }
+            ReplicaIdentity::Default | ReplicaIdentity::Index(_) => None,
+        };
+        // An index may have more columns than its key has: what counts is that every column that is announced was there.
+        columns.is_some_and(|columns| {
+            let announced = relation.columns.iter().filter(|column| column.is_key);
+            let announced: BTreeSet<&str> = announced.map(|column| column.name.as_str()).collect();
+            announced == columns.iter().map(|column| column.as_str()).collect()
+        })
     }
 
     /// The key of a tuple that has all key columns.

@@ -6,10 +6,12 @@
 mod support;
 
 mod cleanup;
+mod ddl;
 mod exact;
 mod failover;
 mod hostile;
 mod kill;
+mod large;
 mod migration;
 mod operate;
 mod refused;
@@ -17,9 +19,12 @@ mod reserved;
 mod rights;
 mod secrets;
 mod settings;
+mod stage;
 mod state_file;
 mod stop;
 mod tls;
+mod toast;
 mod torture;
+mod truncate;
 mod values;
 mod writers;

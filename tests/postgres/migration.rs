@@ -26,6 +26,11 @@ pub struct Said {
 impl Migration {
     /// Writes the config: `tables` is the YAML of `migrate.tables`, `more` stands below `migrate:`.
     pub fn new(pair: &TestPair, tables: &str, more: &str) -> Self {
+        Self::between(pair, "postgres", tables, more)
+    }
+
+    /// The same between two databases of this name.
+    pub fn between(pair: &TestPair, database: &str, tables: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let end = |port: u16, database: &str| {
             format!("{{ host: 127.0.0.1, port: {port}, database: {database}, user: postgres }}")
@@ -33,8 +38,8 @@ impl Migration {
         let config = format!(
             "source: {}\ntarget: {}\nmigrate:\n  checkpoint_db: ./state.sqlite3\n{more}\n  tables:\n{tables}\n\
              cutover: {{ fence_timeout: 60 }}\n",
-            end(pair.source.port(), "postgres"),
-            end(pair.target.port(), "postgres"),
+            end(pair.source.port(), database),
+            end(pair.target.port(), database),
         );
         std::fs::write(dir.path().join("pcrd.config.yml"), config).unwrap();
         Self { dir, environment: Vec::new() }
@@ -132,10 +137,23 @@ impl Running {
         panic!("`{text}` was never said:\n{}\n{errors}", self.seen.join("\n"));
     }
 
+    /// Asks it to stop, as Ctrl-C does.
+    pub fn interrupt(self) -> Said {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "{sent}");
+        self.finish()
+    }
+
     /// Ends it as a crash would.
     pub fn kill(mut self) -> Said {
         self.child.kill().unwrap();
         self.wait()
+    }
+
+    /// Waits for its end; one that does not come fails the test instead of hanging it.
+    #[track_caller]
+    pub fn finish(self) -> Said {
+        self.wait_at_most(Duration::from_secs(180))
     }
 
     /// Waits for its end, or kills it and fails.

@@ -1,0 +1,102 @@
+//! What tells that rows of a source table changed, or mean something else, without a change in the stream: the table was
+//! dropped and created again, rewritten by ALTER TABLE, or a label of an enum was renamed. The shape may be the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::ExecError;
+use super::context::Run;
+use super::table::TableTask;
+use crate::catalog::QualifiedName;
+use crate::ledger::migration;
+use crate::pg::client::Client;
+
+/// `xmin` of a column's catalog row is the transaction that last altered the column.
+const SQL: &str = "SELECT c.oid, c.relfilenode, \
+     (SELECT pg_catalog.string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+      WHERE a.attrelid = c.oid AND a.attnum > 0), \
+     ARRAY(SELECT pg_catalog.concat(n.nspname, '.', t.typname, ': ', e.enumlabel) FROM pg_catalog.pg_enum e \
+      JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+      WHERE e.enumtypid IN (SELECT pg_catalog.unnest(ARRAY[u.oid, u.typelem, u.typbasetype]) FROM pg_catalog.pg_attribute a \
+        JOIN pg_catalog.pg_type u ON u.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
+      ORDER BY 1) \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1::text AND c.relname = $2::text";
+
+/// One look at a source table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// OID of the table.
+    pub oid: u32,
+    /// Number of its file: VACUUM FULL, CLUSTER, TRUNCATE and rewrites change it.
+    file: u32,
+    /// The transactions that last altered its columns.
+    columns: String,
+    /// Labels of the enums that it uses.
+    labels: Vec<String>,
+}
+
+impl Witness {
+    /// Looks at a table; `None` when there is none of this name.
+    pub async fn read(source: &Client, table: &QualifiedName) -> Result<Option<Self>, ExecError> {
+        let row = source
+            .query_opt(SQL, &[&table.schema.as_str(), &table.name.as_str()])
+            .await
+            .map_err(ExecError::source("look at the table's identity"))?;
+        Ok(row.map(|row| Self {
+            oid: row.get(0),
+            file: row.get(1),
+            columns: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            labels: row.get(3),
+        }))
+    }
+
+    /// What happened to the table since `self`, if it is more than the stream shows. A new file alone is VACUUM FULL,
+    /// CLUSTER or TRUNCATE, and an altered column alone is a grant or a statistics target.
+    fn difference(&self, now: &Self) -> Option<String> {
+        if self.oid != now.oid {
+            return Some(format!("it was dropped and created again (its oid was {}, is {})", self.oid, now.oid));
+        }
+        if self.file != now.file && self.columns != now.columns {
+            return Some("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned());
+        }
+        // A new label is no harm: the target refuses a row that has it until its own type has the label too.
+        let gone = self.labels.iter().find(|label| !now.labels.contains(label))?;
+        Some(format!("an enum lost or renamed a label: {gone}"))
+    }
+}
+
+/// Compares the table with what was recorded before its first row was read.
+pub async fn check(source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    let Some(before) = &task.witness else { return Ok(()) };
+    let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
+    let now = Witness::read(source, task.source_name()).await?;
+    match now {
+        None => Err(stale("it is gone from the source".to_owned())),
+        Some(now) => before.difference(&now).map_or(Ok(()), |difference| Err(stale(difference))),
+    }
+}
+
+/// Looks at every table for the first time, or finds what was recorded then. Must come before the slot: a rewrite after
+/// this look and before the slot stops the run without need, one that is missed would be silent.
+pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
+    for task in tasks {
+        let name = format!("witness:{}", task.source_name());
+        let damaged = |error: serde_json::Error| {
+            ExecError::Ledger(crate::ledger::LedgerError::Damaged {
+                what: "witness of a table",
+                why: error.to_string(),
+            })
+        };
+        task.witness = match migration::setting(ledger, &run.id, &name).await? {
+            Some(text) => Some(serde_json::from_str(&text).map_err(damaged)?),
+            None => {
+                let witness = Witness::read(source, task.source_name()).await?;
+                let text = serde_json::to_string(&witness).map_err(damaged)?;
+                migration::set_setting(ledger, &run.id, &name, Some(&text)).await?;
+                witness
+            }
+        };
+        check(source, task).await?;
+    }
+    Ok(())
+}
