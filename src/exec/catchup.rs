@@ -1,10 +1,11 @@
-//! Indexes, constraints, comments and statistics after the copy, while the stream goes on.
+//! Indexes, constraints, comments and statistics after the copy, while the stream goes on; then the stream is awaited.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::ExecError;
 use super::engine::Engine;
+use super::snapshots;
 use super::steps::Steps;
 use crate::plan::{CreateIndex, Op, Step};
 use crate::sql;
@@ -23,7 +24,9 @@ pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
             _ => {}
         }
     }
-    Ok(())
+    // Caught up is what the phase is called: nothing that was committed when its steps were done is missing.
+    let committed = snapshots::write_position(&engine.source).await?;
+    engine.shared.wait_applied(committed, &run).await
 }
 
 /// Builds outside of a transaction, so that the build can be concurrent; a half-built index is dropped first.

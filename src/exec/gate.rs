@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use super::ExecError;
 use super::engine::Engine;
 use super::event::EventKind;
-use super::verify;
+use super::{snapshots, verify};
 use crate::ledger::request;
-use crate::replay::Lsn;
 
 /// Waits until the gate opens, at most the plan's `lag_drain_timeout`.
 pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
@@ -31,15 +30,7 @@ pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
 /// What keeps the gate shut; nothing when it is open.
 pub async fn look(engine: &Engine) -> Result<Vec<String>, ExecError> {
     let mut blocked_by = Vec::new();
-    let row = engine
-        .source
-        .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
-        .await
-        .map_err(ExecError::source("read the write position"))?;
-    let now: Lsn = row
-        .get::<_, String>(0)
-        .parse()
-        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    let now = snapshots::write_position(&engine.source).await?;
     let lag = now.0.saturating_sub(engine.shared.applied().0);
     let threshold = engine.run.plan.settings.lag_threshold_bytes;
     if lag > threshold {

@@ -40,6 +40,18 @@ pub async fn snapshot(client: &Client) -> Result<(Snapshot, Lsn), ExecError> {
     Ok((snapshot, lsn))
 }
 
+/// How far the source's log is written.
+pub async fn write_position(client: &Client) -> Result<Lsn, ExecError> {
+    let row = client
+        .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+        .await
+        .map_err(ExecError::source("read the write position"))?;
+    row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Stale {
+        what: "source server".to_owned(),
+        difference: error.to_string(),
+    })
+}
+
 /// A snapshot of now, outside of any transaction: for pruning, never for reading rows.
 pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
     snapshot(client).await.map(|(snapshot, _)| snapshot)

@@ -96,6 +96,15 @@ async fn apply_stops_resumes_survives_a_lost_journal_and_is_given_up() {
     std::fs::remove_file(&journal).unwrap();
     let _ = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "catchup"]);
 
+    // Every step is done; what was committed meanwhile still has to come.
+    run(
+        &connect_to(&source, "postgres").await,
+        "INSERT INTO orders SELECT n, 'late' FROM generate_series(5001, 9000) AS n",
+    )
+    .await;
+    let _ = env.run_expecting(0, &["apply", "plan.json", "--yes", "--through", "catchup"]);
+    assert_eq!(text(&shop, "SELECT count(*) FROM orders").await, "9000");
+
     let status: Value = serde_json::from_str(&env.run_expecting(0, &["status", "--json"]).stdout).unwrap();
     assert_eq!(status["state"], "running");
     let copied = status["steps"].as_array().unwrap().iter().find(|step| step["id"] == "copy:public.orders").unwrap();
