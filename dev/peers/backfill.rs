@@ -10,7 +10,7 @@ pub(crate) async fn run(rows: u64, rounds: usize) -> Report {
     let servers = Servers::start(rows).await;
     let source = connect(&servers.source, "postgres").await;
     let bytes = text(&source, "SELECT pg_relation_size('listings')").await;
-    let mut report = Report::new("backfill", "rows", rows, "psql COPY | COPY");
+    let mut report = Report::new("backfill", "rows", rows, "psql, COPY to COPY");
     report.note(format!("one table of {rows} rows, {bytes} bytes on disk; PostgreSQL 15 to 15"));
     report.note("pcrd and psql convert, rename, drop, add and reorder columns, with the key in place; pgcopydb copies as it is and builds the key afterwards".to_owned());
     for round in 1..=rounds {
@@ -67,7 +67,7 @@ async fn with_psql(servers: &Servers, report: &mut Report, rows: u64) {
         Command::new("bash").args(["-c", &script]).env("PGOPTIONS", "-c TimeZone=UTC"),
     );
     assert_rows(servers, "of_psql", rows).await;
-    report.add("psql COPY | COPY", measured);
+    report.add("psql, COPY to COPY", measured);
 }
 
 async fn with_pgcopydb(servers: &Servers, report: &mut Report, rows: u64) {
