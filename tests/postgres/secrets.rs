@@ -319,10 +319,8 @@ async fn a_refused_password_is_not_told() {
         }
         // The password is right, and the role may do nothing.
         let weak = migration(&pair, from, "items", "weak", PASSWORD);
-        for args in [&["--json", "migrate", "--yes"][..]] {
-            let said = quiet(&weak, None, args);
-            assert!(said.contains("42501") || said.contains("may not"), "{from} {args:?}: {said}");
-        }
+        let said = quiet(&weak, None, &["--json", "migrate", "--yes"]);
+        assert!(said.contains("42501") || said.contains("may not"), "{from}: {said}");
         for dir in [wrong.dir.path(), weak.dir.path()] {
             assert_eq!(files_with(dir, CANARY, &OWN), Vec::<String>::new(), "{from}");
         }
