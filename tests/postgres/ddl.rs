@@ -144,8 +144,8 @@ async fn change_in(phase: Phase, pair: &TestPair, stage: &Stage, name: &str, sql
             change(Some(running)).await
         }
         Phase::Fenced => {
-            let mut running = stage.start_through("cutover.after-drained=sleep(1200)");
-            running.wait_for("drained");
+            let running = stage.start_through("cutover.after-drained=sleep(1200)");
+            stage.until_target("SELECT count(*) > 0 FROM pcrd.cutover WHERE state = 'drained'").await;
             // What follows cannot be recorded before the change is made.
             let holder = crate::support::connect_to(&pair.target, &stage.name).await;
             run(&holder, "BEGIN; LOCK TABLE pcrd.cutover IN SHARE MODE").await;

@@ -14,4 +14,5 @@ mod migration;
 mod stage;
 mod toast;
 mod truncate;
+mod values;
 mod writers;
