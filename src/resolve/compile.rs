@@ -40,6 +40,14 @@ pub fn resolve(
         .iter()
         .map(|scope| {
             let columns = columns(scope, options, &sequence_names, &mut report);
+            if columns.projected.is_empty() && report.errors.is_empty() {
+                // COPY and INSERT have no form for it, and without a value one row is like another.
+                let kind = ResolveErrorKind::NotOrdinary {
+                    table: scope.desired.source.value.clone(),
+                    what: "a table without a column whose values could be copied",
+                };
+                report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
+            }
             let wanted = wanted_table(scope, &columns, &mut report);
             (columns, wanted)
         })

@@ -213,14 +213,29 @@ fn find_row(
     let items = commas(values.iter().enumerate().map(|(number, value)| format!("{} AS k{number}", value.sql)));
     let here = commas(values.iter().map(|value| format!("r.{}", ident(value.target))));
     let there = commas((0..values.len()).map(|number| format!("o.k{number}")));
+    let narrowed: String = values.iter().enumerate().filter_map(|(number, value)| narrowed(value, number)).collect();
     Ok(Found {
         from: format!(
             "(SELECT r.ctid AS at FROM {} AS r, (SELECT {items} FROM {row}) AS o \
-             WHERE ROW({here})::record OPERATOR(pg_catalog.*=) ROW({there})::record LIMIT 1) AS f",
+             WHERE ROW({here})::record OPERATOR(pg_catalog.*=) ROW({there})::record{narrowed} LIMIT 1) AS f",
             only(&projection.target),
         ),
         found: "t.ctid = f.at".to_owned(),
     })
+}
+
+/// What follows from equal images, for types whose `=` holds between equal images: image equality cannot use an index,
+/// this can. A NULL of the table always stays in: whether the old row has one too is for the images to say.
+fn narrowed(value: &Value<'_>, number: usize) -> Option<String> {
+    let collation = match value.ty.name.as_str() {
+        _ if !value.ty.is_builtin() => return None,
+        "int2" | "int4" | "int8" | "oid" | "uuid" | "date" | "timestamp" | "timestamptz" | "numeric" => "",
+        // Explicit, or two collations of two columns could conflict. Any that is deterministic will do.
+        "text" | "varchar" => " COLLATE pg_catalog.\"default\"",
+        _ => return None,
+    };
+    let column = ident(value.target);
+    Some(format!(" AND (r.{column} OPERATOR(pg_catalog.=) o.k{number}{collation} OR r.{column} IS NULL)"))
 }
 
 /// Parameters as they come up.

@@ -1,11 +1,15 @@
 //! DDL on the source in every phase: what does not change rows goes on exactly, everything else ends in an error that
 //! names the difference, never in a target that silently lacks something.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::migration::{Running, Said};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::migration::Said;
 use crate::stage::Stage;
-use crate::support::{TestPair, run, text};
+use crate::support::{TestPair, connect_to, run, text};
 
 const DDL: &str = "
     CREATE TYPE mood AS ENUM ('ok', 'sad');
@@ -93,88 +97,93 @@ enum Phase {
     Fenced,
 }
 
+/// What the application and the operator do in the phase.
+async fn change(stage: &Stage, name: &str, sql: &str) {
+    for sql in sql.split("; ") {
+        run(&stage.source, sql).await;
+    }
+    write(stage, name).await;
+}
+
+/// Keeps the run from writing to a table of the ledger, until COMMIT: the phase cannot end before the change is made.
+async fn hold(pair: &TestPair, stage: &Stage, table: &str) -> tokio_postgres::Client {
+    let holder = connect_to(&pair.target, &stage.name).await;
+    run(&holder, &format!("BEGIN; LOCK TABLE pcrd.{table} IN SHARE MODE")).await;
+    holder
+}
+
 /// Runs up to the phase, makes the change there, and lets the run go on to wherever it goes.
 async fn change_in(phase: Phase, pair: &TestPair, stage: &Stage, name: &str, sql: &str) -> Said {
-    let source = crate::support::connect_to(&pair.source, &stage.name).await;
-    let change = async |mut running: Option<Running>| {
-        for sql in sql.split("; ") {
-            run(&source, sql).await;
+    let (mut running, holder) = match phase {
+        Phase::Planned => {
+            change(stage, name, sql).await;
+            return stage.cut_over();
         }
-        write(stage, name).await;
-        if phase == Phase::Streaming {
-            // Whoever does not notice in the stream must notice at the cutover.
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            let child = running.as_mut().unwrap();
-            if child.child.try_wait().unwrap().is_none() {
-                stage.migration.run(&["cutover", "--yes"]);
-            }
-        }
-        tokio::task::block_in_place(|| match running {
-            Some(running) => running.finish(),
-            None => stage.start_through("").finish(),
-        })
-    };
-    match phase {
-        Phase::Planned => change(None).await,
         Phase::Slot => {
-            let running = stage.start_through("setup.after-progress=sleep(2000)");
+            let running = stage.start_through("setup.after-progress=sleep(1500)");
             stage.until_target("SELECT count(*) > 0 FROM pcrd.progress").await;
-            change(Some(running)).await
+            (running, Some(hold(pair, stage, "lane").await))
         }
         Phase::Chunk => {
             let running = stage.start_through("chunk.after-commit=sleep(150)");
             stage.until_target("SELECT count(*) >= 2 FROM pcrd.chunk").await;
             let holder = stage.hold_chunks(pair).await;
             stage.until_held().await;
-            for sql in sql.split("; ") {
-                run(&source, sql).await;
-            }
-            write(stage, name).await;
-            run(&holder, "COMMIT").await;
-            tokio::task::block_in_place(|| running.finish())
+            (running, Some(holder))
         }
         Phase::Streaming => {
             let mut running = stage.start("");
-            running.wait_for("\"gate\"");
-            change(Some(running)).await
+            tokio::task::block_in_place(|| running.wait_for("\"gate\""));
+            (running, None)
         }
         Phase::Verifying => {
-            let running = stage.start_through("verify.begin=sleep(2000)");
+            let running = stage.start_through("verify.begin=sleep(1500)");
             stage.until_target("SELECT count(*) > 0 FROM pcrd.step WHERE step LIKE 'verify%'").await;
-            change(Some(running)).await
+            (running, Some(hold(pair, stage, "cutover").await))
         }
         Phase::Fenced => {
-            let mut running = stage.start_through("cutover.after-drained=sleep(1200)");
-            running.wait_for("drained");
-            // What follows cannot be recorded before the change is made.
-            let holder = crate::support::connect_to(&pair.target, &stage.name).await;
-            run(&holder, "BEGIN; LOCK TABLE pcrd.cutover IN SHARE MODE").await;
-            for sql in sql.split("; ") {
-                run(&source, sql).await;
-            }
-            run(&holder, "COMMIT").await;
-            tokio::task::block_in_place(|| running.finish())
+            let running = stage.start_through("cutover.after-drained=sleep(1500)");
+            stage.until_target("SELECT count(*) > 0 FROM pcrd.cutover WHERE state = 'drained'").await;
+            (running, Some(hold(pair, stage, "cutover").await))
+        }
+    };
+    change(stage, name, sql).await;
+    if let Some(holder) = holder {
+        run(&holder, "COMMIT").await;
+    }
+    if phase == Phase::Streaming {
+        // Whoever does not notice in the stream must notice at the cutover.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        if running.child.try_wait().unwrap().is_none() {
+            tokio::task::block_in_place(|| stage.migration.run(&["cutover", "--yes"]));
         }
     }
+    tokio::task::block_in_place(|| running.finish())
 }
 
-async fn in_phase(phase: Phase, label: &str) {
-    let pair = TestPair::start_with(15, 15, &[("fsync", "off"), ("max_replication_slots", "40")]);
-    let began = Instant::now();
-    let mut failures = Vec::new();
+async fn in_phase(phase: Phase, label: &'static str) {
+    let settings = [("fsync", "off"), ("max_replication_slots", "40"), ("max_connections", "200")];
+    let pair = Arc::new(TestPair::start_with(15, 15, &settings));
+    // Most of a run is waiting.
+    let at_once = Arc::new(Semaphore::new(4));
+    let mut tasks = JoinSet::new();
     for (name, sql, then) in CHANGES {
-        let stage_name = format!("{name}_{label}");
-        let more = "  batch_size: 100\n  workers: 1\n";
-        let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, more).await;
-        let said = change_in(phase, &pair, &stage, name, sql).await;
-        if let Err(failure) = judge(phase, &stage, then, &said).await {
-            let events: Vec<&String> = said.lines.iter().filter(|line| !line.contains("\"step_")).collect();
-            println!("{stage_name}: {failure}: {:?}\n{}\n{events:?}", said.code, said.stderr);
-            failures.push(format!("{stage_name}: {failure}: {:?} {}", said.code, said.stderr.trim()));
-        }
-        stage.end().await;
+        let (pair, at_once) = (Arc::clone(&pair), Arc::clone(&at_once));
+        tasks.spawn(async move {
+            let _permit = at_once.acquire().await.unwrap();
+            let stage_name = format!("{name}_{label}");
+            let more = "  batch_size: 100\n  workers: 1\n";
+            let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, more).await;
+            let said = change_in(phase, &pair, &stage, name, sql).await;
+            let judged = judge(phase, &stage, then, &said).await;
+            stage.end().await;
+            judged.err().map(|failure| {
+                let events: Vec<&String> = said.lines.iter().filter(|line| !line.contains("\"step_")).collect();
+                format!("{stage_name}: {failure}: {:?} {}\n{events:?}", said.code, said.stderr.trim())
+            })
+        });
     }
-    println!("{} changes in {:?}", CHANGES.len(), began.elapsed());
+    let failures: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -227,32 +236,32 @@ async fn judge(phase: Phase, stage: &Stage, then: Then, said: &Said) -> Result<(
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn between_plan_and_apply() {
     in_phase(Phase::Planned, "planned").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn between_slot_and_copy() {
     in_phase(Phase::Slot, "slot").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn while_a_chunk_is_copied() {
     in_phase(Phase::Chunk, "chunk").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn while_changes_are_streamed() {
     in_phase(Phase::Streaming, "streaming").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn while_rows_are_compared() {
     in_phase(Phase::Verifying, "verifying").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn behind_the_fence() {
     in_phase(Phase::Fenced, "fenced").await;
 }

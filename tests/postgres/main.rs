@@ -12,6 +12,7 @@ mod failover;
 mod hostile;
 mod kill;
 mod large;
+mod masked;
 mod migration;
 mod operate;
 mod refused;
