@@ -10,6 +10,7 @@ mod ddl;
 mod exact;
 mod failover;
 mod hostile;
+mod keyless;
 mod kill;
 mod large;
 mod masked;
