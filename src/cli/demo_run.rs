@@ -124,11 +124,12 @@ impl Tally {
                 let verified = self.verified.entry(table.clone()).or_default();
                 *verified = (*verified).max(*rows);
             }
-            EventKind::Lag { lag_bytes, transactions, changes, .. } => {
-                self.lag_bytes_max = self.lag_bytes_max.max(*lag_bytes);
-                self.transactions = *transactions;
-                self.changes = *changes;
-            }
+            EventKind::Lag { lag_bytes, .. } => self.lag_bytes_max = self.lag_bytes_max.max(*lag_bytes),
+            EventKind::Counter { name, value } => match name.as_str() {
+                "transactions" => self.transactions = *value,
+                "changes" => self.changes = *value,
+                _ => {}
+            },
             EventKind::Cutover { state } if state == "switched" => {
                 self.switched_after = self.began.map(|began| began.elapsed());
             }
@@ -139,7 +140,6 @@ impl Tally {
             | EventKind::Waiting { .. }
             | EventKind::Gate { .. }
             | EventKind::Cutover { .. }
-            | EventKind::Counter { .. }
             | EventKind::Note { .. }
             | EventKind::Summary { .. } => {}
         }

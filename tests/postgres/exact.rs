@@ -2,6 +2,8 @@
 //! that become visible late, and with a kill in the middle. With a rule switched off it must not be.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::migration::{Migration, Said};
 use crate::support::{TestPair, connect_to, run, sorted_copy};
@@ -16,8 +18,6 @@ fn rows(kind: KeyKind) -> u32 {
 struct Compared {
     equal: bool,
     detail: String,
-    counters: BTreeMap<String, u64>,
-    commits: u64,
     said: Said,
 }
 
@@ -25,13 +25,12 @@ struct Lane {
     majors: (u32, u32),
     kind: KeyKind,
     delayed: bool,
-    kill: bool,
     rows_per_second: u32,
     failpoints: &'static str,
 }
 
 async fn migrate_under_writes(lane: &Lane) -> Compared {
-    let Lane { majors, kind, delayed, kill, rows_per_second, failpoints } = *lane;
+    let Lane { majors, kind, delayed, rows_per_second, failpoints } = *lane;
     let pair = TestPair::start(majors.0, majors.1);
     let source = connect_to(&pair.source, "postgres").await;
     run(&source, &kind.ddl(rows(kind))).await;
@@ -46,30 +45,21 @@ async fn migrate_under_writes(lane: &Lane) -> Compared {
     migration.plan();
     let writers = if kind.has_key { 6 } else { 1 };
     let writers = Writers::start(&pair, kind, rows(kind), writers, delayed).await;
-    let mut resumed = 0;
-    if kill {
-        let mut first = migration.start(&["--json", "apply", "plan.json", "--yes"], failpoints);
-        first.wait_for("step_progress");
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        first.kill();
-        resumed = 1;
-    }
     let said = tokio::task::block_in_place(|| migration.cut_over(failpoints));
     let commits = writers.stop().await;
     let target = connect_to(&pair.target, "postgres").await;
     let left = sorted_copy(&source, &kind.source_query()).await;
     let equal = said.code == Some(0) && left == sorted_copy(&target, &kind.target_query()).await;
-    let mut counters = said.counters();
-    counters.insert("kills".to_owned(), resumed);
+    let counters = said.counters();
     let detail = format!(
-        "{} on {}→{}, delayed {delayed}, killed {kill}: {} bytes compared, {commits} commits, {counters:?}",
+        "{} on {}→{}, delayed {delayed}: {} bytes compared, {commits} commits, {counters:?}",
         kind.name,
         majors.0,
         majors.1,
         left.len()
     );
     println!("{detail}");
-    Compared { equal, detail, counters, commits, said }
+    Compared { equal, detail, said }
 }
 
 #[track_caller]
@@ -79,57 +69,109 @@ fn assert_equal(compared: &Compared) {
 }
 
 fn lane(kind: KeyKind) -> Lane {
-    Lane { majors: (15, 15), kind, delayed: true, kill: false, rows_per_second: 1_500, failpoints: "" }
+    Lane { majors: (15, 15), kind, delayed: true, rows_per_second: 1_500, failpoints: "" }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn int_key_with_late_visibility_and_a_kill() {
-    let compared = migrate_under_writes(&Lane { kill: true, rows_per_second: 700, ..lane(writers::INT) }).await;
-    assert_equal(&compared);
-    assert!(compared.commits >= 5_000, "too few commits: {}", compared.detail);
-    for counter in [
-        "transactions",
-        "discarded",
-        "skipped",
-        "applied_over_chunk",
-        "gate_waits",
-        "barrier_waits",
-        "key_changes_across",
-        "rereads",
-        "chunks_resumed",
-    ] {
-        assert!(compared.counters[counter] > 0, "{counter} never happened: {}", compared.detail);
+/// What a run must have met to count.
+const MUST_HAPPEN: [&str; 9] = [
+    "transactions",
+    "discarded",
+    "skipped",
+    "applied_over_chunk",
+    "gate_waits",
+    "barrier_waits",
+    "key_changes_across",
+    "rereads",
+    "chunks_resumed",
+];
+/// Commits of the writers, and how long they write during the copy.
+const COMMITS: u64 = 5_000;
+const WRITING: Duration = Duration::from_secs(20);
+
+/// A copy that is slow on purpose, killed once, under writes until enough of everything has happened; then to the end.
+async fn long_run(majors: (u32, u32), kind: KeyKind) {
+    let pair = TestPair::start(majors.0, majors.1);
+    let source = connect_to(&pair.source, "postgres").await;
+    run(&source, &kind.ddl(rows(kind))).await;
+    writers::delay_visibility(&pair).await;
+    let more = "  batch_size: 300\n  workers: 2\n  max_rows_per_second: 300\n  lag_threshold_bytes: 33554432";
+    let migration = Migration::new(&pair, &kind.yaml(), more);
+    migration.plan();
+    let writers = Writers::start(&pair, kind, rows(kind), 6, true).await;
+    let began = Instant::now();
+    let mut counters = BTreeMap::new();
+    let mut count = |said: &Said| {
+        for (name, value) in said.counters() {
+            *counters.entry(name).or_insert(0) += value;
+        }
+    };
+    let mut first = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+    first.wait_for("step_progress");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.kill();
+    let second = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+    while writers.commits.load(Ordering::Relaxed) < COMMITS || began.elapsed() < WRITING {
+        assert!(began.elapsed() < Duration::from_secs(180), "the writers are too slow");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let stopped = tokio::task::block_in_place(|| {
+        migration.ok(&["throttle", "--rows-per-second", "5000"]);
+        second.interrupt()
+    });
+    assert_eq!(stopped.code, Some(6), "{}\n{}", stopped.lines.join("\n"), stopped.stderr);
+    count(&stopped);
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    said.assert_switched();
+    count(&said);
+    let commits = writers.stop().await;
+    let target = connect_to(&pair.target, "postgres").await;
+    let left = sorted_copy(&source, &kind.source_query()).await;
+    let detail = format!(
+        "{} on {}→{}: {} bytes compared, {commits} commits in {:.0?}, {counters:?}",
+        kind.name,
+        majors.0,
+        majors.1,
+        left.len(),
+        began.elapsed()
+    );
+    println!("{detail}");
+    assert!(left == sorted_copy(&target, &kind.target_query()).await, "source and target differ: {detail}");
+    // A table without a key is copied at once: nothing but the stream is left to meet.
+    let must = if kind.has_key { &MUST_HAPPEN[..] } else { &MUST_HAPPEN[..1] };
+    for counter in must {
+        assert!(counters[*counter] > 0, "{counter} never happened: {detail}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bigint_key() {
-    assert_equal(&migrate_under_writes(&lane(writers::BIGINT)).await);
+macro_rules! long_runs {
+    ($($name:ident: $majors:expr, $kind:expr;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                long_run($majors, $kind).await;
+            }
+        )*
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn uuid_key() {
-    assert_equal(&migrate_under_writes(&lane(writers::UUID)).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn text_key_in_collation_c() {
-    assert_equal(&migrate_under_writes(&lane(writers::TEXT)).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn composite_key() {
-    assert_equal(&migrate_under_writes(&lane(writers::COMPOSITE)).await);
+long_runs! {
+    int_key_on_15: (15, 15), writers::INT;
+    int_key_on_18: (18, 18), writers::INT;
+    bigint_key_on_15: (15, 15), writers::BIGINT;
+    bigint_key_on_18: (18, 18), writers::BIGINT;
+    uuid_key_on_15: (15, 15), writers::UUID;
+    uuid_key_on_18: (18, 18), writers::UUID;
+    text_key_on_15: (15, 15), writers::TEXT;
+    text_key_on_18: (18, 18), writers::TEXT;
+    composite_key_on_15: (15, 15), writers::COMPOSITE;
+    composite_key_on_18: (18, 18), writers::COMPOSITE;
+    no_key_on_15: (15, 15), writers::KEYLESS;
+    no_key_on_18: (18, 18), writers::KEYLESS;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_in_another_collation() {
     assert_equal(&migrate_under_writes(&lane(writers::COLLATED)).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_key() {
-    assert_equal(&migrate_under_writes(&lane(writers::KEYLESS)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,9 +184,16 @@ async fn from_13_to_17() {
     assert_equal(&migrate_under_writes(&Lane { majors: (13, 17), ..lane(writers::COMPOSITE) }).await);
 }
 
+/// Every pair of majors upwards; `PCRD_FULL=1` asks for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_newest_major() {
-    assert_equal(&migrate_under_writes(&Lane { majors: (18, 18), ..lane(writers::INT) }).await);
+async fn every_pair_of_majors() {
+    let majors: &[u32] =
+        if std::env::var_os("PCRD_FULL").is_some() { &[10, 11, 12, 13, 14, 15, 16, 17, 18] } else { &[17] };
+    for source in majors {
+        for target in majors.iter().filter(|target| *target >= source) {
+            assert_equal(&migrate_under_writes(&Lane { majors: (*source, *target), ..lane(writers::INT) }).await);
+        }
+    }
 }
 
 /// The comparison must notice what the rules prevent, or it proves nothing.

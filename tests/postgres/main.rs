@@ -30,3 +30,4 @@ mod torture;
 mod truncate;
 mod values;
 mod writers;
+mod zombie;

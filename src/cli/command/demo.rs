@@ -49,7 +49,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 42)]
     pub seed: u32,
     /// Writes a second, all clients together
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 330, value_parser = clap::value_parser!(u32).range(1..))]
     pub writes: u32,
     /// Clients that write
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
