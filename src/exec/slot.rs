@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::Rng;
 use tokio_postgres::Client as Sql;
 
 use super::ExecError;
@@ -20,14 +21,17 @@ use crate::sql;
 /// Creating a slot waits for every transaction that is writing; this is how long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How often to look whether a session waits for us while we wait for it, and how often to give way to one.
+const ENTANGLED_EVERY: Duration = Duration::from_millis(300);
+const ENTANGLED_MAX: u32 = 20;
+
 /// Keeps the slot's snapshot alive: whole tables are read under it.
 pub struct SlotSnapshot {
-    /// Name for `SET TRANSACTION SNAPSHOT`.
-    pub name: String,
     /// Its connection; the next command on it, or its end, ends the snapshot.
     _connection: Replication,
-    /// Holds ACCESS SHARE on the whole tables from before the snapshot: TRUNCATE and rewrites are not MVCC-safe.
-    _guard: Client,
+    /// Reads under the snapshot, and has held ACCESS SHARE on the whole tables since before it: TRUNCATE and rewrites are
+    /// not MVCC-safe. No other session may read them: behind somebody who waits for this lock it would wait for ever.
+    pub guard: Client,
 }
 
 /// What the server says of the slot.
@@ -126,14 +130,49 @@ pub async fn wait_inactive(run: &Run, source: &Client) -> Result<(), ExecError> 
     Ok(())
 }
 
+/// Creates slot and position, giving way to whoever waits for the guard.
 async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
+    for attempt in 1..=ENTANGLED_MAX {
+        match create_once(run, ledger).await? {
+            Created::Done(snapshot) => return Ok(*snapshot),
+            Created::Entangled(pid) => {
+                run.note(format!(
+                    "pid {pid} of the source waits for a table that is being read, and the slot waits for pid {pid}: \
+                     the slot was given up for now (attempt {attempt} of {ENTANGLED_MAX})"
+                ));
+                let rest = Duration::from_millis(rand::rng().random_range(200..1_000));
+                run.sleep(rest).await?;
+            }
+        }
+    }
+    Err(ExecError::Step {
+        step: create_slot_id(run),
+        reason:
+            "every attempt to create the slot met TRUNCATE or DDL on the tables; try again when there is less of it"
+                .to_owned(),
+    })
+}
+
+enum Created {
+    Done(Box<SlotSnapshot>),
+    /// This session would have waited for us, and we for it.
+    Entangled(i32),
+}
+
+async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let guard = run.connect(End::Source, "guard").await?;
     let whole: Vec<String> = super::table::tasks(&run.plan)?
         .iter()
         .filter(|task| !task.in_lanes())
         .map(|task| format!("ONLY {}", sql::name(task.source_name())))
         .collect();
-    guard.batch_execute("BEGIN").await.map_err(ExecError::source("begin the guard"))?;
+    let row = guard.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await;
+    let guard_pid: i32 = row.map_err(ExecError::source("begin the guard"))?.get(0);
+    // LOCK TABLE takes no snapshot: the slot's can still be imported.
+    guard
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(ExecError::source("begin the guard"))?;
     if !whole.is_empty() {
         guard
             .batch_execute(&format!(
@@ -151,44 +190,65 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     let identity = connection.identify_system().await.map_err(pg)?;
     let pid = connection.backend_pid();
     let mut failure = None;
+    let mut entangled = None;
     // The command must be ended through `stop`, never by dropping it: only then no slot is left behind.
     let stop = async {
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
             Err(error) = name_blockers(run, pid) => failure = Some(error),
+            found = find_entangled(run, guard_pid) => match found {
+                Ok(pid) => entangled = Some(pid),
+                Err(error) => failure = Some(error),
+            },
         }
     };
     let created = connection.create_slot(&new, PATIENCE, stop).await;
+    if let (Err(_), Some(pid)) = (&created, entangled) {
+        return Ok(Created::Entangled(pid));
+    }
     let created = match (created, failure) {
         (Err(_), Some(error)) => return Err(error),
         (Err(crate::pg::error::PgError::Stopped { .. }), None) => return Err(ExecError::Interrupted),
         (other, _) => other.map_err(pg)?,
     };
     failpoint::hit("setup.after-slot")?;
-    let snapshot = read_snapshot(run, &created.snapshot).await?;
+    let snapshot = import_snapshot(&guard, &created.snapshot).await?;
     progress::create(ledger, &run.id, run.epoch, identity.timeline, created.consistent_point, &snapshot).await?;
     failpoint::hit("setup.after-progress")?;
-    Ok(SlotSnapshot { name: created.snapshot, _connection: connection, _guard: guard })
+    Ok(Created::Done(Box::new(SlotSnapshot { _connection: connection, guard })))
 }
 
-/// What the slot's snapshot sees, in terms of transaction ids.
-async fn read_snapshot(run: &Run, name: &str) -> Result<Snapshot, ExecError> {
-    let session = run.connect(End::Source, "snapshot").await?;
-    session
-        .batch_execute(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-            sql::literal(name)
-        ))
+/// Imports the slot's snapshot into the guard's transaction; gives what it sees in terms of transaction ids.
+async fn import_snapshot(guard: &Client, name: &str) -> Result<Snapshot, ExecError> {
+    guard
+        .batch_execute(&format!("SET TRANSACTION SNAPSHOT {}", sql::literal(name)))
         .await
         .map_err(ExecError::source("import the slot's snapshot"))?;
-    let query = format!("SELECT {}::text", current_snapshot(&session));
-    let row = session.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
-    let snapshot = row
-        .get::<_, String>(0)
+    let query = format!("SELECT {}::text", current_snapshot(guard));
+    let row = guard.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
+    row.get::<_, String>(0)
         .parse::<Snapshot>()
-        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })?;
-    session.batch_execute("COMMIT").await.map_err(ExecError::source("end a read"))?;
-    Ok(snapshot)
+        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })
+}
+
+/// Waits until a session with a transaction id waits for the guard. Whoever asks for ACCESS EXCLUSIVE has an id before it
+/// has the lock, and the slot waits for every id: no deadlock detector sees that, and the table would be shut meanwhile.
+async fn find_entangled(run: &Run, guard_pid: i32) -> Result<i32, ExecError> {
+    let session = run.connect(End::Source, "watch").await?;
+    loop {
+        tokio::time::sleep(ENTANGLED_EVERY).await;
+        let row = session
+            .query_opt(
+                "SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.wait_event_type = 'Lock' \
+                 AND $1 = ANY (pg_catalog.pg_blocking_pids(a.pid)) LIMIT 1",
+                &[&guard_pid],
+            )
+            .await
+            .map_err(ExecError::source("look for sessions that wait for the guard"))?;
+        if let Some(row) = row {
+            return Ok(row.get(0));
+        }
+    }
 }
 
 /// Says who keeps the slot from being created, every few seconds.

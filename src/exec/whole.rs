@@ -13,7 +13,6 @@ use super::slot::SlotSnapshot;
 use super::table::TableTask;
 use crate::ledger::chunk;
 use crate::pg::client::Client;
-use crate::plan::End;
 use crate::sql;
 
 /// Copies every table that is copied whole and is not yet.
@@ -36,26 +35,18 @@ pub async fn copy(
             reason: "the slot's snapshot is gone".to_owned(),
         });
     };
-    let source = run.connect(End::Source, "copy").await?;
+    let source = &slot.guard;
     let target = run.connect_applier("copy").await?;
     for task in left {
         run.stop_check()?;
-        source
-            .batch_execute(&format!(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-                sql::literal(&slot.name)
-            ))
-            .await
-            .map_err(ExecError::source("import the slot's snapshot"))?;
-        check_shape(&source, task).await?;
+        check_shape(source, task).await?;
         let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, None)?;
         // What an earlier, unfinished attempt left belongs to another snapshot.
         target
             .batch_execute(&format!("BEGIN; TRUNCATE ONLY {}", sql::name(&task.projection.target)))
             .await
             .map_err(ExecError::target(format!("empty {}", task.name)))?;
-        let (rows, bytes) = pipe(&source, &copy_out, &target, task).await?;
-        super::snapshots::end(&source).await?;
+        let (rows, bytes) = pipe(source, &copy_out, &target, task).await?;
         chunk::insert_whole(&*target, &run.id, run.epoch, &task.name, rows as i64).await?;
         failpoint::hit("chunk.before-commit")?;
         target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a table"))?;

@@ -205,7 +205,7 @@ async fn must_go_red(rule: &'static str) {
         }
         // Red by this rule: rows differ, or the strict applier or the verification met a row that cannot be.
         let said = &compared.said;
-        let found = ["strict apply", "the target refuses", "verification found", "differ"];
+        let found = ["strict apply", "the target refuses", "verification found", "differ", "duplicate key"];
         let by_the_rule = said.code == Some(0) || found.iter().any(|text| said.stderr.contains(text));
         assert!(by_the_rule, "{rule}: red for another reason: {}", said.stderr);
         return;

@@ -178,6 +178,47 @@ async fn a_chunk_that_is_being_read_keeps_it_waiting() {
     assert!(Stage::counter(&said, "truncates") > 0, "{:?}", said.counters());
 }
 
+/// Whoever wants the table for itself has a transaction id while it waits for our lock, and creating the slot waits for
+/// every transaction id: the slot must give way, or the table stays shut until somebody's patience ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_slot_is_created() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "entangled", DDL, TABLES, "  workers: 1\n").await;
+    // An open transaction keeps the slot from being created until the TRUNCATE waits for the guard.
+    let open = connect_to(&pair.source, "entangled").await;
+    run(&open, "BEGIN; INSERT INTO items (n) VALUES (1)").await;
+    let running = stage.start_through("");
+    stage
+        .until_source("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'loose'::regclass AND a.application_name LIKE '%guard%'")
+        .await;
+    let other = connect_to(&pair.source, "entangled").await;
+    let began = std::time::Instant::now();
+    run(&other, "BEGIN; TRUNCATE loose; INSERT INTO loose VALUES (1, 'new'); COMMIT").await;
+    let waited = began.elapsed();
+    run(&open, "COMMIT").await;
+    let said = tokio::task::block_in_place(|| running.finish());
+    assert!(waited < Duration::from_secs(30), "TRUNCATE waited {waited:?}");
+    assert_exact(&stage, &said).await;
+    assert!(said.lines.iter().any(|line| line.contains("the slot was given up for now")), "{:?}", said.lines);
+}
+
+/// A TRUNCATE that waits for the lock under which a table is read whole must not come between that lock and the reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_table_is_read_whole() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "queued", DDL, TABLES, "  workers: 1\n").await;
+    let running = stage.start_through("setup.after-progress=sleep(2000)");
+    stage.until_target("SELECT count(*) > 0 FROM pcrd.progress").await;
+    let other = connect_to(&pair.source, "queued").await;
+    let truncating = tokio::spawn(async move {
+        run(&other, "TRUNCATE loose; INSERT INTO loose VALUES (2, 'new')").await;
+    });
+    stage.until_source("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'loose'::regclass AND NOT granted").await;
+    let said = tokio::task::block_in_place(|| running.finish());
+    truncating.await.unwrap();
+    assert_exact(&stage, &said).await;
+}
+
 /// Random writers, a TRUNCATE every few hundred milliseconds, and a kill.
 async fn in_a_storm(kind: KeyKind, rows: u32) {
     let pair = TestPair::start(15, 15);
