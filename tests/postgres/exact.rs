@@ -114,6 +114,7 @@ async fn long_run(majors: (u32, u32), kind: KeyKind) {
         assert!(began.elapsed() < Duration::from_secs(180), "the writers are too slow");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    writers.slow_down();
     let stopped = tokio::task::block_in_place(|| {
         migration.ok(&["throttle", "--rows-per-second", "5000"]);
         second.interrupt()

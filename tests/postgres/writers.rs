@@ -137,17 +137,19 @@ pub struct Writers {
     canceller: JoinSet<()>,
     stop: Arc<AtomicBool>,
     pub commits: Arc<AtomicU64>,
+    rest_ms: Arc<AtomicU64>,
 }
 
 impl Writers {
     /// Starts `count` writers over `rows` keys.
     pub async fn start(pair: &TestPair, kind: KeyKind, rows: u32, count: u64, delayed: bool) -> Self {
         let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let rest_ms = Arc::new(AtomicU64::new(0));
         let (mut tasks, mut canceller) = (JoinSet::new(), JoinSet::new());
         for seed in 0..count {
             let mut client = connect_to(&pair.source, "postgres").await;
             let server = pair.source.conninfo("postgres");
-            let (stop, commits) = (Arc::clone(&stop), Arc::clone(&commits));
+            let (stop, commits, rest_ms) = (Arc::clone(&stop), Arc::clone(&commits), Arc::clone(&rest_ms));
             tasks.spawn(async move {
                 let mut random = StdRng::seed_from_u64(seed);
                 while !stop.load(Ordering::Relaxed) {
@@ -165,7 +167,8 @@ impl Writers {
                             }
                         }
                     }
-                    tokio::time::sleep(Duration::from_millis(random.random_range(0..4))).await;
+                    let rest = rest_ms.load(Ordering::Relaxed) + random.random_range(0..4);
+                    tokio::time::sleep(Duration::from_millis(rest)).await;
                 }
             });
         }
@@ -185,7 +188,12 @@ impl Writers {
                 }
             });
         }
-        Self { tasks, canceller, stop, commits }
+        Self { tasks, canceller, stop, commits, rest_ms }
+    }
+
+    /// From now on they rest between two transactions: a stream that is slower than they were can catch up.
+    pub fn slow_down(&self) {
+        self.rest_ms.store(50, Ordering::Relaxed);
     }
 
     /// Ends them all.
