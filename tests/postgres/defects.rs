@@ -405,3 +405,32 @@ async fn streamed_rows_that_did_not_fit_and_went_on() {
     assert!(Stage::counter(&said, "rereads") > 4, "{:?}", said.counters());
     stage.assert_equal(ROW, ROW).await;
 }
+
+/// What reports say is missing is missing, from the gate to the last cleanup.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_after_the_cutover() {
+    let pair = TestPair::start(15, 15);
+    let ddl = "CREATE TABLE \"Rows\" (id serial PRIMARY KEY, n integer DEFAULT 5); CREATE INDEX by_n ON \"Rows\" (n)";
+    let stage =
+        Stage::new(&pair, "reported", ddl, "    - { name: '\"Rows\"', columns: { id: { type: bigint } } }\n", "").await;
+    let pending = || -> Vec<String> {
+        let status: serde_json::Value = serde_json::from_str(&stage.migration.ok(&["--json", "status"])).unwrap();
+        let steps = status["steps"].as_array().unwrap().iter();
+        let open = steps.filter(|step| step["status"] != "succeeded").map(|step| step["id"].as_str().unwrap());
+        open.map(|id| id.split(':').next().unwrap().to_owned()).collect()
+    };
+    stage.migration.ok(&["apply", "plan.json", "--yes", "--through", "verify"]);
+    let cutover = ["stream", "fence", "drain", "verify_final", "set_sequence", "set_default", "switch"];
+    let cleanup = ["drop_fence", "drop_slot", "drop_publication"];
+    let mut open = pending();
+    open.sort();
+    let mut all = [&cutover[..], &cleanup].concat();
+    all.sort();
+    assert_eq!(open, all);
+    stage.cut_over().assert_switched();
+    assert_eq!(pending(), cleanup);
+    let readiness = stage.migration.ok(&["readiness"]);
+    assert!(readiness.contains(" 0 planned"), "{readiness}");
+    stage.migration.ok(&["cleanup", "--yes"]);
+    assert_eq!(pending(), ["drop_fence"], "the fence stands as long as nobody opens the source");
+}
