@@ -72,10 +72,10 @@ pub async fn run(
             }
             // Without its locks a second executor would not be refused, and commands would take this one for dead.
             // All of one session; the first one tells.
-            if let Some(projection) = run.plan.projections.first() {
-                if !lock::held(&ledger, &projection.target).await? {
-                    return Err(ExecError::LockLost { side: End::Target });
-                }
+            if let Some(projection) = run.plan.projections.first()
+                && !lock::held(&ledger, &projection.target).await?
+            {
+                return Err(ExecError::LockLost { side: End::Target });
             }
             if !lock::slot_held(&source, run.plan.settings.slot.as_str()).await? {
                 return Err(ExecError::LockLost { side: End::Source });
