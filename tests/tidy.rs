@@ -400,3 +400,37 @@ fn snake(name: &str) -> String {
     }
     snake
 }
+
+/// A defect that was seen once is listed with the tests that would see it again.
+#[test]
+fn every_known_defect_has_a_test_or_a_reason() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/defects.md")).unwrap();
+    let sources = sources();
+    let is_test = |file: &str, name: &str| {
+        let found = sources.iter().find(|source| source.path == file).and_then(|source| {
+            let before = source.text.split(&format!("fn {name}(")).next().filter(|text| *text != source.text)?;
+            before.rsplit('\n').nth(1).map(|line| line.trim().starts_with("#[test]") || line.contains("#[tokio::test"))
+        });
+        found == Some(true)
+    };
+    let mut offences = Vec::new();
+    let numbered = [("B", 40), ("M", 8), ("S", 10)];
+    for id in numbered.iter().flat_map(|(letter, last)| (1..=*last).map(move |n| format!("{letter}{n}"))) {
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&format!("| {id} |"))).collect();
+        let [row] = rows[..] else {
+            offences.push(format!("{id} stands {} times in docs/defects.md", rows.len()));
+            continue;
+        };
+        let named: Vec<_> = row.split('`').skip(1).step_by(2).filter_map(|text| text.rsplit_once("::")).collect();
+        offences.extend(
+            named
+                .iter()
+                .filter(|(file, name)| !is_test(file, name))
+                .map(|(file, name)| format!("{id}: {file}::{name}")),
+        );
+        if named.is_empty() && !row.contains("Cannot occur: ") {
+            offences.push(format!("{id} has neither a test nor a reason"));
+        }
+    }
+    none("every defect of docs/defects.md has tests that exist, or a reason why it cannot occur", offences);
+}

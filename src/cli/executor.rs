@@ -137,6 +137,10 @@ pub fn explain(error: ExecError) -> CommandError {
             "pcrd status; pcrd verify compares again; pcrd cleanup removes slot and publication"
         }
         _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
+        _ if matches!(error, ExecError::Refused(_)) => {
+            "mend the row on the source, or what refuses it on the target, and run the same command again; \
+             pcrd abort gives the migration up"
+        }
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, ColumnRef, QualifiedName};
 use crate::plan::{CommentTarget, Op, Plan};
+use crate::sql::rewrite::{sequences, sequences_named, skeleton};
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -87,7 +88,8 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         Op::SetDefault(op) => {
             let ColumnRef { table, column } = &op.column;
             let found = target.tables.get(table).and_then(|table| table.column(column));
-            let is_there = found.is_some_and(|column| column.default.as_ref() == Some(&op.default));
+            let is_there =
+                found.and_then(|column| column.default.as_deref()).is_some_and(|own| alike(own, &op.default));
             Some(("default", in_table(table, column), is_there))
         }
         Op::CreateLedger(_)
@@ -108,6 +110,15 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         | Op::DropPublication(_)
         | Op::DropFence(_) => None,
     }
+}
+
+/// The server writes names with quotes only where they need them.
+fn alike(one: &str, other: &str) -> bool {
+    let form = |text: &str| {
+        let named = sequences_named(text)?;
+        skeleton(&sequences(text, &named.into_iter().map(|name| (name.clone(), name)).collect())?)
+    };
+    form(one).is_ok_and(|one| form(other).is_ok_and(|other| one == other))
 }
 
 fn comment<'c>(on: &CommentTarget, target: &'c Catalog) -> (String, Option<&'c String>) {

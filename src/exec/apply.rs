@@ -1,5 +1,6 @@
 //! Runs a plan from wherever it stands: checks, setup, copy and stream, catch-up, verification, gate, cutover.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::context::Run;
 use super::cutover::Limits;
+use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole, witness};
 use crate::ledger::{chunk, migration, progress};
@@ -15,6 +17,8 @@ use crate::plan::{End, Phase, Plan};
 
 /// After a broken connection the run begins again from the ledger, at most this often without progress.
 const RETRIES_MAX: u32 = 8;
+/// Rows that may be read again in one run because the target refused what was streamed of them.
+const REFUSED_MAX: usize = 1_000;
 /// A run that was asked to stop and has not by then is left where it stands, whatever it waits for: every command can
 /// be continued.
 const STOP_BY: Duration = Duration::from_millis(3_600);
@@ -62,15 +66,24 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut failures = 0;
     let mut reached = None;
     let mut admitted = false;
+    let mut refused = BTreeMap::new();
     loop {
         let result = tokio::select! {
-            result = attempt(&request, &mut admitted) => result,
+            result = attempt(&request, &mut admitted, refused.clone()) => result,
             () = overdue(&request.shutdown, STOP_BY) => Err(ExecError::Interrupted),
         };
         let error = match result {
             Ok(outcome) => return Ok(outcome),
             Err(error) => by_drift(&request, error).await,
         };
+        if let ExecError::Refused(row) = &error
+            && let Some(key) = row.to_read_again()
+            && refused.len() < REFUSED_MAX
+            && refused.insert(key, Arc::clone(row)).is_none()
+        {
+            note(&request, format!("{error}; looking at what the source has there by now"));
+            continue;
+        }
         // What never worked is a mistake to report, not a disturbance to wait out.
         let transient = error.is_transient() || matches!(error, ExecError::Busy { .. });
         if !admitted || !transient || *request.shutdown.borrow() {
@@ -130,9 +143,14 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
     progress::read(&client, &request.plan.id.0).await.ok()?.map(|progress| progress.applied)
 }
 
-async fn attempt(request: &Request, admitted: &mut bool) -> Result<Outcome, ExecError> {
+async fn attempt(
+    request: &Request,
+    admitted: &mut bool,
+    refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
+) -> Result<Outcome, ExecError> {
     let Request { plan, source, target, until: _, limits: _, events, shutdown } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
+    run.refused = refused;
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.epoch = admission::admit(&run, &mut ledger, &source).await?;

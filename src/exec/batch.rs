@@ -2,6 +2,7 @@
 //! change exactly one row.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -9,6 +10,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::ExecError;
+use super::error::Refused;
 use super::table::{TableTask, text_of};
 use crate::pg::client::Client;
 use crate::pg::pgoutput::ColumnData;
@@ -198,18 +200,44 @@ impl Batch {
                         .as_db_error()
                         .and_then(|error| error.constraint())
                         .map(|name| format!(" (constraint {name})"));
-                    return Err(ExecError::Poison {
+                    let key = self.key_of(row, &tables[row.shape.table]);
+                    return Err(ExecError::Refused(Arc::new(Refused {
                         kind,
                         table: table(),
+                        row: key.as_ref().map_or_else(String::new, |key| shown(key, &tables[row.shape.table])),
+                        key,
                         constraint: constraint.unwrap_or_else(String::new),
                         lsn: row.commit,
                         error: error.into(),
-                    });
+                    })));
                 }
             }
         }
         Ok(())
     }
+
+    /// The key under which the source has the row, for a table that is routed by keys.
+    fn key_of(&self, row: &Row, task: &TableTask) -> Option<Vec<String>> {
+        let Way::Statements(statements) = self.ways.get(&row.shape)? else { return None };
+        let params = &statements.get(row.nth)?.params;
+        let value = |tuple, at| params.iter().position(|param| param.tuple == tuple && param.column == at);
+        let key = task.key_at.iter().map(|&at| {
+            // An update that leaves the key alone has it in the condition only.
+            let bytes = row.values[value(Tuple::New, at).or_else(|| value(Tuple::Old, at))?].0.as_ref()?;
+            String::from_utf8(bytes.to_vec()).ok()
+        });
+        task.in_lanes().then(|| key.collect()).flatten()
+    }
+}
+
+/// Numbers tell where to look and nothing about anybody; other keys may.
+fn shown(key: &[String], task: &TableTask) -> String {
+    let parts = key.iter().zip(&task.key_at).map(|(text, &at)| {
+        let ty = task.projection.source_columns.get(at).map(|column| &column.ty);
+        let number = ty.is_some_and(|ty| ["int2", "int4", "int8", "oid", "uuid"].iter().any(|name| ty.is(name)));
+        if number { text.as_str() } else { "…" }
+    });
+    format!(", row ({})", parts.collect::<Vec<_>>().join(", "))
 }
 
 async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way, ExecError> {

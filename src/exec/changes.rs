@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::ExecError;
 use super::batch::{Pushed, RowChange, RowKind};
+use super::error::Refused;
 use super::failpoint;
 use super::shared::count;
 use super::stream::Applier;
+use super::table::TableTask;
 use crate::pg::pgoutput::{ColumnData, OldKind, Tuple};
 use crate::replay::routing::TruncateRoute;
 use crate::replay::{Decision, Key};
@@ -225,6 +227,19 @@ impl Applier {
         Ok(())
     }
 
+    /// The refusal of this row by an earlier attempt.
+    fn refused_before(
+        &self,
+        task: &TableTask,
+        kind: RowKind,
+        new: &[ColumnData],
+    ) -> Result<Option<Arc<Refused>>, ExecError> {
+        if self.run.refused.is_empty() || !task.in_lanes() || kind == RowKind::Delete {
+            return Ok(None);
+        }
+        Ok(self.run.refused.get(&(task.name.clone(), task.key_texts(new)?)).cloned())
+    }
+
     async fn push(
         &mut self,
         table: usize,
@@ -239,6 +254,13 @@ impl Applier {
         let task = &tables[table];
         if !task.in_lanes() {
             self.touched.touch_all(table, source.xid);
+        }
+        if let Some(refused) = self.refused_before(task, kind, new)? {
+            let replaced = old.map_or(new, |(_, old)| old);
+            return self
+                .reread(table, task.key(new)?, new, Some(replaced))
+                .await
+                .map_err(|error| if error.is_of_value() { ExecError::Refused(refused) } else { error });
         }
         let pushed = self.batch.push(&self.target, task, RowChange { kind, new, old, commit }).await?;
         if pushed == Pushed::NeedsReRead {

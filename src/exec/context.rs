@@ -1,5 +1,7 @@
 //! What every task of a run is given: the plan, who we are, and how to be told to stop.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
 use super::ExecError;
+use super::error::Refused;
 use super::event::{Event, EventKind};
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
@@ -33,6 +36,8 @@ pub struct Run {
     pub rows_per_second: AtomicU64,
     /// The copy is paused.
     pub paused: AtomicBool,
+    /// Rows that the target refused: what the source has by now may fit.
+    pub refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -51,7 +56,8 @@ impl Run {
     ) -> Self {
         let id = plan.id.0.clone();
         let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused }
+        let refused = BTreeMap::new();
+        Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused, refused }
     }
 
     /// Workers of copy and verification: as the plan says, or one a core of this machine and at most four.

@@ -1,5 +1,7 @@
 //! Why a run stops. Values are masked; SQLSTATEs are kept.
 
+use std::sync::Arc;
+
 use crate::ledger::LedgerError;
 use crate::plan::End;
 use crate::replay::Lsn;
@@ -73,18 +75,13 @@ pub enum ExecError {
         lsn: Lsn,
     },
     /// The target refuses a streamed row.
-    #[error("the target refuses {kind} on {table}{constraint}, in the transaction that commits at {lsn}: {error}")]
-    Poison {
-        /// insert, update or delete.
-        kind: &'static str,
-        /// Target table.
-        table: String,
-        /// ` (constraint …)`, when the server names one.
-        constraint: String,
-        /// Commit position of the source transaction.
-        lsn: Lsn,
-        /// The server's error.
-        error: crate::pg::error::PgError,
+    #[error(transparent)]
+    Refused(Arc<Refused>),
+    /// The session that held the executor's locks is gone.
+    #[error("{side}: the session that held the executor's locks was lost")]
+    LockLost {
+        /// Which end.
+        side: End,
     },
     /// Rows differ.
     #[error("verification found {count} difference(s): {first}")]
@@ -125,13 +122,51 @@ pub enum ExecError {
     Failpoint(&'static str),
 }
 
+/// A streamed row that the target does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("the target refuses {kind} on {table}{row}{constraint}, in the transaction that commits at {lsn}: {error}")]
+pub struct Refused {
+    /// insert, update or delete.
+    pub kind: &'static str,
+    /// Target table.
+    pub table: String,
+    /// `, row (7)`, with a key that may be shown.
+    pub row: String,
+    /// The key, when the row has one.
+    pub key: Option<Vec<String>>,
+    /// ` (constraint …)`, when the server names one.
+    pub constraint: String,
+    /// Commit position of the source transaction.
+    pub lsn: Lsn,
+    /// The server's error.
+    pub error: crate::pg::error::PgError,
+}
+
+impl Refused {
+    /// The key under which the source can be asked for the row again: a value that does not fit may have been mended
+    /// since.
+    pub fn to_read_again(&self) -> Option<(String, Vec<String>)> {
+        let of_value = self.error.sqlstate().is_some_and(is_of_value);
+        self.key.clone().filter(|_| of_value).map(|key| (self.table.clone(), key))
+    }
+}
+
+/// A value does not fit its type, its domain, a check, or what a function of the user's asks for.
+fn is_of_value(sqlstate: &str) -> bool {
+    sqlstate.starts_with("22") || matches!(sqlstate, "23502" | "23514" | "P0001")
+}
+
 impl ExecError {
+    /// True when a value is what one of the servers does not take.
+    pub(super) fn is_of_value(&self) -> bool {
+        matches!(self, Self::Postgres { error, .. } if error.sqlstate().is_some_and(is_of_value))
+    }
+
     /// True when the same thing may succeed by beginning again from the ledger.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Postgres { error, .. } | Self::Replication(error) | Self::Poison { error, .. } => {
-                error.is_transient()
-            }
+            Self::Postgres { error, .. } | Self::Replication(error) => error.is_transient(),
+            Self::Refused(refused) => refused.error.is_transient(),
             Self::Ledger(LedgerError::Postgres(error)) => {
                 let code = error.code().map_or("", |code| code.code());
                 error.is_closed()
@@ -139,7 +174,7 @@ impl ExecError {
                     || code.starts_with("57P")
                     || matches!(code, "40001" | "40P01" | "55P03")
             }
-            Self::StreamEnded => true,
+            Self::StreamEnded | Self::LockLost { .. } => true,
             _ => false,
         }
     }

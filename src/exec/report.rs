@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ExecError;
+use crate::ledger::cutover::CutoverState;
 use crate::ledger::{cutover, lock, migration, progress, step};
 use crate::pg::client::Client;
-use crate::plan::{Phase, Plan};
+use crate::plan::{Op, Phase, Plan};
 use crate::replay::Lsn;
 use crate::sql;
 
@@ -179,10 +180,15 @@ async fn step_rows(
         _ => BTreeMap::new(),
     };
     let mut times = step::times(ledger, &found.id).await?;
-    let word = |id: &str| match states.get(id) {
-        None => "pending",
-        Some(step::StepState::Started) => "started",
-        Some(step::StepState::Succeeded) => "succeeded",
+    let beyond = match plan {
+        Ok(plan) => beyond_steps(plan, cutover::read(ledger, &found.id).await?.state, found.state == "cleaned"),
+        Err(_) => BTreeMap::new(),
+    };
+    let word = |id: &str| match (states.get(id), beyond.get(id)) {
+        (Some(step::StepState::Succeeded), _) => "succeeded",
+        (_, Some(word)) => word,
+        (Some(step::StepState::Started), None) => "started",
+        (None, None) => "pending",
     };
     let ids: Vec<(String, Option<Phase>)> = match plan {
         Ok(plan) => plan.steps.iter().map(|step| (step.id.to_string(), Some(step.phase))).collect(),
@@ -204,6 +210,30 @@ async fn step_rows(
         }
     });
     Ok(rows.collect())
+}
+
+/// Steps that have no record of their own: those of the cutover are its states, and the stream ends in it.
+fn beyond_steps(plan: &Plan, state: CutoverState, cleaned: bool) -> BTreeMap<String, &'static str> {
+    let of = |begun: CutoverState, done: CutoverState| match state {
+        _ if state >= done => Some("succeeded"),
+        _ if state >= begun => Some("started"),
+        _ => None,
+    };
+    let words = plan.steps.iter().filter_map(|step| {
+        let word = match step.op {
+            Op::Fence(_) => of(CutoverState::Fencing, CutoverState::Fenced),
+            Op::Drain(_) => of(CutoverState::Fenced, CutoverState::Drained),
+            Op::VerifyFinal(_) => of(CutoverState::Drained, CutoverState::VerifiedFinal),
+            Op::SetSequence(_) => of(CutoverState::VerifiedFinal, CutoverState::SequencesSet),
+            Op::Switch(_) => of(CutoverState::SequencesSet, CutoverState::Switched),
+            Op::StreamChanges(_) => (state >= CutoverState::Drained).then_some("succeeded"),
+            // Whether the fence stands after a cleanup is the operator's choice.
+            Op::DropSlot(_) | Op::DropPublication(_) => cleaned.then_some("succeeded"),
+            _ => None,
+        };
+        Some((step.id.to_string(), word?))
+    });
+    words.collect()
 }
 
 /// Rows of the source tables by target table, as far as the source's statistics know.

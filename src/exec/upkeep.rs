@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::snapshots;
 use super::touched::Touched;
 use crate::ledger::request::Request;
-use crate::ledger::{LedgerError, migration, request};
+use crate::ledger::{LedgerError, lock, migration, request};
 use crate::plan::End;
 use crate::replay::Lsn;
 
@@ -69,6 +69,16 @@ pub async fn run(
             said = Instant::now();
             if !migration::heartbeat(&ledger, &run.id, run.epoch).await? {
                 return Err(LedgerError::Fenced { epoch: run.epoch, lsn: applied }.into());
+            }
+            // Without its locks a second executor would not be refused, and commands would take this one for dead.
+            // All of one session; the first one tells.
+            if let Some(projection) = run.plan.projections.first()
+                && !lock::held(&ledger, &projection.target).await?
+            {
+                return Err(ExecError::LockLost { side: End::Target });
+            }
+            if !lock::slot_held(&source, run.plan.settings.slot.as_str()).await? {
+                return Err(ExecError::LockLost { side: End::Source });
             }
             run.emit(
                 None,

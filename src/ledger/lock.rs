@@ -17,6 +17,10 @@ pub(super) fn ledger_key() -> i64 {
     key_of("the ledger itself")
 }
 
+fn slot_key(slot: &str) -> i64 {
+    key_of(&format!("slot {slot}"))
+}
+
 fn key_of(what: &str) -> i64 {
     let digest = Sha256::digest(format!("pcrd {what}"));
     let mut bytes = [0; 8];
@@ -39,8 +43,7 @@ pub async fn take(client: &Client, tables: &[QualifiedName]) -> Result<Result<()
 
 /// Takes the lock of a slot's name on the source: two targets, or two sets of tables, may be planned with one slot.
 pub async fn take_slot(source: &Client, slot: &str) -> Result<bool, LedgerError> {
-    let row =
-        source.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key_of(&format!("slot {slot}"))]).await?;
+    let row = source.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&slot_key(slot)]).await?;
     Ok(row.get(0))
 }
 
@@ -52,7 +55,15 @@ pub async fn release_all(client: &Client) -> Result<(), LedgerError> {
 
 /// True when a session of this server holds the lock of the table: an executor is alive.
 pub async fn held(client: &Client, table: &QualifiedName) -> Result<bool, LedgerError> {
-    let key = lock_key(table);
+    key_held(client, lock_key(table)).await
+}
+
+/// True when a session of this server holds the lock of the slot's name.
+pub async fn slot_held(source: &Client, slot: &str) -> Result<bool, LedgerError> {
+    key_held(source, slot_key(slot)).await
+}
+
+async fn key_held(client: &Client, key: i64) -> Result<bool, LedgerError> {
     let (high, low) = ((key >> 32) as u32, key as u32);
     let row = client
         .query_one(

@@ -84,7 +84,7 @@ fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
             projection: &table.projection,
             renames: &table.renames,
             reasons: &table.reasons,
-            packed: table.packed.then_some((table.row_bytes.before, table.row_bytes.after)),
+            packed: table.packed.map(|bytes| (bytes.before, bytes.after)),
         })
     })
 }

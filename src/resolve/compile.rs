@@ -126,10 +126,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &Columns, report: &mut Report) -> Ta
 }
 
 fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report: &mut Report) -> ResolvedTable {
-    let packed = scope.desired.order == Order::Packed;
-    if packed {
-        wanted.columns = rows::pack(wanted.columns);
-    }
+    let packed = (scope.desired.order == Order::Packed).then(|| rows::pack(&mut wanted)).flatten();
     let place = |name: &Ident| wanted.columns.iter().position(|column| &column.name == name);
     let mut projected = columns.projected;
     projected.sort_by_key(|column| place(&column.target));

@@ -62,8 +62,8 @@ pub struct ResolvedTable {
     pub late_defaults: BTreeSet<Ident>,
     /// Bytes per row before and after, by the tuple model.
     pub row_bytes: RowBytes,
-    /// True when the columns were reordered for the least padding.
-    pub packed: bool,
+    /// What reordering the target's columns for the least padding does to a row, when they were.
+    pub packed: Option<RowBytes>,
 }
 
 /// Bytes per row by the tuple model.

@@ -39,10 +39,18 @@ fn default_is_c(server: &Server) -> bool {
     server.major() < 15 && server.encoding == "UTF8" && matches!(server.collate.as_str(), "C" | "POSIX")
 }
 
-/// Columns with the least padding. Statistics are left aside: a plan must not change because a table was analysed.
-pub(crate) fn pack(columns: Vec<Column>) -> Vec<Column> {
-    let order = layout::pack(&cells(&columns));
-    order.into_iter().map(|place| columns[place].clone()).collect()
+/// Puts the columns in the order with the least padding, and gives what that alone does to a row; nothing when the
+/// order is the best one already. Statistics are left aside: a plan must not change because a table was analysed.
+pub(crate) fn pack(table: &mut Table) -> Option<RowBytes> {
+    let order = layout::pack(&cells(&table.columns));
+    if order.is_sorted() {
+        return None;
+    }
+    let packed =
+        Table { columns: order.into_iter().map(|place| table.columns[place].clone()).collect(), ..table.clone() };
+    let bytes = row_bytes(table, &packed);
+    *table = packed;
+    Some(bytes)
 }
 
 /// Bytes of a typical row on both ends, by the tuple model and without statistics.

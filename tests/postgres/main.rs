@@ -7,6 +7,7 @@ mod support;
 
 mod cleanup;
 mod ddl;
+mod defects;
 mod exact;
 mod failover;
 mod hostile;
