@@ -35,6 +35,47 @@ pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), Ex
     if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
 }
 
+/// What is no reason to refuse, but should be known: more rights than the work needs, collations that changed under
+/// their indexes.
+pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
+    let mut advice = Vec::new();
+    for (on, client) in [(End::Source, source), (End::Target, target)] {
+        let user = sql::ident(&current_user(client).await?);
+        // Before PG 15 only a superuser may silence triggers on the target.
+        let needed = on == End::Target && client.server_version_num < 150_000;
+        if !needed && ask(client, on, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").await? {
+            advice.push(Failure {
+                id: "superuser",
+                on,
+                found: format!("role {user} is a superuser"),
+                fix: "Less is enough: docs/rights.md has the statements.".to_owned(),
+            });
+        }
+    }
+    let names: Vec<String> = run.plan.projections.iter().map(|projection| sql::name(&projection.source)).collect();
+    let mut query = "SELECT DISTINCT c.collname::text FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
+         WHERE a.attrelid = ANY ($1::text[]::regclass[]) AND c.collversion <> pg_catalog.pg_collation_actual_version(c.oid)"
+        .to_owned();
+    if source.server_version_num >= 150_000 {
+        query.push_str(
+            " UNION SELECT 'default' FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() \
+             AND d.datcollversion <> pg_catalog.pg_database_collation_actual_version(d.oid)",
+        );
+    }
+    let rows = source.query(&query, &[&names]).await.map_err(ExecError::source("compare collation versions"))?;
+    for row in rows {
+        let name: String = row.get(0);
+        advice.push(Failure {
+            id: "collation_version",
+            on: End::Source,
+            found: format!("collation {name} has another version than its indexes were built with"),
+            fix: "Run REINDEX on the source: an index in the wrong order does not find every row.".to_owned(),
+        });
+    }
+    Ok(advice)
+}
+
 /// Whether the server lets the current user do something.
 async fn ask(client: &Client, end: End, query: &str) -> Result<bool, ExecError> {
     let doing = "preflight".to_owned();

@@ -122,3 +122,37 @@ async fn a_name_cannot_command_the_terminal() {
         assert!(said.contains("[2Jb"), "{args:?}: {said}");
     }
 }
+
+/// A plan may be written and reviewed before the servers are ready; what `apply` will refuse is told with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_the_servers_lack() {
+    let source = Cluster::start_with(15, &[("wal_level", "replica")]).unwrap();
+    let target = Cluster::start(15).unwrap();
+    let client = connect_to(&source, "postgres").await;
+    run(&client, "CREATE TABLE t (id integer PRIMARY KEY, name text COLLATE \"en-x-icu\")").await;
+    run(&client, "UPDATE pg_collation SET collversion = '1.0' WHERE collname = 'en-x-icu'").await;
+    run(&connect_to(&target, "postgres").await, "CREATE DATABASE shop").await;
+    let env = Environment::new();
+    env.write(
+        "pcrd.config.yml",
+        &format!(
+            "source: {{host: 127.0.0.1, port: {}, database: postgres, user: postgres}}\n\
+             target: {{host: 127.0.0.1, port: {}, database: shop, user: postgres}}\n\
+             migrate: {{tables: [{{name: t, columns: {{id: {{type: bigint}}}}}}]}}\n",
+            source.port(),
+            target.port()
+        ),
+    );
+    let ran = env.run_expecting(0, &["plan", "--out", "plan.json"]);
+    for said in [
+        "apply will refuse: [wal_level] source: wal_level is replica",
+        "[superuser] source: role \"postgres\" is a superuser",
+        "[collation_version] source: collation en-x-icu",
+    ] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert!(env.path().join("plan.json").exists());
+    assert!(env.run_expecting(3, &["apply", "plan.json", "--yes"]).stderr.contains("[wal_level]"));
+    let ran = env.run_expecting(3, &["migrate", "--preflight-only"]);
+    assert!(ran.stderr.contains("ALTER SYSTEM SET wal_level = 'logical'"), "{}", ran.stderr);
+}

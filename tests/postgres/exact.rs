@@ -144,30 +144,64 @@ async fn long_run(majors: (u32, u32), kind: KeyKind) {
     }
 }
 
-macro_rules! long_runs {
-    ($($name:ident: $majors:expr, $kind:expr;)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                long_run($majors, $kind).await;
-            }
-        )*
-    };
+#[tokio::test(flavor = "multi_thread")]
+async fn int_key_on_15() {
+    long_run((15, 15), writers::INT).await;
 }
 
-long_runs! {
-    int_key_on_15: (15, 15), writers::INT;
-    int_key_on_18: (18, 18), writers::INT;
-    bigint_key_on_15: (15, 15), writers::BIGINT;
-    bigint_key_on_18: (18, 18), writers::BIGINT;
-    uuid_key_on_15: (15, 15), writers::UUID;
-    uuid_key_on_18: (18, 18), writers::UUID;
-    text_key_on_15: (15, 15), writers::TEXT;
-    text_key_on_18: (18, 18), writers::TEXT;
-    composite_key_on_15: (15, 15), writers::COMPOSITE;
-    composite_key_on_18: (18, 18), writers::COMPOSITE;
-    no_key_on_15: (15, 15), writers::KEYLESS;
-    no_key_on_18: (18, 18), writers::KEYLESS;
+#[tokio::test(flavor = "multi_thread")]
+async fn int_key_on_18() {
+    long_run((18, 18), writers::INT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bigint_key_on_15() {
+    long_run((15, 15), writers::BIGINT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bigint_key_on_18() {
+    long_run((18, 18), writers::BIGINT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uuid_key_on_15() {
+    long_run((15, 15), writers::UUID).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uuid_key_on_18() {
+    long_run((18, 18), writers::UUID).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_key_on_15() {
+    long_run((15, 15), writers::TEXT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_key_on_18() {
+    long_run((18, 18), writers::TEXT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn composite_key_on_15() {
+    long_run((15, 15), writers::COMPOSITE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn composite_key_on_18() {
+    long_run((18, 18), writers::COMPOSITE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_on_15() {
+    long_run((15, 15), writers::KEYLESS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_on_18() {
+    long_run((18, 18), writers::KEYLESS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

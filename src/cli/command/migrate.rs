@@ -68,6 +68,9 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         let source = run.connect(End::Source, "preflight").await.map_err(explain)?;
         let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
         preflight::check(&run, &target, &source).await.map_err(explain)?;
+        for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
+            ctx.note(&advice.to_string());
+        }
         ctx.note("all preflight checks passed; nothing was written");
         return Ok(Exit::Done);
     }

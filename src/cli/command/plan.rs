@@ -7,11 +7,14 @@ use clap::ValueEnum;
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::executor::{explain, quiet_run};
 use crate::cli::output::write_private;
 use crate::cli::planning::{Wishes, make};
+use crate::config::Config;
 use crate::desired::Acceptance;
+use crate::exec::{ExecError, preflight};
 use crate::plan::render::Detail;
-use crate::plan::{PlanFile, file, render};
+use crate::plan::{End, Plan, PlanFile, file, render};
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -71,12 +74,35 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     let format = if ctx.json { PlanFormat::Json } else { args.format };
     ctx.data(&rendered(&planned.file, format, ctx.verbose > 0))?;
     planned.refuse_if_blocked("no file was written")?;
+    let has_changes = !planned.file.plan.changes.is_empty();
+    if has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
+        announce_preflight(ctx, &config, planned.file.plan.clone()).await?;
+    }
     if let Some(out) = &args.out {
         write_private(out, file::to_json(&planned.file).as_bytes())?;
         ctx.note(&format!("to run it: pcrd apply {}", out.display()));
     }
-    let has_changes = !planned.file.plan.changes.is_empty();
     Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
+}
+
+/// Says what `apply` will refuse as the servers are now. No reason to write no plan: it may be reviewed before the
+/// servers are ready, and by a role that may only read.
+async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Result<(), CommandError> {
+    let run = quiet_run(ctx, config, plan)?;
+    let source = run.connect(End::Source, "preflight").await.map_err(explain)?;
+    let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
+    match preflight::check(&run, &target, &source).await {
+        Err(ExecError::Preflight(failures)) => {
+            for failure in failures {
+                ctx.note(&format!("apply will refuse: {failure}"));
+            }
+        }
+        other => other.map_err(explain)?,
+    }
+    for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
+        ctx.note(&advice.to_string());
+    }
+    Ok(())
 }
 
 /// The text of a plan in one of its formats.
