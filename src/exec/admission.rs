@@ -42,9 +42,10 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     if known.as_ref().is_some_and(|known| known.state == "cut_over" || known.state == "cleaned") {
         return Err(LedgerError::Finished(run.id.clone()).into());
     }
+    let begun = known.as_ref().is_some_and(|known| known.state == "running");
     // What was begun may have a fence to take down or to complete, whatever else has changed: `apply` looks at that
-    // first, and at the drift after it.
-    if known.is_none() {
+    // first, and at the drift after it. What was given up begins afresh: nothing that was looked at then counts.
+    if !begun {
         check_source_drift(run, source).await?;
     }
     let created = match &known {
@@ -52,7 +53,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         None => std::collections::BTreeMap::new(),
     };
     check_target(run, ledger, &created).await?;
-    if known.is_none() {
+    if !begun {
         super::preflight::check(run, ledger, source).await?;
         data_checks(run).await?;
     }

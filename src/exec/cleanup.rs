@@ -7,6 +7,7 @@ use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
 use crate::catalog::QualifiedName;
+use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::{lock, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
@@ -16,7 +17,7 @@ use crate::sql;
 pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
     take_lock(run, &ledger).await?;
-    if fence::standing(run, &source).await? == Standing::Permanent {
+    if is_cut_over(run, &ledger).await? || fence::standing(run, &source).await? == Standing::Permanent {
         return Err(ExecError::Step {
             step: "abort".to_owned(),
             reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
@@ -28,6 +29,14 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     migration::forget_work(&mut ledger, &run.id).await?;
     migration::set_state(&ledger, &run.id, "aborted").await?;
     Ok(removed)
+}
+
+/// The ledger knows it also when the source has lost its fence: to a cleanup, or in a failover. The target's rows may be
+/// the only ones then.
+async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    let state = migration::find(ledger, &run.id).await?.map(|found| found.state);
+    Ok(matches!(state.as_deref(), Some("cut_over" | "cleaned"))
+        || cutover::read(ledger, &run.id).await?.state == CutoverState::Switched)
 }
 
 /// After the cutover: slot, publication and guard go. The fence stands as long as a table of the source does, because

@@ -234,7 +234,8 @@ pub async fn finish_interrupted(run: &Run, ledger: &mut Client, source: &Client)
     let standing = fence::standing(run, source).await?;
     match (found.state, standing) {
         (CutoverState::Ready, Standing::None) => Ok(None),
-        (_, Standing::Permanent) => {
+        // The target is in use since, whatever became of the fence: in a failover to a late standby it is lost.
+        (CutoverState::Switched, _) | (_, Standing::Permanent) => {
             if found.state != CutoverState::Switched {
                 state::take_over(ledger, &run.id, run.epoch).await?;
                 finish(run, ledger).await?;

@@ -7,11 +7,17 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::{snapshots, verify};
 use crate::ledger::request;
+use crate::pg::client::Client;
 
 /// Waits until the gate opens, at most the plan's `lag_drain_timeout`.
 pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
     let began = Instant::now();
     let limit = Duration::from_secs(engine.run.plan.settings.lag_drain_timeout_s);
+    // They do not go away by waiting.
+    let differences = differences(&engine.ledger, &engine.run.id).await?;
+    if !differences.is_empty() {
+        return Err(ExecError::CutoverAborted { reason: differences.join("; ") });
+    }
     loop {
         let blocked_by = look(engine).await?;
         engine.run.emit(None, EventKind::Gate { ready: blocked_by.is_empty(), blocked_by: blocked_by.clone() });
@@ -29,7 +35,7 @@ pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
 
 /// What keeps the gate shut; nothing when it is open.
 pub async fn look(engine: &Engine) -> Result<Vec<String>, ExecError> {
-    let mut blocked_by = Vec::new();
+    let mut blocked_by = differences(&engine.ledger, &engine.run.id).await?;
     let now = snapshots::write_position(&engine.source).await?;
     let lag = now.0.saturating_sub(engine.shared.applied().0);
     let threshold = engine.run.plan.settings.lag_threshold_bytes;
@@ -38,6 +44,16 @@ pub async fn look(engine: &Engine) -> Result<Vec<String>, ExecError> {
         blocked_by.push(format!("the stream is {lag} bytes behind; the threshold is {threshold}"));
     }
     Ok(blocked_by)
+}
+
+/// What the last comparison found. Rows that were not written since are not compared at the fence.
+pub async fn differences(ledger: &Client, id: &str) -> Result<Vec<String>, ExecError> {
+    let query = "SELECT tbl, differences FROM pcrd.verified WHERE migration = $1 AND differences > 0 ORDER BY tbl";
+    let rows = ledger.query(query, &[&id]).await.map_err(ExecError::target("read what was compared"))?;
+    let say = |table: String, count: i64| {
+        format!("the last comparison of {table} found {count} difference(s): mend the target, then run pcrd verify")
+    };
+    Ok(rows.iter().map(|row| say(row.get(0), row.get(1))).collect())
 }
 
 /// Keeps the target up to date until somebody asks for the cutover.

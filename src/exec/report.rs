@@ -133,6 +133,7 @@ pub async fn status(
                     .iter()
                     .any(|kind| step.id.starts_with(kind))
         };
+        blocked_by.extend(super::gate::differences(ledger, &found.id).await?);
         blocked_by.extend(steps.iter().filter(open).map(|step| format!("{} is {}", step.id, step.status)));
         match (&stream, source, plan) {
             (None, None, _) => blocked_by.push("the source does not answer".to_owned()),

@@ -36,6 +36,8 @@ pub struct TableTask {
     pub rows_estimate: Option<u64>,
     /// What the stream's description of the table must say: name, type oid, typmod.
     pub published: Vec<(String, u32, i32)>,
+    /// The publication that the stream reads.
+    pub publication: Ident,
     /// The source table before its first row was read.
     pub witness: Option<Witness>,
 }
@@ -75,6 +77,7 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 orders,
                 rows_estimate: None,
                 published: Vec::new(),
+                publication: plan.settings.publication.clone(),
                 witness: None,
             })
         })

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::ExecError;
 use super::context::Run;
 use super::table::TableTask;
-use crate::catalog::QualifiedName;
 use crate::ledger::migration;
 use crate::pg::client::Client;
 
-/// `xmin` of a column's catalog row is the transaction that last altered the column.
+/// `xmin` of a column's catalog row is the transaction that last altered the column; of a publication's, what it
+/// publishes. A table that is taken out of a publication and put back has a new entry there.
 const SQL: &str = "SELECT c.oid, c.relfilenode, \
      (SELECT pg_catalog.string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
       WHERE a.attrelid = c.oid AND a.attnum > 0), \
@@ -18,7 +18,9 @@ const SQL: &str = "SELECT c.oid, c.relfilenode, \
       JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
       WHERE e.enumtypid IN (SELECT pg_catalog.unnest(ARRAY[u.oid, u.typelem, u.typbasetype]) FROM pg_catalog.pg_attribute a \
         JOIN pg_catalog.pg_type u ON u.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
-      ORDER BY 1) \
+      ORDER BY 1), \
+     (SELECT pg_catalog.concat(p.oid, ' ', p.xmin, ' ', r.oid) FROM pg_catalog.pg_publication p \
+      JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $3::text AND r.prrelid = c.oid) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1::text AND c.relname = $2::text";
 
@@ -33,13 +35,17 @@ pub struct Witness {
     columns: String,
     /// Labels of the enums that it uses.
     labels: Vec<String>,
+    /// The publication and its entry of the table.
+    #[serde(default)]
+    published: Option<String>,
 }
 
 impl Witness {
     /// Looks at a table; `None` when there is none of this name.
-    pub async fn read(source: &Client, table: &QualifiedName) -> Result<Option<Self>, ExecError> {
+    pub async fn read(source: &Client, task: &TableTask) -> Result<Option<Self>, ExecError> {
+        let table = task.source_name();
         let row = source
-            .query_opt(SQL, &[&table.schema.as_str(), &table.name.as_str()])
+            .query_opt(SQL, &[&table.schema.as_str(), &table.name.as_str(), &task.publication.as_str()])
             .await
             .map_err(ExecError::source("look at the table's identity"))?;
         Ok(row.map(|row| Self {
@@ -47,6 +53,7 @@ impl Witness {
             file: row.get(1),
             columns: row.get::<_, Option<String>>(2).unwrap_or_default(),
             labels: row.get(3),
+            published: row.get(4),
         }))
     }
 
@@ -59,6 +66,14 @@ impl Witness {
         if self.file != now.file && self.columns != now.columns {
             return Some("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned());
         }
+        // One that is gone is told of by whoever looks at what is published.
+        if let (Some(before), Some(after)) = (&self.published, &now.published)
+            && before != after
+        {
+            return Some(
+                "the publication was altered since the migration began: what was written meanwhile may not be in the stream".to_owned(),
+            );
+        }
         // A new label is no harm: the target refuses a row that has it until its own type has the label too.
         let gone = self.labels.iter().find(|label| !now.labels.contains(label))?;
         Some(format!("an enum lost or renamed a label: {gone}"))
@@ -69,7 +84,7 @@ impl Witness {
 pub async fn check(source: &Client, task: &TableTask) -> Result<(), ExecError> {
     let Some(before) = &task.witness else { return Ok(()) };
     let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
-    let now = Witness::read(source, task.source_name()).await?;
+    let now = Witness::read(source, task).await?;
     match now {
         None => Err(stale("it is gone from the source".to_owned())),
         Some(now) => before.difference(&now).map_or(Ok(()), |difference| Err(stale(difference))),
@@ -90,7 +105,7 @@ pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [
         task.witness = match migration::setting(ledger, &run.id, &name).await? {
             Some(text) => Some(serde_json::from_str(&text).map_err(damaged)?),
             None => {
-                let witness = Witness::read(source, task.source_name()).await?;
+                let witness = Witness::read(source, task).await?;
                 let text = serde_json::to_string(&witness).map_err(damaged)?;
                 migration::set_setting(ledger, &run.id, &name, Some(&text)).await?;
                 witness

@@ -89,7 +89,7 @@ pub fn key_order(ty: &ColumnType, bytewise: bool) -> Result<KeyOrder, String> {
         "timestamp" => Ok(KeyOrder::Timestamp),
         "timestamptz" => Ok(KeyOrder::Timestamptz),
         "text" | "varchar" if bytewise => Ok(KeyOrder::TextC),
-        "text" | "varchar" => Err("is text under a collation that is not C".to_owned()),
+        "text" | "varchar" => Err("is text that is not compared by its bytes in UTF-8".to_owned()),
         _ => unknown(),
     }
 }

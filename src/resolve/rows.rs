@@ -22,10 +22,10 @@ pub(crate) fn identity(
         Some(KeyPart {
             source: &before.name,
             source_type: &before.ty,
-            source_bytewise: is_bytewise(before.collation.as_ref(), default_is_c(&scope.source.server)),
+            source_bytewise: by_utf8_bytes(before, &scope.source.server),
             target: &after.name,
             target_type: &after.ty,
-            target_bytewise: is_bytewise(after.collation.as_ref(), default_is_c(&scope.target.server)),
+            target_bytewise: by_utf8_bytes(after, &scope.target.server),
             order_preserving: order_preserving.contains(&after.name),
             injective: true,
         })
@@ -34,9 +34,14 @@ pub(crate) fn identity(
     row_identity(&parts)
 }
 
+/// Keys arrive in UTF-8. The bytes of another encoding may have another order: in WIN1252 € is before é.
+fn by_utf8_bytes(column: &Column, server: &Server) -> bool {
+    server.encoding == "UTF8" && is_bytewise(column.collation.as_ref(), default_is_c(server))
+}
+
 /// From PG 15 on the database's own collation may be ICU's, whatever `datcollate` says.
 fn default_is_c(server: &Server) -> bool {
-    server.major() < 15 && server.encoding == "UTF8" && matches!(server.collate.as_str(), "C" | "POSIX")
+    server.major() < 15 && matches!(server.collate.as_str(), "C" | "POSIX")
 }
 
 /// Puts the columns in the order with the least padding, and gives what that alone does to a row; nothing when the

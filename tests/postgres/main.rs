@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attack;
 mod cleanup;
 mod ddl;
 mod defects;
