@@ -19,7 +19,51 @@ pub struct Failure {
     /// What was found.
     pub found: String,
     /// What to do about it.
-    pub fix: String,
+    pub fix: Fix,
+}
+
+/// What mends a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fix {
+    /// In words.
+    Words(String),
+    /// One statement, by a role that may.
+    Statement(String),
+}
+
+impl std::fmt::Display for Fix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Words(text) => f.write_str(text),
+            Self::Statement(sql) => write!(f, "Run {sql}."),
+        }
+    }
+}
+
+impl From<&str> for Fix {
+    fn from(text: &str) -> Self {
+        Self::Words(text.to_owned())
+    }
+}
+
+/// The statements that mend what statements can, by end, for one script.
+pub fn script(failures: &[Failure]) -> String {
+    let mut script = String::new();
+    for end in [End::Source, End::Target] {
+        let statements: Vec<&str> = failures
+            .iter()
+            .filter(|failure| failure.on == end)
+            .filter_map(|failure| match &failure.fix {
+                Fix::Statement(sql) => Some(sql.as_str()),
+                Fix::Words(_) => None,
+            })
+            .collect();
+        if !statements.is_empty() {
+            script.push_str(&format!("-- on the {end}\n{};\n", statements.join(";\n")));
+        }
+    }
+    script
 }
 
 impl std::fmt::Display for Failure {
@@ -48,7 +92,7 @@ pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<F
                 id: "superuser",
                 on,
                 found: format!("role {user} is a superuser"),
-                fix: "Less is enough: docs/rights.md has the statements.".to_owned(),
+                fix: "Less is enough: docs/rights.md has the statements.".into(),
             });
         }
     }
@@ -70,7 +114,7 @@ pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<F
             id: "collation_version",
             on: End::Source,
             found: format!("collation {name} has another version than its indexes were built with"),
-            fix: "Run REINDEX on the source: an index in the wrong order does not find every row.".to_owned(),
+            fix: "Run REINDEX on the source: an index in the wrong order does not find every row.".into(),
         });
     }
     Ok(advice)
@@ -93,9 +137,9 @@ async fn value(client: &Client, query: &str) -> Result<String, ExecError> {
 
 async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
     let mut failures = Vec::new();
-    let mut fail = |id, found: String, fix: String| failures.push(Failure { id, on: End::Source, found, fix });
+    let mut fail = |id, found: String, fix: Fix| failures.push(Failure { id, on: End::Source, found, fix });
     if ask(source, End::Source, "SELECT pg_catalog.pg_is_in_recovery()").await? {
-        fail("source_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".to_owned());
+        fail("source_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".into());
         // A standby answers the rest differently; one clear failure is enough.
         return Ok(failures);
     }
@@ -104,7 +148,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "wal_level",
             format!("wal_level is {wal_level}"),
-            "Run ALTER SYSTEM SET wal_level = 'logical' and restart the server.".to_owned(),
+            "Run ALTER SYSTEM SET wal_level = 'logical' and restart the server.".into(),
         );
     }
     if ask(
@@ -117,7 +161,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "slot_headroom",
             "every replication slot is taken".to_owned(),
-            "Drop a slot that nobody needs, or raise max_replication_slots and restart.".to_owned(),
+            "Drop a slot that nobody needs, or raise max_replication_slots and restart.".into(),
         );
     }
     if ask(
@@ -130,7 +174,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "wal_sender_headroom",
             "every WAL sender is busy".to_owned(),
-            "Raise max_wal_senders and restart.".to_owned(),
+            "Raise max_wal_senders and restart.".into(),
         );
     }
     let user = sql::ident(&current_user(source).await?);
@@ -141,7 +185,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "replication_right",
             format!("role {user} may not replicate"),
-            format!("Run ALTER ROLE {user} REPLICATION."),
+            Fix::Statement(format!("ALTER ROLE {user} REPLICATION")),
         );
     }
     if !ask(source, End::Source, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
@@ -150,7 +194,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "create_on_database",
             format!("role {user} may not create a publication"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.source.server.database)),
+            Fix::Statement(format!("GRANT CREATE ON DATABASE {} TO {user}", quoted(&run.plan.source.server.database))),
         );
     }
     let slot = sql::literal(run.plan.settings.slot.as_str());
@@ -164,9 +208,9 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "leftover_slot",
             format!("a replication slot named {} exists and is not this plan's", run.plan.settings.slot),
-            format!(
+            Fix::Words(format!(
                 "If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."
-            ),
+            )),
         );
     }
     let foreign = foreign_schema(source).await?;
@@ -174,7 +218,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "reserved_schema",
             format!("the schema pcrd has {what}, which is not pcrd's"),
-            "Rename it: pcrd keeps its write fence in the schema pcrd.".to_owned(),
+            "Rename it: pcrd keeps its write fence in the schema pcrd.".into(),
         );
     }
     let publication = sql::literal(run.plan.settings.publication.as_str());
@@ -188,7 +232,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         fail(
             "leftover_publication",
             format!("a publication named {} exists and is not this plan's", run.plan.settings.publication),
-            "Drop it, or set migrate.publication.".to_owned(),
+            "Drop it, or set migrate.publication.".into(),
         );
     }
     for projection in &run.plan.projections {
@@ -200,7 +244,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             fail(
                 "schema_usage",
                 format!("role {user} may not look into the schema {schema}"),
-                format!("Run GRANT USAGE ON SCHEMA {schema} TO {user}."),
+                Fix::Statement(format!("GRANT USAGE ON SCHEMA {schema} TO {user}")),
             );
             // The rest would fail to name the table.
             continue;
@@ -209,7 +253,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             fail(
                 "select_right",
                 format!("role {user} may not read {name}"),
-                format!("Run GRANT SELECT ON {} TO {user}.", sql::name(name)),
+                Fix::Statement(format!("GRANT SELECT ON {} TO {user}", sql::name(name))),
             );
         }
         let owner = format!(
@@ -220,14 +264,14 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             fail(
                 "table_owner",
                 format!("role {user} does not own {name}, which publishing and fencing it need"),
-                format!("Run GRANT {} TO {user}.", quoted(owner.get(0))),
+                Fix::Statement(format!("GRANT {} TO {user}", quoted(owner.get(0)))),
             );
         }
         if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {
             fail(
                 "row_security",
                 format!("row-level security hides rows of {name} from role {user}"),
-                format!("Run ALTER ROLE {user} BYPASSRLS."),
+                Fix::Statement(format!("ALTER ROLE {user} BYPASSRLS")),
             );
         }
         if ask(
@@ -240,7 +284,7 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             fail(
                 "subscribed_table",
                 format!("a subscription writes {name}; its apply worker passes the write fence"),
-                "Drop the subscription before the migration.".to_owned(),
+                "Drop the subscription before the migration.".into(),
             );
         }
     }
@@ -277,9 +321,9 @@ async fn current_user(client: &Client) -> Result<crate::catalog::Ident, ExecErro
 
 async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
     let mut failures = Vec::new();
-    let mut fail = |id, found: String, fix: String| failures.push(Failure { id, on: End::Target, found, fix });
+    let mut fail = |id, found: String, fix: Fix| failures.push(Failure { id, on: End::Target, found, fix });
     if ask(target, End::Target, "SELECT pg_catalog.pg_is_in_recovery()").await? {
-        fail("target_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".to_owned());
+        fail("target_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".into());
         return Ok(failures);
     }
     let (one, other) = (&run.plan.source.server, &run.plan.target.server);
@@ -287,7 +331,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "source_is_target",
             "source and target are the same database".to_owned(),
-            "Give the target its own database on another cluster.".to_owned(),
+            "Give the target its own database on another cluster.".into(),
         );
     }
     let user = sql::ident(&current_user(target).await?);
@@ -297,7 +341,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "create_on_database",
             format!("role {user} may not create schemas"),
-            format!("Run GRANT CREATE ON DATABASE {} TO {user}.", quoted(&run.plan.target.server.database)),
+            Fix::Statement(format!("GRANT CREATE ON DATABASE {} TO {user}", quoted(&run.plan.target.server.database))),
         );
     }
     let schemas: std::collections::BTreeSet<_> = run.plan.projections.iter().map(|one| &one.target.schema).collect();
@@ -313,7 +357,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             fail(
                 "create_on_schema",
                 format!("role {user} may not create tables in the schema {schema}"),
-                format!("Run GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}."),
+                Fix::Statement(format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}")),
             );
         }
     }
@@ -324,8 +368,8 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             "replication_role",
             format!("role {user} may not set session_replication_role ({code})"),
             match run.plan.target.server.major() {
-                15.. => format!("Run GRANT SET ON PARAMETER session_replication_role TO {user}."),
-                _ => "Use a superuser: before PG 15 nobody else can be given this right.".to_owned(),
+                15.. => Fix::Statement(format!("GRANT SET ON PARAMETER session_replication_role TO {user}")),
+                _ => "Use a superuser: before PG 15 nobody else can be given this right.".into(),
             },
         );
     }
@@ -335,14 +379,14 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         fail(
             "encoding",
             format!("the source's encoding is {from}, the target's is {to}"),
-            "Create the target database with the source's encoding or with UTF8.".to_owned(),
+            "Create the target database with the source's encoding or with UTF8.".into(),
         );
     }
     if from == "SQL_ASCII" {
         fail(
             "encoding",
             "the source's encoding is SQL_ASCII: its texts have no known characters".to_owned(),
-            "Convert the source database first.".to_owned(),
+            "Convert the source database first.".into(),
         );
     }
     for step in &run.plan.steps {
@@ -355,7 +399,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
                 fail(
                     "type_missing",
                     format!("type {} of {}.{} does not exist", column.ty.sql, create.name, column.name),
-                    "Create it on the target first.".to_owned(),
+                    "Create it on the target first.".into(),
                 );
             }
         }

@@ -91,7 +91,15 @@ async fn carries_the_whole_path(source_major: u32, target_major: u32) {
     let pair = pair(source_major, target_major).await;
     let (source, target) = (connect_to(&pair.source, "the Shop").await, connect_to(&pair.target, "the Shop").await);
     let migration = migration(&pair);
-    migration.ok(&["plan", "--out", "plan.json", "--skip-data-checks"]);
+    let planned = migration.run(&["plan", "--out", "plan.json", "--skip-data-checks"]);
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    assert!(planned.status.success(), "{said}");
+    // Not run here: `apply` has to ask for the same.
+    let script = said.split_once("as one script:\n").unwrap().1;
+    let (on_source, on_target) = script.split_once("-- on the target\n").unwrap();
+    assert!(on_source.starts_with("-- on the source\n"), "{script}");
+    assert!(on_source.contains("\nALTER ROLE \"data\"\"mover\" REPLICATION;\n"), "{script}");
+    assert!(on_target.starts_with("GRANT CREATE ON DATABASE \"the Shop\" TO \"data\"\"mover\";\n"), "{script}");
     let asked = grant_what_is_asked(&migration, &source, &target).await;
     let expected = [
         "source create_on_database",

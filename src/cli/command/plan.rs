@@ -93,9 +93,15 @@ async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Resul
     let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
     match preflight::check(&run, &target, &source).await {
         Err(ExecError::Preflight(failures)) => {
-            for failure in failures {
+            for failure in &failures {
                 ctx.note(&format!("apply will refuse: {failure}"));
             }
+            let script = preflight::script(&failures);
+            if !script.is_empty() {
+                ctx.note(&format!("what is missing as one script:\n{script}"));
+            }
+            // Without the rights there is no looking further.
+            return Ok(());
         }
         other => other.map_err(explain)?,
     }
