@@ -1,21 +1,22 @@
 //! TLS and passwords, for SQL and replication alike: every case is tried on both.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "support/certificates.rs"]
+mod certificates;
+
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::process::Command;
 
+use certificates::{Authority, authority, issue, named, put};
 use pcrd::pg::client;
 use pcrd::pg::conninfo::{ChannelBinding, Conninfo, RootCert, SslMode, Tls};
 use pcrd::pg::error::PgError;
 use pcrd::pg::local::{Cluster, installed_majors};
 use pcrd::pg::replication;
 use pcrd::pg::tls::TlsError;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 use secrecy::SecretString;
 
 const HBA: &str = "\
@@ -26,36 +27,6 @@ host all hashed 127.0.0.1/32 md5
 host all clear 127.0.0.1/32 password
 host all postgres 127.0.0.1/32 trust
 ";
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    Authority { pem, issuer: Issuer::new(params, key) }
-}
-
-/// Names of a certificate: subject, and alternatives.
-fn params(common_name: &str, alternatives: &[&str]) -> CertificateParams {
-    let mut params =
-        CertificateParams::new(alternatives.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params
-}
-
-/// Certificate and key, in PEM.
-fn issue(authority: &Authority, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-    params.extended_key_usages = vec![usage];
-    let key = KeyPair::generate().unwrap();
-    (params.signed_by(&key, &authority.issuer).unwrap().pem(), key.serialize_pem())
-}
 
 /// A server with users of every kind, and a place for the client's files.
 struct Server {
@@ -115,14 +86,6 @@ impl Server {
     }
 }
 
-/// Writes a file of the server, readable by nobody else.
-fn put(dir: &Path, name: &str, content: &str) {
-    let (owner, path) = (fs::metadata(dir).unwrap(), dir.join(name));
-    fs::write(&path, content).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
-}
-
 /// Whether the session is encrypted, or why there is none; SQL and replication must agree.
 async fn attempt(info: &Conninfo) -> Result<bool, PgError> {
     let sql = client::connect(info, "pcrd/test/sql").await;
@@ -172,7 +135,7 @@ async fn names_and_authorities_are_checked_as_the_mode_says() {
         println!("PostgreSQL {major}");
         let mut server = Server::start(major).await;
         server.certify(
-            &issue(&ours, params("db", &["localhost", "127.0.0.1"]), ExtendedKeyUsagePurpose::ServerAuth),
+            &issue(&ours, named("db", &["localhost", "127.0.0.1"]), ExtendedKeyUsagePurpose::ServerAuth),
             None,
         );
         let full = |pem: &str| tls(SslMode::VerifyFull, server.root(pem));
@@ -201,7 +164,7 @@ async fn names_and_authorities_are_checked_as_the_mode_says() {
         assert!(matches!(error, TlsError::UnknownIssuer), "{error:?}");
         assert!(!attempt(&server.info("127.0.0.1", "postgres", tls(SslMode::Disable, None))).await.unwrap());
 
-        server.certify(&issue(&ours, params("127.0.0.1", &["elsewhere"]), ExtendedKeyUsagePurpose::ServerAuth), None);
+        server.certify(&issue(&ours, named("127.0.0.1", &["elsewhere"]), ExtendedKeyUsagePurpose::ServerAuth), None);
         for host in ["localhost", "127.0.0.1"] {
             let root = || server.root(&ours.pem);
             let error = tls_error(&server.info(host, "postgres", tls(SslMode::VerifyFull, root()))).await;
@@ -215,7 +178,7 @@ async fn names_and_authorities_are_checked_as_the_mode_says() {
 async fn certificates_that_libpq_takes_are_taken() {
     let mut server = Server::start(15).await;
     // PostgreSQL's manual: self-signed, an authority itself, and its own root certificate.
-    let mut own = params("localhost", &["localhost"]);
+    let mut own = named("localhost", &["localhost"]);
     own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let pem = own.self_signed(&key).unwrap().pem();
@@ -236,7 +199,7 @@ async fn certificates_that_libpq_takes_are_taken() {
 
     // No name but the subject's.
     let authority = authority("ours");
-    server.certify(&issue(&authority, params("localhost", &[]), ExtendedKeyUsagePurpose::ServerAuth), None);
+    server.certify(&issue(&authority, named("localhost", &[]), ExtendedKeyUsagePurpose::ServerAuth), None);
     let full = || tls(SslMode::VerifyFull, server.root(&authority.pem));
     assert!(attempt(&server.info("localhost", "postgres", full())).await.unwrap());
     let error = tls_error(&server.info("127.0.0.1", "postgres", full())).await;
@@ -247,8 +210,8 @@ async fn certificates_that_libpq_takes_are_taken() {
 async fn client_certificates_are_shown_and_their_keys_are_private() {
     let (ours, clients) = (authority("ours"), authority("clients"));
     let mut server = Server::start(15).await;
-    server.certify(&issue(&ours, params("db", &["localhost"]), ExtendedKeyUsagePurpose::ServerAuth), Some(&clients));
-    let (certificate, key) = issue(&clients, params("certified", &[]), ExtendedKeyUsagePurpose::ClientAuth);
+    server.certify(&issue(&ours, named("db", &["localhost"]), ExtendedKeyUsagePurpose::ServerAuth), Some(&clients));
+    let (certificate, key) = issue(&clients, named("certified", &[]), ExtendedKeyUsagePurpose::ClientAuth);
     let with = |certificate: &str, key: PathBuf| {
         let cert = Some(server.file("client.crt", certificate));
         let tls = Tls { cert, key: Some(key), ..tls(SslMode::VerifyFull, server.root(&ours.pem)) };
@@ -270,7 +233,7 @@ async fn client_certificates_are_shown_and_their_keys_are_private() {
 
     let without = server.info("localhost", "certified", tls(SslMode::VerifyFull, server.root(&ours.pem)));
     assert_eq!(attempt(&without).await.unwrap_err().sqlstate(), Some("28000"));
-    let other = issue(&clients, params("somebody", &[]), ExtendedKeyUsagePurpose::ClientAuth);
+    let other = issue(&clients, named("somebody", &[]), ExtendedKeyUsagePurpose::ClientAuth);
     let somebody = with(&other.0, server.file("other.key", &other.1));
     assert_eq!(attempt(&somebody).await.unwrap_err().sqlstate(), Some("28000"));
 
@@ -326,7 +289,7 @@ async fn passwords() {
     }
     let error = replication::connect(&plain(&server, "clear"), "pcrd/test/repl").await.unwrap_err();
     assert!(matches!(error, PgError::Authentication(_)), "{error:?}");
-    server.certify(&issue(&authority("ours"), params("db", &[]), ExtendedKeyUsagePurpose::ServerAuth), None);
+    server.certify(&issue(&authority("ours"), named("db", &[]), ExtendedKeyUsagePurpose::ServerAuth), None);
     let encrypted = server.info("127.0.0.1", "clear", tls(SslMode::Require, None));
     assert!(attempt(&encrypted).await.unwrap());
 }

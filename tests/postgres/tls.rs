@@ -1,17 +1,12 @@
 //! A whole migration over TLS with client certificates on both ends, replication included, and what must be refused
 //! before anything is written: a wrong name, authority or date, and a server without TLS.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
-
 use pcrd::pg::local::Cluster;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use crate::certificates::{Authority, authority, issue, named, put};
 use crate::migration::Migration;
 use crate::support::{TestPair, rows, run, sorted_copy, text};
 
@@ -23,42 +18,6 @@ const HBA: &str = "local all postgres trust\n\
 const OLD_HBA: &str = "local all postgres trust\n\
     hostssl all pcrd_mover 127.0.0.1/32 cert\n\
     hostssl all scrambled 127.0.0.1/32 scram-sha-256\n";
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    Authority { pem, issuer: Issuer::new(params, key) }
-}
-
-fn named(common_name: &str, alternatives: &[&str]) -> CertificateParams {
-    let alternatives: Vec<String> = alternatives.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(alternatives).unwrap();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params
-}
-
-/// Certificate and key, in PEM.
-fn issue(authority: &Authority, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-    params.extended_key_usages = vec![usage];
-    let key = KeyPair::generate().unwrap();
-    (params.signed_by(&key, &authority.issuer).unwrap().pem(), key.serialize_pem())
-}
-
-fn put(dir: &Path, name: &str, content: &str) {
-    let (owner, path) = (std::fs::metadata(dir).unwrap(), dir.join(name));
-    std::fs::write(&path, content).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
-}
 
 /// Gives a server this certificate, and the authority of its clients.
 fn certify(cluster: &mut Cluster, major: u32, (certificate, key): &(String, String), clients: &Authority) {
