@@ -17,7 +17,13 @@ fn gap(reason: String) -> Result<(), ExecError> {
 }
 
 /// Compares the slot and the server's position with what the target has applied.
-pub async fn check(run: &Run, source: &Client, progress: &Progress, found: &SlotState) -> Result<(), ExecError> {
+pub async fn check(
+    run: &Run,
+    ledger: &Sql,
+    source: &Client,
+    progress: &Progress,
+    found: &SlotState,
+) -> Result<(), ExecError> {
     let slot = &run.plan.settings.slot;
     if found.lost {
         return gap(format!("the source has removed log that slot {slot} needs (max_slot_wal_keep_size)"));
@@ -43,10 +49,12 @@ pub async fn check(run: &Run, source: &Client, progress: &Progress, found: &Slot
         .get::<_, String>(0)
         .parse()
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
-    if progress.applied > now {
+    // Also a chunk was committed only after the source had made durable what it shows.
+    let newest = progress::newest(ledger, &run.id).await?.unwrap_or(progress.applied);
+    if newest > now {
         return gap(format!(
-            "the target has applied up to {}, but the source is only at {now}: the source was restored or failed over",
-            progress.applied
+            "the target rests on the source up to {newest}, but the source is only at {now}: the source was restored or \
+             failed over"
         ));
     }
     let next = FullXid(row.get::<_, i64>(1) as u64);

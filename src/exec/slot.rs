@@ -79,7 +79,7 @@ pub async fn ensure(
     let found = state(source, run).await?;
     match (progress, found) {
         (Some(progress), Some(found)) if !whole_missing => {
-            continuity::check(run, source, &progress, &found).await?;
+            continuity::check(run, ledger, source, &progress, &found).await?;
             Ok(None)
         }
         (Some(_), None) if !whole_missing => Err(ExecError::Gap {

@@ -121,6 +121,36 @@ async fn a_source_restored_from_an_older_copy_is_a_gap() {
     assert!(said.stderr.contains("restored"), "{}\n{}", said.lines.join("\n"), said.stderr);
 }
 
+/// Nothing was applied since, but a chunk was copied: it has rows of a history that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_restored_from_a_copy_that_is_older_than_a_chunk_is_a_gap() {
+    let mut pair = TestPair::start(15, 15);
+    run(&connect_to(&pair.source, "postgres").await, TABLE).await;
+    let migration = Migration::new(&pair, YAML, "  batch_size: 500\n  workers: 1\n");
+    migration.plan();
+    let dies_at = |failpoints: &str| {
+        let said = tokio::task::block_in_place(|| migration.cut_over(failpoints));
+        assert_eq!(said.code, None, "{failpoints}: {}\n{}", said.lines.join("\n"), said.stderr);
+    };
+    dies_at("lanes.after-layout=return(kill)");
+    pair.source.stop().unwrap();
+    let aside = pair.source.data_dir().with_file_name("aside");
+    copy_dir(&pair.source.data_dir(), &aside);
+    pair.source.resume().unwrap();
+    run(&connect_to(&pair.source, "postgres").await, "UPDATE orders SET note = repeat('lost ', 100)").await;
+    dies_at("apply.begin=sleep(20000);chunk.after-commit=return(kill)");
+    replace_source(&mut pair, &aside, false);
+    let target = connect_to(&pair.target, "postgres").await;
+    let ahead = "SELECT bool_and(lsn_hi > applied_lsn) FROM pcrd.chunk, pcrd.progress";
+    assert_eq!(text(&target, ahead).await, "t", "the chunk is not what the position is");
+    let said = tokio::task::block_in_place(|| {
+        let again = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+        again.wait_at_most(std::time::Duration::from_secs(60))
+    });
+    assert_ne!(said.code, Some(0), "{}", said.lines.join("\n"));
+    assert!(said.stderr.contains("restored"), "{}\n{}", said.lines.join("\n"), said.stderr);
+}
+
 async fn applied(pair: &TestPair) -> String {
     text(&connect_to(&pair.target, "postgres").await, "SELECT applied_lsn FROM pcrd.progress").await
 }
