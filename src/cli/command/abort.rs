@@ -26,7 +26,13 @@ pub async fn run(ctx: &Context, args: &AbortArgs) -> Result<Exit, CommandError> 
         return Ok(Exit::Done);
     }
     if found.state == "running" && executor_comes_back(ctx, &ledger, &found).await? {
-        ask(ctx, &ledger, &found, "abort", None).await?;
+        let asked = ask(ctx, &ledger, &found, "abort", None).await;
+        // One that was killed may have been taken for alive until the server noticed: then there is nobody to ask.
+        if let Err(error) = asked
+            && (error.exit() == Exit::Interrupted || executor_alive(&ledger, &found).await?)
+        {
+            return Err(error);
+        }
         // The executor ends its stream first; its locks say when it is gone.
         for _ in 0..100 {
             if !executor_alive(&ledger, &found).await? {
