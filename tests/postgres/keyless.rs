@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::stage::Stage;
-use crate::support::{TestPair, connect_to, rows, run, text};
+use crate::support::{TestPair, connect_to, run, text};
 
 /// Types with and without `=`, with and without an index that could help.
 const DDL: &str = "
@@ -137,7 +137,7 @@ async fn an_index_finds_the_row() {
     let mut running = stage.start("");
     running.wait_for("\"gate\"");
     let scanned = "SELECT seq_tup_read::text FROM pg_stat_user_tables WHERE relname = 'events'";
-    let before = rows(&stage.target, scanned).await;
+    let before: u64 = text(&stage.target, scanned).await.parse().unwrap();
     let began = Instant::now();
     run(&stage.source, "UPDATE events SET note = '[]' WHERE who LIKE 'user%7' OR who IS NULL").await;
     run(&stage.source, "DELETE FROM events WHERE who LIKE 'user%8'").await;
@@ -146,7 +146,9 @@ async fn an_index_finds_the_row() {
     // Statistics of a session are reported a moment later.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let watcher = connect_to(&pair.target, "indexed").await;
-    assert_eq!(rows(&watcher, scanned).await, before, "the table was scanned");
+    let after: u64 = text(&watcher, scanned).await.parse().unwrap();
+    // Index builds and comparisons scan it once each, and may be reported late; the changes would scan it 20,000 times.
+    assert!(after - before < 1_000_000, "the table was scanned: {before} → {after}");
     let query = "SELECT at, who, n::numeric(20,6), note FROM events";
     stage.assert_equal(query, query).await;
     running.kill();
