@@ -1,0 +1,11 @@
+//! The desired schema as SQL: what is read, what is refused, and what PostgreSQL says to the same text.
+
+#![allow(clippy::unwrap_used)]
+
+mod directives;
+mod hostile;
+mod refused;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+mod tables;
