@@ -4,6 +4,7 @@
 
 mod directives;
 mod hostile;
+mod mutated;
 mod refused;
 mod server;
 #[path = "../support/mod.rs"]

@@ -189,3 +189,20 @@ fn a_semicolon_ends_a_statement_only_where_it_does_for_psql() {
     assert_eq!(count("\u{feff}CREATE TABLE t ()\n"), 1);
     assert_eq!(count(""), 0);
 }
+
+#[test]
+fn keys_that_are_the_same_are_one() {
+    let names = |sql: &str| -> Vec<String> {
+        let name = |constraint: &pcrd::desired::sql::SqlConstraint| {
+            constraint.name.as_ref().map_or("-".to_owned(), |name| name.value.to_string())
+        };
+        table(sql).constraints.iter().map(name).collect()
+    };
+    assert_eq!(names("CREATE TABLE t (a int UNIQUE UNIQUE)"), ["-"]);
+    assert_eq!(names("CREATE TABLE t (a int CONSTRAINT u UNIQUE PRIMARY KEY)"), ["u"]);
+    assert_eq!(names("CREATE TABLE t (a int UNIQUE, CONSTRAINT x UNIQUE (a), UNIQUE (a) DEFERRABLE)"), ["x", "-"]);
+    assert_eq!(
+        names("CREATE TABLE t (a int UNIQUE, b int UNIQUE, UNIQUE (a, b), CHECK (a > 0), CHECK (a > 0))").len(),
+        5
+    );
+}

@@ -83,7 +83,13 @@ pub(super) fn classify(words: &[&str]) -> Class {
         ["alter", rest @ ..] => alter(rest),
         ["comment", "on", what, ..] => match *what {
             "table" | "column" | "constraint" | "index" | "sequence" => Class::Comment,
-            _ => Opaque("comment", NotCarried),
+            "access" | "aggregate" | "cast" | "collation" | "conversion" | "database" | "domain" | "event"
+            | "extension" | "foreign" | "function" | "language" | "large" | "materialized" | "operator" | "policy"
+            | "procedural" | "procedure" | "publication" | "role" | "routine" | "rule" | "schema" | "server"
+            | "statistics" | "subscription" | "tablespace" | "text" | "transform" | "trigger" | "type" | "view" => {
+                Opaque("comment", NotCarried)
+            }
+            _ => Refused(Refusal::Unknown),
         },
         ["set", "session" | "local", "authorization" | "characteristics" | "role" | "time", ..]
         | ["set", "role" | "names" | "time" | "constraints" | "transaction" | "xml" | "catalog", ..]

@@ -12,6 +12,17 @@ use crate::catalog::{Ident, QualifiedName};
 use crate::desired::At;
 use crate::desired::problem::{Problem, ProblemKind, shown};
 
+/// What an attribute answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Question {
+    Deferrable,
+    NotDeferrable,
+    Initially,
+    Enforced,
+    /// Of a sequence, not of a constraint.
+    Sequence(&'static str),
+}
+
 /// `INDEX_MAX_KEYS` of PostgreSQL.
 const KEY_COLUMNS_MAX: usize = 32;
 
@@ -50,7 +61,7 @@ impl Reader<'_> {
                 let Some(key) = self.foreign_key(vec![column.clone()], false, body) else { return };
                 ConstraintKind::ForeignKey(key)
             }
-            _ => ConstraintKind::Check(inside(&body.only_of(Rule::parens))),
+            _ => ConstraintKind::Check(inside(&body.only_of(Rule::group))),
         };
         let mut made = constraint(name, part.span(), kind);
         made.no_inherit = body.has(Rule::no_inherit);
@@ -64,7 +75,7 @@ impl Reader<'_> {
         let Some(body) = node.children().find(|child| !is_frame(child.rule())) else { return };
         let kind = match body.rule() {
             Rule::table_not_null => return self.table_not_null(node, &body, table),
-            Rule::table_check => ConstraintKind::Check(inside(&body.only_of(Rule::parens))),
+            Rule::table_check => ConstraintKind::Check(inside(&body.only_of(Rule::group))),
             Rule::exclude => ConstraintKind::Exclude(exclusion(&body)),
             Rule::foreign_key => {
                 let columns = body.only_of(Rule::fk_columns);
@@ -194,6 +205,7 @@ impl Reader<'_> {
     fn attribute(&mut self, node: &Node<'_>, made: &mut SqlConstraint) {
         use ConstraintKind::{Check, Exclude, ForeignKey, PrimaryKey, Unique, UsingIndex};
         let Some(attribute) = node.children().next() else { return };
+        self.check_repeated(node, attribute.rule(), made);
         let can_wait =
             matches!(made.kind, PrimaryKey(_) | Unique { .. } | UsingIndex { .. } | ForeignKey(_) | Exclude(_));
         let can_be_checked = matches!(made.kind, ForeignKey(_) | Check(_));
@@ -226,6 +238,26 @@ impl Reader<'_> {
             let message = format!("this kind of constraint cannot be `{}`", shown(node.text()));
             let problem = Problem::at(ProblemKind::SqlContradiction, node.span(), message, "not for this constraint");
             self.problems.push(problem);
+        }
+    }
+
+    /// `NOT DEFERRABLE DEFERRABLE`: PostgreSQL takes each of the two questions once.
+    fn check_repeated(&mut self, node: &Node<'_>, rule: Rule, made: &mut SqlConstraint) {
+        let question = match rule {
+            Rule::attr_deferrable | Rule::attr_not_deferrable => Question::Deferrable,
+            Rule::attr_initially_deferred | Rule::attr_initially_immediate => Question::Initially,
+            Rule::attr_enforced | Rule::attr_not_enforced => Question::Enforced,
+            _ => return,
+        };
+        let is_against = rule == Rule::attr_not_deferrable && made.initially_deferred
+            || rule == Rule::attr_initially_deferred
+                && self.answered.contains(&(made.span.start, Question::NotDeferrable));
+        if rule == Rule::attr_not_deferrable {
+            self.answered.insert((made.span.start, Question::NotDeferrable));
+        }
+        if !self.answered.insert((made.span.start, question)) || is_against {
+            let message = format!("`{}` contradicts or repeats what was said before", shown(node.text()));
+            self.problems.push(Problem::at(ProblemKind::SqlContradiction, node.span(), message, "one too many"));
         }
     }
 
@@ -307,6 +339,46 @@ impl Reader<'_> {
             self.relations.entry(QualifiedName { schema, name }).or_insert(relation);
         }
     }
+}
+
+/// PostgreSQL makes one index of keys that are the same (`PRIMARY KEY UNIQUE`), and takes a name from any of them.
+pub(super) fn merge_same_keys(constraints: &mut Vec<SqlConstraint>) {
+    let mut first: BTreeMap<(Vec<Ident>, Vec<Ident>, [bool; 4]), usize> = BTreeMap::new();
+    let mut kept: Vec<SqlConstraint> = Vec::with_capacity(constraints.len());
+    // The primary key comes first in PostgreSQL's list, so it is the one that stays.
+    let primary = constraints.iter().position(|constraint| matches!(constraint.kind, ConstraintKind::PrimaryKey(_)));
+    let order = primary.into_iter().chain((0..constraints.len()).filter(|at| Some(*at) != primary));
+    let mut merged: BTreeMap<usize, Option<At<Ident>>> = BTreeMap::new();
+    for at in order {
+        let constraint = &constraints[at];
+        let (key, nulls_not_distinct) = match &constraint.kind {
+            ConstraintKind::PrimaryKey(key) => (key, false),
+            ConstraintKind::Unique { key, nulls_not_distinct } => (key, *nulls_not_distinct),
+            _ => continue,
+        };
+        let names = |columns: &[At<Ident>]| columns.iter().map(|column| column.value.clone()).collect();
+        let flags = [nulls_not_distinct, constraint.deferrable, constraint.initially_deferred, key.without_overlaps];
+        let same = first.entry((names(&key.columns), names(&key.include), flags)).or_insert(at);
+        let is_unique = matches!(constraint.kind, ConstraintKind::Unique { .. });
+        if *same != at && is_unique {
+            let name = constraint.name.clone();
+            let slot = merged.entry(*same).or_default();
+            *slot = slot.take().or(name);
+            merged.entry(at).or_default();
+        }
+    }
+    let survivors: std::collections::BTreeSet<usize> = first.into_values().collect();
+    for (at, mut constraint) in constraints.drain(..).enumerate() {
+        match merged.remove(&at) {
+            Some(name) if survivors.contains(&at) => {
+                constraint.name = constraint.name.or(name);
+                kept.push(constraint);
+            }
+            Some(_) => {}
+            None => kept.push(constraint),
+        }
+    }
+    *constraints = kept;
 }
 
 fn is_primary(kind: &ConstraintKind) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::classify::Refusal;
+use super::constraint::Question;
 use super::directive::Directives;
 use super::grammar::{Node, Rule};
 use super::lex::{LexKind, Lexer};
@@ -134,12 +135,17 @@ impl Reader<'_> {
                     let message = format!("`{}` says nothing about a sequence's final state", shown(option.text()));
                     self.problems.push(Problem::at(ProblemKind::SqlRefused, option.span(), message, "not here"));
                 }
-                _ => self.sequence_option(&option, &mut sequence.options),
+                _ => self.sequence_option(&option, sequence.span.start, &mut sequence.options),
             }
         }
     }
 
-    pub(super) fn sequence_option(&mut self, option: &Node<'_>, into: &mut SequenceOptions) {
+    pub(super) fn sequence_option(&mut self, option: &Node<'_>, into_place: usize, into: &mut SequenceOptions) {
+        let what = option_word(option.rule());
+        if !self.answered.insert((into_place, Question::Sequence(what))) {
+            let message = format!("the sequence has {what} twice");
+            self.problems.push(Problem::at(ProblemKind::SqlContradiction, option.span(), message, "again"));
+        }
         let number = option.child(Rule::signed).map(|number| (number.text().parse::<i64>(), number.span()));
         let number = match number {
             Some((Ok(number), _)) => Some(number),
@@ -350,7 +356,7 @@ impl Reader<'_> {
                     let expr = body.only_of(Rule::b_expr);
                     domain.default = Some(At { value: expr.text().to_owned(), span: expr.span() });
                 }
-                Rule::check => domain.checks.push((name, inside(&body.only_of(Rule::parens)))),
+                Rule::check => domain.checks.push((name, inside(&body.only_of(Rule::group)))),
                 _ => {}
             }
         }
@@ -396,6 +402,19 @@ impl Reader<'_> {
                 self.create(&At { value, span }, Relation::Other(what));
             }
         }
+    }
+}
+
+fn option_word(rule: Rule) -> &'static str {
+    match rule {
+        Rule::sequence_type => "AS",
+        Rule::increment => "INCREMENT",
+        Rule::minvalue | Rule::no_minvalue => "MINVALUE",
+        Rule::maxvalue | Rule::no_maxvalue => "MAXVALUE",
+        Rule::sequence_start => "START",
+        Rule::cache => "CACHE",
+        Rule::cycle | Rule::no_cycle => "CYCLE",
+        _ => "LOGGED",
     }
 }
 

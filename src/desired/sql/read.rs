@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::attach;
 use super::classify::{Class, Refusal, classify};
+use super::constraint::Question;
 use super::grammar::{Node, Rule, Source};
 use super::lex::LexKind;
 use super::split::{Piece, Pieces, split};
@@ -59,6 +60,8 @@ pub(super) struct Reader<'t> {
     pub(super) primary_keys: BTreeMap<usize, Range<usize>>,
     /// Tables with an index or constraint whose name PostgreSQL chooses.
     pub(super) with_unnamed: BTreeSet<usize>,
+    /// Which attributes a constraint has, by its place.
+    pub(super) answered: BTreeSet<(usize, Question)>,
     /// How many names may still be looked at for did-you-mean: a file full of mistakes is no reason to hang.
     pub(super) suggestions_left: usize,
 }
@@ -82,6 +85,7 @@ pub fn read(text: &str) -> Reading {
         constraint_names: BTreeMap::new(),
         primary_keys: BTreeMap::new(),
         with_unnamed: BTreeSet::new(),
+        answered: BTreeSet::new(),
         suggestions_left: SUGGESTIONS,
     };
     for piece in &pieces.statements {

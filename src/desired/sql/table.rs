@@ -203,7 +203,7 @@ impl Reader<'_> {
                         }
                         Rule::generated => {
                             let value = SqlGenerated {
-                                expr: inside(&body.only_of(Rule::parens)).value,
+                                expr: inside(&body.only_of(Rule::group)).value,
                                 stored: body
                                     .child(Rule::generated_kind)
                                     .is_some_and(|kind| kind.text().eq_ignore_ascii_case("stored")),
@@ -240,7 +240,7 @@ impl Reader<'_> {
                     let message = format!("an identity column cannot have `{}`", shown(option.text()));
                     self.problems.push(Problem::at(ProblemKind::SqlRefused, option.span(), message, "not here"));
                 }
-                _ => self.sequence_option(&option, &mut sequence),
+                _ => self.sequence_option(&option, node.span().start, &mut sequence),
             }
         }
         let value = SqlIdentity { always: kind.text().eq_ignore_ascii_case("always"), sequence };
@@ -308,6 +308,7 @@ impl Reader<'_> {
             self.problems.push(Problem::at(ProblemKind::SqlRefused, place, message, "one too many"));
             return;
         }
+        super::constraint::merge_same_keys(&mut table.constraints);
         let nth = self.schema.tables.len();
         for at in 0..table.constraints.len() {
             self.check_constraint(table, nth, at);
