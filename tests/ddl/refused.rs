@@ -38,6 +38,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("CREATE SCHEMA s CREATE TABLE t (a int);", "syntax", "CREATE"),
     ("\\set x y\nCREATE TABLE t (a int);", "psql", "\\set x y"),
     ("CREATE TABLE t (a int)\n\\gset\n;", "psql", "\\gset"),
+    ("CREATE TABLE t (a int);\n\\connect other\n", "refused", "\\connect other"),
     ("COPY t (a) FROM stdin;\n1\n'(\n\\.\nCREATE TABLE u (a int);", "data", "COPY t (a) FROM stdin"),
     ("INSERT INTO t VALUES (1);", "data", "INSERT INTO t VALUES (1)"),
     ("SELECT pg_catalog.setval('s', 1, true);", "data", "SELECT pg_catalog.setval('s', 1, true)"),

@@ -13,7 +13,7 @@ use super::split::{Piece, Pieces, split};
 use super::tree::{Level, SqlSchema, Statement};
 use crate::catalog::{Ident, QualifiedName};
 use crate::desired::At;
-use crate::desired::problem::{Problem, did_you_mean, shown};
+use crate::desired::problem::{Problem, ProblemKind, did_you_mean, shown};
 
 /// What a file says, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -105,11 +105,13 @@ pub(super) fn default_path() -> Vec<Ident> {
 impl Reader<'_> {
     fn statement(&mut self, piece: &Piece, pieces: &Pieces) {
         if piece.lexemes.is_empty() {
+            let n_problems = self.problems.len();
             let is_connect = self.text[piece.span.clone()].starts_with("\\c");
             if is_connect && piece.sound {
-                self.reset_all();
+                self.connect(piece.span.clone());
             }
-            let level = if piece.sound { Level::Setting } else { Level::Refused };
+            let is_fine = piece.sound && self.problems.len() == n_problems;
+            let level = if is_fine { Level::Setting } else { Level::Refused };
             self.note(piece.span.clone(), "psql command", level);
             return;
         }
@@ -125,6 +127,17 @@ impl Reader<'_> {
         // ALTER TABLE notes its actions one by one.
         if self.schema.statements.len() == n_noted {
             self.note(piece.span.clone(), what(class), level);
+        }
+    }
+
+    /// `\connect`: what `pg_dump --create` writes before the first table.
+    fn connect(&mut self, span: Range<usize>) {
+        self.reset_all();
+        if let Some(table) = self.schema.tables.first() {
+            let message = "the file goes on in another database";
+            let problem = Problem::at(ProblemKind::SqlRefused, span, message, "connects again");
+            let problem = problem.and(table.name.span.clone(), "there are tables before it");
+            self.problems.push(problem.help("a desired schema is one database: make the file with `pg_dump`"));
         }
     }
 
@@ -192,7 +205,7 @@ impl Reader<'_> {
     pub(super) fn create(&mut self, name: &At<QualifiedName>, relation: Relation) -> bool {
         if let Some(first) = self.places.get(&name.value) {
             let message = format!("`{}` is created twice", shown(&name.value.to_string()));
-            let kind = crate::desired::problem::ProblemKind::SqlDuplicate;
+            let kind = ProblemKind::SqlDuplicate;
             let problem = Problem::at(kind, name.span.clone(), message, "again");
             self.problems.push(problem.and(first.clone(), "first here"));
             return false;
