@@ -296,3 +296,19 @@ async fn what_postgresql_refuses_is_not_read_silently() {
     silent.retain(|sql| !sql.contains("(a double)"));
     assert!(silent.is_empty(), "{silent:#?}");
 }
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let sql = "CREATE TABLE t (\u{1b}[2J \u{9b}x \"a\u{1b}]0;t\u{7}\" int int);\rCREATE\u{1b} x;\r\nDROP \u{7}y";
+    let shown = rendered(sql);
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}', '\r']), "{shown:?}");
+}
+
+#[test]
+fn a_file_full_of_mistakes_is_not_shown_in_full() {
+    let shown = rendered(&"DROP TABLE t;\n".repeat(500));
+    assert!(shown.contains("schema.sql has 500 errors; the first 100 of them"), "{}", &shown[..200]);
+    // One line of 1.3 MB: once is enough.
+    let shown = rendered(&"DROP TABLE t; ".repeat(100_000));
+    assert!(shown.contains("has 100000 errors; the first 1 of them") && shown.len() < 10_000_000);
+}

@@ -341,9 +341,12 @@ impl Reader<'_> {
     }
 }
 
+/// Columns, INCLUDE columns and flags: keys with the same shape have the same index.
+type KeyShape = (Vec<Ident>, Vec<Ident>, [bool; 4]);
+
 /// PostgreSQL makes one index of keys that are the same (`PRIMARY KEY UNIQUE`), and takes a name from any of them.
 pub(super) fn merge_same_keys(constraints: &mut Vec<SqlConstraint>) {
-    let mut first: BTreeMap<(Vec<Ident>, Vec<Ident>, [bool; 4]), usize> = BTreeMap::new();
+    let mut first: BTreeMap<KeyShape, usize> = BTreeMap::new();
     let mut kept: Vec<SqlConstraint> = Vec::with_capacity(constraints.len());
     // The primary key comes first in PostgreSQL's list, so it is the one that stays.
     let primary = constraints.iter().position(|constraint| matches!(constraint.kind, ConstraintKind::PrimaryKey(_)));
