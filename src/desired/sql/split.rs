@@ -111,12 +111,14 @@ impl Splitter<'_, '_> {
             }
             LexKind::Symbol(close @ (')' | ']')) => self.close(close, &lexeme.span),
             LexKind::Word => self.word(&lexeme.span),
-            LexKind::Symbol('\0') => {
-                let problem = Problem::at(ProblemKind::SqlSyntax, lexeme.span.clone(), "a NUL byte", "here");
-                self.problems.push(problem);
-                self.now.unsound = true;
+            LexKind::Symbol('\0') | LexKind::Quoted | LexKind::Text => {
+                if let Some(at) = self.sql[lexeme.span.clone()].find('\0') {
+                    let at = lexeme.span.start + at;
+                    let message = "a NUL byte, which no text of PostgreSQL can have";
+                    self.unsound(Problem::at(ProblemKind::SqlSyntax, at..at + 1, message, "here"));
+                }
             }
-            LexKind::Quoted | LexKind::Text | LexKind::Number | LexKind::Symbol(_) => {}
+            LexKind::Number | LexKind::Symbol(_) => {}
         }
         self.pieces.lexemes.push(lexeme);
     }
