@@ -15,6 +15,7 @@ mod grammar {
     #![allow(missing_docs)]
 
     #[derive(pest_derive::Parser)]
+    #[grammar = "../grammar/lexical.pest"]
     #[grammar = "../grammar/typename.pest"]
     pub(super) struct Grammar;
 }
@@ -72,7 +73,7 @@ pub fn parse(text: &str, user_types: &BTreeMap<QualifiedName, TypeDef>) -> Resul
     };
     let top = Grammar::parse(Rule::type_name, text).map_err(syntax)?.next();
     let mut ty = None;
-    for part in top.into_iter().flat_map(Pair::into_inner) {
+    for part in top.into_iter().flat_map(Pair::into_inner).flat_map(Pair::into_inner) {
         match part.as_rule() {
             Rule::setof => return Err(TypeError::NotForColumns(text.trim().to_owned())),
             Rule::scalar => {
@@ -237,7 +238,7 @@ fn named(pair: Pair<'_, Rule>, user_types: &BTreeMap<QualifiedName, TypeDef>) ->
 fn unquote(text: &str) -> (String, bool) {
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => (inner.replace("\"\"", "\""), true),
-        None => (text.to_lowercase(), false),
+        None => (text.to_ascii_lowercase(), false),
     }
 }
 

@@ -57,7 +57,7 @@ pub enum ColorChoice {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check the config, without a database
+    /// Check the config, or a desired schema in SQL, without a database
     Validate(command::validate::ValidateArgs),
     /// Save the catalog of a database, for planning without one
     Inspect(command::inspect::InspectArgs),

@@ -10,6 +10,7 @@ pub mod params;
 pub mod password;
 pub mod pgpass;
 pub mod redact;
+pub mod schema_file;
 pub mod service;
 pub mod uri;
 

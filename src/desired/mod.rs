@@ -9,6 +9,7 @@ pub mod document;
 pub mod fields;
 pub mod model;
 pub mod problem;
+pub mod sql;
 pub mod yaml;
 
 pub use model::*;

@@ -60,6 +60,42 @@ pub enum ProblemKind {
     PlaintextPassword,
     /// A connection over the network that does not say how it is protected.
     SslmodeMissing,
+    /// SQL: a string, quoted name, comment or dollar quote without an end.
+    SqlOpen,
+    /// SQL: a bracket without its other half.
+    SqlUnbalanced,
+    /// SQL: nested too deep.
+    SqlTooDeep,
+    /// SQL: not the shape of a statement.
+    SqlSyntax,
+    /// SQL: a line for psql that is not for us.
+    SqlPsql,
+    /// SQL: rows, or a script that changes rows.
+    SqlData,
+    /// SQL: a step of a migration instead of the final state.
+    SqlScript,
+    /// SQL: a statement or clause that a desired schema cannot have.
+    SqlRefused,
+    /// SQL: names something that the file does not create.
+    SqlUnknown,
+    /// SQL: the same thing twice.
+    SqlDuplicate,
+    /// SQL: parts of one object that exclude each other.
+    SqlContradiction,
+    /// SQL: a name that PostgreSQL would cut off or refuse.
+    SqlName,
+    /// A directive that does not exist.
+    DirectiveUnknown,
+    /// A directive with nothing to belong to.
+    DirectiveUnattached,
+    /// A directive at something that cannot have it.
+    DirectiveMisplaced,
+    /// The same directive twice.
+    DirectiveDuplicate,
+    /// Directives that exclude each other.
+    DirectiveContradiction,
+    /// A directive without the value it needs, or with one that makes no sense.
+    DirectiveValue,
 }
 
 impl ProblemKind {
@@ -81,6 +117,24 @@ impl ProblemKind {
             Self::Contradiction => "pcrd::config::contradiction",
             Self::PlaintextPassword => "pcrd::config::plaintext_password",
             Self::SslmodeMissing => "pcrd::config::sslmode_missing",
+            Self::SqlOpen => "pcrd::schema::open",
+            Self::SqlUnbalanced => "pcrd::schema::unbalanced",
+            Self::SqlTooDeep => "pcrd::schema::too_deep",
+            Self::SqlSyntax => "pcrd::schema::syntax",
+            Self::SqlPsql => "pcrd::schema::psql",
+            Self::SqlData => "pcrd::schema::data",
+            Self::SqlScript => "pcrd::schema::script",
+            Self::SqlRefused => "pcrd::schema::refused",
+            Self::SqlUnknown => "pcrd::schema::unknown",
+            Self::SqlDuplicate => "pcrd::schema::duplicate",
+            Self::SqlContradiction => "pcrd::schema::contradiction",
+            Self::SqlName => "pcrd::schema::name",
+            Self::DirectiveUnknown => "pcrd::directive::unknown",
+            Self::DirectiveUnattached => "pcrd::directive::unattached",
+            Self::DirectiveMisplaced => "pcrd::directive::misplaced",
+            Self::DirectiveDuplicate => "pcrd::directive::duplicate",
+            Self::DirectiveContradiction => "pcrd::directive::contradiction",
+            Self::DirectiveValue => "pcrd::directive::value",
         }
     }
 }

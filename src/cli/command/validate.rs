@@ -1,15 +1,88 @@
 //! `pcrd validate`.
 
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
+use crate::config::schema_file::read_schema;
+use crate::desired::problem::Problem;
+use crate::desired::sql::{Level, Reading, SchemaErrors, SqlSchema, read};
 
 /// Arguments of `validate`.
 #[derive(Debug, clap::Args)]
-pub struct ValidateArgs {}
+pub struct ValidateArgs {
+    /// A desired schema in SQL, to check instead of the config
+    #[arg(value_name = "FILE.sql")]
+    pub schema: Option<PathBuf>,
+}
 
-/// Reads the config and says what it asks for.
-pub fn run(ctx: &Context, _args: &ValidateArgs) -> Result<Exit, CommandError> {
+/// Reads the config, or one SQL file, and says what it asks for.
+pub fn run(ctx: &Context, args: &ValidateArgs) -> Result<Exit, CommandError> {
+    match &args.schema {
+        Some(path) => validate_schema(ctx, path),
+        None => validate_config(ctx),
+    }
+}
+
+fn validate_schema(ctx: &Context, path: &Path) -> Result<Exit, CommandError> {
+    let file = path.display().to_string();
+    let text = read_schema(path).map_err(|error| CommandError::new(Exit::Usage, error))?;
+    let Reading { schema, problems, warnings } = read(&text);
+    for warning in &warnings {
+        ctx.warning(&format!("{file}:{}: {}", line_of(&text, warning), warning.message));
+    }
+    let is_valid = problems.is_empty();
+    if ctx.json {
+        ctx.data(&schema_json(&file, &schema, is_valid).to_string())?;
+    } else {
+        ctx.data(&schema_text(&file, &schema, problems.len()))?;
+    }
+    if is_valid {
+        return Ok(Exit::Done);
+    }
+    Err(CommandError::diagnostic(Exit::Usage, SchemaErrors::new(&file, &text, problems)))
+}
+
+fn line_of(text: &str, problem: &Problem) -> usize {
+    let at = problem.labels.first().map_or(0, |label| label.span.start);
+    text[..at].matches('\n').count() + 1
+}
+
+fn schema_text(file: &str, schema: &SqlSchema, problems: usize) -> String {
+    let managed = schema.tables.iter().filter(|table| table.is_managed()).count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let verdict = match problems {
+        0 => "is valid".to_owned(),
+        errors => format!("has {errors} error{}", plural(errors)),
+    };
+    let mut text =
+        format!("{file} {verdict}: {managed} table{} in {} statements", plural(managed), schema.statements.len());
+    for (level, count) in schema.counts() {
+        if count == 0 {
+            continue;
+        }
+        let kinds: Vec<String> = schema.kinds(level).iter().map(|(what, count)| format!("{what} {count}")).collect();
+        let _ = write!(text, "\n  {:<12} {count:>5}  {}", level.word(), kinds.join(", "));
+    }
+    text
+}
+
+fn schema_json(file: &str, schema: &SqlSchema, is_valid: bool) -> serde_json::Value {
+    let key = |level: Level| level.word().replace(' ', "_");
+    let counts: serde_json::Map<String, serde_json::Value> =
+        schema.counts().iter().map(|(level, count)| (key(*level), (*count).into())).collect();
+    let kinds: serde_json::Map<String, serde_json::Value> =
+        Level::ALL.iter().map(|level| (key(*level), serde_json::json!(schema.kinds(*level)))).collect();
+    let managed = schema.tables.iter().filter(|table| table.is_managed());
+    let tables: Vec<String> = managed.map(|table| table.name.value.to_string()).collect();
+    serde_json::json!({
+        "valid": is_valid, "file": file, "tables": tables, "statements": counts, "kinds": kinds,
+    })
+}
+
+fn validate_config(ctx: &Context) -> Result<Exit, CommandError> {
     let config = load_config(ctx)?;
     let tables = &config.migrate.desired.tables;
     if ctx.json {

@@ -1,0 +1,25 @@
+//! The desired schema as plain SQL: a file → statements → tables with everything folded in, and directives.
+//!
+//! `split` cuts the file, `classify` names each statement, its grammar rule parses it, and `table`, `constraint`,
+//! `alter`, `object` and `setting` lower it; `attach` gives the directives to their objects.
+
+mod alter;
+mod attach;
+mod classify;
+mod constraint;
+mod directive;
+mod errors;
+mod grammar;
+mod lex;
+mod name;
+mod object;
+mod read;
+mod setting;
+mod split;
+mod table;
+mod tree;
+
+pub use directive::{Accepted, Directives, OldName, SqlOrder};
+pub use errors::SchemaErrors;
+pub use read::{Reading, read};
+pub use tree::*;
