@@ -28,6 +28,11 @@ fn comment(plan: &Plan) -> String {
 fn skeleton(comment: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut fence: Option<usize> = None;
+    let (marker, comment) = comment.split_once('\n').unwrap();
+    if let Some(name) = marker.strip_prefix("<!-- pcrd:plan:") {
+        let name = name.strip_suffix(" -->").unwrap();
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_'), "{marker}");
+    }
     for line in comment.lines() {
         let ticks = line.trim_start().bytes().take_while(|b| *b == b'`').count();
         match fence {
@@ -219,7 +224,7 @@ proptest! {
         prop_assert!(span.len() > 2 && !span[1..span.len() - 1].contains(['`', '|', '\n']));
 
         let block = fenced("diff", &text);
-        prop_assert_eq!(skeleton(&format!("{block}\nend\n")), ["fence diff", &line_skeleton(""), &line_skeleton("end")]);
+        prop_assert_eq!(skeleton(&format!("\n{block}\nend\n")), ["fence diff", &line_skeleton(""), &line_skeleton("end")]);
     }
 }
 

@@ -34,7 +34,30 @@ fn a_blocked_plan_still_writes_its_comment() {
 #[test]
 fn the_graph_in_every_form() {
     let env = planned("narrowing_cast");
-    assert_snapshot!(env.run_expecting(0, &["graph", "plan.json"]).stdout, @"");
+    assert_snapshot!(env.run_expecting(0, &["graph", "plan.json"]).stdout, @r"
+    prepare
+       1  create_ledger
+       2  create_publication:pcrd_pub_meters  after 1
+       3  create_slot:pcrd_meters  after 2
+    schema
+       4  create_table:public.meters  after 1
+    copy
+       5  copy:public.meters  after 3, 4
+       6  stream:pcrd_meters  after 3, 4
+    catchup
+       7  analyze:public.meters  after 5
+    verify
+       8  verify:public.meters  after 7
+    cutover
+       9  fence  after 6, 8
+      10  drain  after 9
+      11  verify_final  after 10
+      12  switch  after 11
+    cleanup
+      13  drop_fence  after 12
+      14  drop_slot:pcrd_meters  after 12
+      15  drop_publication:pcrd_pub_meters  after 14
+    ");
     let dot = env.run_expecting(0, &["graph", "plan.json", "--format", "dot"]).stdout;
     assert!(dot.starts_with("digraph plan {\n") && dot.ends_with("}\n"), "{dot}");
     assert_eq!(env.run_expecting(0, &["show", "plan.json", "--format", "dot"]).stdout, dot);

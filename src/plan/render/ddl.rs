@@ -110,7 +110,13 @@ fn source(plan: &Plan, name: &QualifiedName, table: &Table) -> String {
     let columns: Vec<Column> = table
         .columns
         .iter()
-        .map(|column| Column { default: column.default.as_ref().map(respelled), ..column.clone() })
+        .map(|column| {
+            let mut column = Column { default: column.default.as_ref().map(respelled), ..column.clone() };
+            if let Some(generated) = &mut column.generated {
+                generated.expr = quoted(&generated.expr, &name.name, table);
+            }
+            column
+        })
         .collect();
     let sequence = |column: &Column| {
         let sequence: &Sequence = plan.source.sequences.get(&column.identity.as_ref()?.sequence)?;

@@ -71,7 +71,10 @@ fn push(out: &mut String, c: char, place: Place) {
     match (place, c) {
         // A pipe would end the cell even inside code, and no backslash helps outside a table.
         (Place::Code, '`' | '|') => out.extend(c.escape_unicode()),
-        (Place::Html, '&' | '<' | '>' | '"' | '\'') => out.push_str(&format!("&#{};", u32::from(c))),
+        // More than HTML asks for: not every host keeps Markdown out of it.
+        (Place::Html, c) if c.is_ascii_punctuation() && !matches!(c, '.' | ',' | '-' | ':') => {
+            out.push_str(&format!("&#{};", u32::from(c)));
+        }
         (Place::Prose, c) => prose(out, "", c, None),
         (Place::Mermaid, c) if c.is_ascii_punctuation() && !matches!(c, '.' | ',' | '_' | '-' | ':') => {
             out.push_str(&format!("#{};", u32::from(c)));
@@ -87,8 +90,8 @@ fn prose(out: &mut String, word: &str, c: char, next: Option<char>) {
     match c {
         '@' | '#' => out.push_str(&format!("&#{};{GAP}", u32::from(c))),
         ':' if next.is_some_and(|next| !next.is_whitespace()) => out.push_str(&format!(":{GAP}")),
-        '.' if word == "www" => out.push_str(&format!(".{GAP}")),
-        '-' if word == "gh" => out.push_str(&format!("-{GAP}")),
+        '.' if word.ends_with("www") => out.push_str(&format!(".{GAP}")),
+        '-' if word.ends_with("gh") => out.push_str(&format!("-{GAP}")),
         '.' | ',' | ';' | ':' | '(' | ')' | '-' | '/' | '\'' | '"' | '=' | '+' | '?' | '%' => out.push(c),
         c if c.is_ascii_punctuation() => out.push_str(&format!("&#{};", u32::from(c))),
         c => out.push(c),
@@ -104,7 +107,7 @@ mod tests {
         let name = "a`b|c<d>\"\\\n@team #1";
         assert_eq!(escape(name, Place::Terminal), "a`b|c<d>\"\\\\u{a}@team #1");
         assert_eq!(escape(name, Place::Code), "a\\u{60}b\\u{7c}c<d>\"\\\\u{a}@team #1");
-        assert_eq!(escape(name, Place::Html), "a`b|c&#60;d&#62;&#34;\\\\u{a}@team #1");
+        assert_eq!(escape(name, Place::Html), "a&#96;b&#124;c&#60;d&#62;&#34;&#92;&#92;u&#123;a&#125;&#64;team &#35;1");
         assert_eq!(escape(name, Place::Mermaid), "a#96;b#124;c#60;d#62;#34;#92;#92;u#123;a#125;#64;team #35;1");
         assert_eq!(escape(name, Place::Dot), "a`b|c<d>\\\"\\\\\\\\u{a}@team #1");
         assert_eq!(escape("ask @team, see #1", Place::Prose), "ask &#64;&#8203;team, see &#35;&#8203;1");

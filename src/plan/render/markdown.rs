@@ -1,7 +1,7 @@
 //! The document as a comment on a pull request.
 
 use crate::plan::render::amount::counted;
-use crate::plan::render::document::{Document, Symbol, TableSection};
+use crate::plan::render::document::{Document, Symbol, TableSection, blocks};
 use crate::plan::render::escape::{Place, code, escape, fenced};
 use crate::plan::render::text::{bodies, last_line, phase_name};
 use crate::plan::render::{ddl, graph};
@@ -192,7 +192,7 @@ fn foot(plan: &Plan) -> String {
 fn findings(plan: &Plan) -> Vec<String> {
     let mut findings: Vec<&Finding> = plan.findings.iter().collect();
     // Stable: within a severity in the order of the plan.
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.sort_by_key(|finding| std::cmp::Reverse((blocks(finding), finding.severity)));
     findings.into_iter().map(|finding| row(plan, finding)).collect()
 }
 
@@ -240,16 +240,19 @@ fn lock_of(plan: &Plan, code_of_finding: &str) -> String {
 fn table(section: &TableSection) -> String {
     let mut lines = String::new();
     let bodies = bodies(&section.lines);
-    let width = bodies.iter().map(|body| body.chars().count()).max().unwrap_or(0);
+    let width = bodies.iter().map(|body| body.chars().count() + 2).max().unwrap_or(0);
     for (line, body) in section.lines.iter().zip(bodies) {
         // Hosts colour lines by their first character and know no other sign than these.
-        let sign = match line.symbol {
-            Symbol::Add | Symbol::Drop => "",
-            Symbol::Change | Symbol::Rename | Symbol::Move => "! ",
+        let text = match line.symbol {
+            Symbol::Add => body.replacen('+', "+  ", 1),
+            Symbol::Drop => body.replacen('-', "-  ", 1),
+            Symbol::Change | Symbol::Rename | Symbol::Move => format!("! {body}"),
         };
-        let note = line.note.as_ref().map(|note| format!("   # {}", escape(note, Place::Terminal)));
-        let text = note.map_or_else(|| body.clone(), |note| format!("{body:<width$}{note}"));
-        lines.push_str(&format!("{sign}{text}\n"));
+        let text = match &line.note {
+            Some(note) => format!("{text:<width$}   # {}", escape(note, Place::Terminal)),
+            None => text,
+        };
+        lines.push_str(&format!("{text}\n"));
     }
     if section.hidden > 0 {
         lines.push_str(&format!("  ({} hidden)\n", counted(section.hidden, "unchanged column")));
