@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pcrd::catalog::Catalog;
 use pcrd::config::{self, Config};
-use pcrd::plan::render::{Detail, document, sql, text};
+use pcrd::plan::render::{Detail, document, markdown, sql, text};
 use pcrd::plan::{self, Input, Plan, PlanFile, Settings};
 use pcrd::resolve::{ResolveError, ResolveOptions, resolve};
 
@@ -82,6 +82,7 @@ fn every_case_shows_what_its_reviewer_would_see() {
                 let document = document(&file.plan, None);
                 insta::assert_snapshot!("plan.txt", text(&document, &file.plan, Detail::Everything));
                 insta::assert_snapshot!("plan.sql", sql(&file.plan));
+                insta::assert_snapshot!("plan.md", markdown(&document, &file.plan));
             }
             Err((text, errors)) => insta::assert_snapshot!("refused", refusals(&text, errors)),
         });

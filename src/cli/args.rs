@@ -67,6 +67,8 @@ pub enum Command {
     Plan(command::plan::PlanArgs),
     /// Show a plan file, without a database
     Show(command::show::ShowArgs),
+    /// Draw the graph of a plan's steps, without a database
+    Graph(command::graph::GraphArgs),
     /// List what the target needs besides rows, and what of it is there
     Readiness(command::readiness::ReadinessArgs),
     /// Run a plan, or go on with it; stops at the gate before the cutover

@@ -9,6 +9,7 @@ mod frame;
 mod live;
 mod plan;
 mod reports;
+mod review;
 mod schema;
 mod signals;
 #[path = "../support/mod.rs"]

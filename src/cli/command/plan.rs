@@ -57,6 +57,12 @@ pub enum PlanFormat {
     Json,
     /// Every statement, in order
     Sql,
+    /// A comment for a pull request
+    Markdown,
+    /// The graph of steps for Graphviz
+    Dot,
+    /// The graph of steps for Mermaid
+    Mermaid,
 }
 
 /// Compiles a plan, checks the data and shows what would happen.
@@ -120,6 +126,9 @@ pub fn rendered(file: &PlanFile, format: PlanFormat, verbose: bool) -> String {
         }
         PlanFormat::Json => file::to_json(file),
         PlanFormat::Sql => render::sql(&file.plan),
+        PlanFormat::Markdown => render::markdown(&render::document(&file.plan, file.evidence.as_ref()), &file.plan),
+        PlanFormat::Dot => render::graph::dot(&file.plan),
+        PlanFormat::Mermaid => render::graph::mermaid(&file.plan),
     }
 }
 

@@ -44,6 +44,9 @@ fn one_step(plan: &Plan, id: &str, format: PlanFormat) -> Result<String, Command
         PlanFormat::Json => serde_json::to_string_pretty(step).map_err(|error| CommandError::new(Exit::Failed, error)),
         PlanFormat::Text => Ok(describe(step)),
         PlanFormat::Sql => Ok(statements(step)),
+        PlanFormat::Markdown | PlanFormat::Dot | PlanFormat::Mermaid => {
+            Err(CommandError::new(Exit::Usage, "one step is shown as text, json or sql"))
+        }
     }
 }
 

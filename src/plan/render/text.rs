@@ -2,6 +2,7 @@
 
 use crate::plan::render::amount::counted;
 use crate::plan::render::document::{Document, Line, Symbol, TableSection};
+use crate::plan::render::escape::{Place, escape};
 use crate::plan::{Phase, Plan, Severity};
 
 /// How much to say.
@@ -65,7 +66,7 @@ fn table(section: &TableSection) -> String {
 }
 
 /// Lines without notes, names and types in columns.
-fn bodies(lines: &[Line]) -> Vec<String> {
+pub(super) fn bodies(lines: &[Line]) -> Vec<String> {
     let chars = |text: &String| clean(text).chars().count();
     let of_columns = || lines.iter().filter(|line| line.symbol != Symbol::Move);
     let names = of_columns().map(|line| chars(&line.name)).max().unwrap_or(0);
@@ -142,7 +143,8 @@ pub fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn last_line(document: &Document) -> String {
+/// What is done in all, and what is in its way.
+pub(super) fn last_line(document: &Document) -> String {
     let totals = &document.totals;
     let mut out = format!(
         "Plan: {} to migrate; {} to add, {} to change, {} to rename, {} to drop. {}",
@@ -167,12 +169,5 @@ fn last_line(document: &Document) -> String {
 
 /// Names come from a database: nothing in them may steer a terminal or forge a line.
 fn clean(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
+    escape(text, Place::Terminal)
 }
