@@ -201,15 +201,15 @@ proptest! {
         prop_assert!(!prose.contains(MARKS));
         let lower = prose.to_lowercase();
         prop_assert!(!lower.contains("://") && !lower.contains("www.x") && !lower.contains("gh-1"), "{}", prose);
-        prop_assert_eq!(decoded(&prose, "&#"), shown.clone());
+        prop_assert_eq!(&decoded(&prose, "&#"), &shown);
 
         let html = escape(&text, Place::Html);
         prop_assert!(!html.contains(['<', '>', '"', '\n']));
-        prop_assert_eq!(decoded(&html, "&#"), shown.clone());
+        prop_assert_eq!(&decoded(&html, "&#"), &shown);
 
         let mermaid = escape(&text, Place::Mermaid);
         prop_assert!(!mermaid.contains(['"', '`', '<', '>', '%', '[', ']', '|', '\n']));
-        prop_assert_eq!(decoded(&mermaid, "#"), shown.clone());
+        prop_assert_eq!(&decoded(&mermaid, "#"), &shown);
 
         let dot = escape(&text, Place::Dot);
         let mut read = String::new();
