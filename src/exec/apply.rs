@@ -11,7 +11,7 @@ use super::cutover::Limits;
 use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole, witness};
-use crate::ledger::{chunk, migration, progress};
+use crate::ledger::{LedgerError, chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
 
@@ -193,7 +193,11 @@ async fn attempt(
 async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {
     use std::sync::atomic::Ordering::Relaxed;
     if let Some(limit) = migration::setting(ledger, &run.id, "rows_per_second").await? {
-        run.rows_per_second.store(limit.parse().unwrap_or(0), Relaxed);
+        let damaged = |error: std::num::ParseIntError| LedgerError::Damaged {
+            what: "limit of rows a second",
+            why: error.to_string(),
+        };
+        run.rows_per_second.store(limit.parse().map_err(damaged)?, Relaxed);
     }
     run.paused.store(migration::setting(ledger, &run.id, "paused").await?.is_some(), Relaxed);
     Ok(())
