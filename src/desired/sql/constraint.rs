@@ -160,7 +160,12 @@ impl Reader<'_> {
                 Rule::fk_match if part.has(Rule::k_full) => key.match_full = true,
                 Rule::fk_match if part.has(Rule::k_partial) => {
                     let message = "MATCH PARTIAL does not exist in PostgreSQL";
-                    self.problems.push(Problem::at(ProblemKind::SqlRefused, part.span(), message, "not implemented"));
+                    self.problems.push(Problem::at(
+                        ProblemKind::SqlRefused,
+                        part.span(),
+                        message,
+                        "refused by the server",
+                    ));
                 }
                 Rule::fk_action => {
                     let Some(on) = part.children().last() else { continue };

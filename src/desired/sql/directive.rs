@@ -258,7 +258,8 @@ fn value(
             _ => SqlOrder::AsWritten,
         }),
         Rule::accept => {
-            let code = parts.next().map(|code| code.as_str().to_owned()).unwrap_or_default();
+            let code = parts.next().map(|code| code.as_str().to_owned());
+            let code = code.ok_or_else(|| bad("an acceptance needs a code".to_owned(), whole.clone()))?;
             let reason = parts.next().map(|reason| unescaped(reason.as_str()));
             let reason = reason.filter(|reason| !reason.is_empty());
             let reason = reason.ok_or_else(|| bad("an acceptance needs a reason".to_owned(), whole.clone()))?;
