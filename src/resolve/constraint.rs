@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, QualifiedName, References, Table};
+use crate::desired::Whole;
 use crate::resolve::Severity;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
@@ -109,6 +110,9 @@ pub(crate) fn foreign_keys(
     report: &mut Report,
 ) -> BTreeMap<Ident, Constraint> {
     let mut carried = BTreeMap::new();
+    if let Some(whole) = scope.whole() {
+        return written_foreign_keys(scope, whole, scopes, wanted, report);
+    }
     for (name, constraint) in &scope.table.constraints {
         let Some(references) = &constraint.references else { continue };
         let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
@@ -128,6 +132,41 @@ pub(crate) fn foreign_keys(
         }
     }
     carried
+}
+
+/// Those of a whole table name target tables already.
+fn written_foreign_keys(
+    scope: &Scope<'_>,
+    whole: &Whole,
+    scopes: &[Scope<'_>],
+    wanted: &BTreeMap<QualifiedName, Table>,
+    report: &mut Report,
+) -> BTreeMap<Ident, Constraint> {
+    let mut kept = BTreeMap::new();
+    for (name, constraint) in &whole.table.constraints {
+        let Some(references) = &constraint.references else { continue };
+        if !scopes.iter().any(|far| far.target_name == &references.table) {
+            let why = format!("{} is not migrated", references.table);
+            let message = format!("{why}, so the target cannot check the foreign key");
+            report.find("FK_OUT_OF_SCOPE", scope.address(name), Severity::Warning, message);
+            report.leave("foreign key", scope.address(name), why);
+            continue;
+        }
+        compare_types(scope, name, constraint, wanted, report);
+        kept.insert(name.clone(), constraint.clone());
+    }
+    kept
+}
+
+/// What the source's foreign keys become by the changes of names alone; the base of the comparison with a whole table.
+pub(crate) fn carried_foreign_keys(scope: &Scope<'_>, scopes: &[Scope<'_>]) -> BTreeMap<Ident, Constraint> {
+    let carry = |constraint: &Constraint| {
+        let references = constraint.references.as_ref()?;
+        let far = scopes.iter().find(|far| far.name == &references.table)?;
+        foreign(scope, far, constraint, references).ok()?.ok()
+    };
+    let all = scope.table.constraints.iter();
+    all.filter_map(|(name, constraint)| Some((name.clone(), carry(constraint)?))).collect()
 }
 
 fn foreign(

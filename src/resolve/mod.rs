@@ -17,6 +17,7 @@ mod index;
 mod key;
 #[cfg(test)]
 mod key_tests;
+pub mod matching;
 pub mod model;
 pub mod options;
 mod report;
@@ -24,6 +25,7 @@ mod rows;
 mod scope;
 mod sequence;
 mod volatility;
+mod whole;
 
 pub use compile::resolve;
 pub use error::{ResolveError, ResolveErrorKind};

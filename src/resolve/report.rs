@@ -1,5 +1,6 @@
 //! What resolving collects on its way: all of it at once, not the first error.
 
+use crate::desired::Origin;
 use crate::resolve::{Check, Finding, NotCarried, ResolveError, Severity};
 
 /// Collected so far.
@@ -20,6 +21,13 @@ impl Report {
             message: message.into(),
             accepted: None,
         });
+    }
+
+    /// Errors from the `first` on point into this file.
+    pub(crate) fn belong(&mut self, first: usize, origin: Origin) {
+        for error in self.errors.iter_mut().skip(first) {
+            error.origin = origin;
+        }
     }
 
     pub(crate) fn leave(&mut self, kind: &str, name: impl ToString, why: impl Into<String>) {
