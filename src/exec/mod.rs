@@ -17,6 +17,7 @@ pub mod event;
 pub mod failpoint;
 pub mod fence;
 pub mod gate;
+pub mod identity;
 pub mod lanes;
 pub mod leftover;
 pub mod preflight;
