@@ -78,7 +78,8 @@ pub fn compile(
         allow,
     };
     let resolved = resolve(&config.migrate.desired, source, target, &options).map_err(|errors| {
-        let exit = if errors.iter().any(|error| error.span.is_some()) { Exit::Usage } else { Exit::Blocked };
+        let written = |error: &ResolveError| error.span.is_some() || error.kind.is_acceptance();
+        let exit = if errors.iter().any(written) { Exit::Usage } else { Exit::Blocked };
         let source = NamedSource::new(&config.file_name, config.text.clone()).with_language("yaml");
         CommandError::diagnostic(exit, ResolveErrors { errors, source })
     })?;

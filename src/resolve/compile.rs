@@ -11,8 +11,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, hazard, index, rows,
-    sequence,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, hazard, index, rows,
+    sequence, tables,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -45,6 +45,7 @@ pub fn resolve(
                 let kind = ResolveErrorKind::NotOrdinary {
                     table: scope.desired.source.value.clone(),
                     what: "a table without a column whose values could be copied",
+                    rule: None,
                 };
                 report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
             }
@@ -69,7 +70,7 @@ pub fn resolve(
         let Some(table) = wanted.remove(scope.target_name) else { continue };
         tables.push(resolved_table(scope, columns, table, &mut report));
     }
-    hazard::of_servers(source, target, &mut report);
+    ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
@@ -167,7 +168,7 @@ fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report
         late_defaults: columns.late_defaults,
         packed,
     };
-    hazard::of_copy(&table, report);
+    tables::of_table(scope, &table, report);
     table
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod column;
 pub mod compile;
 mod constraint;
+mod ends;
 pub mod error;
 pub mod finding;
 mod hazard;
@@ -23,6 +24,8 @@ mod report;
 mod rows;
 mod scope;
 mod sequence;
+mod tables;
+mod types;
 mod volatility;
 
 pub use compile::resolve;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, ColumnRef, ColumnType, QualifiedName, Sequence, Table};
+use crate::findings::rules::{SEQUENCE_NOT_OWNED, SEQUENCE_SHARED};
+use crate::resolve::ResolvedSequence;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{ResolvedSequence, Severity};
 
 /// Source sequences that are carried and their target names: those that a kept column owns or calls.
 pub(crate) fn names(scopes: &[Scope<'_>], source: &Catalog) -> BTreeMap<QualifiedName, QualifiedName> {
@@ -58,12 +59,7 @@ pub(crate) fn sequences(
 
 fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, report: &mut Report) {
     if sequence.owned_by.is_none() {
-        report.find(
-            "SEQUENCE_NOT_OWNED",
-            name,
-            Severity::Info,
-            "no column owns it; it is carried because a default calls it",
-        );
+        report.find(&SEQUENCE_NOT_OWNED, name, "no column owns it; it is carried because a default calls it");
     }
     let users: BTreeSet<&QualifiedName> =
         sequence.used_by.iter().chain(&sequence.owned_by).map(|user| &user.table).collect();
@@ -77,7 +73,7 @@ fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, repo
             "{} uses it too and stays: after the switch both servers would give the same numbers",
             elsewhere.join(", ")
         );
-        report.find("SEQUENCE_SHARED", name, Severity::Warning, message);
+        report.find(&SEQUENCE_SHARED, name, message);
     }
     if !sequence.grants.is_empty() {
         report.leave(
