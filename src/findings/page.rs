@@ -12,10 +12,9 @@ pub fn text(rule: &Rule) -> String {
     out.push_str(&format!("Instead:   {}\n", rule.instead));
     if rule.severity != Severity::Refused {
         let code = rule.code;
-        out.push_str(&format!(
-            "To accept: under `accept:` of the config {{code: {code}, address: …, reason: …}}; above the object in the \
-             desired SQL\n           -- pcrd: accept {code} reason=\"…\"; or --allow '{code}@ADDRESS=REASON'\n"
-        ));
+        out.push_str(&format!("Accept:    in the config  accept: [{{code: {code}, address: …, reason: …}}]\n"));
+        out.push_str(&format!("           in the SQL     -- pcrd: accept {code} reason=\"…\"\n"));
+        out.push_str(&format!("           or             pcrd plan --allow '{code}@ADDRESS=REASON'\n"));
     }
     out
 }

@@ -55,7 +55,7 @@ impl Lock {
             Object::TargetTable => "the target's table, which nobody uses before the switch: no hazard",
         };
         let step = self.step.map_or_else(String::new, |step| format!(" (step `{step}`)"));
-        format!("{} on {on}; held {}{step}", self.mode, self.held)
+        format!("{} on {on}; held: {}{step}", self.mode, self.held)
     }
 }
 

@@ -5,6 +5,7 @@
 mod apply;
 mod demo;
 mod environment;
+mod explain;
 mod frame;
 mod live;
 mod plan;
