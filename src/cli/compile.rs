@@ -111,7 +111,8 @@ pub async fn compile(
 }
 
 fn refusal(config: &Config, file: Option<&SchemaFile>, errors: Vec<ResolveError>) -> CommandError {
-    let exit = if errors.iter().any(|error| error.span.is_some()) { Exit::Usage } else { Exit::Blocked };
+    let written = |error: &ResolveError| error.span.is_some() || error.kind.is_acceptance();
+    let exit = if errors.iter().any(written) { Exit::Usage } else { Exit::Blocked };
     let (of_config, of_schema): (Vec<ResolveError>, Vec<ResolveError>) =
         errors.into_iter().partition(|error| error.origin == Origin::Config);
     let schema = file.filter(|_| !of_schema.is_empty()).map(|file| ResolveErrors {

@@ -53,7 +53,7 @@ impl Planned {
             return Ok(());
         }
         let text = format!("the plan is blocked; {consequence}:\n{}", self.blocked.join("\n"));
-        let next = "pcrd plan, after mending or accepting each of them";
+        let next = "pcrd plan, after mending or accepting each of them (pcrd explain CODE says how)";
         Err(CommandError::new(Exit::Blocked, text).with_next(next))
     }
 }

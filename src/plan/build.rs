@@ -247,6 +247,7 @@ fn objects(table: &ResolvedTable) -> Vec<Op> {
                 ops.push(Op::ValidateConstraint(ValidateConstraint {
                     table: table.target.clone(),
                     name: name.clone(),
+                    references: constraint.references.as_ref().map(|references| references.table.clone()),
                 }));
             }
         }

@@ -128,7 +128,9 @@ AddConstraint { /// Target table.
 payload! { /// See [`Op::ValidateConstraint`].
 ValidateConstraint { /// Target table.
     table: QualifiedName, /// Constraint name.
-    name: Ident } }
+    name: Ident, /// What a foreign key refers to: its rows are locked against removal while it is validated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    references: Option<QualifiedName> } }
 payload! { /// See [`Op::SetComment`].
 SetComment { /// What it is on.
     on: CommentTarget, /// The text.

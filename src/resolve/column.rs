@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::casts::{self, CastClass, typename};
-use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef, TypeKind};
+use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef};
 use crate::desired::{At, ColumnWish};
+use crate::findings::rules::{DELETES_DATA, GENERATED_RECOMPUTED};
 use crate::projection::{ColumnValue, ProjectedColumn};
+use crate::resolve::ResolveOptions;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::volatility::{Volatility, volatility};
-use crate::resolve::{ResolveOptions, Severity};
 use crate::sql::expression::check_expression;
 use crate::sql::ident;
 use crate::sql::rewrite::{Rewritten, sequences, sequences_named};
@@ -56,7 +58,7 @@ pub(crate) fn columns(
     for column in &scope.table.columns {
         if scope.dropped.contains(&column.name) {
             let message = "the column is left out: its values are not copied";
-            report.find("DELETES_DATA", scope.address(&column.name), Severity::Warning, message);
+            report.find(&DELETES_DATA, scope.address(&column.name), message);
             continue;
         }
         let result = kept(scope, column, options, sequence_names, &mut out, report);
@@ -85,7 +87,7 @@ fn kept(
         Some(text) => wanted_type(scope, &at, text)?,
         None => column.ty.clone(),
     };
-    exists_on_target(scope, &at, &ty)?;
+    exists_on_target(scope, &at, &ty, report)?;
     let not_null = wish.not_null.as_ref().map_or(column.not_null, |wish| wish.value);
     let mut wanted = Column {
         name: name.clone(),
@@ -113,6 +115,7 @@ fn kept(
         return Ok(());
     }
     let projected = value(scope, column, wish, &wanted, options, out, report)?;
+    reads_on_target(scope, &at, &projected, report)?;
     wanted.default = carried_default(column, wish, &at, projected.class, &ty, sequence_names)?;
     take(column, wanted, projected, at, out);
     Ok(())
@@ -138,46 +141,6 @@ pub(crate) fn take(column: &Column, wanted: Column, projected: ProjectedColumn, 
 pub(crate) fn wanted_type(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<ColumnType, ResolveError> {
     typename::parse(&text.value, &scope.target.types)
         .map_err(|error| ResolveError::new(ResolveErrorKind::BadType { at: at.to_owned(), error }).at(&text.span))
-}
-
-/// A user-defined type must be on the target, with every enum label that rows may hold.
-pub(crate) fn exists_on_target(scope: &Scope<'_>, at: &str, ty: &ColumnType) -> Result<(), ResolveError> {
-    if ty.is_builtin() {
-        return Ok(());
-    }
-    let Some(name) = element_name(ty) else { return Ok(()) };
-    let span = &scope.desired.source.span;
-    let Some(there) = scope.target.types.get(&name) else {
-        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
-        return Err(ResolveError::new(kind)
-            .at(span)
-            .help("create it on the target first (or the extension that brings it)"));
-    };
-    let here = scope.source.types.get(&name);
-    if let (Some(TypeDef::Enum(labels)), TypeDef::Enum(target_labels)) = (here, there) {
-        let missing: Vec<&str> =
-            labels.iter().filter(|label| !target_labels.contains(label)).map(String::as_str).collect();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            let kind = ResolveErrorKind::EnumValueMissing { at: at.to_owned(), ty: name.to_string(), missing };
-            return Err(ResolveError::new(kind).at(span).help("add them with ALTER TYPE … ADD VALUE"));
-        }
-    }
-    Ok(())
-}
-
-fn element_name(ty: &ColumnType) -> Option<QualifiedName> {
-    let name = match ty.kind {
-        TypeKind::Array => ty.name.as_str().strip_prefix('_')?,
-        TypeKind::Multirange => return None,
-        TypeKind::Base
-        | TypeKind::Enum
-        | TypeKind::Domain
-        | TypeKind::Composite
-        | TypeKind::Range
-        | TypeKind::Pseudo => ty.name.as_str(),
-    };
-    QualifiedName::new(ty.schema.as_str(), name).ok()
 }
 
 fn is_collatable(ty: &ColumnType) -> bool {
@@ -218,7 +181,7 @@ fn regenerate(
         return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
     }
     let message = "the target computes its values itself; verification compares them";
-    report.find("GENERATED_RECOMPUTED", at, Severity::Info, message);
+    report.find(&GENERATED_RECOMPUTED, at, message);
     Ok(Generated { expr: rewritten.sql, stored: generated.stored })
 }
 
@@ -298,9 +261,8 @@ pub(crate) fn value(
         ResolveError::new(ResolveErrorKind::UnsupportedCast { at: at.clone(), unsupported }).at(span)
     })?;
     let read = ident(&column.name);
-    for code in &cast.findings {
-        let severity = if *code == "LOSSY_CAST" { Severity::Error } else { Severity::Warning };
-        report.find(code, &at, severity, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
+    for rule in &cast.findings {
+        report.find(rule, &at, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
     }
     for bad in cast.bad(&read) {
         out.predicates.push(Predicate { address: at.clone(), bad: bad.predicate, meaning: bad.meaning });

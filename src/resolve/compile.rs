@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::{DesiredSchema, Order};
+use crate::findings::rules::CONSTRAINT_NOT_VALID;
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
@@ -11,8 +12,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, hazard, index, rows,
-    sequence, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, hazard, index, rows,
+    sequence, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -54,6 +55,7 @@ pub fn resolve(
                 let kind = ResolveErrorKind::NotOrdinary {
                     table: scope.desired.source.value.clone(),
                     what: "a table without a column whose values could be copied",
+                    rule: None,
                 };
                 report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
             }
@@ -94,7 +96,7 @@ pub fn resolve(
         tables.push(resolved_table(scope, made, &mut report));
         report.belong(n_errors, scope.desired.origin);
     }
-    hazard::of_servers(source, target, &mut report);
+    ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
@@ -144,7 +146,7 @@ fn both_tables(scope: &Scope<'_>, columns: &mut Columns, report: &mut Report) ->
     for (name, constraint) in &wanted.constraints {
         if !constraint.validated && constraint.kind == crate::catalog::ConstraintKind::Check {
             let message = "it is NOT VALID in the file and stays so on the target";
-            report.find("CONSTRAINT_NOT_VALID", scope.address(name), crate::resolve::Severity::Info, message);
+            report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
         }
     }
     (wanted, Some(carried))
@@ -223,7 +225,7 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         late_defaults: columns.late_defaults,
         packed,
     };
-    hazard::of_copy(&table, report);
+    tables::of_table(scope, &table, report);
     table
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, QualifiedName, References, Table};
 use crate::desired::Whole;
-use crate::resolve::Severity;
+use crate::findings::Severity;
+use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
@@ -27,10 +28,7 @@ pub(crate) fn constraints(
         };
         match result {
             Ok(Ok(constraint)) => {
-                if !constraint.validated {
-                    let message = "it is NOT VALID on the source and stays so on the target";
-                    report.find("CONSTRAINT_NOT_VALID", scope.address(name), Severity::Info, message);
-                }
+                not_valid(scope, name, &constraint, report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -40,9 +38,16 @@ pub(crate) fn constraints(
     carried
 }
 
+fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, report: &mut Report) {
+    if !constraint.validated {
+        let message = "it is NOT VALID on the source and stays so on the target";
+        report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
+    }
+}
+
 fn leave(scope: &Scope<'_>, name: &Ident, why: String, report: &mut Report) {
     let address = scope.address(name);
-    report.find("CONSTRAINT_NOT_CARRIED", &address, Severity::Warning, format!("the target will not check it: {why}"));
+    report.find(&CONSTRAINT_NOT_CARRIED, &address, format!("the target will not check it: {why}"));
     report.leave("constraint", address, why);
 }
 
@@ -118,13 +123,14 @@ pub(crate) fn foreign_keys(
         let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
             let why = format!("{} is not migrated", references.table);
             let message = format!("{why}, so the target cannot check the foreign key");
-            report.find("FK_OUT_OF_SCOPE", scope.address(name), Severity::Warning, message);
+            report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
             report.leave("foreign key", scope.address(name), why);
             continue;
         };
         match foreign(scope, far, constraint, references) {
             Ok(Ok(constraint)) => {
                 compare_types(scope, name, &constraint, wanted, report);
+                not_valid(scope, name, &constraint, report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -148,7 +154,7 @@ fn written_foreign_keys(
         if !scopes.iter().any(|far| far.target_name == &references.table) {
             let why = format!("{} is not migrated", references.table);
             let message = format!("{why}, so the target cannot check the foreign key");
-            report.find("FK_OUT_OF_SCOPE", scope.address(name), Severity::Warning, message);
+            report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
             report.leave("foreign key", scope.address(name), why);
             continue;
         }
@@ -215,11 +221,11 @@ fn compare_types(
                 "{near} is {} and refers to {}.{far}, which becomes {}; give {near} `type: {}` too",
                 near_type.sql, references.table, far_type.sql, far_type.sql
             );
-            report.find("FK_TYPE_DIFFERS", address, Severity::Warning, message);
+            report.find(&FK_TYPE_DIFFERS, address, message);
         } else {
             let message =
                 format!("{} cannot be compared with {} of {}.{far}", near_type.sql, far_type.sql, references.table);
-            report.find("FK_TYPE_DIFFERS", address, Severity::Refused, message);
+            report.find_as(&FK_TYPE_DIFFERS, Severity::Refused, address, message);
         }
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod column;
 pub mod compile;
 mod constraint;
+mod ends;
 pub mod error;
 pub mod finding;
 mod hazard;
@@ -24,6 +25,8 @@ mod report;
 mod rows;
 mod scope;
 mod sequence;
+mod tables;
+mod types;
 mod volatility;
 mod whole;
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, ColumnRef, ColumnType, Ident, QualifiedName, Sequence, Table};
 use crate::desired::DesiredSchema;
+use crate::findings::rules::{SEQUENCE_NEW, SEQUENCE_NOT_OWNED, SEQUENCE_SHARED};
+use crate::resolve::ResolvedSequence;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{ResolvedSequence, Severity};
 use crate::sql::rewrite::sequences_named;
 
 /// Source sequences that are carried and their target names: those that a kept column owns or calls.
@@ -86,7 +87,7 @@ fn written(
         let source = names.iter().find(|(_, target)| *target == name).map(|(source, _)| source.clone());
         if source.is_none() {
             let message = "the source has no such sequence; at the cutover it starts past the values that are there";
-            report.find("SEQUENCE_NEW", name, Severity::Info, message);
+            report.find(&SEQUENCE_NEW, name, message);
         }
         let owned_by = sequence.owned_by.clone().filter(is_wanted);
         let used_by = sequence.used_by.iter().filter(|at| is_wanted(at)).cloned().collect();
@@ -135,12 +136,7 @@ pub(crate) fn sequences(
 
 fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, report: &mut Report) {
     if sequence.owned_by.is_none() {
-        report.find(
-            "SEQUENCE_NOT_OWNED",
-            name,
-            Severity::Info,
-            "no column owns it; it is carried because a default calls it",
-        );
+        report.find(&SEQUENCE_NOT_OWNED, name, "no column owns it; it is carried because a default calls it");
     }
     let users: BTreeSet<&QualifiedName> =
         sequence.used_by.iter().chain(&sequence.owned_by).map(|user| &user.table).collect();
@@ -154,7 +150,7 @@ fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, repo
             "{} uses it too and stays: after the switch both servers would give the same numbers",
             elsewhere.join(", ")
         );
-        report.find("SEQUENCE_SHARED", name, Severity::Warning, message);
+        report.find(&SEQUENCE_SHARED, name, message);
     }
     if !sequence.grants.is_empty() {
         report.leave(

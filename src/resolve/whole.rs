@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::casts::CastClass;
 use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
 use crate::desired::{At, ColumnWish, Order, Whole};
+use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
-use crate::resolve::column::{
-    Columns, Predicate, carried_default, exists_on_target, generates, sql_error, take, user_expression, value,
-};
+use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{Check, CheckPredicate, ResolveOptions, Severity};
+use crate::resolve::types::reads_on_target;
+use crate::resolve::{Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
 use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
 use crate::sql::ident;
@@ -40,7 +40,6 @@ pub(crate) fn kept(
 ) -> Result<(), ResolveError> {
     let Kept { column, wish, at, mut carried, wanted } = kept;
     let span = scope.desired.columns.get(&column.name).map_or(&scope.desired.source.span, |wish| &wish.span);
-    exists_on_target(scope, &at, &wanted.ty)?;
     if let Some(generated) = &column.generated {
         carried.generated = scope
             .rename(&generated.expr)
@@ -53,7 +52,7 @@ pub(crate) fn kept(
     if let Some(generated) = &wanted.generated {
         generates(scope, &at, generated, span)?;
         let message = "the target computes its values itself; verification compares them";
-        report.find("GENERATED_RECOMPUTED", &at, Severity::Info, message);
+        report.find(&GENERATED_RECOMPUTED, &at, message);
         if column.generated.is_none() {
             out.computed.push((wanted.name.clone(), column.name.clone()));
         }
@@ -72,6 +71,7 @@ pub(crate) fn kept(
         }
         _ => value(scope, column, wish, wanted, options, out, report)?,
     };
+    reads_on_target(scope, &at, &projected, report)?;
     take(column, wanted.clone(), projected, at, out);
     Ok(())
 }

@@ -6,6 +6,7 @@ mod apply;
 mod compose;
 mod demo;
 mod environment;
+mod explain;
 mod frame;
 mod live;
 mod plan;
