@@ -5,7 +5,9 @@
 mod apply;
 mod demo;
 mod environment;
+mod fmt;
 mod frame;
+mod inspect;
 mod live;
 mod plan;
 mod reports;
