@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use pcrd::findings::{self, ALL, Object, Severity, page};
 use pcrd::plan::{self, Plan};
 
+/// Rules that only a desired schema in SQL can bring up, and the tests that accept their findings.
+const ELSEWHERE: &[(&str, &str)] = &[("SEQUENCE_NEW", "tests/cli/explain.rs")];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -53,7 +56,11 @@ fn every_rule_is_found_in_some_case_and_every_finding_has_a_rule() {
     let known: BTreeSet<&str> = ALL.iter().map(|rule| rule.code).collect();
     let unknown: Vec<_> = shown.iter().filter(|(code, _)| !known.contains(code.as_str())).collect();
     assert!(unknown.is_empty(), "findings without a rule: {unknown:?}");
-    let never: Vec<_> = known.iter().filter(|code| !shown.contains_key(**code)).collect();
+    let elsewhere = |code: &str| {
+        let test = ELSEWHERE.iter().find(|(rule, _)| *rule == code).map(|(_, test)| *test);
+        test.is_some_and(|test| fs::read_to_string(root().join(test)).unwrap().contains(&format!("{code}@")))
+    };
+    let never: Vec<_> = known.iter().filter(|code| !shown.contains_key(**code) && !elsewhere(code)).collect();
     assert!(never.is_empty(), "rules that no case of plans/ shows: {never:?}");
 }
 

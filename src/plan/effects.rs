@@ -124,7 +124,10 @@ pub fn done_when(op: &Op) -> String {
         Op::Fence(op) => format!("the fence triggers stand on {} and their lease runs", names(&op.tables)),
         Op::Drain(_) => "the ledger's position is at or past the fence".to_owned(),
         Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),
-        Op::SetSequence(op) => format!("{} is past {} and past every value in its columns", op.target, op.source),
+        Op::SetSequence(op) => match &op.source {
+            Some(source) => format!("{} is past {source} and past every value in its columns", op.target),
+            None => format!("{} is past every value in its columns", op.target),
+        },
         Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),
         Op::Switch(_) => "the lease on the source is infinite".to_owned(),
         Op::DropSlot(op) => format!("no slot {} exists", op.slot),

@@ -1,6 +1,7 @@
 //! The target's columns and where their values come from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::casts::{self, CastClass, typename};
 use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef};
@@ -23,6 +24,10 @@ use crate::sql::token::TokenError;
 pub(crate) struct Columns {
     /// Target columns: kept ones in source order, then added ones.
     pub(crate) wanted: Vec<Column>,
+    /// What the kept ones would be if only their type changed: the base of the comparison with a whole table.
+    pub(crate) carried: Vec<Column>,
+    /// Columns that the target computes and the source stores: target and source name.
+    pub(crate) computed: Vec<(Ident, Ident)>,
     /// Values of those that are not generated, in the same order.
     pub(crate) projected: Vec<ProjectedColumn>,
     pub(crate) reasons: BTreeMap<Ident, String>,
@@ -97,6 +102,10 @@ fn kept(
         comment: column.comment.clone(),
         grants: Vec::new(),
     };
+    if let Some(whole) = scope.whole().and_then(|whole| whole.table.column(&name)) {
+        let source = super::whole::Kept { column, wish, at, carried: wanted, wanted: whole };
+        return super::whole::kept(scope, source, options, sequence_names, out, report);
+    }
     if column.compression.is_some() && wanted.compression.is_none() {
         report.leave("compression", &at, "the target's version or the new type does not have it");
     }
@@ -107,20 +116,25 @@ fn kept(
     }
     let projected = value(scope, column, wish, &wanted, options, out, report)?;
     reads_on_target(scope, &at, &projected, report)?;
-    wanted.default = default(column, wish, &at, projected.class, &ty, sequence_names)?;
+    wanted.default = carried_default(column, wish, &at, projected.class, &ty, sequence_names)?;
+    take(column, wanted, projected, at, out);
+    Ok(())
+}
+
+/// A kept column with its value.
+pub(crate) fn take(column: &Column, wanted: Column, projected: ProjectedColumn, at: String, out: &mut Columns) {
     let calls_sequence = |default: &String| sequences_named(default).is_ok_and(|names| !names.is_empty());
     if wanted.default.as_ref().is_some_and(calls_sequence) {
-        out.late_defaults.insert(name);
+        out.late_defaults.insert(wanted.name.clone());
     }
     if let (true, ColumnValue::Expr { sql, .. }) =
-        (not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
+        (wanted.not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
     {
         let bad = format!("({sql}) IS NULL");
         out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned() });
     }
     out.projected.push(projected);
     out.wanted.push(wanted);
-    Ok(())
 }
 
 /// The type that the user wrote, looked up among the target's own types.
@@ -160,11 +174,7 @@ fn regenerate(
     if wish.using.is_some() || wish.default.is_some() {
         return refuse("its value is the expression's; `using` and `default` do not apply");
     }
-    let major = scope.target.server.major();
-    if major < if generated.stored { 12 } else { 18 } {
-        let what = if generated.stored { "a generated column" } else { "a virtual generated column" };
-        return Err(ResolveError::new(ResolveErrorKind::TargetTooOld { at: at.to_owned(), what, major }).at(span));
-    }
+    generates(scope, at, generated, span)?;
     let rewritten = scope.rename(&generated.expr).map_err(|error| sql_error(at, error))?;
     if let Some(reads) = rewritten.reads.iter().find(|column| scope.dropped.contains(*column)) {
         let kind = ResolveErrorKind::GeneratedFromDropped { at: at.to_owned(), reads: reads.clone() };
@@ -173,6 +183,21 @@ fn regenerate(
     let message = "the target computes its values itself; verification compares them";
     report.find(&GENERATED_RECOMPUTED, at, message);
     Ok(Generated { expr: rewritten.sql, stored: generated.stored })
+}
+
+/// The target's version must have generated columns of this kind.
+pub(crate) fn generates(
+    scope: &Scope<'_>,
+    at: &str,
+    generated: &Generated,
+    span: &Range<usize>,
+) -> Result<(), ResolveError> {
+    let major = scope.target.server.major();
+    if major < if generated.stored { 12 } else { 18 } {
+        let what = if generated.stored { "a generated column" } else { "a virtual generated column" };
+        return Err(ResolveError::new(ResolveErrorKind::TargetTooOld { at: at.to_owned(), what, major }).at(span));
+    }
+    Ok(())
 }
 
 pub(crate) fn sql_error(at: &str, error: TokenError) -> ResolveError {
@@ -205,7 +230,7 @@ pub(crate) fn user_expression(
     Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
 }
 
-fn value(
+pub(crate) fn value(
     scope: &Scope<'_>,
     column: &Column,
     wish: &ColumnWish,
@@ -269,7 +294,7 @@ fn oldest_major(scope: &Scope<'_>) -> u32 {
 }
 
 /// The live default on the target.
-fn default(
+pub(crate) fn carried_default(
     column: &Column,
     wish: &ColumnWish,
     at: &str,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, QualifiedName, References, Table};
+use crate::desired::Whole;
 use crate::findings::Severity;
 use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
 use crate::resolve::report::Report;
@@ -27,7 +28,7 @@ pub(crate) fn constraints(
         };
         match result {
             Ok(Ok(constraint)) => {
-                not_valid(scope, name, &constraint, report);
+                not_valid(scope, name, &constraint, "on the source", report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -37,9 +38,9 @@ pub(crate) fn constraints(
     carried
 }
 
-fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, report: &mut Report) {
+fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, place: &str, report: &mut Report) {
     if !constraint.validated {
-        let message = "it is NOT VALID on the source and stays so on the target";
+        let message = format!("it is NOT VALID {place} and stays so on the target");
         report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
     }
 }
@@ -114,6 +115,9 @@ pub(crate) fn foreign_keys(
     report: &mut Report,
 ) -> BTreeMap<Ident, Constraint> {
     let mut carried = BTreeMap::new();
+    if let Some(whole) = scope.whole() {
+        return written_foreign_keys(scope, whole, scopes, wanted, report);
+    }
     for (name, constraint) in &scope.table.constraints {
         let Some(references) = &constraint.references else { continue };
         let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
@@ -126,7 +130,7 @@ pub(crate) fn foreign_keys(
         match foreign(scope, far, constraint, references) {
             Ok(Ok(constraint)) => {
                 compare_types(scope, name, &constraint, wanted, report);
-                not_valid(scope, name, &constraint, report);
+                not_valid(scope, name, &constraint, "on the source", report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -134,6 +138,42 @@ pub(crate) fn foreign_keys(
         }
     }
     carried
+}
+
+/// Those of a whole table name target tables already.
+fn written_foreign_keys(
+    scope: &Scope<'_>,
+    whole: &Whole,
+    scopes: &[Scope<'_>],
+    wanted: &BTreeMap<QualifiedName, Table>,
+    report: &mut Report,
+) -> BTreeMap<Ident, Constraint> {
+    let mut kept = BTreeMap::new();
+    for (name, constraint) in &whole.table.constraints {
+        let Some(references) = &constraint.references else { continue };
+        if !scopes.iter().any(|far| far.target_name == &references.table) {
+            let why = format!("{} is not migrated", references.table);
+            let message = format!("{why}, so the target cannot check the foreign key");
+            report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
+            report.leave("foreign key", scope.address(name), why);
+            continue;
+        }
+        compare_types(scope, name, constraint, wanted, report);
+        not_valid(scope, name, constraint, "in the file", report);
+        kept.insert(name.clone(), constraint.clone());
+    }
+    kept
+}
+
+/// What the source's foreign keys become by the changes of names alone; the base of the comparison with a whole table.
+pub(crate) fn carried_foreign_keys(scope: &Scope<'_>, scopes: &[Scope<'_>]) -> BTreeMap<Ident, Constraint> {
+    let carry = |constraint: &Constraint| {
+        let references = constraint.references.as_ref()?;
+        let far = scopes.iter().find(|far| far.name == &references.table)?;
+        foreign(scope, far, constraint, references).ok()?.ok()
+    };
+    let all = scope.table.constraints.iter();
+    all.filter_map(|(name, constraint)| Some((name.clone(), carry(constraint)?))).collect()
 }
 
 fn foreign(

@@ -8,6 +8,7 @@ use miette::{Diagnostic, LabeledSpan};
 use crate::casts::Unsupported;
 use crate::casts::typename::TypeError;
 use crate::catalog::{Ident, QualifiedName};
+use crate::desired::Origin;
 use crate::findings::{Rule, rules};
 use crate::projection::KeyNotInjective;
 use crate::sql::expression::ExpressionError;
@@ -18,7 +19,9 @@ use crate::sql::token::TokenError;
 pub struct ResolveError {
     /// What is wrong.
     pub kind: Box<ResolveErrorKind>,
-    /// Byte range in the config file.
+    /// The file that `span` is in.
+    pub origin: Origin,
+    /// Byte range in that file.
     pub span: Option<Range<usize>>,
     /// What to do about it.
     pub help: Option<String>,
@@ -138,6 +141,14 @@ pub enum ResolveErrorKind {
     /// A default that was written for the old values.
     #[error("the default of {0} was written for the old values")]
     DefaultUnclear(String),
+    /// No unique index of the target is over the columns by which rows are found.
+    #[error("the target's {table} would have no unique index over ({columns}), by which its rows are found")]
+    NoKeyIndex {
+        /// The target table.
+        table: QualifiedName,
+        /// Target names of the key's columns.
+        columns: String,
+    },
     /// An identity column that is no integer.
     #[error("{at} is an identity column; it cannot become {to}")]
     IdentityType {
@@ -242,7 +253,7 @@ pub enum ResolveErrorKind {
 impl ResolveError {
     /// An error without place and remedy.
     pub(crate) fn new(kind: ResolveErrorKind) -> Self {
-        Self { kind: Box::new(kind), span: None, help: None }
+        Self { kind: Box::new(kind), origin: Origin::Config, span: None, help: None }
     }
 
     /// With the place where it was written.
@@ -275,7 +286,7 @@ impl ResolveErrorKind {
         match self {
             Self::NotOrdinary { rule, .. } => *rule,
             Self::KeyNotUsable { rule, .. } | Self::NoReplicaIdentity { rule, .. } => Some(rule),
-            Self::KeyColumnDropped { .. } => Some(&rules::KEY_DROPPED),
+            Self::KeyColumnDropped { .. } | Self::NoKeyIndex { .. } => Some(&rules::KEY_DROPPED),
             Self::UnsupportedCast { .. } => Some(&rules::UNSUPPORTED_CAST),
             Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),
             Self::TypeMissing { .. } => Some(&rules::TYPE_MISSING),

@@ -18,6 +18,7 @@ mod index;
 mod key;
 #[cfg(test)]
 mod key_tests;
+pub mod matching;
 pub mod model;
 pub mod options;
 mod report;
@@ -27,6 +28,7 @@ mod sequence;
 mod tables;
 mod types;
 mod volatility;
+mod whole;
 
 pub use compile::resolve;
 pub use error::{ResolveError, ResolveErrorKind};

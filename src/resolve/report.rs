@@ -1,5 +1,6 @@
 //! What resolving collects on its way: all of it at once, not the first error.
 
+use crate::desired::Origin;
 use crate::findings::{Rule, Severity};
 use crate::resolve::{Check, Finding, NotCarried, ResolveError};
 
@@ -32,6 +33,13 @@ impl Report {
             message: message.into(),
             accepted: None,
         });
+    }
+
+    /// Errors from the `first` on point into this file.
+    pub(crate) fn belong(&mut self, first: usize, origin: Origin) {
+        for error in self.errors.iter_mut().skip(first) {
+            error.origin = origin;
+        }
     }
 
     pub(crate) fn leave(&mut self, kind: &str, name: impl ToString, why: impl Into<String>) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Ident, Persistence, QualifiedName, Table, TableKind};
-use crate::desired::{ColumnWish, DesiredTable};
+use crate::desired::{ColumnWish, DesiredTable, Whole};
 use crate::findings::{Rule, rules};
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::key::{RowKey, row_key};
@@ -30,6 +30,11 @@ impl<'a> Scope<'a> {
     /// The user's wish about a source column.
     pub(crate) fn wish(&self, column: &Ident) -> Option<&'a ColumnWish> {
         self.desired.columns.get(column).map(|wish| &wish.value)
+    }
+
+    /// The whole target table, when the file gives it.
+    pub(crate) fn whole(&self) -> Option<&'a Whole> {
+        self.desired.whole.as_deref()
     }
 
     /// `schema.table.column` on the source.

@@ -12,14 +12,18 @@ mod errors;
 mod grammar;
 mod lex;
 mod name;
+mod naming;
 mod object;
 mod read;
 mod setting;
 mod split;
 mod table;
 mod tree;
+mod written;
+mod written_object;
 
 pub use directive::{Accepted, Directives, OldName, SqlOrder};
 pub use errors::SchemaErrors;
 pub use read::{Reading, read};
 pub use tree::*;
+pub use written::{Places, Written, WrittenTable, written};
