@@ -15,7 +15,10 @@ fn parts(text: &str) -> Result<Vec<String>, TokenError> {
     let is_operator = |part: &&String| {
         part.chars().all(|c| "+-*/<>=~!@#%^&|`?".contains(c)) || ["and", "or", "not"].contains(&part.as_str())
     };
-    if parts.iter().filter(is_operator).count() > 1 {
+    // `>=` is two parts, and a sign behind an operator belongs to what follows: what counts is runs of them.
+    let operators: Vec<bool> = parts.iter().filter(|part| *part != "(").map(|part| is_operator(&part)).collect();
+    let starts = operators.iter().enumerate().filter(|&(at, is)| *is && (at == 0 || !operators[at - 1])).count();
+    if starts > 1 {
         return Ok(parts);
     }
     Ok(parts.into_iter().filter(|part| part != "(" && part != ")").collect())

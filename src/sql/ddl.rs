@@ -72,7 +72,8 @@ pub fn primary_key(key: &Key) -> String {
     format!("PRIMARY KEY ({}){include}", list(&key.columns))
 }
 
-fn storage_word(storage: Storage) -> &'static str {
+/// PostgreSQL's word.
+pub(crate) fn storage_word(storage: Storage) -> &'static str {
     match storage {
         Storage::Plain => "PLAIN",
         Storage::External => "EXTERNAL",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod compose;
 mod demo;
 mod environment;
 mod explain;

@@ -8,7 +8,7 @@ pub static SEQUENCE_NEW: Rule = Rule {
     severity: Severity::Info,
     title: "a sequence that the source does not have",
     lock: None,
-    effect: "It is created on the target, and at the cutover it starts past the values that are in its columns.",
-    why: "Until then nothing takes numbers from it: its defaults are attached at the cutover.",
-    instead: "Nothing.",
+    effect: "At the cutover it is set past every value that its columns hold.",
+    why: "There is no value on the source to go on from.",
+    instead: "Nothing, if that is what the desired schema means; else give it the name of the sequence it replaces.",
 };
