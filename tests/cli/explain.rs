@@ -27,6 +27,8 @@ fn a_code_is_explained() {
     "#);
     let index = env.run_expecting(0, &["explain", "index_build"]).stdout;
     assert!(index.contains("which nobody uses before the switch: no hazard"), "{index}");
+    let check = env.run_expecting(0, &["explain", "WAL_LEVEL"]).stdout;
+    assert!(check.starts_with("wal_level: ") && check.contains("restart the server"), "{check}");
     let refused = env.run_expecting(0, &["explain", "UNLOGGED"]).stdout;
     assert!(refused.contains("cannot be accepted") && !refused.contains("--allow"), "{refused}");
 }
@@ -52,11 +54,11 @@ fn a_code_is_explained_for_programs() {
 fn an_unknown_code_is_an_error_with_the_one_that_was_meant() {
     let env = Environment::new();
     assert_snapshot!(env.run_expecting(64, &["explain", "CUTOVER_BLOCK"]).stderr, @r"
-      × there is no finding CUTOVER_BLOCK; did you mean CUTOVER_WRITE_BLOCK?
+      × there is no finding or check CUTOVER_BLOCK; did you mean CUTOVER_WRITE_BLOCK?
     Next: pcrd explain CUTOVER_WRITE_BLOCK
     ");
     assert_snapshot!(env.run_expecting(64, &["explain", "XYZZY"]).stderr, @r"
-      × there is no finding XYZZY
+      × there is no finding or check XYZZY
     Next: pcrd explain
     ");
 }
