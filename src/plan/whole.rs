@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{Ident, QualifiedName};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
@@ -78,7 +78,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         }
         expressions(projection, &mut found);
     }
-    drops(plan, &mut found);
+    drops(plan, &tables, &mut found);
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -201,7 +201,7 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     if !filled.eq(stored.map(|column| (&column.name, &column.ty))) {
         return Err("its columns are not those that the table is created with".to_owned());
     }
-    let is_filled = |key: &&crate::catalog::Ident| projection.columns.iter().any(|column| &&column.target == key);
+    let is_filled = |key: &&Ident| projection.columns.iter().any(|column| &&column.target == key);
     match projection.target_key().into_iter().find(|key| !is_filled(key)) {
         Some(key) => Err(format!("no value is made for the key column {key}")),
         None => Ok(()),
@@ -218,14 +218,25 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
     }
 }
 
-/// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept.
-fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
+/// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept. Or the
+/// target computes the same values: a check compares them.
+fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &mut Vec<WholeError>) {
     let dropped: BTreeSet<&str> = plan
         .changes
         .iter()
         .filter(|change| change.action == Action::Drop)
         .map(|change| change.address.as_str())
         .collect();
+    let is_computed = |projection: &Projection, column: &Ident, at: &str| {
+        let renamed = plan.changes.iter().find(|change| change.action == Action::Rename && change.address == at);
+        let name = renamed.and_then(|change| change.after.as_deref()).unwrap_or(column.as_str());
+        let table = tables.get(&projection.target);
+        let computes = table.is_some_and(|table| {
+            table.columns.iter().any(|column| column.name.as_str() == name && column.generated.is_some())
+        });
+        let compared = plan.checks.iter().filter(|check| check.table == projection.source);
+        computes && compared.flat_map(|check| &check.predicates).any(|predicate| predicate.address == at)
+    };
     for projection in &plan.projections {
         let read: BTreeSet<_> = projection
             .columns
@@ -237,7 +248,7 @@ fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
             .collect();
         for column in projection.source_columns.iter().filter(|column| !read.contains(&column.name)) {
             let at = format!("{}.{}", projection.source, column.name);
-            if !dropped.contains(at.as_str()) {
+            if !dropped.contains(at.as_str()) && !is_computed(projection, &column.name, &at) {
                 found.push(WholeError::Unsaid(at));
             }
         }
