@@ -6,5 +6,5 @@ CREATE TABLE t (id int PRIMARY KEY, a text);
 CREATE TABLE t (id int PRIMARY KEY, a text);
 -- [refused]
 -- pcrd::directive::contradiction
--- a is dropped, but a column is made of it
--- take the name out of `drops`, or the column out of the table
+-- the column `a` is dropped and also there
+-- remove the column, or its name from `drops`; a new column of an old name says so by `renamed_from`

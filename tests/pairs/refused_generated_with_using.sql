@@ -9,5 +9,7 @@ CREATE TABLE t (
   h int GENERATED ALWAYS AS (a * 3) STORED -- pcrd: backfill 7
 );
 -- [refused]
--- generated column
--- using
+-- pcrd::directive::contradiction
+-- column `g` is generated: nothing is written to it
+-- column `h` is generated: nothing is written to it
+-- remove the directive

@@ -2,6 +2,6 @@
 -- [source]
 CREATE TABLE t (id int PRIMARY KEY, a text);
 -- [desired]
-CREATE TABLE t (id int, a text) PARTITION BY RANGE (id);
+CREATE TABLE t (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
 -- [refused]
 -- partition

@@ -12,4 +12,5 @@ CREATE TABLE t (id int PRIMARY KEY, a int, b varchar(10), c numeric(10,2), d tim
 -- public.t.c: 1 of 2 rows
 -- public.t.d: 1 of 2 rows
 -- public.t.e: 1 of 2 rows
--- public.t.f: 2 of 2 rows
+-- public.t.f: 1 of 2 rows out of range for integer
+-- public.t.f: 1 of 2 rows has digits after the point

@@ -7,4 +7,4 @@ CREATE TABLE u (id int PRIMARY KEY, a text);
 -- pcrd: renamed_from t
 CREATE TABLE v (id int PRIMARY KEY, a text);
 -- [refused]
--- public.t
+-- two tables would be made of public.t

@@ -9,4 +9,5 @@ CREATE TABLE t (
   b text -- pcrd: backfill no_such_function(a)
 );
 -- [refused]
--- aa
+-- column "aa" does not exist
+-- function no_such_function(text) does not exist
