@@ -23,7 +23,7 @@ struct ResolveErrors {
     errors: Vec<ResolveError>,
     source: NamedSource<String>,
     /// Errors of the other file.
-    other: Option<Box<ResolveErrors>>,
+    other: Option<Box<Self>>,
 }
 
 impl fmt::Display for ResolveErrors {
