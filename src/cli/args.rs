@@ -59,7 +59,9 @@ pub enum ColorChoice {
 pub enum Command {
     /// Check the config, or a desired schema in SQL, without a database
     Validate(command::validate::ValidateArgs),
-    /// Save the catalog of a database, for planning without one
+    /// Format desired schemas in SQL, without a database
+    Fmt(command::fmt::FmtArgs),
+    /// Save the catalog of a database, for planning without one, or as a desired schema to edit
     Inspect(command::inspect::InspectArgs),
     /// Report what the order of columns costs
     Analyze(command::analyze::AnalyzeArgs),

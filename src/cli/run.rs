@@ -69,6 +69,7 @@ impl Command {
             | Self::Abort(_)
             | Self::Cleanup(_) => true,
             Self::Validate(_)
+            | Self::Fmt(_)
             | Self::Inspect(_)
             | Self::Analyze(_)
             | Self::Plan(_)
@@ -91,6 +92,7 @@ impl Command {
 async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError> {
     match command {
         Command::Validate(args) => command::validate::run(ctx, args),
+        Command::Fmt(args) => command::fmt::run(ctx, args),
         Command::Inspect(args) => command::inspect::run(ctx, args).await,
         Command::Analyze(args) => command::analyze::run(ctx, args).await,
         Command::Plan(args) => command::plan::run(ctx, args).await,

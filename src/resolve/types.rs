@@ -40,7 +40,7 @@ pub(crate) fn exists_on_target(
                 return Err(ResolveError::new(kind).at(span).help("add them with ALTER TYPE … ADD VALUE"));
             }
         }
-        (TypeDef::Domain { base, not_null, checks }, TypeDef::Domain { base: b, not_null: n, checks: c }) => {
+        (TypeDef::Domain { base, not_null, checks, .. }, TypeDef::Domain { base: b, not_null: n, checks: c, .. }) => {
             if base != b {
                 return differs(format!("a domain over {base} on the source, over {b} on the target"));
             }

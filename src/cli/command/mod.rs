@@ -8,6 +8,7 @@ pub mod completions;
 pub mod cutover;
 pub mod demo;
 pub mod explain;
+pub mod fmt;
 pub mod graph;
 pub mod inspect;
 pub mod man;
