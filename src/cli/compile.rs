@@ -24,7 +24,7 @@ struct ResolveErrors {
     errors: Vec<ResolveError>,
     source: NamedSource<String>,
     /// Errors of other files.
-    others: Vec<ResolveErrors>,
+    others: Vec<Self>,
 }
 
 impl fmt::Display for ResolveErrors {
