@@ -262,7 +262,24 @@ impl Applier {
                 .await
                 .map_err(|error| if error.is_of_value() { ExecError::Refused(refused) } else { error });
         }
-        let pushed = self.batch.push(&self.target, task, RowChange { kind, new, old, commit }).await?;
+        let mut change = RowChange { kind, new, old, commit };
+        let mut pushed = self.batch.push(&self.target, task, change).await?;
+        if pushed == Pushed::NeedsLook {
+            self.flush().await?;
+            let look = self.batch.look(&self.target, task, change).await?;
+            pushed = match (look.belongs, look.there) {
+                (false, false) => return Ok(()),
+                (false, true) => {
+                    self.batch.push(&self.target, task, RowChange { kind: RowKind::Delete, ..change }).await?
+                }
+                (true, true) => {
+                    change.kind = RowKind::Stay;
+                    self.batch.push(&self.target, task, change).await?
+                }
+                // It comes to belong, with values that were not sent.
+                (true, false) => Pushed::NeedsReRead,
+            };
+        }
         if pushed == Pushed::NeedsReRead {
             if !task.in_lanes() {
                 return Err(ExecError::Stale {

@@ -53,6 +53,12 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     }
     let mut removed = Vec::new();
     for table in drop_source {
+        if run.plan.projections.iter().any(|projection| projection.source == *table && projection.filter.is_some()) {
+            return Err(ExecError::Step {
+                step: "cleanup".to_owned(),
+                reason: format!("{table} has rows that were not migrated, because of its filter; drop it yourself"),
+            });
+        }
         // No CASCADE: what depends on the table is the operator's to decide.
         source
             .batch_execute(&format!("DROP TABLE IF EXISTS {}", sql::name(table)))

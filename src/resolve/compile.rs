@@ -11,7 +11,7 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, hazard, index, rows,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, filter, hazard, index, rows,
     sequence,
 };
 
@@ -39,7 +39,8 @@ pub fn resolve(
     let made: Vec<(Columns, Table)> = scopes
         .iter()
         .map(|scope| {
-            let columns = columns(scope, options, &sequence_names, &mut report);
+            let mut columns = columns(scope, options, &sequence_names, &mut report);
+            columns.filter = filter::filter(scope, &mut report);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
                 let kind = ResolveErrorKind::NotOrdinary {
@@ -71,6 +72,7 @@ pub fn resolve(
     }
     hazard::of_servers(source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
+    filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
@@ -150,7 +152,9 @@ fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report
         format,
         format_reason,
         columns: projected,
+        filter: columns.filter,
     };
+    report.errors.extend(filter::unfit(scope, &projection));
     report.checks.extend(check::of_rows(&projection, &columns.predicates));
     if let Some(check) = check::of_key(&projection, &columns.injective, report) {
         report.checks.push(check);

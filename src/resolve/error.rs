@@ -109,6 +109,14 @@ pub enum ResolveErrorKind {
         /// The function.
         function: String,
     },
+    /// A filter that cannot be asked of a row wherever it is.
+    #[error("the filter of {table} {what}")]
+    FilterUnusable {
+        /// Source table.
+        table: QualifiedName,
+        /// Why not.
+        what: String,
+    },
     /// A generated column loses what it is made from.
     #[error("{at} is generated from {reads}, which is dropped")]
     GeneratedFromDropped {

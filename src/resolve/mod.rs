@@ -11,6 +11,7 @@ mod column;
 pub mod compile;
 mod constraint;
 pub mod error;
+mod filter;
 pub mod finding;
 mod hazard;
 mod index;

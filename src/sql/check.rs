@@ -26,21 +26,27 @@ pub fn sample(source: &QualifiedName, key: &[&Ident], bad: &str) -> String {
 }
 
 /// Rows, and rows that share their values with another: what a key must not have after its cast.
-pub fn duplicates(source: &QualifiedName, values: &[String]) -> String {
+pub fn duplicates(source: &QualifiedName, values: &[String], condition: Option<&str>) -> String {
     format!(
         "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
-         FROM (SELECT count(*) AS n FROM {} GROUP BY {}) AS keys",
+         FROM (SELECT count(*) AS n FROM {}{} GROUP BY {}) AS keys",
         only(source),
+        filtered(condition),
         commas(values.iter().cloned())
     )
 }
 
 /// Up to [`SAMPLE_ROWS`] values that stand more than once.
-pub fn duplicates_sample(source: &QualifiedName, values: &[String]) -> String {
+pub fn duplicates_sample(source: &QualifiedName, values: &[String], condition: Option<&str>) -> String {
     format!(
-        "SELECT {} FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
+        "SELECT {} FROM {}{} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
         commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
         only(source),
+        filtered(condition),
         commas(values.iter().cloned())
     )
+}
+
+fn filtered(condition: Option<&str>) -> String {
+    condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"))
 }

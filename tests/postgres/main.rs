@@ -14,6 +14,7 @@ mod ddl;
 mod defects;
 mod exact;
 mod failover;
+mod filter;
 mod hostile;
 mod keyless;
 mod kill;

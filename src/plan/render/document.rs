@@ -226,6 +226,10 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
         Action::Migrate => None,
         Action::Add => of(Symbol::Add, None, after, note(plan, change)),
         Action::Drop => of(Symbol::Drop, before, None, note(plan, change)),
+        Action::Filter => {
+            let note = note(plan, change);
+            Some(Line { symbol: Symbol::Drop, name: "rows".to_owned(), before: None, after: after.cloned(), note })
+        }
         Action::Cast => {
             let checked = checked(plan, evidence, change).or_else(|| note(plan, change));
             of(Symbol::Change, before, after, checked)
@@ -242,7 +246,7 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
 /// The finding at this address if one asks for something, else the change's own note.
 fn note(plan: &Plan, change: &Change) -> Option<String> {
     let wanted: &[&str] = match change.action {
-        Action::Drop => &["DELETES_DATA"],
+        Action::Drop | Action::Filter => &["DELETES_DATA"],
         Action::Cast => &["LOSSY_CAST", "TZ_DEPENDENT_CAST"],
         Action::Add => &["DEFAULT_FROZEN"],
         Action::Migrate | Action::Rename | Action::Reorder | Action::Nullability | Action::Default => &[],
@@ -260,7 +264,7 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
         None if blocks(finding) => "  (needs acceptance)".to_owned(),
         None => String::new(),
     };
-    let why = change.note.as_ref().filter(|_| change.action != Action::Drop);
+    let why = change.note.as_ref().filter(|_| !matches!(change.action, Action::Drop | Action::Filter));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
     Some(format!("{}{why}{accepted}", finding.code))
 }
