@@ -250,6 +250,7 @@ impl Batch {
                         constraint: constraint.unwrap_or_else(String::new),
                         lsn: row.commit,
                         error: error.into(),
+                        beside_reread: false,
                     })));
                 }
             }

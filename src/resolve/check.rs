@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::Ident;
+use crate::findings::rules::KEY_COLLAPSES;
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
 use crate::resolve::report::Report;
-use crate::resolve::{Check, CheckPredicate, Severity};
-use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
+use crate::resolve::{Check, CheckPredicate};
+use crate::sql::check::{
+    DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
+};
 use crate::sql::filter::belongs;
 
 /// The predicates of every column in one query.
@@ -62,16 +65,23 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
         .collect();
     let condition = projection.filter.as_ref().map(belongs);
     let message = "two keys may become one; the plan counts them, and none may be left";
-    report.find("KEY_COLLAPSES", &projection.source, Severity::Warning, message);
+    report.find(&KEY_COLLAPSES, &projection.source, message);
     Some(Check {
         id: format!("check:{}:key", projection.source),
         table: projection.source.clone(),
-        sql: duplicates(&projection.source, &values, condition.as_deref()),
+        sql: match &condition {
+            None => duplicates(&projection.source, &values),
+            // No key is NULL.
+            some => duplicates_where(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+        },
         predicates: vec![CheckPredicate {
             address: projection.source.to_string(),
             bad: "count(*) > 1".to_owned(),
             meaning: "the same key after the cast".to_owned(),
-            sample_sql: duplicates_sample(&projection.source, &values, condition.as_deref()),
+            sample_sql: match &condition {
+                None => duplicates_sample(&projection.source, &values),
+                some => duplicates_where_sample(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+            },
         }],
     })
 }

@@ -1,12 +1,14 @@
 //! Which rows of a table are migrated.
 
-use crate::catalog::{Column, ReplicaIdentity, TypeKind};
+use crate::catalog::{Ident, ReplicaIdentity};
+use crate::findings::rules::{FILTERED_PARENT, ROW_FILTER, TOAST_UNCHANGED};
 use crate::projection::{Filter, Projection, RowIdentity, SourceColumn};
-use crate::resolve::Severity;
-use crate::resolve::column::{exists_on_target, pure_expression, sql_error};
+use crate::resolve::column::{pure_expression, sql_error};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::tables::may_be_large;
+use crate::resolve::types::exists_on_target;
 use crate::sql;
 use crate::sql::token::{TokenKind, tokens};
 
@@ -23,11 +25,11 @@ const NOT_OF_THE_ROW: &[(&str, &str)] = &[
 
 /// The filter of a table, if the user wants one; errors go to the report.
 pub(crate) fn filter(scope: &Scope<'_>, report: &mut Report) -> Option<Filter> {
-    match wanted(scope) {
+    match wanted(scope, report) {
         Ok(found) => {
             if let Some(filter) = &found {
-                let message = format!("rows without {} are left out: they are not copied", filter.sql);
-                report.find("DELETES_DATA", scope.name, Severity::Warning, message);
+                let message = format!("rows are migrated only where {}", filter.sql);
+                report.find(&ROW_FILTER, scope.name, message);
                 reads_large(scope, filter, report);
             }
             found
@@ -42,24 +44,16 @@ pub(crate) fn filter(scope: &Scope<'_>, report: &mut Report) -> Option<Filter> {
 /// The stream leaves a large value out when it did not change, and only the source knows then whether the row belongs.
 fn reads_large(scope: &Scope<'_>, filter: &Filter, report: &mut Report) {
     let key = scope.key.iter().flat_map(|key| &key.columns).collect::<Vec<_>>();
-    let large = filter.reads.iter().find(|name| {
-        !key.contains(name) && scope.table.column(name).is_some_and(|column| column.ty.len == -1 && !is_short(column))
-    });
-    if let (Some(column), false) = (large, scope.table.replica_identity == ReplicaIdentity::Full) {
+    let is_large = |name: &&Ident| !key.contains(name) && scope.table.column(name).is_some_and(may_be_large);
+    if let (Some(column), false) =
+        (filter.reads.iter().find(is_large), scope.table.replica_identity == ReplicaIdentity::Full)
+    {
         let message = format!(
-            "the filter reads {column}, which updates leave out when it is large: such a row is read again from the \
-             source, some hundred a second; REPLICA IDENTITY FULL makes the stream send it"
+            "the filter reads {column}: an update that leaves a large one alone does not bring it along, and the row is \
+             read from the source again"
         );
-        report.find("FILTER_READS_LARGE", scope.name, Severity::Warning, message);
+        report.find(&TOAST_UNCHANGED, scope.name, message);
     }
-}
-
-/// Never stored apart: not toastable, or too short for it.
-fn is_short(column: &Column) -> bool {
-    const SHORT: i32 = 500;
-    let limit = column.ty.typmod;
-    let text = ["varchar", "bpchar"].iter().any(|name| column.ty.is(name));
-    column.ty.is("numeric") || column.ty.kind == TypeKind::Enum || text && (0..SHORT).contains(&limit)
 }
 
 /// Foreign keys that point to rows which may be left out: they are validated before the cutover.
@@ -67,14 +61,13 @@ pub(crate) fn filtered_parents(scopes: &[Scope<'_>], report: &mut Report) {
     for scope in scopes {
         for (name, constraint) in &scope.table.constraints {
             let Some(references) = &constraint.references else { continue };
+            if constraint.columns.iter().any(|column| scope.dropped.contains(column)) {
+                continue;
+            }
             let is_filtered = |other: &Scope<'_>| *other.name == references.table && other.desired.filter.is_some();
             if scopes.iter().any(is_filtered) {
-                let message = format!(
-                    "it points to {}, of which some rows are left out; a row that misses its parent stops the \
-                     migration when the constraint is validated",
-                    references.table
-                );
-                report.find("FILTERED_PARENT", scope.address(name), Severity::Error, message);
+                let message = format!("{} may lack the row that it refers to", references.table);
+                report.find(&FILTERED_PARENT, scope.address(name), message);
             }
         }
     }
@@ -84,7 +77,7 @@ pub(crate) fn filtered_parents(scopes: &[Scope<'_>], report: &mut Report) {
 /// comes to belong may come without a large value.
 pub(crate) fn unfit(scope: &Scope<'_>, projection: &Projection) -> Option<ResolveError> {
     let RowIdentity::Key { reason, .. } = &projection.identity else { return None };
-    let large = |column: &SourceColumn| scope.table.column(&column.name).is_some_and(|found| found.ty.len == -1);
+    let large = |column: &SourceColumn| scope.table.column(&column.name).is_some_and(may_be_large);
     if projection.filter.is_none()
         || scope.table.replica_identity == ReplicaIdentity::Full
         || !projection.source_columns.iter().any(large)
@@ -97,7 +90,7 @@ pub(crate) fn unfit(scope: &Scope<'_>, projection: &Projection) -> Option<Resolv
     Some(ResolveError::new(kind).at(&scope.desired.source.span).help(full))
 }
 
-fn wanted(scope: &Scope<'_>) -> Result<Option<Filter>, ResolveError> {
+fn wanted(scope: &Scope<'_>, report: &mut Report) -> Result<Option<Filter>, ResolveError> {
     let Some(text) = &scope.desired.filter else { return Ok(None) };
     let at = scope.name.to_string();
     let refuse = |what: String| {
@@ -119,7 +112,7 @@ fn wanted(scope: &Scope<'_>) -> Result<Option<Filter>, ResolveError> {
         if column.generated.is_some() {
             return refuse(format!("reads {name}, which is generated and not in the change stream"));
         }
-        exists_on_target(scope, &scope.address(name), &column.ty)?;
+        exists_on_target(scope, &scope.address(name), &column.ty, report)?;
     }
     Ok(Some(Filter { sql: expression.sql, reads: expression.reads.into_iter().collect() }))
 }

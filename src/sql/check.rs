@@ -26,27 +26,102 @@ pub fn sample(source: &QualifiedName, key: &[&Ident], bad: &str) -> String {
 }
 
 /// Rows, and rows that share their values with another: what a key must not have after its cast.
-pub fn duplicates(source: &QualifiedName, values: &[String], condition: Option<&str>) -> String {
+pub fn duplicates(source: &QualifiedName, values: &[String]) -> String {
     format!(
         "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
-         FROM (SELECT count(*) AS n FROM {}{} GROUP BY {}) AS keys",
+         FROM (SELECT count(*) AS n FROM {} GROUP BY {}) AS keys",
         only(source),
-        filtered(condition),
         commas(values.iter().cloned())
     )
 }
 
 /// Up to [`SAMPLE_ROWS`] values that stand more than once.
-pub fn duplicates_sample(source: &QualifiedName, values: &[String], condition: Option<&str>) -> String {
+pub fn duplicates_sample(source: &QualifiedName, values: &[String]) -> String {
     format!(
-        "SELECT {} FROM {}{} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
+        "SELECT {} FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
         commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
         only(source),
-        filtered(condition),
         commas(values.iter().cloned())
     )
 }
 
-fn filtered(condition: Option<&str>) -> String {
-    condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"))
+/// Whether NULLs are all different from each other, as SQL has it unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DistinctNulls {
+    /// NULLS DISTINCT: a row with a NULL has no duplicate.
+    Yes,
+    /// NULLS NOT DISTINCT.
+    No,
+}
+
+fn condition(values: &[String], predicate: Option<&str>, nulls: DistinctNulls) -> String {
+    let mut parts: Vec<String> = predicate.iter().map(|predicate| format!("({predicate})")).collect();
+    if nulls == DistinctNulls::Yes {
+        parts.extend(values.iter().map(|value| format!("({value}) IS NOT NULL")));
+    }
+    if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
+}
+
+/// As [`duplicates`], of the rows that a unique index would have.
+pub fn duplicates_where(
+    source: &QualifiedName,
+    values: &[String],
+    predicate: Option<&str>,
+    nulls: DistinctNulls,
+) -> String {
+    format!(
+        "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
+         FROM (SELECT count(*) AS n FROM {}{} GROUP BY {}) AS keys",
+        only(source),
+        condition(values, predicate, nulls),
+        commas(values.iter().cloned())
+    )
+}
+
+/// Up to [`SAMPLE_ROWS`] values that stand more than once in a unique index.
+pub fn duplicates_where_sample(
+    source: &QualifiedName,
+    values: &[String],
+    predicate: Option<&str>,
+    nulls: DistinctNulls,
+) -> String {
+    format!(
+        "SELECT {} FROM {}{} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
+        commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
+        only(source),
+        condition(values, predicate, nulls),
+        commas(values.iter().cloned())
+    )
+}
+
+/// One end of a foreign key: the table, its columns in order, and which rows count.
+pub type End<'a> = (&'a QualifiedName, &'a [String], Option<&'a str>);
+
+/// Rows whose reference is complete, and those of them that refer to no row of the far table.
+pub fn orphans(near: End<'_>, far: End<'_>) -> String {
+    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, far))
+}
+
+/// Up to [`SAMPLE_ROWS`] references to no row.
+pub fn orphans_sample(near: End<'_>, far: End<'_>) -> String {
+    let columns = (1..=near.1.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)"));
+    format!("SELECT DISTINCT {} FROM {} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}", commas(columns), joined(near, far))
+}
+
+fn joined(near: End<'_>, far: End<'_>) -> String {
+    let ((near, values, near_is), (far, far_values, far_is)) = (near, far);
+    let named = |values: &[String]| commas(values.iter().zip(1..).map(|(value, nth)| format!("{value} AS k{nth}")));
+    let complete = values.iter().map(|value| format!("({value}) IS NOT NULL"));
+    let complete: Vec<String> = complete.chain(near_is.map(str::to_owned)).collect();
+    let far_where = far_is.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+    let equal: Vec<String> = (1..=values.len()).map(|nth| format!("f.k{nth} = n.k{nth}")).collect();
+    format!(
+        "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}{far_where}) AS f ON {}",
+        named(values),
+        only(near),
+        complete.join(" AND "),
+        named(far_values),
+        only(far),
+        equal.join(" AND ")
+    )
 }

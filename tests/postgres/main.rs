@@ -9,6 +9,7 @@ mod support;
 
 mod attack;
 mod cleanup;
+mod collision;
 mod damaged;
 mod ddl;
 mod defects;

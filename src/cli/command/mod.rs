@@ -7,6 +7,8 @@ pub mod cleanup;
 pub mod completions;
 pub mod cutover;
 pub mod demo;
+pub mod explain;
+pub mod fmt;
 pub mod graph;
 pub mod inspect;
 pub mod man;

@@ -79,6 +79,12 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         show_values: args.show_values,
     };
     let planned = make(ctx, &config, &wishes).await?;
+    if planned.is_done {
+        let text = "No changes. Every table stands on the target as the desired schema has it.";
+        ctx.data(&if ctx.json { serde_json::json!({ "changes": [] }).to_string() } else { text.to_owned() })?;
+        ctx.note("no plan was written; whether the rows are there too: pcrd verify");
+        return Ok(Exit::Done);
+    }
     let format = if ctx.json { PlanFormat::Json } else { args.format };
     ctx.data(&rendered(&planned.file, format, ctx.verbose > 0))?;
     planned.refuse_if_blocked("no file was written")?;
