@@ -352,3 +352,28 @@ async fn filters_that_the_server_refuses() {
         assert_eq!(applied.status.code(), Some(3), "{filter}: {}", String::from_utf8_lossy(&applied.stderr));
     }
 }
+
+/// The same said in the desired SQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_directive() {
+    let pair = TestPair::start(15, 15);
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    run(&source, ITEMS).await;
+    let migration = Migration::new(&pair, "    []\n", "  schema: ./desired.sql");
+    let path = migration.dir.path().join("pcrd.config.yml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
+    let desired = "-- pcrd: where n < 1000 AND code <> ''\n\
+        CREATE TABLE public.items (\n id bigint PRIMARY KEY,\n n integer,\n code text,\n big text\n);\n";
+    std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
+    migration.plan();
+    let mut running = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+    running.wait_for(READY);
+    run(&source, "UPDATE items SET n = 1 WHERE id = 3; UPDATE items SET n = 5000000000 WHERE id = 4").await;
+    tokio::task::block_in_place(|| migration.ok(&["cutover", "--yes"]));
+    tokio::task::block_in_place(|| running.finish()).assert_switched();
+    let (left, right) =
+        (sorted_copy(&source, ROW).await, sorted_copy(&target, "SELECT id, n, code, big FROM items").await);
+    assert!(left == right && !left.is_empty(), "source and target differ");
+    assert_eq!(text(&target, "SELECT count(*) FROM items").await, "100");
+}
