@@ -20,6 +20,7 @@ pub mod gate;
 pub mod identity;
 pub mod lanes;
 pub mod leftover;
+pub mod postponed;
 pub mod preflight;
 pub mod published;
 pub mod rehearse;

@@ -14,6 +14,7 @@ use crate::resolve::scope::Scope;
 use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::{Among, Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
+use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
 
@@ -230,6 +231,9 @@ pub(crate) fn checks(
         let predicate = index.predicate.as_deref().map(&source_sql).transpose();
         match (elements, predicate) {
             (Ok(elements), Ok(predicate)) => {
+                let belongs = columns.filter.as_ref().map(belongs);
+                let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
+                let predicate = (!both.is_empty()).then(|| both.join(" AND "));
                 let among = Among::Unique { values: elements, predicate, nulls_not_distinct: index.nulls_not_distinct };
                 let meaning = format!("with the same values under the unique index {name}");
                 checks.push(several(scope, name, among, "count(*) > 1", meaning));
@@ -267,14 +271,19 @@ fn values(columns: &Columns) -> BTreeMap<Ident, String> {
     columns.projected.iter().filter_map(expression).collect()
 }
 
-/// Rows without their counterpart under foreign keys that the source does not have.
+/// Rows without their counterpart under foreign keys that the source does not have, or to tables of which only some
+/// rows are migrated.
 pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, constraint) in &near.wanted.constraints {
         let Some(references) = &constraint.references else { continue };
         let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
         let far = all.iter().find(|far| far.scope.target_name == &references.table);
-        let (true, true, Some(far)) = (is_new, constraint.validated, far) else { continue };
+        let (true, Some(far)) = (constraint.validated, far) else { continue };
+        if !is_new && far.columns.filter.is_none() {
+            continue;
+        }
+        let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
             let values = values(side.columns);
             columns.iter().map(|column| values.get(column).cloned()).collect()
@@ -283,8 +292,16 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         else {
             continue;
         };
-        let meaning = format!("without the row of {} that the new foreign key {name} demands", far.scope.name);
-        let among = Among::References { values: near_sql, far: far.scope.name.clone(), far_values: far_sql };
+        let new = if is_new { "new " } else { "" };
+        let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
+        let [near_where, far_where] = conditions;
+        let among = Among::References {
+            values: near_sql,
+            near_where,
+            far: far.scope.name.clone(),
+            far_values: far_sql,
+            far_where,
+        };
         checks.push(several(near.scope, name, among, "no such row", meaning));
     }
     checks
