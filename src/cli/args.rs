@@ -71,6 +71,8 @@ pub enum Command {
     Show(command::show::ShowArgs),
     /// Draw the graph of a plan's steps, without a database
     Graph(command::graph::GraphArgs),
+    /// Say what a finding means, and what to do instead
+    Explain(command::explain::ExplainArgs),
     /// List what the target needs besides rows, and what of it is there
     Readiness(command::readiness::ReadinessArgs),
     /// Run a plan, or go on with it; stops at the gate before the cutover

@@ -75,6 +75,7 @@ impl Command {
             | Self::Plan(_)
             | Self::Show(_)
             | Self::Graph(_)
+            | Self::Explain(_)
             | Self::Readiness(_)
             | Self::Pause(_)
             | Self::Resume(_)
@@ -97,6 +98,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Plan(args) => command::plan::run(ctx, args).await,
         Command::Show(args) => command::show::run(ctx, args),
         Command::Graph(args) => command::graph::run(ctx, args),
+        Command::Explain(args) => command::explain::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,
         Command::Migrate(args) => command::migrate::run(ctx, args).await,

@@ -7,13 +7,13 @@ use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
 use crate::plan::rules::World;
 use crate::plan::statements::StatementError;
+use crate::plan::whole::frozen;
 use crate::plan::{
     AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
-    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence,
-    FreezeDefaults, FrozenColumn, GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side,
-    Step, StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, digest, effects, statements,
+    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, GuardTruncate,
+    Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side, Step, StreamChanges, Switch,
+    ValidateConstraint, VerifyFinal, VerifyTable, digest, effects, statements,
 };
-use crate::projection::ColumnValue;
 use crate::resolve::{Extract, Resolved, ResolvedTable};
 use crate::sql::publication::TRUNCATE_SINCE;
 
@@ -81,10 +81,12 @@ fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
             target: &table.target,
             before,
             after: &table.wanted,
+            carried: table.carried.as_deref(),
             projection: &table.projection,
             renames: &table.renames,
             reasons: &table.reasons,
             packed: table.packed.map(|bytes| (bytes.before, bytes.after)),
+            row_bytes: (table.row_bytes.before, table.row_bytes.after),
         })
     })
 }
@@ -108,7 +110,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         ops.push(create_table(table, &identities));
     }
     for table in &resolved.tables {
-        ops.extend(frozen(table));
+        ops.extend(frozen(&table.projection));
     }
     for sequence in resolved.sequences.iter().filter(|sequence| !sequence.wanted.identity) {
         ops.push(Op::CreateSequence(CreateSequence {
@@ -183,23 +185,6 @@ fn create_table(table: &ResolvedTable, identities: &BTreeMap<QualifiedName, Sequ
     })
 }
 
-fn frozen(table: &ResolvedTable) -> Option<Op> {
-    let columns: Vec<FrozenColumn> = table
-        .projection
-        .columns
-        .iter()
-        .filter_map(|column| match &column.value {
-            ColumnValue::Frozen { default } => Some(FrozenColumn {
-                column: column.target.clone(),
-                ty: column.ty.sql.clone(),
-                default: default.clone(),
-            }),
-            ColumnValue::Expr { .. } => None,
-        })
-        .collect();
-    (!columns.is_empty()).then(|| Op::FreezeDefaults(FreezeDefaults { table: table.target.clone(), columns }))
-}
-
 /// Indexes and constraints, foreign keys last.
 fn objects(table: &ResolvedTable) -> Vec<Op> {
     let wanted = &table.wanted;
@@ -245,6 +230,7 @@ fn objects(table: &ResolvedTable) -> Vec<Op> {
                 ops.push(Op::ValidateConstraint(ValidateConstraint {
                     table: table.target.clone(),
                     name: name.clone(),
+                    references: constraint.references.as_ref().map(|references| references.table.clone()),
                 }));
             }
         }

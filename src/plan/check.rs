@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::plan::graph::{Cycle, order};
 use crate::plan::kind::Kind;
 use crate::plan::rules::World;
+use crate::plan::shape::{MisshapenError, check_shapes};
 use crate::plan::statements::{StatementError, revert, statements};
+use crate::plan::whole::{self, WholeError};
 use crate::plan::{FORMAT, Op, Phase, Plan, Statement, Step, StepId, digest, effects};
 
 /// What is wrong with a plan.
@@ -75,6 +77,17 @@ pub enum CheckError {
         /// Expected and found, as a unified diff.
         diff: String,
     },
+    /// A statement that its op renders but no step of its kind may run.
+    #[error("step {step}: {why}")]
+    Misshapen {
+        /// The step.
+        step: StepId,
+        /// What is wrong with the statement.
+        why: Box<MisshapenError>,
+    },
+    /// The parts do not make one migration.
+    #[error(transparent)]
+    Whole(#[from] WholeError),
     /// Locks, revert or done_when differ from the op's.
     #[error("what step {0} says of its locks, its end or its revert is not what its op says")]
     EffectsDiffer(StepId),
@@ -96,26 +109,62 @@ pub enum CheckError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(plan: &Plan) -> Result<(), CheckError> {
+    problems(plan).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Everything that is wrong with a plan. An edit of a step hides nothing that is wrong with another one.
+pub fn problems(plan: &Plan) -> Vec<CheckError> {
     if plan.format != FORMAT {
-        return Err(CheckError::Format(plan.format.clone()));
+        return vec![CheckError::Format(plan.format.clone())];
     }
-    let places = places(plan)?;
+    let places = match places(plan) {
+        Ok(places) => places,
+        Err(error) => return vec![error],
+    };
+    let mut found: Vec<CheckError> = Vec::new();
     for step in &plan.steps {
-        check_step(plan, step)?;
-        check_edges(plan, step, &places)?;
+        found.extend(check_step(plan, step).err());
+        found.extend(check_edges(plan, step, &places).err());
     }
-    check_order(plan)?;
-    check_verified(plan)?;
+    found.extend(check_order(plan).err());
+    found.extend(check_verified(plan).err());
+    found.extend(whole::problems(plan).into_iter().map(CheckError::from));
     for (name, side) in [("source", &plan.source), ("target", &plan.target)] {
         if side.fingerprint != digest::side(&side.tables, &side.sequences) {
-            return Err(CheckError::Fingerprint(name));
+            found.push(CheckError::Fingerprint(name));
         }
     }
     let computed = digest::id(plan);
     if plan.id != computed {
-        return Err(CheckError::Digest { found: plan.id.to_string(), computed: computed.to_string() });
+        found.push(CheckError::Digest { found: plan.id.to_string(), computed: computed.to_string() });
     }
-    Ok(())
+    found
+}
+
+impl CheckError {
+    /// The step that is wrong, when it is one step.
+    pub fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::WrongId { found: step, .. }
+            | Self::DuplicateStep(step)
+            | Self::MissingStep { step, .. }
+            | Self::OutOfOrder { step, .. }
+            | Self::PhaseBackwards { step, .. }
+            | Self::WrongPhase(step)
+            | Self::WrongEdges(step)
+            | Self::DropOnSource(step)
+            | Self::StatementsDiffer { step, .. }
+            | Self::Misshapen { step, .. }
+            | Self::EffectsDiffer(step) => Some(step),
+            Self::Cycle(Cycle(step)) => Some(step),
+            Self::Format(_)
+            | Self::NotVerified(_)
+            | Self::Statement(_)
+            | Self::Whole(_)
+            | Self::Fingerprint(_)
+            | Self::Digest { .. } => None,
+        }
+    }
 }
 
 fn places(plan: &Plan) -> Result<BTreeMap<&StepId, usize>, CheckError> {
@@ -135,6 +184,12 @@ fn check_step(plan: &Plan, step: &Step) -> Result<(), CheckError> {
     if step.phase != step.op.phase() {
         return Err(CheckError::WrongPhase(step.id.clone()));
     }
+    let drops = step.statements.iter().any(|statement| {
+        statement.on == crate::plan::End::Source && statement.sql.to_ascii_uppercase().starts_with("DROP ")
+    });
+    if drops && step.phase != Phase::Cleanup {
+        return Err(CheckError::DropOnSource(step.id.clone()));
+    }
     let expected = statements(&step.op, plan)?;
     if step.statements != expected {
         return Err(CheckError::StatementsDiffer {
@@ -148,13 +203,7 @@ fn check_step(plan: &Plan, step: &Step) -> Result<(), CheckError> {
     {
         return Err(CheckError::EffectsDiffer(step.id.clone()));
     }
-    let drops = step.statements.iter().any(|statement| {
-        statement.on == crate::plan::End::Source && statement.sql.to_ascii_uppercase().starts_with("DROP ")
-    });
-    if drops && step.phase != Phase::Cleanup {
-        return Err(CheckError::DropOnSource(step.id.clone()));
-    }
-    Ok(())
+    check_shapes(step, plan).map_err(|why| CheckError::Misshapen { step: step.id.clone(), why: Box::new(why) })
 }
 
 fn difference(expected: &[Statement], found: &[Statement]) -> String {

@@ -13,11 +13,14 @@ pub mod model;
 pub mod op;
 pub mod render;
 pub mod rules;
+pub mod shape;
+mod shape_grammar;
 pub mod statements;
 pub mod strict;
+pub mod whole;
 
 pub use build::{BuildError, build};
-pub use check::{CheckError, check};
+pub use check::{CheckError, check, problems};
 pub use file::{PlanFileError, read, to_json};
 pub use kind::Kind;
 pub use model::*;

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod compose;
 mod demo;
 mod environment;
+mod explain;
 mod fmt;
 mod frame;
 mod inspect;

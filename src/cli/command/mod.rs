@@ -7,6 +7,7 @@ pub mod cleanup;
 pub mod completions;
 pub mod cutover;
 pub mod demo;
+pub mod explain;
 pub mod fmt;
 pub mod graph;
 pub mod inspect;

@@ -29,6 +29,8 @@ pub struct Directives {
     pub renamed_from: Option<At<OldName>>,
     /// Expression over source columns, of a column.
     pub using: Option<At<String>>,
+    /// Expression back over target columns, of a column.
+    pub reverse: Option<At<String>>,
     /// Expression for existing rows, of an added column.
     pub backfill: Option<At<String>>,
     /// Columns of the source that are not wanted any more.
@@ -106,6 +108,7 @@ pub(super) struct Directive {
 pub(super) enum Said {
     RenamedFrom(OldName),
     Using(String),
+    Reverse(String),
     Backfill(String),
     Drops(Vec<At<Ident>>),
     Order(SqlOrder),
@@ -120,6 +123,7 @@ impl Said {
         match self {
             Self::RenamedFrom(_) => "renamed_from",
             Self::Using(_) => "using",
+            Self::Reverse(_) => "reverse",
             Self::Backfill(_) => "backfill",
             Self::Drops(_) => "drops",
             Self::Order(_) => "order",
@@ -132,9 +136,10 @@ impl Said {
 }
 
 /// Name, rule and form of every directive.
-const FORMS: [(&str, Rule, &str); 9] = [
+const FORMS: [(&str, Rule, &str); 10] = [
     ("renamed_from", Rule::renamed_from, "renamed_from old_name"),
     ("using", Rule::using, "using <expression over source columns>"),
+    ("reverse", Rule::reverse, "reverse <expression over target columns>"),
     ("backfill", Rule::backfill, "backfill <expression over source columns>"),
     ("drops", Rule::drops, "drops column, column"),
     ("accept", Rule::accept, "accept CODE reason=\"…\""),
@@ -268,6 +273,7 @@ fn value(
     };
     let said = match rule {
         Rule::using => Said::Using(expression()?),
+        Rule::reverse => Said::Reverse(expression()?),
         Rule::backfill => Said::Backfill(expression()?),
         Rule::filter => Said::Where(expression()?),
         Rule::drops => Said::Drops(names(parts.next())?),

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::split::DEPTH_MAX;
+use crate::sql::token::escaped_end;
 
 /// A comment that no reader should descend into.
 pub(super) const DEEP_COMMENT: &str = "deep comment";
@@ -199,18 +200,6 @@ fn comment_end(bytes: &[u8], start: usize) -> Result<usize, &'static str> {
         }
     }
     Err("comment")
-}
-
-fn escaped_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
-            b'\'' => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
-    None
 }
 
 /// Where the next part of a string starts, behind its quote: with nothing but space and line comments before it, and the end

@@ -1,0 +1,318 @@
+//! What the statements of a step may be: parsed by grammar/plan.pest, and what they name compared with the step. A
+//! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
+
+use crate::catalog::{Column, ColumnRef, QualifiedName};
+use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::{AddConstraint, CommentTarget, CopyTable, CreateTable, End, Op, Plan, Statement, Step};
+use crate::projection::{ColumnValue, CopyFormat, RowIdentity};
+use crate::sql::{ddl, ident, literal, name, publication};
+
+/// A statement that is none of those that its step may run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MisshapenError {
+    /// More or fewer statements than the step runs.
+    #[error("it has {found} statements, and a step of its kind has {expected}")]
+    Number {
+        /// In the plan.
+        found: usize,
+        /// By its op.
+        expected: usize,
+    },
+    /// On the other end.
+    #[error("a statement runs on the {0}, where a step of its kind has no such statement: {1}")]
+    End(End, String),
+    /// Not one statement of that shape.
+    #[error("a statement is not the one that a step of its kind runs: {why}: {sql}")]
+    Shape {
+        /// What does not fit.
+        why: ShapeError,
+        /// The statement, cut.
+        sql: String,
+    },
+    /// It names or says something else than the step.
+    #[error("a statement says {found} where the step has {expected}: {sql}")]
+    Says {
+        /// In the statement.
+        found: String,
+        /// In the op.
+        expected: String,
+        /// The statement, cut.
+        sql: String,
+    },
+}
+
+/// A statement as a step may have it.
+struct Shape {
+    on: End,
+    rule: Rule,
+    /// What the rule's marked parts must say, in the order of the text.
+    says: Vec<String>,
+}
+
+/// Compares the statements of a step, and those that undo it, with what its op may run.
+///
+/// # Errors
+/// The first statement that is something else.
+pub fn check_shapes(step: &Step, plan: &Plan) -> Result<(), MisshapenError> {
+    all(&step.statements, &shapes(&step.op, plan))?;
+    all(&step.revert, &reverts(&step.op))
+}
+
+fn all(statements: &[Statement], shapes: &[Shape]) -> Result<(), MisshapenError> {
+    if statements.len() != shapes.len() {
+        return Err(MisshapenError::Number { found: statements.len(), expected: shapes.len() });
+    }
+    statements.iter().zip(shapes).try_for_each(|(statement, shape)| one(statement, shape))
+}
+
+fn one(statement: &Statement, shape: &Shape) -> Result<(), MisshapenError> {
+    let sql = || shortened(&statement.sql);
+    if statement.on != shape.on {
+        return Err(MisshapenError::End(statement.on, sql()));
+    }
+    let found = parts(shape.rule, &statement.sql).map_err(|why| MisshapenError::Shape { why, sql: sql() })?;
+    let nothing = "nothing";
+    for place in 0..found.len().max(shape.says.len()) {
+        let found = found.get(place).copied().unwrap_or(nothing);
+        let expected = shape.says.get(place).map_or(nothing, |text| text.trim());
+        if found != expected {
+            let (found, expected) = (shortened(found), shortened(expected));
+            return Err(MisshapenError::Says { found, expected, sql: sql() });
+        }
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn source(rule: Rule, says: Vec<String>) -> Shape {
+    Shape { on: End::Source, rule, says }
+}
+
+fn target(rule: Rule, says: Vec<String>) -> Shape {
+    Shape { on: End::Target, rule, says }
+}
+
+fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
+    let major = plan.source.server.major();
+    match op {
+        Op::CreateLedger(_) => vec![target(Rule::create_schema, vec![PCRD.to_owned()])],
+        Op::GuardTruncate(op) => guard(&op.tables),
+        Op::CreatePublication(op) => {
+            let kinds = if major >= publication::TRUNCATE_SINCE {
+                "'insert, update, delete, truncate'"
+            } else {
+                "'insert, update, delete'"
+            };
+            let says = [ident(&op.publication)].into_iter().chain(op.tables.iter().map(name)).chain([kinds.to_owned()]);
+            vec![source(Rule::create_publication, says.collect())]
+        }
+        Op::CreateSlot(op) => {
+            let lock = |table: &QualifiedName| source(Rule::lock_for_reading, vec![name(table)]);
+            let locks = plan.projections.iter().map(|projection| lock(&projection.source));
+            locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
+        }
+        Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],
+        Op::CreateTable(op) => new_table(op),
+        Op::CreateSequence(op) => {
+            let mut says = vec![name(&op.name), op.sequence.ty.clone()];
+            says.extend(sequence(&op.sequence));
+            says.extend(op.sequence.owned_by.as_ref().map(ddl::column));
+            vec![target(Rule::create_sequence, says)]
+        }
+        Op::FreezeDefaults(op) => {
+            let frozen = |column: &crate::plan::FrozenColumn| {
+                [format!("({})", column.default), column.ty.clone(), ident(&column.column)]
+            };
+            vec![target(Rule::freeze, op.columns.iter().flat_map(frozen).collect())]
+        }
+        Op::CopyTable(op) => copy(op, plan),
+        Op::StreamChanges(op) => {
+            let says = vec![ident(&op.slot), literal(&ident(&op.publication))];
+            vec![source(Rule::start_replication, says)]
+        }
+        Op::CreateIndex(op) => vec![target(Rule::new_index, vec![ident(&op.name), name(&op.table)])],
+        Op::AddConstraint(op) => vec![target(Rule::new_constraint, constraint(op))],
+        Op::ValidateConstraint(op) => vec![target(Rule::validate, vec![name(&op.table), ident(&op.name)])],
+        Op::SetComment(op) => {
+            let mut says = match &op.on {
+                CommentTarget::Table(on) | CommentTarget::Index(on) | CommentTarget::Sequence(on) => vec![name(on)],
+                CommentTarget::Column(at) => vec![ddl::column(at)],
+                CommentTarget::Constraint(at) => vec![ident(&at.column), name(&at.table)],
+            };
+            says.push(literal(&op.text));
+            vec![target(Rule::comment_on, says)]
+        }
+        Op::AnalyzeTable(op) => vec![target(Rule::analyze, vec![name(&op.table)])],
+        Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::Fence(op) => fence(&op.tables, major),
+        Op::SetSequence(op) => vec![target(Rule::setval, vec![literal(&name(&op.target))])],
+        Op::SetDefault(op) => {
+            let [table, column] = column(&op.column);
+            vec![target(Rule::new_default, vec![table, column, op.default.clone()])]
+        }
+        Op::Switch(_) => vec![source(Rule::make_permanent, Vec::new())],
+        Op::DropSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
+        Op::DropPublication(op) => vec![source(Rule::drop_publication, vec![ident(&op.publication)])],
+        Op::DropFence(op) => {
+            let triggers = drop_triggers(FENCE, &op.tables).into_iter().chain(drop_triggers(GUARD, &op.tables));
+            triggers.chain((0..4).map(|_| source(Rule::drop_of_pcrd, Vec::new()))).collect()
+        }
+    }
+}
+
+fn reverts(op: &Op) -> Vec<Shape> {
+    match op {
+        Op::GuardTruncate(op) => drop_triggers(GUARD, &op.tables),
+        Op::CreatePublication(op) => vec![source(Rule::drop_publication, vec![ident(&op.publication)])],
+        Op::CreateSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
+        Op::CreateSequence(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
+        Op::CreateTable(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
+        Op::AddConstraint(op) => vec![target(Rule::drop_constraint, vec![name(&op.table), ident(&op.name)])],
+        Op::CreateIndex(op) => {
+            let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
+            vec![target(Rule::drop_object, vec![name(&index)])]
+        }
+        Op::Fence(op) => drop_triggers(FENCE, &op.tables),
+        Op::SetDefault(op) => vec![target(Rule::drop_default, column(&op.column).to_vec())],
+        Op::CreateLedger(_)
+        | Op::CreateSchema(_)
+        | Op::FreezeDefaults(_)
+        | Op::CopyTable(_)
+        | Op::StreamChanges(_)
+        | Op::ValidateConstraint(_)
+        | Op::SetComment(_)
+        | Op::AnalyzeTable(_)
+        | Op::VerifyTable(_)
+        | Op::Drain(_)
+        | Op::VerifyFinal(_)
+        | Op::SetSequence(_)
+        | Op::Switch(_)
+        | Op::DropSlot(_)
+        | Op::DropPublication(_)
+        | Op::DropFence(_) => Vec::new(),
+    }
+}
+
+const PCRD: &str = "\"pcrd\"";
+const FENCE: &str = "\"pcrd_fence\"";
+const GUARD: &str = "\"pcrd_no_truncate\"";
+
+fn column(at: &ColumnRef) -> [String; 2] {
+    [name(&at.table), ident(&at.column)]
+}
+
+fn drop_triggers(trigger: &str, tables: &[QualifiedName]) -> Vec<Shape> {
+    tables.iter().map(|table| source(Rule::drop_trigger, vec![trigger.to_owned(), name(table)])).collect()
+}
+
+/// Per table: the trigger, and that it fires for every session.
+fn triggers<'a>(rule: Rule, trigger: &'a str, tables: &'a [QualifiedName]) -> impl Iterator<Item = Shape> + 'a {
+    tables.iter().flat_map(move |table| {
+        let enable = source(Rule::enable_trigger, vec![name(table), trigger.to_owned()]);
+        [source(rule, vec![name(table)]), enable]
+    })
+}
+
+fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
+    let schema = source(Rule::create_schema, vec![PCRD.to_owned()]);
+    let function = source(Rule::pcrd_function, vec!["\"pcrd\".\"refuse_truncate\"".to_owned()]);
+    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables)).collect()
+}
+
+fn fence(tables: &[QualifiedName], major: u32) -> Vec<Shape> {
+    let prepare = [
+        source(Rule::create_schema, vec![PCRD.to_owned()]),
+        source(Rule::fence_table, Vec::new()),
+        source(Rule::pcrd_function, vec!["\"pcrd\".\"fence\"".to_owned()]),
+        source(Rule::lock_for_fence, tables.iter().map(name).collect()),
+        source(Rule::lease, Vec::new()),
+    ];
+    let sentinel = (major >= publication::MESSAGES_SINCE).then(|| source(Rule::sentinel, Vec::new()));
+    prepare.into_iter().chain(triggers(Rule::fence_trigger, FENCE, tables)).chain(sentinel).collect()
+}
+
+fn new_table(op: &CreateTable) -> Vec<Shape> {
+    let mut says = vec![name(&op.name)];
+    says.extend(op.columns.iter().flat_map(|column| new_column(op, column)));
+    if let Some(key) = &op.key {
+        says.push(ident(&key.name));
+        says.extend(key.columns.iter().chain(&key.include).map(ident));
+    }
+    let storage = |column: &Column| {
+        let word = ddl::storage_word(column.storage?).to_owned();
+        Some(target(Rule::column_storage, vec![name(&op.name), ident(&column.name), word]))
+    };
+    [target(Rule::new_table, says)].into_iter().chain(op.columns.iter().filter_map(storage)).collect()
+}
+
+fn new_column(op: &CreateTable, column: &Column) -> Vec<String> {
+    let mut says = vec![ident(&column.name), column.ty.sql.clone()];
+    says.extend(column.compression.map(|compression| {
+        let word = match compression {
+            crate::catalog::Compression::Pglz => "pglz",
+            crate::catalog::Compression::Lz4 => "lz4",
+        };
+        word.to_owned()
+    }));
+    says.extend(column.collation.as_ref().map(name));
+    says.extend(column.not_null.then(|| "NOT NULL".to_owned()));
+    says.extend(column.default.clone());
+    if let Some(generated) = &column.generated {
+        says.push(format!("({})", generated.expr));
+        says.push(if generated.stored { "STORED" } else { "VIRTUAL" }.to_owned());
+    }
+    if let Some(identity) = &column.identity {
+        says.push(if identity.always { "ALWAYS" } else { "BY DEFAULT" }.to_owned());
+        says.push(name(&identity.sequence));
+        says.extend(op.identities.get(&column.name).into_iter().flat_map(sequence));
+    }
+    says
+}
+
+fn sequence(sequence: &crate::catalog::Sequence) -> Vec<String> {
+    let numbers = [sequence.start, sequence.increment, sequence.min, sequence.max, sequence.cache];
+    let flag = if sequence.cycle { "CYCLE" } else { "NO CYCLE" };
+    numbers.iter().map(ToString::to_string).chain([flag.to_owned()]).collect()
+}
+
+fn constraint(op: &AddConstraint) -> Vec<String> {
+    let mut says = vec![name(&op.table), ident(&op.name)];
+    says.extend(op.not_valid.then(|| "NOT VALID".to_owned()));
+    says
+}
+
+fn copy(op: &CopyTable, plan: &Plan) -> Vec<Shape> {
+    let Some(projection) = plan.projection(&op.table) else { return Vec::new() };
+    let format = match projection.format {
+        CopyFormat::Binary => "binary",
+        CopyFormat::Text => "text",
+    };
+    let value = |column: &crate::projection::ProjectedColumn| {
+        let value = match &column.value {
+            ColumnValue::Expr { sql, .. } => sql.clone(),
+            ColumnValue::Frozen { .. } => format!("CAST($frozen.{} AS {})", ident(&column.target), column.ty.sql),
+        };
+        [value, ident(&column.target)]
+    };
+    let mut out: Vec<String> = projection.columns.iter().flat_map(value).collect();
+    out.push(name(&projection.source));
+    if let RowIdentity::OrderedKey { source, .. } = &projection.identity {
+        let key: Vec<String> = source.iter().map(|column| ident(&column.name)).collect();
+        out.extend(key.iter().chain(&key).cloned());
+    }
+    out.push(format.to_owned());
+    let columns = projection.columns.iter().map(|column| ident(&column.target));
+    let into = [name(&projection.target)].into_iter().chain(columns).chain([format.to_owned()]).collect();
+    vec![
+        source(Rule::lock_for_reading, vec![name(&projection.source)]),
+        source(Rule::copy_out, out),
+        target(Rule::copy_in, into),
+    ]
+}

@@ -1,0 +1,284 @@
+//! What must hold of a plan as a whole: its parts make one migration, and nothing that it does or loses is left unsaid.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::QualifiedName;
+use crate::plan::{
+    Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
+    DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
+    Switch, VerifyFinal, VerifyTable,
+};
+use crate::projection::{ColumnValue, Projection};
+use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
+use crate::sql::expression::{ExpressionError, check_expression};
+use crate::sql::publication::TRUNCATE_SINCE;
+
+/// Parts that do not make one migration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WholeError {
+    /// A step that every migration of these tables has is missing or does something else.
+    #[error("step {0} is missing, or is not what the plan's tables and settings ask for")]
+    Missing(StepId),
+    /// A step of the protocol that these tables do not ask for.
+    #[error("step {0} is not what the plan's tables and settings ask for")]
+    Uncalled(StepId),
+    /// One end of two projections.
+    #[error("table {0} stands in two projections")]
+    Twice(QualifiedName),
+    /// A projection and the tables at its ends.
+    #[error("the projection onto {table} does not fit its tables: {why}")]
+    Projection {
+        /// Target table.
+        table: QualifiedName,
+        /// What does not fit.
+        why: String,
+    },
+    /// An expression that is more than one.
+    #[error("{at} is made by a text that is not one expression: {why}")]
+    Expression {
+        /// Column or check.
+        at: String,
+        /// Why.
+        why: ExpressionError,
+    },
+    /// A check whose SQL is not what its predicates make.
+    #[error("the SQL of {0} is not what its table and predicates make")]
+    Check(String),
+    /// Values that are not copied, and no change says so.
+    #[error("{0} is not copied, and the plan lists no drop of it")]
+    Unsaid(String),
+    /// Values that are not copied, and no finding says so.
+    #[error("{0} is dropped without the finding DELETES_DATA")]
+    Unfound(String),
+}
+
+/// Everything that is wrong between the parts of a plan.
+pub fn problems(plan: &Plan) -> Vec<WholeError> {
+    let mut found = Vec::new();
+    protocol(plan, &mut found);
+    let tables: BTreeMap<&QualifiedName, &CreateTable> = plan
+        .steps
+        .iter()
+        .filter_map(|step| if let Op::CreateTable(op) = &step.op { Some(op) } else { None })
+        .map(|op| (&op.name, op))
+        .collect();
+    let (mut sources, mut targets) = (BTreeSet::new(), BTreeSet::new());
+    for projection in &plan.projections {
+        if !sources.insert(&projection.source) {
+            found.push(WholeError::Twice(projection.source.clone()));
+        }
+        if !targets.insert(&projection.target) {
+            found.push(WholeError::Twice(projection.target.clone()));
+        }
+        let table = projection.target.clone();
+        match fits(plan, projection, tables.get(&projection.target).copied()) {
+            Ok(()) => {}
+            Err(why) => found.push(WholeError::Projection { table, why }),
+        }
+        expressions(projection, &mut found);
+    }
+    drops(plan, &mut found);
+    for check in &plan.checks {
+        checked(plan, check, &mut found);
+    }
+    found
+}
+
+/// Defaults of the projection that are evaluated once.
+pub(super) fn frozen(projection: &Projection) -> Option<Op> {
+    let column = |column: &crate::projection::ProjectedColumn| match &column.value {
+        ColumnValue::Frozen { default } => {
+            Some(FrozenColumn { column: column.target.clone(), ty: column.ty.sql.clone(), default: default.clone() })
+        }
+        ColumnValue::Expr { .. } => None,
+    };
+    let columns: Vec<FrozenColumn> = projection.columns.iter().filter_map(column).collect();
+    (!columns.is_empty()).then(|| Op::FreezeDefaults(FreezeDefaults { table: projection.target.clone(), columns }))
+}
+
+/// The steps that move rows safely follow from tables, settings and the source's version: none may be missing.
+fn protocol(plan: &Plan, found: &mut Vec<WholeError>) {
+    let wanted: BTreeMap<StepId, Op> = wanted(plan).into_iter().map(|op| (op.id(), op)).collect();
+    let there: BTreeMap<&StepId, &Op> = plan.steps.iter().map(|step| (&step.id, &step.op)).collect();
+    for (id, op) in &wanted {
+        if there.get(id).copied() != Some(op) {
+            found.push(WholeError::Missing(id.clone()));
+        }
+    }
+    for step in plan.steps.iter().filter(|step| is_protocol(&step.op)) {
+        if !wanted.contains_key(&step.id) {
+            found.push(WholeError::Uncalled(step.id.clone()));
+        }
+    }
+}
+
+fn wanted(plan: &Plan) -> Vec<Op> {
+    let sorted = |name: fn(&Projection) -> &QualifiedName| {
+        let names: BTreeSet<QualifiedName> = plan.projections.iter().map(name).cloned().collect();
+        names.into_iter().collect::<Vec<_>>()
+    };
+    let (sources, targets) = (sorted(|projection| &projection.source), sorted(|projection| &projection.target));
+    let (slot, publication) = (plan.settings.slot.clone(), plan.settings.publication.clone());
+    let mut ops = vec![
+        Op::CreateLedger(CreateLedger {}),
+        Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }),
+        Op::CreateSlot(CreateSlot { slot: slot.clone() }),
+        Op::StreamChanges(StreamChanges { slot: slot.clone(), publication: publication.clone() }),
+        Op::Fence(Fence { tables: sources.clone() }),
+        Op::Drain(Drain { slot: slot.clone() }),
+        Op::VerifyFinal(VerifyFinal { tables: targets.clone() }),
+        Op::Switch(Switch {}),
+        Op::DropSlot(DropSlot { slot }),
+        Op::DropPublication(DropPublication { publication }),
+    ];
+    if plan.source.server.major() < TRUNCATE_SINCE {
+        ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
+    }
+    ops.push(Op::DropFence(DropFence { tables: sources }));
+    for table in targets {
+        ops.push(Op::CopyTable(CopyTable { table: table.clone() }));
+        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.clone() }));
+        ops.push(Op::VerifyTable(VerifyTable { table }));
+    }
+    ops.extend(plan.projections.iter().filter_map(frozen));
+    ops
+}
+
+fn is_protocol(op: &Op) -> bool {
+    match op {
+        Op::CreateLedger(_)
+        | Op::GuardTruncate(_)
+        | Op::CreatePublication(_)
+        | Op::CreateSlot(_)
+        | Op::FreezeDefaults(_)
+        | Op::CopyTable(_)
+        | Op::StreamChanges(_)
+        | Op::AnalyzeTable(_)
+        | Op::VerifyTable(_)
+        | Op::Fence(_)
+        | Op::Drain(_)
+        | Op::VerifyFinal(_)
+        | Op::Switch(_)
+        | Op::DropSlot(_)
+        | Op::DropPublication(_)
+        | Op::DropFence(_) => true,
+        Op::CreateSchema(_)
+        | Op::CreateTable(_)
+        | Op::CreateSequence(_)
+        | Op::CreateIndex(_)
+        | Op::AddConstraint(_)
+        | Op::ValidateConstraint(_)
+        | Op::SetComment(_)
+        | Op::SetSequence(_)
+        | Op::SetDefault(_) => false,
+    }
+}
+
+/// Reads only what the source has, and fills exactly what the target's table has.
+fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Result<(), String> {
+    let Some(source) = plan.source.tables.get(&projection.source) else {
+        return Err(format!("the source has no table {}", projection.source));
+    };
+    for column in &projection.source_columns {
+        let is_there = |found: &&crate::catalog::Column| found.name == column.name && found.ty == column.ty;
+        if !source.columns.iter().any(|found| is_there(&found) && found.generated.is_none()) {
+            return Err(format!("{} has no such column {}", projection.source, column.name));
+        }
+    }
+    let read = projection.columns.iter().flat_map(|column| match &column.value {
+        ColumnValue::Expr { reads, .. } => reads.as_slice(),
+        ColumnValue::Frozen { .. } => &[],
+    });
+    for column in read.chain(projection.source_key()) {
+        if !projection.source_columns.iter().any(|found| &found.name == column) {
+            return Err(format!("it reads column {column}, which {} does not send", projection.source));
+        }
+    }
+    let Some(table) = table else { return Err("no step creates the table".to_owned()) };
+    let filled = projection.columns.iter().map(|column| (&column.target, &column.ty));
+    let stored = table.columns.iter().filter(|column| column.generated.is_none());
+    if !filled.eq(stored.map(|column| (&column.name, &column.ty))) {
+        return Err("its columns are not those that the table is created with".to_owned());
+    }
+    let is_filled = |key: &&crate::catalog::Ident| projection.columns.iter().any(|column| &&column.target == key);
+    match projection.target_key().into_iter().find(|key| !is_filled(key)) {
+        Some(key) => Err(format!("no value is made for the key column {key}")),
+        None => Ok(()),
+    }
+}
+
+fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
+    for column in &projection.columns {
+        let (ColumnValue::Expr { sql, .. } | ColumnValue::Frozen { default: sql }) = &column.value;
+        if let Err(why) = check_expression(sql) {
+            let at = format!("{}.{}", projection.target, column.target);
+            found.push(WholeError::Expression { at, why });
+        }
+    }
+}
+
+/// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept.
+fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
+    let dropped: BTreeSet<&str> = plan
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Drop)
+        .map(|change| change.address.as_str())
+        .collect();
+    for projection in &plan.projections {
+        let read: BTreeSet<_> = projection
+            .columns
+            .iter()
+            .flat_map(|column| match &column.value {
+                ColumnValue::Expr { reads, .. } => reads.as_slice(),
+                ColumnValue::Frozen { .. } => &[],
+            })
+            .collect();
+        for column in projection.source_columns.iter().filter(|column| !read.contains(&column.name)) {
+            let at = format!("{}.{}", projection.source, column.name);
+            if !dropped.contains(at.as_str()) {
+                found.push(WholeError::Unsaid(at));
+            }
+        }
+    }
+    let is_found = |address: &str| {
+        plan.findings.iter().any(|finding| finding.code == "DELETES_DATA" && finding.address == address)
+    };
+    found.extend(dropped.into_iter().filter(|at| !is_found(at)).map(|at| WholeError::Unfound(at.to_owned())));
+}
+
+fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
+    for predicate in &check.predicates {
+        if let Err(why) = check_expression(&predicate.bad) {
+            found.push(WholeError::Expression { at: format!("a predicate of {}", check.id), why });
+        }
+    }
+    let projection = plan.projections.iter().find(|projection| projection.source == check.table);
+    let rendered = projection.and_then(|projection| {
+        let table = &check.table;
+        if check.id == format!("check:{table}") {
+            let key = projection.source_key();
+            let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();
+            return Some((table_check(table, &bad), bad.iter().map(|bad| sample(table, &key, bad)).collect()));
+        }
+        let values: Vec<String> = key_values(projection);
+        let of_key = check.id == format!("check:{table}:key");
+        of_key.then(|| (duplicates(table, &values), vec![duplicates_sample(table, &values)]))
+    });
+    let samples: Vec<&String> = check.predicates.iter().map(|predicate| &predicate.sample_sql).collect();
+    let is_rendered = |(sql, wanted): &(String, Vec<String>)| sql == &check.sql && samples.iter().copied().eq(wanted);
+    if !rendered.as_ref().is_some_and(is_rendered) {
+        found.push(WholeError::Check(check.id.clone()));
+    }
+}
+
+fn key_values(projection: &Projection) -> Vec<String> {
+    let columns = projection.target_key().into_iter();
+    let columns = columns.filter_map(|key| projection.columns.iter().find(|column| &column.target == key));
+    columns
+        .filter_map(|column| match &column.value {
+            ColumnValue::Expr { sql, .. } => Some(sql.clone()),
+            ColumnValue::Frozen { .. } => None,
+        })
+        .collect()
+}
