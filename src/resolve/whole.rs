@@ -11,7 +11,7 @@ use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::types::reads_on_target;
+use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::{Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
 use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
@@ -40,6 +40,7 @@ pub(crate) fn kept(
 ) -> Result<(), ResolveError> {
     let Kept { column, wish, at, mut carried, wanted } = kept;
     let span = scope.desired.columns.get(&column.name).map_or(&scope.desired.source.span, |wish| &wish.span);
+    exists_on_target(scope, &at, &wanted.ty, report)?;
     if let Some(generated) = &column.generated {
         carried.generated = scope
             .rename(&generated.expr)
