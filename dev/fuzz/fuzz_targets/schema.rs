@@ -1,7 +1,7 @@
 //! Whatever the text: the reader neither panics nor hangs, points into it, and says why it refuses; what it takes keeps its
 //! meaning when it is formatted.
 //!
-//! `cargo +nightly fuzz run schema -- -dict=fuzz/sql.dict tests/fixtures`
+//! `cargo +nightly fuzz run --fuzz-dir dev/fuzz schema dev/fuzz/corpus tests/fixtures -- -dict=dev/fuzz/sql.dict`
 
 #![no_main]
 
