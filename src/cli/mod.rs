@@ -15,10 +15,12 @@ pub mod diagnostic;
 pub mod error;
 pub mod events;
 pub mod executor;
+pub mod expressions;
 pub mod manifest;
 pub mod output;
 pub mod planning;
 pub mod run;
+pub mod schema_files;
 pub mod shutdown;
 
 pub use error::{CommandError, Exit};

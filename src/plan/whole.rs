@@ -10,8 +10,11 @@ use crate::plan::{
 };
 use crate::projection::{ColumnValue, Projection};
 use crate::resolve::Among;
-use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
+use crate::sql::check::{
+    DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
+};
 use crate::sql::expression::{ExpressionError, check_expression};
+use crate::sql::filter::belongs;
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Parts that do not make one migration.
@@ -49,7 +52,7 @@ pub enum WholeError {
     #[error("{0} is not copied, and the plan lists no drop of it")]
     Unsaid(String),
     /// Values that are not copied, and no finding says so.
-    #[error("{0} is dropped without the finding DELETES_DATA")]
+    #[error("{0} is left out without the finding that says so")]
     Unfound(String),
 }
 
@@ -79,6 +82,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         expressions(projection, &mut found);
     }
     drops(plan, &tables, &mut found);
+    filters(plan, &mut found);
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -218,6 +222,27 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
     }
 }
 
+/// A filter leaves rows out: it is one condition, a change says it word for word, and a finding that somebody must accept.
+fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
+    for projection in &plan.projections {
+        let Some(filter) = &projection.filter else { continue };
+        let at = projection.source.to_string();
+        if let Err(why) = check_expression(&filter.sql) {
+            found.push(WholeError::Expression { at: format!("the filter of {at}"), why });
+        }
+        let said = format!("where {}", filter.sql);
+        let is_said = |change: &crate::diff::Change| {
+            change.action == Action::Filter && change.address == at && change.after.as_ref() == Some(&said)
+        };
+        if !plan.changes.iter().any(is_said) {
+            found.push(WholeError::Unsaid(at.clone()));
+        }
+        if !plan.findings.iter().any(|finding| finding.code == "ROW_FILTER" && finding.address == at) {
+            found.push(WholeError::Unfound(at));
+        }
+    }
+}
+
 /// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept. Or the
 /// target computes the same values: a check compares them.
 fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &mut Vec<WholeError>) {
@@ -282,7 +307,14 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
         }
         let values: Vec<String> = key_values(projection);
         let of_key = check.id == format!("check:{table}:key");
-        of_key.then(|| (duplicates(table, &values), vec![duplicates_sample(table, &values)]))
+        let belongs = projection.filter.as_ref().map(belongs);
+        of_key.then(|| match belongs.as_deref() {
+            None => (duplicates(table, &values), vec![duplicates_sample(table, &values)]),
+            some => (
+                duplicates_where(table, &values, some, DistinctNulls::No),
+                vec![duplicates_where_sample(table, &values, some, DistinctNulls::No)],
+            ),
+        })
     });
     let samples: Vec<&String> = check.predicates.iter().map(|predicate| &predicate.sample_sql).collect();
     let is_rendered = |(sql, wanted): &(String, Vec<String>)| sql == &check.sql && samples.iter().copied().eq(wanted);

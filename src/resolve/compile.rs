@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::{DesiredSchema, Order};
-use crate::findings::rules::CONSTRAINT_NOT_VALID;
+use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
@@ -12,8 +12,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, hazard, index, rows,
-    sequence, tables, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
+    rows, sequence, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -50,6 +50,7 @@ pub fn resolve(
         .map(|scope| {
             let n_errors = report.errors.len();
             let mut columns = columns(scope, options, &sequence_names, &mut report);
+            columns.filter = filter::filter(scope, &mut report);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
                 let kind = ResolveErrorKind::NotOrdinary {
@@ -98,6 +99,7 @@ pub fn resolve(
     }
     ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
+    filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
@@ -119,8 +121,12 @@ pub fn resolve(
 }
 
 fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut used) = (BTreeSet::new(), BTreeSet::new());
     for scope in scopes {
+        if !used.insert(scope.name) {
+            let kind = ResolveErrorKind::SourceTwice(scope.name.clone());
+            report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
+        }
         if !taken.insert(scope.target_name) {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
             report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span));
@@ -138,6 +144,10 @@ struct Made {
 /// The target table and, when the file gives it whole, what it is compared with.
 fn both_tables(scope: &Scope<'_>, columns: &mut Columns, report: &mut Report) -> (Table, Option<Table>) {
     let Some(given) = scope.whole() else { return (wanted_table(scope, &columns.wanted, report), None) };
+    if !given.verified {
+        let message = "its definitions are compared as texts";
+        report.find(&SCHEMA_UNVERIFIED, scope.target_name, message);
+    }
     // What cannot be carried is no loss here: the file says what is wanted.
     let carried = wanted_table(scope, &columns.carried, &mut Report::default());
     let wanted = whole::table(scope, given, columns, &carried);
@@ -206,7 +216,9 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         format,
         format_reason,
         columns: projected,
+        filter: columns.filter,
     };
+    report.errors.extend(filter::unfit(scope, &projection));
     report.checks.extend(check::of_rows(&projection, &columns.predicates));
     if let Some(check) = check::of_key(&projection, &columns.injective, report) {
         report.checks.push(check);

@@ -59,6 +59,9 @@ pub enum ResolveErrorKind {
         /// The column.
         column: Ident,
     },
+    /// One source table into two.
+    #[error("two tables would be made of {0}")]
+    SourceTwice(QualifiedName),
     /// Two source tables into one.
     #[error("two tables would become {0}")]
     TargetTaken(QualifiedName),
@@ -118,6 +121,14 @@ pub enum ResolveErrorKind {
         at: String,
         /// The function.
         function: String,
+    },
+    /// A filter that cannot be asked of a row wherever it is.
+    #[error("the filter of {table} {what}")]
+    FilterUnusable {
+        /// Source table.
+        table: QualifiedName,
+        /// Why not.
+        what: String,
     },
     /// A generated column loses what it is made from.
     #[error("{at} is generated from {reads}, which is dropped")]
@@ -295,7 +306,9 @@ impl ResolveErrorKind {
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)
             | Self::UnknownColumn { .. }
+            | Self::FilterUnusable { .. }
             | Self::NameTaken { .. }
+            | Self::SourceTwice(_)
             | Self::TargetTaken(_)
             | Self::KeyCollapses(_)
             | Self::BadType { .. }

@@ -81,10 +81,16 @@ pub enum Among {
     References {
         /// Expressions over source columns.
         values: Vec<String>,
+        /// Rows that are migrated; all when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        near_where: Option<String>,
         /// The other source table.
         far: QualifiedName,
         /// Expressions over its columns.
         far_values: Vec<String>,
+        /// Its rows that are migrated; all when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        far_where: Option<String>,
     },
 }
 
@@ -100,8 +106,10 @@ impl Among {
                     duplicates_where_sample(table, values, predicate, nulls),
                 )
             }
-            Self::References { values, far, far_values } => {
-                (orphans(table, values, far, far_values), orphans_sample(table, values, far, far_values))
+            Self::References { values, near_where, far, far_values, far_where } => {
+                let near = (table, values.as_slice(), near_where.as_deref());
+                let far = (far, far_values.as_slice(), far_where.as_deref());
+                (orphans(near, far), orphans_sample(near, far))
             }
         }
     }
@@ -110,7 +118,9 @@ impl Among {
     pub fn expressions(&self) -> Vec<&String> {
         match self {
             Self::Unique { values, predicate, .. } => values.iter().chain(predicate).collect(),
-            Self::References { values, far_values, .. } => values.iter().chain(far_values).collect(),
+            Self::References { values, near_where, far_values, far_where, .. } => {
+                values.iter().chain(near_where).chain(far_values).chain(far_where).collect()
+            }
         }
     }
 }

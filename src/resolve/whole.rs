@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::casts::CastClass;
 use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
-use crate::desired::{At, ColumnWish, Order, Whole};
+use crate::desired::{AddedColumn, At, ColumnWish, Order, Whole};
 use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
@@ -14,6 +14,7 @@ use crate::resolve::scope::Scope;
 use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::{Among, Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
+use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
 
@@ -73,6 +74,28 @@ pub(crate) fn kept(
     };
     reads_on_target(scope, &at, &projected, report)?;
     take(column, wanted.clone(), projected, at, out);
+    Ok(())
+}
+
+/// Adds a column as the file has it. One that is generated has no values to be made.
+pub(crate) fn added(
+    scope: &Scope<'_>,
+    added: &At<AddedColumn>,
+    wanted: &Column,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<(), ResolveError> {
+    if let Some(generated) = &wanted.generated {
+        let at = format!("{}.{}", scope.target_name, wanted.name);
+        generates(scope, &at, generated, &added.span)?;
+        exists_on_target(scope, &at, &wanted.ty, report)?;
+        out.wanted.push(wanted.clone());
+        return Ok(());
+    }
+    super::added::added(scope, added, out, report)?;
+    if let Some(last) = out.wanted.last_mut() {
+        *last = wanted.clone();
+    }
     Ok(())
 }
 
@@ -235,6 +258,9 @@ pub(crate) fn checks(
         let predicate = index.predicate.as_deref().map(&source_sql).transpose();
         match (elements, predicate) {
             (Ok(elements), Ok(predicate)) => {
+                let belongs = columns.filter.as_ref().map(belongs);
+                let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
+                let predicate = (!both.is_empty()).then(|| both.join(" AND "));
                 let among = Among::Unique { values: elements, predicate, nulls_not_distinct: index.nulls_not_distinct };
                 let meaning = format!("with the same values under the unique index {name}");
                 checks.push(several(scope, name, among, "count(*) > 1", meaning));
@@ -272,14 +298,19 @@ fn values(columns: &Columns) -> BTreeMap<Ident, String> {
     columns.projected.iter().filter_map(expression).collect()
 }
 
-/// Rows without their counterpart under foreign keys that the source does not have.
+/// Rows without their counterpart under foreign keys that the source does not have, or to tables of which only some
+/// rows are migrated.
 pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, constraint) in &near.wanted.constraints {
         let Some(references) = &constraint.references else { continue };
         let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
         let far = all.iter().find(|far| far.scope.target_name == &references.table);
-        let (true, true, Some(far)) = (is_new, constraint.validated, far) else { continue };
+        let (true, Some(far)) = (constraint.validated, far) else { continue };
+        if !is_new && far.columns.filter.is_none() {
+            continue;
+        }
+        let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
             let values = values(side.columns);
             columns.iter().map(|column| values.get(column).cloned()).collect()
@@ -288,8 +319,16 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         else {
             continue;
         };
-        let meaning = format!("without the row of {} that the new foreign key {name} demands", far.scope.name);
-        let among = Among::References { values: near_sql, far: far.scope.name.clone(), far_values: far_sql };
+        let new = if is_new { "new " } else { "" };
+        let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
+        let [near_where, far_where] = conditions;
+        let among = Among::References {
+            values: near_sql,
+            near_where,
+            far: far.scope.name.clone(),
+            far_values: far_sql,
+            far_where,
+        };
         checks.push(several(near.scope, name, among, "no such row", meaning));
     }
     checks

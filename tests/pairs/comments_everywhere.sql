@@ -7,7 +7,7 @@ COMMENT ON COLUMN t.b IS 'goes';
 COMMENT ON INDEX i IS 'changes';
 INSERT INTO t VALUES (1, 1, ''), (2, NULL, NULL);
 -- [desired]
-CREATE TABLE t (id int PRIMARY KEY, a int CONSTRAINT a_ok CHECK (a > 0), b text);
+CREATE TABLE t (id int CONSTRAINT t_pkey PRIMARY KEY, a int CONSTRAINT a_ok CHECK (a > 0), b text);
 CREATE INDEX i ON t (a);
 COMMENT ON TABLE t IS E'two\nlines \\ ''; DROP TABLE t; -- é';
 COMMENT ON COLUMN t.a IS '-- pcrd: drops b';
