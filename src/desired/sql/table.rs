@@ -168,7 +168,6 @@ impl Reader<'_> {
             statistics: None,
             options: Vec::new(),
             comment: None,
-            comments: Vec::new(),
             directives: Directives::default(),
         };
         let mut nullable: Option<Node<'_>> = None;
@@ -341,6 +340,7 @@ impl SqlTable {
             replica_identity: None,
             cluster_on: None,
             comment: None,
+            comments: Vec::new(),
             directives: Directives::default(),
         }
     }
