@@ -164,7 +164,9 @@ fn identities(resolved: &Resolved) -> BTreeMap<QualifiedName, Sequence> {
 /// The primary key stands in CREATE TABLE only when rows are found by it: any other unique index must wait for the
 /// last chunk, because rows may hold the same value of it for a while.
 fn is_row_key(table: &ResolvedTable, key: &Key) -> bool {
-    table.key_index.as_ref() == Some(&key.name) && !key.deferrable
+    // CREATE TABLE has no place for the index's storage parameters: then the key is added right behind it.
+    let is_plain = table.wanted.indexes.get(&key.name).is_none_or(|index| index.reloptions.is_empty());
+    table.key_index.as_ref() == Some(&key.name) && !key.deferrable && is_plain
 }
 
 fn create_table(table: &ResolvedTable, identities: &BTreeMap<QualifiedName, Sequence>) -> Op {
