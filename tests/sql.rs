@@ -13,7 +13,7 @@ use pcrd::projection::{
 };
 use pcrd::sql::apply::{Applied, OldTuple, Statement, Tuple, Update, UpdateShape, delete, insert, update};
 use pcrd::sql::hash::{Digest, Keys, RowHash, Rows, buckets, chunk, rows as detail};
-use pcrd::sql::range::{KeyRange, Side, key_predicate, next_key, range_predicate};
+use pcrd::sql::range::{Counted, KeyRange, Side, key_predicate, next_key, range_predicate};
 use pcrd::sql::{Frozen, check, copy};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -105,6 +105,7 @@ fn projection(
                 inverse: None,
             })
             .collect(),
+        filter: None,
     }
 }
 
@@ -204,7 +205,7 @@ async fn chunks_cover_the_table_once_and_hash_alike() {
         let mut lo: Option<Vec<String>> = None;
         let (mut copied, mut chunks) = (0, 0);
         loop {
-            let next = next_key(&projection, KeyRange { lo: lo.as_deref(), hi: None }, 40).unwrap();
+            let next = next_key(&projection, KeyRange { lo: lo.as_deref(), hi: None }, 40, Counted::All).unwrap();
             let hi: Option<Vec<String>> =
                 query(&client, &next).await.pop().map(|row| row.into_iter().map(Option::unwrap).collect());
             let range = KeyRange { lo: lo.as_deref(), hi: hi.as_deref() };

@@ -51,6 +51,8 @@ pub struct DesiredTable {
     pub order: Order,
     /// Wishes by source column.
     pub columns: BTreeMap<Ident, At<ColumnWish>>,
+    /// Which rows (SQL over source columns); all when there is none.
+    pub filter: Option<At<String>>,
     /// New columns, in the order of the file.
     pub add: Vec<At<AddedColumn>>,
     /// The file that says all this.

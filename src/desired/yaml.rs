@@ -21,7 +21,7 @@ pub const TABLE: Section = Section {
         Key::new("columns"),
         Key::new("add_columns"),
         Key::new("data"),
-        Key::later("where"),
+        Key::new("where"),
     ],
     hints: &[
         ("primary_key", "did you mean `key`?"),
@@ -114,6 +114,7 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
     let key = key(&fields, problems);
     let order = order(&fields, problems);
     fields.choice("data", &[("copy", Some(())), ("none", None)], problems);
+    let filter = fields.text("where", problems);
     let columns = match fields.entry("columns") {
         Some(entry) => columns(entry, problems),
         None => BTreeMap::new(),
@@ -122,7 +123,17 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
         Some(list) => list.value.iter().filter_map(|node| added(node, &list.span, problems)).collect(),
         None => Vec::new(),
     };
-    Some(DesiredTable { source: source?, target, key, order, columns, add, origin: Origin::Config, whole: None })
+    Some(DesiredTable {
+        source: source?,
+        target,
+        key,
+        order,
+        filter,
+        columns,
+        add,
+        origin: Origin::Config,
+        whole: None,
+    })
 }
 
 fn key(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<At<Vec<Ident>>> {

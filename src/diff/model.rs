@@ -44,6 +44,8 @@ pub enum Action {
     Cast,
     /// A column or table changes name.
     Rename,
+    /// Rows are left out.
+    Filter,
     /// Columns are reordered.
     Reorder,
     /// NOT NULL changes.

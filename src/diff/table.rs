@@ -47,6 +47,13 @@ pub fn table_changes(diff: &TableDiff<'_>) -> Vec<Change> {
             ..change(diff.source.to_string(), Action::Rename)
         });
     }
+    if let Some(filter) = &diff.projection.filter {
+        changes.push(Change {
+            after: Some(format!("where {}", filter.sql)),
+            note: Some("other rows are not copied".to_owned()),
+            ..change(diff.source.to_string(), Action::Filter)
+        });
+    }
     for before in &diff.before.columns {
         let kept = diff.renames.get(&before.name).and_then(|name| diff.after.column(name));
         match kept {

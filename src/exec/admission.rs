@@ -102,20 +102,34 @@ fn host_name() -> String {
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
+/// For commands that remove things: what has our names on another server is not ours. Versions may differ: a server may
+/// have been upgraded since.
+pub(super) async fn check_database(end: End, expected: &Server, client: &Client) -> Result<(), ExecError> {
+    same_database(end, expected, &introspect::server(client).await?)
+}
+
 async fn check_identity(end: End, expected: &Server, client: &Client) -> Result<(), ExecError> {
     let found = introspect::server(client).await?;
-    let differs = |what: &str, before: &dyn std::fmt::Display, after: &dyn std::fmt::Display| ExecError::Stale {
+    same_database(end, expected, &found)?;
+    if found.major() != expected.major() {
+        return Err(differs(end, "major version", &expected.major(), &found.major()));
+    }
+    Ok(())
+}
+
+fn differs(end: End, what: &str, before: &dyn std::fmt::Display, after: &dyn std::fmt::Display) -> ExecError {
+    ExecError::Stale {
         what: format!("{end} server"),
         difference: format!("{what} is {after}, the plan was made for {before}"),
-    };
+    }
+}
+
+fn same_database(end: End, expected: &Server, found: &Server) -> Result<(), ExecError> {
     if found.system_identifier != expected.system_identifier {
-        return Err(differs("system identifier", &expected.system_identifier, &found.system_identifier));
+        return Err(differs(end, "system identifier", &expected.system_identifier, &found.system_identifier));
     }
     if found.database_oid != expected.database_oid || found.database != expected.database {
-        return Err(differs("database", &expected.database, &found.database));
-    }
-    if found.major() != expected.major() {
-        return Err(differs("major version", &expected.major(), &found.major()));
+        return Err(differs(end, "database", &expected.database, &found.database));
     }
     Ok(())
 }

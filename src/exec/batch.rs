@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, pin_mut, stream};
 use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
@@ -16,6 +16,7 @@ use crate::pg::client::Client;
 use crate::pg::pgoutput::ColumnData;
 use crate::replay::Lsn;
 use crate::sql::apply::{self, Applied, OldTuple, Param, Tuple, Update, UpdateShape};
+use crate::sql::filter;
 
 /// What a change does to one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,13 +27,15 @@ pub enum RowKind {
     Update,
     /// A removed row.
     Delete,
+    /// A changed row of a filtered table that is on the target and stays there: only what was sent is set.
+    Stay,
 }
 
 impl RowKind {
     fn verb(self) -> &'static str {
         match self {
             Self::Insert => "insert",
-            Self::Update => "update",
+            Self::Update | Self::Stay => "update",
             Self::Delete => "delete",
         }
     }
@@ -78,10 +81,32 @@ struct Prepared {
     params: Vec<Param>,
 }
 
+impl Prepared {
+    fn values(&self, new: &[ColumnData], old: &[ColumnData]) -> Vec<RawText> {
+        let value = |param: &Param| {
+            let row = match param.tuple {
+                Tuple::New => new,
+                Tuple::Old => old,
+            };
+            RawText(text_of(row.get(param.column)))
+        };
+        self.params.iter().map(value).collect()
+    }
+}
+
+fn shape(task: &TableTask, change: RowChange<'_>) -> Shape {
+    let RowChange { kind, new, old, .. } = change;
+    let sent: Vec<bool> = new.iter().map(|value| !matches!(value, ColumnData::UnchangedToast)).collect();
+    let key_changed = matches!(kind, RowKind::Update | RowKind::Stay)
+        && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at))));
+    Shape { table: task.index, kind, key_changed, old: old.map_or(OldTuple::None, |(kind, _)| kind), sent }
+}
+
 /// How changes of one shape are applied.
 enum Way {
     Statements(Vec<Prepared>),
     ReRead,
+    Look(Prepared),
 }
 
 struct Row {
@@ -112,6 +137,17 @@ pub enum Pushed {
     Queued,
     /// A target column needs a source column that was not sent: the row must be read again.
     NeedsReRead,
+    /// It depends on whether the target has the row: see [`Batch::look`].
+    NeedsLook,
+}
+
+/// What a look at the target says of a changed row of a filtered table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The row belongs to the target from now on.
+    pub belongs: bool,
+    /// The target has it.
+    pub there: bool,
 }
 
 /// Rows that were not sent yet, and the statements that they use.
@@ -139,34 +175,39 @@ impl Batch {
         task: &TableTask,
         change: RowChange<'_>,
     ) -> Result<Pushed, ExecError> {
-        let RowChange { kind, new, old, commit } = change;
-        let sent: Vec<bool> = new.iter().map(|value| !matches!(value, ColumnData::UnchangedToast)).collect();
-        let key_changed = kind == RowKind::Update
-            && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at))));
-        let old_tuple = old.map_or(OldTuple::None, |(kind, _)| kind);
-        let shape = Shape { table: task.index, kind, key_changed, old: old_tuple, sent };
+        let RowChange { new, old, commit, .. } = change;
+        let shape = shape(task, change);
         if !self.ways.contains_key(&shape) {
             let way = prepare(target, task, &shape).await?;
             self.ways.insert(shape.clone(), way);
         }
-        let Way::Statements(statements) = &self.ways[&shape] else { return Ok(Pushed::NeedsReRead) };
+        let statements = match &self.ways[&shape] {
+            Way::Statements(statements) => statements,
+            Way::ReRead => return Ok(Pushed::NeedsReRead),
+            Way::Look(_) => return Ok(Pushed::NeedsLook),
+        };
         // Without an old tuple the key did not change: the new one has it.
         let old = old.map_or(new, |(_, old)| old);
         for (nth, prepared) in statements.iter().enumerate() {
-            let values = prepared
-                .params
-                .iter()
-                .map(|param| {
-                    let row = match param.tuple {
-                        Tuple::New => new,
-                        Tuple::Old => old,
-                    };
-                    RawText(text_of(row.get(param.column)))
-                })
-                .collect();
+            let values = prepared.values(new, old);
             self.rows.push(Row { shape: shape.clone(), nth, values, commit });
         }
         Ok(Pushed::Queued)
+    }
+
+    /// Asks the target about a change that was pushed in vain. What was pushed before must have been flushed.
+    pub async fn look(&mut self, target: &Client, task: &TableTask, change: RowChange<'_>) -> Result<Look, ExecError> {
+        let Some(Way::Look(prepared)) = self.ways.get(&shape(task, change)) else {
+            unreachable!("asked for a change that needs no look")
+        };
+        let values = prepared.values(change.new, change.old.map_or(change.new, |(_, old)| old));
+        let rows = target.query_raw(&prepared.statement, &values);
+        let failed = || ExecError::target(format!("look for a row of {}", task.name));
+        let rows = rows.await.map_err(failed())?;
+        pin_mut!(rows);
+        let row = rows.try_next().await.map_err(failed())?;
+        // A query without FROM has one row.
+        Ok(row.map_or(Look { belongs: false, there: false }, |row| Look { belongs: row.get(0), there: row.get(1) }))
     }
 
     /// Sends all rows in order and checks each result.
@@ -180,7 +221,7 @@ impl Batch {
             .iter()
             .map(|row| match &self.ways[&row.shape] {
                 Way::Statements(statements) => &statements[row.nth].statement,
-                Way::ReRead => unreachable!("rows of this shape are never queued"),
+                Way::ReRead | Way::Look(_) => unreachable!("rows of this shape are never queued"),
             })
             .collect();
         // Requests are sent in this order, without waiting for one another's answers.
@@ -209,6 +250,7 @@ impl Batch {
                         constraint: constraint.unwrap_or_else(String::new),
                         lsn: row.commit,
                         error: error.into(),
+                        beside_reread: false,
                     })));
                 }
             }
@@ -244,10 +286,22 @@ async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way
     let applied =
         Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
     let update = UpdateShape { sent: &shape.sent, old: shape.old, key_changed: shape.key_changed };
-    let texts = match shape.kind {
-        RowKind::Insert => vec![apply::insert(applied)?],
-        RowKind::Delete => vec![apply::delete(applied)?],
-        RowKind::Update => match apply::update(applied, update)? {
+    let texts = match (shape.kind, &task.projection.filter) {
+        (RowKind::Insert, None) => vec![apply::insert(applied)?],
+        (RowKind::Delete, None) => vec![apply::delete(applied)?],
+        (RowKind::Insert, Some(filter)) => vec![filter::insert(applied, filter)?],
+        (RowKind::Delete, Some(filter)) => vec![filter::delete(applied, filter, shape.old)?],
+        // Of a row that is sent whole it does not matter whether it comes to belong or stays.
+        (RowKind::Update, Some(filter)) if !shape.sent.contains(&false) => {
+            vec![filter::delete(applied, filter, shape.old)?, filter::insert(applied, filter)?]
+        }
+        (RowKind::Update, Some(filter)) => {
+            return Ok(match filter::look(applied, filter, &shape.sent, shape.old)? {
+                Some(text) => Way::Look(prepared(target, task, shape, text).await?),
+                None => Way::ReRead,
+            });
+        }
+        (RowKind::Update | RowKind::Stay, _) => match apply::update(applied, update)? {
             Update::Statement(statement) => vec![statement],
             Update::DeleteInsert { delete, insert } => vec![delete, insert],
             Update::ReRead => return Ok(Way::ReRead),
@@ -255,9 +309,18 @@ async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way
     };
     let mut statements = Vec::new();
     for text in texts {
-        let doing = format!("prepare the {} of {}", shape.kind.verb(), task.name);
-        let statement = target.prepare(&text.sql).await.map_err(ExecError::target(doing))?;
-        statements.push(Prepared { statement, params: text.params });
+        statements.push(prepared(target, task, shape, text).await?);
     }
     Ok(Way::Statements(statements))
+}
+
+async fn prepared(
+    target: &Client,
+    task: &TableTask,
+    shape: &Shape,
+    text: apply::Statement,
+) -> Result<Prepared, ExecError> {
+    let doing = format!("prepare the {} of {}", shape.kind.verb(), task.name);
+    let statement = target.prepare(&text.sql).await.map_err(ExecError::target(doing))?;
+    Ok(Prepared { statement, params: text.params })
 }

@@ -180,6 +180,7 @@ impl Applier {
             self.begin().await?;
             self.flush().await?;
             self.touched.touch_all(table, source.xid);
+            self.postponed.retain(|row| row.table != table || spare.contains(&row.key));
             count(&self.shared.counters.truncates);
             let tables = Arc::clone(&self.tables);
             super::truncate::delete(&self.target, &tables[table], &ranges, &spare).await?;
@@ -214,10 +215,10 @@ impl Applier {
         if let Some(replaced) = replaced {
             super::reread::remove(&self.target, task, &task.key_texts(replaced)?).await?;
         }
+        self.shared.router().add_reread(table, key.clone(), row.entry.snapshot, row.entry.lsn_hi);
         if let Some(copy) = row.copy {
-            super::copy::paste(&self.target, task, copy).await?;
+            self.write_or_postpone(table, key, copy).await?;
         }
-        self.shared.router().add_reread(table, key, row.entry.snapshot, row.entry.lsn_hi);
         self.group_changes += 1;
         Ok(())
     }
@@ -255,6 +256,18 @@ impl Applier {
         if !task.in_lanes() {
             self.touched.touch_all(table, source.xid);
         }
+        if !self.postponed.is_empty() && task.in_lanes() {
+            let key = task.key(old.map_or(new, |(_, old)| old))?;
+            if self.take_postponed(table, &key) {
+                // The target does not have it, whatever the change makes of it.
+                return match kind {
+                    RowKind::Delete => Ok(()),
+                    RowKind::Insert | RowKind::Update | RowKind::Stay => {
+                        self.reread(table, task.key(new)?, new, None).await
+                    }
+                };
+            }
+        }
         if let Some(refused) = self.refused_before(task, kind, new)? {
             let replaced = old.map_or(new, |(_, old)| old);
             return self
@@ -262,7 +275,24 @@ impl Applier {
                 .await
                 .map_err(|error| if error.is_of_value() { ExecError::Refused(refused) } else { error });
         }
-        let pushed = self.batch.push(&self.target, task, RowChange { kind, new, old, commit }).await?;
+        let mut change = RowChange { kind, new, old, commit };
+        let mut pushed = self.batch.push(&self.target, task, change).await?;
+        if pushed == Pushed::NeedsLook {
+            self.flush().await?;
+            let look = self.batch.look(&self.target, task, change).await?;
+            pushed = match (look.belongs, look.there) {
+                (false, false) => return Ok(()),
+                (false, true) => {
+                    self.batch.push(&self.target, task, RowChange { kind: RowKind::Delete, ..change }).await?
+                }
+                (true, true) => {
+                    change.kind = RowKind::Stay;
+                    self.batch.push(&self.target, task, change).await?
+                }
+                // It comes to belong, with values that were not sent.
+                (true, false) => Pushed::NeedsReRead,
+            };
+        }
         if pushed == Pushed::NeedsReRead {
             if !task.in_lanes() {
                 return Err(ExecError::Stale {

@@ -2,10 +2,10 @@
 
 use super::ExecError;
 use super::context::Run;
-use super::failpoint;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
+use super::{admission, failpoint};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::{lock, migration};
@@ -16,6 +16,7 @@ use crate::sql;
 /// Gives the migration up: the source is as it was, the target has none of the plan's objects.
 pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
+    check_databases(run, &ledger, &source).await?;
     take_lock(run, &ledger).await?;
     if is_cut_over(run, &ledger).await? || fence::standing(run, &source).await? == Standing::Permanent {
         return Err(ExecError::Step {
@@ -43,6 +44,7 @@ async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
 /// what a forgotten writer writes there is lost, unless `open_source` gives the tables back.
 pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
+    check_databases(run, &ledger, &source).await?;
     take_lock(run, &ledger).await?;
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
     if !matches!(state.as_deref(), Some("cut_over" | "cleaned")) {
@@ -53,6 +55,12 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     }
     let mut removed = Vec::new();
     for table in drop_source {
+        if run.plan.projections.iter().any(|projection| projection.source == *table && projection.filter.is_some()) {
+            return Err(ExecError::Step {
+                step: "cleanup".to_owned(),
+                reason: format!("{table} has rows that were not migrated, because of its filter; drop it yourself"),
+            });
+        }
         // No CASCADE: what depends on the table is the operator's to decide.
         source
             .batch_execute(&format!("DROP TABLE IF EXISTS {}", sql::name(table)))
@@ -72,6 +80,11 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     remove_schema(&source, &mut removed).await?;
     migration::set_state(&ledger, &run.id, "cleaned").await?;
     Ok(removed)
+}
+
+async fn check_databases(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    admission::check_database(End::Source, &run.plan.source.server, source).await?;
+    admission::check_database(End::Target, &run.plan.target.server, ledger).await
 }
 
 async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {

@@ -22,7 +22,7 @@ use crate::pg::client::Client;
 use crate::pg::shape;
 use crate::replay::{Chunk, Snapshot};
 use crate::sql;
-use crate::sql::range::{KeyRange, Side};
+use crate::sql::range::{Counted, KeyRange, Side};
 
 /// PostgreSQL sends one message per row; they are sent on in pieces of this size.
 const PIECE_BYTES: usize = 128 * 1024;
@@ -89,7 +89,7 @@ impl CopyWorker {
 
     /// The key that ends a chunk of `rows` rows, or the lane's end.
     async fn chunk_end(&self, task: &TableTask, work: &LaneWork, rows: u64) -> Result<Bound, ExecError> {
-        let query = sql::range::next_key(&task.projection, work.range(work.hi.as_deref()), rows)?;
+        let query = sql::range::next_key(&task.projection, work.range(work.hi.as_deref()), rows, Counted::All)?;
         let row = self.source.query_opt(&query, &[]).await.map_err(ExecError::source("find the end of a chunk"))?;
         Ok(row.map(|row| (0..task.orders.len()).map(|n| row.get(n)).collect()).or_else(|| work.hi.clone()))
     }

@@ -148,14 +148,17 @@ pub struct Refused {
     pub lsn: Lsn,
     /// The server's error.
     pub error: crate::pg::error::PgError,
+    /// Rows of the target are newer than the stream, because they were read again.
+    pub beside_reread: bool,
 }
 
 impl Refused {
     /// The key under which the source can be asked for the row again: a value that does not fit may have been mended
     /// since.
     pub fn to_read_again(&self) -> Option<(String, Vec<String>)> {
-        let of_value = self.error.sqlstate().is_some_and(is_of_value);
-        self.key.clone().filter(|_| of_value).map(|key| (self.table.clone(), key))
+        let code = self.error.sqlstate();
+        let may_fit = code.is_some_and(is_of_value) || self.beside_reread && matches!(code, Some("23505" | "23P01"));
+        self.key.clone().filter(|_| may_fit).map(|key| (self.table.clone(), key))
     }
 }
 

@@ -82,6 +82,9 @@ pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), Ex
         failures.extend(leftover::publication(run, target, source).await?);
     }
     failures.extend(target_checks(run, target, source).await?);
+    if failures.is_empty() {
+        failures.extend(super::rehearse::rehearse(run, target).await?);
+    }
     if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
 }
 
@@ -350,6 +353,30 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             "the source's encoding is SQL_ASCII: its texts have no known characters".to_owned(),
             "Convert the source database first.".into(),
         );
+    }
+    for projection in &run.plan.projections {
+        let Some(test) = sql::filter::test(projection) else { continue };
+        let test = test.map_err(ExecError::Projection)?;
+        let found = target.batch_execute(&format!("BEGIN; {}; ROLLBACK", test.join("; "))).await;
+        if let Err(error) = found {
+            target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
+            if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
+                let database = quoted(&run.plan.target.server.database);
+                let fix = Fix::Statement(format!("GRANT TEMPORARY ON DATABASE {database} TO {user}"));
+                fail("temporary_right", format!("role {user} may not try the filter of {}", projection.source), fix);
+                continue;
+            }
+            fail(
+                "filter",
+                format!(
+                    "the filter of {} cannot be used: {}",
+                    projection.source,
+                    crate::pg::error::PgError::from(error)
+                ),
+                "It must be an immutable condition over the row, with types and functions that the target has too."
+                    .into(),
+            );
+        }
     }
     for step in &run.plan.steps {
         let Op::CreateTable(create) = &step.op else { continue };

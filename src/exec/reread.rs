@@ -63,7 +63,9 @@ impl Rereader {
         check_shape(&self.source, task).await?;
         let predicate = sql::range::key_predicate(&task.projection, Side::Source, key)?;
         let query = sql::copy::copy_out(&task.projection, &task.frozen, Some(&predicate))?;
-        let count = format!("SELECT count(*) FROM ONLY {} WHERE {predicate}", sql::name(task.source_name()));
+        let condition = sql::filter::source_condition(&task.projection, Some(&predicate));
+        let condition = condition.as_deref().unwrap_or(&predicate);
+        let count = format!("SELECT count(*) FROM ONLY {} WHERE {condition}", sql::name(task.source_name()));
         let rows: i64 = self.source.query_one(&count, &[]).await.map_err(ExecError::source("count a row"))?.get(0);
         let mut data = BytesMut::new();
         {

@@ -13,6 +13,7 @@ use super::ExecError;
 use super::batch::Batch;
 use super::context::Run;
 use super::failpoint;
+use super::postponed::Postponed;
 use super::reread::Rereader;
 use super::shared::Shared;
 use super::table::TableTask;
@@ -50,6 +51,8 @@ pub struct Applier {
     pub(super) touched: Arc<Touched>,
     pub(super) relations: HashMap<u32, usize>,
     pub(super) batch: Batch,
+    /// Rows that were read again and collide with rows that are behind.
+    pub(super) postponed: Vec<Postponed>,
     /// Newest transaction id known, to widen 32-bit ids by.
     pub(super) near: FullXid,
     /// The source transaction that is open.
@@ -112,6 +115,7 @@ impl Applier {
             touched,
             relations: HashMap::new(),
             batch: Batch::default(),
+            postponed: Vec::new(),
             near,
             source: None,
             open: false,
@@ -246,7 +250,17 @@ impl Applier {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), ExecError> {
-        self.batch.flush(&self.target, &self.tables).await
+        let result = self.batch.flush(&self.target, &self.tables).await;
+        match result {
+            // With a row that is ahead of the stream: this one may be ahead too.
+            Err(ExecError::Refused(mut refused)) if self.shared.router().rereads_until().is_some() => {
+                if let Some(refused) = Arc::get_mut(&mut refused) {
+                    refused.beside_reread = true;
+                }
+                Err(ExecError::Refused(refused))
+            }
+            other => other,
+        }
     }
 
     async fn commit(&mut self, end_lsn: Lsn, sentinels: &mut Vec<Sentinel>) -> Result<(), ExecError> {
@@ -271,6 +285,10 @@ impl Applier {
         let Some(end) = self.group_end.take() else { return Ok(()) };
         self.begin().await?;
         self.flush().await?;
+        if !self.postponed.is_empty() && !self.write_postponed(end).await? {
+            self.group_end = Some(end);
+            return Ok(());
+        }
         let discarded = self.discards_dirty.then(|| self.discarded());
         progress::advance(&*self.target, &self.run.id, self.run.epoch, end, self.near, discarded.as_deref()).await?;
         failpoint::hit("apply.before-commit")?;
@@ -297,6 +315,10 @@ impl Applier {
             return Ok(());
         }
         self.commit_group(sentinels).await?;
+        if self.open {
+            // Rows wait for changes that are still to come.
+            return Ok(());
+        }
         let applied = self.shared.applied();
         let hurry = self.shared.wanted().is_some();
         if wal_end <= applied || (!hurry && self.idle_since.elapsed() < IDLE_ADVANCE) {

@@ -117,7 +117,9 @@ impl TableTask {
             .query_one(&crate::sql::range::estimate(&self.projection), &[])
             .await
             .map_err(ExecError::source("estimate rows"))?;
-        self.rows_estimate = u64::try_from(row.get::<_, i64>(0)).ok().filter(|rows| *rows > 0);
+        // Of a filtered table nobody knows how many rows belong.
+        let estimate = u64::try_from(row.get::<_, i64>(0)).ok().filter(|rows| *rows > 0);
+        self.rows_estimate = estimate.filter(|_| self.projection.filter.is_none());
         self.published = rows
             .iter()
             .map(|row| (row.get::<_, String>(0), row.get(1), row.get(2)))

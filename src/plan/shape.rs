@@ -307,6 +307,7 @@ fn copy(op: &CopyTable, plan: &Plan) -> Vec<Shape> {
         let key: Vec<String> = source.iter().map(|column| ident(&column.name)).collect();
         out.extend(key.iter().chain(&key).cloned());
     }
+    out.extend(projection.filter.as_ref().map(|filter| filter.sql.clone()));
     out.push(format.to_owned());
     let columns = projection.columns.iter().map(|column| ident(&column.target));
     let into = [name(&projection.target)].into_iter().chain(columns).chain([format.to_owned()]).collect();

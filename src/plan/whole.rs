@@ -9,8 +9,12 @@ use crate::plan::{
     Switch, VerifyFinal, VerifyTable,
 };
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
+use crate::resolve::Among;
+use crate::sql::check::{
+    DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
+};
 use crate::sql::expression::{ExpressionError, check_expression};
+use crate::sql::filter::belongs;
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Parts that do not make one migration.
@@ -48,7 +52,7 @@ pub enum WholeError {
     #[error("{0} is not copied, and the plan lists no drop of it")]
     Unsaid(String),
     /// Values that are not copied, and no finding says so.
-    #[error("{0} is dropped without the finding DELETES_DATA")]
+    #[error("{0} is left out without the finding that says so")]
     Unfound(String),
 }
 
@@ -78,6 +82,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         expressions(projection, &mut found);
     }
     drops(plan, &mut found);
+    filters(plan, &mut found);
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -217,6 +222,27 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
     }
 }
 
+/// A filter leaves rows out: it is one condition, a change says it word for word, and a finding that somebody must accept.
+fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
+    for projection in &plan.projections {
+        let Some(filter) = &projection.filter else { continue };
+        let at = projection.source.to_string();
+        if let Err(why) = check_expression(&filter.sql) {
+            found.push(WholeError::Expression { at: format!("the filter of {at}"), why });
+        }
+        let said = format!("where {}", filter.sql);
+        let is_said = |change: &crate::diff::Change| {
+            change.action == Action::Filter && change.address == at && change.after.as_ref() == Some(&said)
+        };
+        if !plan.changes.iter().any(is_said) {
+            found.push(WholeError::Unsaid(at.clone()));
+        }
+        if !plan.findings.iter().any(|finding| finding.code == "ROW_FILTER" && finding.address == at) {
+            found.push(WholeError::Unfound(at));
+        }
+    }
+}
+
 /// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept.
 fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
     let dropped: BTreeSet<&str> = plan
@@ -248,14 +274,21 @@ fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
 }
 
 fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
-    for predicate in &check.predicates {
-        if let Err(why) = check_expression(&predicate.bad) {
+    let own = check.predicates.iter().map(|predicate| &predicate.bad).filter(|_| check.among.is_none());
+    let several = check.among.iter().flat_map(Among::expressions);
+    for text in own.chain(several) {
+        if let Err(why) = check_expression(text) {
             found.push(WholeError::Expression { at: format!("a predicate of {}", check.id), why });
         }
     }
     let projection = plan.projections.iter().find(|projection| projection.source == check.table);
     let rendered = projection.and_then(|projection| {
         let table = &check.table;
+        if let Some(among) = &check.among {
+            let named = check.id.starts_with(&format!("check:{table}:")) && check.predicates.len() == 1;
+            let (sql, sample) = among.sql(table);
+            return named.then(|| (sql, vec![sample]));
+        }
         if check.id == format!("check:{table}") {
             let key = projection.source_key();
             let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();
@@ -263,7 +296,14 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
         }
         let values: Vec<String> = key_values(projection);
         let of_key = check.id == format!("check:{table}:key");
-        of_key.then(|| (duplicates(table, &values), vec![duplicates_sample(table, &values)]))
+        let belongs = projection.filter.as_ref().map(belongs);
+        of_key.then(|| match belongs.as_deref() {
+            None => (duplicates(table, &values), vec![duplicates_sample(table, &values)]),
+            some => (
+                duplicates_where(table, &values, some, DistinctNulls::No),
+                vec![duplicates_where_sample(table, &values, some, DistinctNulls::No)],
+            ),
+        })
     });
     let samples: Vec<&String> = check.predicates.iter().map(|predicate| &predicate.sample_sql).collect();
     let is_rendered = |(sql, wanted): &(String, Vec<String>)| sql == &check.sql && samples.iter().copied().eq(wanted);

@@ -24,6 +24,19 @@ pub struct Projection {
     pub format_reason: String,
     /// Target columns in target order; generated ones left out (PostgreSQL computes them).
     pub columns: Vec<ProjectedColumn>,
+    /// Which rows; all when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+}
+
+/// A condition that a row of the source meets or does not: only TRUE meets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// An immutable boolean SQL expression over unqualified, quoted source columns.
+    pub sql: String,
+    /// Source columns that it reads.
+    pub reads: Vec<Ident>,
 }
 
 /// A source column as the stream delivers it.

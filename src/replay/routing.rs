@@ -292,6 +292,15 @@ impl Router {
         }
     }
 
+    /// The position from which on no row is newer than the stream because it was read again.
+    pub fn rereads_until(&self) -> Option<Lsn> {
+        let of_table = |table: &TableRoute| match table {
+            TableRoute::Whole => None,
+            TableRoute::Lanes { rereads, .. } => rereads.values().map(|reread| reread.lsn_hi).max(),
+        };
+        self.tables.iter().filter_map(of_table).max()
+    }
+
     /// Drops chunks and re-reads that the applied position has passed.
     pub fn retire(&mut self, applied: Lsn) {
         for table in &mut self.tables {

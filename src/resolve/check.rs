@@ -8,27 +8,43 @@ use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
 use crate::resolve::report::Report;
 use crate::resolve::{Check, CheckPredicate};
-use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
+use crate::sql::check::{
+    DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
+};
+use crate::sql::filter::belongs;
 
 /// The predicates of every column in one query.
 pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Option<Check> {
     if predicates.is_empty() {
         return None;
     }
-    let bad: Vec<String> = predicates.iter().map(|predicate| predicate.bad.clone()).collect();
     let key = projection.source_key();
-    let predicates = predicates.iter().map(|predicate| CheckPredicate {
+    let bad: Vec<String> = predicates.iter().map(|predicate| bad(projection, predicate)).collect();
+    let predicates = predicates.iter().zip(&bad).map(|(predicate, bad)| CheckPredicate {
         address: predicate.address.clone(),
-        bad: predicate.bad.clone(),
+        bad: bad.clone(),
         meaning: predicate.meaning.clone(),
-        sample_sql: sample(&projection.source, &key, &predicate.bad),
+        sample_sql: sample(&projection.source, &key, bad),
     });
     Some(Check {
         id: format!("check:{}", projection.source),
         table: projection.source.clone(),
         sql: table_check(&projection.source, &bad),
         predicates: predicates.collect(),
+        among: None,
     })
+}
+
+/// Rows that do not belong may hold anything, but for their keys: a delete says no more of a row than its key, which is
+/// cast to look for the row, unless the filter reads nothing else.
+fn bad(projection: &Projection, predicate: &Predicate) -> String {
+    let Some(filter) = &projection.filter else { return predicate.bad.clone() };
+    let key = projection.source_key();
+    let of_key = key.iter().any(|column| predicate.address == format!("{}.{column}", projection.source));
+    if of_key && !filter.reads.iter().all(|column| key.contains(&column)) {
+        return predicate.bad.clone();
+    }
+    format!("CASE WHEN {} THEN {} ELSE false END", belongs(filter), predicate.bad)
 }
 
 /// A key whose cast can make two values one is counted by its target value.
@@ -48,17 +64,26 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
             ColumnValue::Frozen { .. } => None,
         })
         .collect();
+    let condition = projection.filter.as_ref().map(belongs);
     let message = "two keys may become one; the plan counts them, and none may be left";
     report.find(&KEY_COLLAPSES, &projection.source, message);
     Some(Check {
         id: format!("check:{}:key", projection.source),
         table: projection.source.clone(),
-        sql: duplicates(&projection.source, &values),
+        sql: match &condition {
+            None => duplicates(&projection.source, &values),
+            // No key is NULL.
+            some => duplicates_where(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+        },
         predicates: vec![CheckPredicate {
             address: projection.source.to_string(),
             bad: "count(*) > 1".to_owned(),
             meaning: "the same key after the cast".to_owned(),
-            sample_sql: duplicates_sample(&projection.source, &values),
+            sample_sql: match &condition {
+                None => duplicates_sample(&projection.source, &values),
+                some => duplicates_where_sample(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+            },
         }],
+        among: None,
     })
 }

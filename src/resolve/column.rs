@@ -7,7 +7,7 @@ use crate::casts::{self, CastClass, typename};
 use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef};
 use crate::desired::{At, ColumnWish};
 use crate::findings::rules::{DELETES_DATA, GENERATED_RECOMPUTED};
-use crate::projection::{ColumnValue, ProjectedColumn};
+use crate::projection::{ColumnValue, Filter, ProjectedColumn};
 use crate::resolve::ResolveOptions;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
@@ -37,6 +37,8 @@ pub(crate) struct Columns {
     pub(crate) order_preserving: BTreeSet<Ident>,
     /// Target columns whose values differ whenever their source column's do.
     pub(crate) injective: BTreeSet<Ident>,
+    /// Which rows.
+    pub(crate) filter: Option<Filter>,
 }
 
 /// A condition that no row may meet.
@@ -219,6 +221,12 @@ pub(crate) fn user_expression(
     text: &At<String>,
     ty: &ColumnType,
 ) -> Result<Rewritten, ResolveError> {
+    let quoted = pure_expression(scope, at, text)?;
+    Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
+}
+
+/// An expression that the user wrote, over quoted source columns, that says the same of a row whenever it is asked.
+pub(crate) fn pure_expression(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<Rewritten, ResolveError> {
     check_shape(at, text)?;
     let volatile = volatility(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
     if let Volatility::Volatile(function) | Volatility::Stable(function) = volatile {
@@ -226,8 +234,7 @@ pub(crate) fn user_expression(
         let help = "a row is made again whenever it changes or is compared: use only what the row itself says";
         return Err(ResolveError::new(kind).at(&text.span).help(help));
     }
-    let quoted = scope.quote(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
-    Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
+    scope.quote(&text.value).map_err(|error| sql_error(at, error).at(&text.span))
 }
 
 pub(crate) fn value(

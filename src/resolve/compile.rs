@@ -12,8 +12,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, hazard, index, rows,
-    sequence, tables, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
+    rows, sequence, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -50,6 +50,7 @@ pub fn resolve(
         .map(|scope| {
             let n_errors = report.errors.len();
             let mut columns = columns(scope, options, &sequence_names, &mut report);
+            columns.filter = filter::filter(scope, &mut report);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
                 let kind = ResolveErrorKind::NotOrdinary {
@@ -98,6 +99,7 @@ pub fn resolve(
     }
     ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
+    filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
@@ -206,7 +208,9 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         format,
         format_reason,
         columns: projected,
+        filter: columns.filter,
     };
+    report.errors.extend(filter::unfit(scope, &projection));
     report.checks.extend(check::of_rows(&projection, &columns.predicates));
     if let Some(check) = check::of_key(&projection, &columns.injective, report) {
         report.checks.push(check);

@@ -119,6 +119,14 @@ pub enum ResolveErrorKind {
         /// The function.
         function: String,
     },
+    /// A filter that cannot be asked of a row wherever it is.
+    #[error("the filter of {table} {what}")]
+    FilterUnusable {
+        /// Source table.
+        table: QualifiedName,
+        /// Why not.
+        what: String,
+    },
     /// A generated column loses what it is made from.
     #[error("{at} is generated from {reads}, which is dropped")]
     GeneratedFromDropped {
@@ -295,6 +303,7 @@ impl ResolveErrorKind {
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)
             | Self::UnknownColumn { .. }
+            | Self::FilterUnusable { .. }
             | Self::NameTaken { .. }
             | Self::TargetTaken(_)
             | Self::KeyCollapses(_)

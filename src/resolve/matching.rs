@@ -102,6 +102,7 @@ impl Matching<'_> {
                 Some(SqlOrder::Packed) => Order::Packed,
                 Some(SqlOrder::Keep) => Order::Keep,
             },
+            filter: said.filter.clone(),
             columns,
             add,
             origin: Origin::Schema,

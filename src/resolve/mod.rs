@@ -12,6 +12,7 @@ pub mod compile;
 mod constraint;
 mod ends;
 pub mod error;
+mod filter;
 pub mod finding;
 mod hazard;
 mod index;

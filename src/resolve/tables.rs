@@ -73,7 +73,7 @@ fn columns(scope: &Scope<'_>, table: &ResolvedTable, report: &mut Report) {
 }
 
 /// Stored out of line when it is long.
-fn may_be_large(column: &Column) -> bool {
+pub(crate) fn may_be_large(column: &Column) -> bool {
     let short = ["numeric", "inet", "cidr", "bit", "varbit"].iter().any(|name| column.ty.is(name));
     column.ty.len == -1 && !short
 }

@@ -12,9 +12,9 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::types::{exists_on_target, reads_on_target};
-use crate::resolve::{Check, CheckPredicate, ResolveOptions};
+use crate::resolve::{Among, Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
-use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
+use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
 
@@ -231,19 +231,12 @@ pub(crate) fn checks(
         let predicate = index.predicate.as_deref().map(&source_sql).transpose();
         match (elements, predicate) {
             (Ok(elements), Ok(predicate)) => {
-                let nulls = if index.nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
-                let predicate = predicate.as_deref();
-                checks.push(Check {
-                    id: format!("check:{}:{name}", scope.name),
-                    table: scope.name.clone(),
-                    sql: duplicates_where(scope.name, &elements, predicate, nulls),
-                    predicates: vec![CheckPredicate {
-                        address: scope.address(name),
-                        bad: "count(*) > 1".to_owned(),
-                        meaning: format!("with the same values under the unique index {name}"),
-                        sample_sql: duplicates_where_sample(scope.name, &elements, predicate, nulls),
-                    }],
-                });
+                let belongs = columns.filter.as_ref().map(belongs);
+                let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
+                let predicate = (!both.is_empty()).then(|| both.join(" AND "));
+                let among = Among::Unique { values: elements, predicate, nulls_not_distinct: index.nulls_not_distinct };
+                let meaning = format!("with the same values under the unique index {name}");
+                checks.push(several(scope, name, among, "count(*) > 1", meaning));
             }
             (Err(error), _) | (_, Err(error)) => report.errors.push(sql_error(&scope.address(name), error)),
         }
@@ -278,14 +271,19 @@ fn values(columns: &Columns) -> BTreeMap<Ident, String> {
     columns.projected.iter().filter_map(expression).collect()
 }
 
-/// Rows without their counterpart under foreign keys that the source does not have.
+/// Rows without their counterpart under foreign keys that the source does not have, or to tables of which only some
+/// rows are migrated.
 pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, constraint) in &near.wanted.constraints {
         let Some(references) = &constraint.references else { continue };
         let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
         let far = all.iter().find(|far| far.scope.target_name == &references.table);
-        let (true, true, Some(far)) = (is_new, constraint.validated, far) else { continue };
+        let (true, Some(far)) = (constraint.validated, far) else { continue };
+        if !is_new && far.columns.filter.is_none() {
+            continue;
+        }
+        let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
             let values = values(side.columns);
             columns.iter().map(|column| values.get(column).cloned()).collect()
@@ -294,19 +292,26 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         else {
             continue;
         };
-        checks.push(Check {
-            id: format!("check:{}:{name}", near.scope.name),
-            table: near.scope.name.clone(),
-            sql: orphans(near.scope.name, &near_sql, far.scope.name, &far_sql),
-            predicates: vec![CheckPredicate {
-                address: near.scope.address(name),
-                bad: "no such row".to_owned(),
-                meaning: format!("without the row of {} that the new foreign key {name} demands", far.scope.name),
-                sample_sql: orphans_sample(near.scope.name, &near_sql, far.scope.name, &far_sql),
-            }],
-        });
+        let new = if is_new { "new " } else { "" };
+        let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
+        let [near_where, far_where] = conditions;
+        let among = Among::References {
+            values: near_sql,
+            near_where,
+            far: far.scope.name.clone(),
+            far_values: far_sql,
+            far_where,
+        };
+        checks.push(several(near.scope, name, among, "no such row", meaning));
     }
     checks
+}
+
+fn several(scope: &Scope<'_>, name: &Ident, among: Among, bad: &str, meaning: String) -> Check {
+    let (sql, sample_sql) = among.sql(scope.name);
+    let predicate = CheckPredicate { address: scope.address(name), bad: bad.to_owned(), meaning, sample_sql };
+    let id = format!("check:{}:{name}", scope.name);
+    Check { id, table: scope.name.clone(), sql, predicates: vec![predicate], among: Some(among) }
 }
 
 /// A table before and after, for checks that need two of them.

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::Ident;
-use crate::projection::{Projection, RowIdentity};
+use crate::projection::{Filter, Projection, RowIdentity};
 use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, position, values};
+use crate::sql::filter::only_belonging;
 use crate::sql::{ident, name};
 
 /// SQL and what goes into `$1`, `$2`, ….
@@ -112,7 +113,7 @@ fn insert_sql(
 /// Removes the row of the old tuple.
 pub fn delete(applied: Applied<'_>) -> Result<Statement, ProjectionError> {
     let mut params = Params::default();
-    let row = find_row(applied, &mut params, &|_| Tuple::Old)?;
+    let row = find_row(applied, &mut params, &|_| Tuple::Old, None)?;
     let sql = format!("DELETE FROM {} AS t USING {} WHERE {}", only(&applied.projection.target), row.from, row.found);
     Ok(Statement { sql, params: params.0 })
 }
@@ -155,7 +156,7 @@ pub fn update(applied: Applied<'_>, shape: UpdateShape<'_>) -> Result<Update, Pr
 
     let mut params = Params::default();
     let new_row = params.row(projection, set.iter().chain(&guard), &new)?;
-    let old_row = find_row(applied, &mut params, &|_| key_tuple)?;
+    let old_row = find_row(applied, &mut params, &|_| key_tuple, None)?;
     // An identity column that is not the key changes only by SET … = DEFAULT. It cannot be set here; if it changed, the
     // statement must hit no row and stop the apply rather than pass over it.
     let mut found = old_row.found;
@@ -185,20 +186,27 @@ pub fn update(applied: Applied<'_>, shape: UpdateShape<'_>) -> Result<Update, Pr
 }
 
 /// A row to find in `t`: a FROM item and a condition over it.
-struct Found {
-    from: String,
-    found: String,
+pub(crate) struct Found {
+    pub(crate) from: String,
+    pub(crate) found: String,
 }
 
-fn find_row(
+/// Finds the row of a tuple; with a filter, none for a tuple that does not belong.
+pub(crate) fn find_row(
     applied: Applied<'_>,
     params: &mut Params,
     tuple: &dyn Fn(usize) -> Tuple,
+    filter: Option<&Filter>,
 ) -> Result<Found, ProjectionError> {
     let projection = applied.projection;
+    let mut row_of = |values: &[Value<'_>]| -> Result<String, ProjectionError> {
+        let Some(filter) = filter else { return params.row(projection, values.iter(), tuple) };
+        let reads = values.iter().flat_map(|value| value.reads).chain(&filter.reads);
+        Ok(only_belonging(filter, &params.row_reading(projection, reads, tuple)?))
+    };
     if projection.identity != RowIdentity::FullRow {
         let key = key_values(projection)?;
-        let row = params.row(projection, key.iter(), tuple)?;
+        let row = row_of(&key)?;
         let items = commas(key.iter().enumerate().map(|(number, value)| format!("{} AS k{number}", value.sql)));
         let equal = key.iter().enumerate().map(|(number, value)| format!("t.{} = o.k{number}", ident(value.target)));
         return Ok(Found {
@@ -209,7 +217,7 @@ fn find_row(
     // Image equality also holds for types without `=` and between NULLs. Frozen values are the same in every row.
     let values: Vec<Value<'_>> =
         values(projection, applied.frozen)?.into_iter().filter(|value| !value.frozen).collect();
-    let row = params.row(projection, values.iter(), tuple)?;
+    let row = row_of(&values)?;
     let items = commas(values.iter().enumerate().map(|(number, value)| format!("{} AS k{number}", value.sql)));
     let here = commas(values.iter().map(|value| format!("r.{}", ident(value.target))));
     let there = commas((0..values.len()).map(|number| format!("o.k{number}")));
@@ -240,7 +248,7 @@ fn narrowed(value: &Value<'_>, number: usize) -> Option<String> {
 
 /// Parameters as they come up.
 #[derive(Default)]
-struct Params(Vec<Param>);
+pub(crate) struct Params(pub(crate) Vec<Param>);
 
 impl Params {
     /// A subquery with one typed row of the source columns that these values read, under their source names.
@@ -250,8 +258,18 @@ impl Params {
         values: impl Iterator<Item = &'a Value<'a>>,
         tuple: &dyn Fn(usize) -> Tuple,
     ) -> Result<String, ProjectionError> {
+        self.row_reading(projection, values.flat_map(|value| value.reads), tuple)
+    }
+
+    /// The same for columns by name.
+    pub(crate) fn row_reading<'a>(
+        &mut self,
+        projection: &Projection,
+        columns: impl Iterator<Item = &'a Ident>,
+        tuple: &dyn Fn(usize) -> Tuple,
+    ) -> Result<String, ProjectionError> {
         let read: Result<BTreeSet<usize>, ProjectionError> =
-            values.flat_map(|value| value.reads).map(|column| position(projection, column)).collect();
+            columns.map(|column| position(projection, column)).collect();
         let items = read?.into_iter().map(|column| {
             self.0.push(Param { tuple: tuple(column), column });
             let source = &projection.source_columns[column];

@@ -94,27 +94,29 @@ pub fn duplicates_where_sample(
     )
 }
 
+/// One end of a foreign key: the table, its columns in order, and which rows count.
+pub type End<'a> = (&'a QualifiedName, &'a [String], Option<&'a str>);
+
 /// Rows whose reference is complete, and those of them that refer to no row of the far table.
-pub fn orphans(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
-    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, values, far, far_values))
+pub fn orphans(near: End<'_>, far: End<'_>) -> String {
+    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, far))
 }
 
 /// Up to [`SAMPLE_ROWS`] references to no row.
-pub fn orphans_sample(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
-    let columns = (1..=values.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)"));
-    format!(
-        "SELECT DISTINCT {} FROM {} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}",
-        commas(columns),
-        joined(near, values, far, far_values)
-    )
+pub fn orphans_sample(near: End<'_>, far: End<'_>) -> String {
+    let columns = (1..=near.1.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)"));
+    format!("SELECT DISTINCT {} FROM {} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}", commas(columns), joined(near, far))
 }
 
-fn joined(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
+fn joined(near: End<'_>, far: End<'_>) -> String {
+    let ((near, values, near_is), (far, far_values, far_is)) = (near, far);
     let named = |values: &[String]| commas(values.iter().zip(1..).map(|(value, nth)| format!("{value} AS k{nth}")));
-    let complete: Vec<String> = values.iter().map(|value| format!("({value}) IS NOT NULL")).collect();
+    let complete = values.iter().map(|value| format!("({value}) IS NOT NULL"));
+    let complete: Vec<String> = complete.chain(near_is.map(str::to_owned)).collect();
+    let far_where = far_is.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
     let equal: Vec<String> = (1..=values.len()).map(|nth| format!("f.k{nth} = n.k{nth}")).collect();
     format!(
-        "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}) AS f ON {}",
+        "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}{far_where}) AS f ON {}",
         named(values),
         only(near),
         complete.join(" AND "),

@@ -2,6 +2,7 @@
 
 use crate::projection::{CopyFormat, Projection};
 use crate::sql::expr::{Frozen, ProjectionError, commas, only, values};
+use crate::sql::filter::source_condition;
 use crate::sql::{ident, name};
 
 /// `COPY (SELECT expression AS "target", … FROM ONLY source WHERE …) TO STDOUT`.
@@ -15,7 +16,7 @@ pub fn copy_out(projection: &Projection, frozen: &Frozen, predicate: Option<&str
         "COPY (SELECT {} FROM {}{}) TO STDOUT WITH (FORMAT {})",
         commas(items),
         only(&projection.source),
-        predicate.map(|predicate| format!(" WHERE {predicate}")).unwrap_or_default(),
+        source_condition(projection, predicate).map(|condition| format!(" WHERE {condition}")).unwrap_or_default(),
         keyword(projection.format),
     ))
 }

@@ -12,6 +12,7 @@ pub mod ddl_index;
 pub mod expr;
 pub mod expression;
 pub mod fence;
+pub mod filter;
 pub mod hash;
 pub mod publication;
 pub mod quote;

@@ -6,6 +6,7 @@
 
 use crate::projection::Projection;
 use crate::sql::expr::{ProjectionError, commas, constant, constant_row, key_values, only, source_column};
+use crate::sql::filter::source_condition;
 use crate::sql::{ident, literal};
 
 /// Which end a query runs on.
@@ -24,6 +25,15 @@ pub struct KeyRange<'a> {
     pub lo: Option<&'a [String]>,
     /// First key after the range.
     pub hi: Option<&'a [String]>,
+}
+
+/// Which rows of a range are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Every row of the source.
+    All,
+    /// Those that belong to the target.
+    Belonging,
 }
 
 /// `key >= lo AND key < hi` for one side, or `None` for the whole table.
@@ -74,9 +84,19 @@ fn compare(projection: &Projection, side: Side, operator: &str, texts: &[String]
 }
 
 /// The key `offset` rows after the start of `range`, as text columns in key order; no row when fewer are left.
-pub fn next_key(projection: &Projection, range: KeyRange<'_>, offset: u64) -> Result<String, ProjectionError> {
+/// Rows that do not belong are counted too, so that the work is bounded, unless only the others can be meant.
+pub fn next_key(
+    projection: &Projection,
+    range: KeyRange<'_>,
+    offset: u64,
+    counted: Counted,
+) -> Result<String, ProjectionError> {
     let key = projection.source_key();
     let predicate = range_predicate(projection, Side::Source, range)?;
+    let predicate = match counted {
+        Counted::All => predicate,
+        Counted::Belonging => source_condition(projection, predicate.as_deref()),
+    };
     // `CAST("id" AS text)` is an output column called "id": a bare ORDER BY "id" would sort numbers as text.
     Ok(format!(
         "SELECT {} FROM {} AS t{} ORDER BY {} OFFSET {offset} LIMIT 1",

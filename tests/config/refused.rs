@@ -58,7 +58,6 @@ fn keys_and_values_that_later_versions_bring() {
     check(vec![
         (top("migrate: { on_ddl: follow_additive }"), "not_yet", "follow_additive", None, "on_ddl: follow_additive"),
         (top("migrate: { carry: all }"), "not_yet", "carry", None, "migrate.carry"),
-        (table("where: id > 5"), "not_yet", "where", None, "refuses what it would otherwise have to ignore"),
         (table("data: none"), "not_yet", "none", None, "data: none"),
         (top("verify: { hash: sha256 }"), "not_yet", "sha256", None, "verify.hash: sha256"),
         (top("verify: { max_rows_per_second: 5 }"), "not_yet", "max_rows_per_second", None, "verify.max_rows"),

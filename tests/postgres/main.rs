@@ -9,11 +9,13 @@ mod support;
 
 mod attack;
 mod cleanup;
+mod collision;
 mod damaged;
 mod ddl;
 mod defects;
 mod exact;
 mod failover;
+mod filter;
 mod hostile;
 mod keyless;
 mod kill;

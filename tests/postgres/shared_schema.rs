@@ -42,3 +42,41 @@ async fn a_cleanup_beside_a_fence_that_is_being_raised() {
         assert_eq!(text(&stage.source, "SELECT to_regnamespace('pcrd') IS NULL").await, "t");
     }
 }
+
+/// The config points to another source by now, where things have the same names.
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_on_another_server_are_refused() {
+    let pair = TestPair::start(15, 15);
+    let ddl = "CREATE TABLE items (id integer PRIMARY KEY)";
+    let yaml = "    - { name: items, columns: { id: { type: bigint } } }\n";
+    let stage = Stage::new(&pair, "elsewhere", ddl, yaml, "  publication: pub\n").await;
+    stage.migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+    let other = pcrd::pg::local::Cluster::start(15).unwrap();
+    run(&connect_to(&other, "postgres").await, "CREATE DATABASE elsewhere").await;
+    let theirs = connect_to(&other, "elsewhere").await;
+    run(&theirs, ddl).await;
+    run(&theirs, "CREATE PUBLICATION pub FOR TABLE items").await;
+    run(&theirs, "SELECT pg_create_logical_replication_slot('pcrd_elsewhere', 'pgoutput')").await;
+    let path = stage.migration.dir.path().join("pcrd.config.yml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let moved = config.replace(&format!("port: {}", pair.source.port()), &format!("port: {}", other.port()));
+    let refused = |args: &[&str]| {
+        let said = stage.migration.run(args);
+        let stderr = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(4), "{args:?}: {stderr}");
+        assert!(stderr.contains("system identifier"), "{args:?}: {stderr}");
+    };
+    let left = "SELECT (SELECT count(*) FROM pg_replication_slots) || ' ' || (SELECT count(*) FROM pg_publication) \
+                || ' ' || (SELECT count(*) FROM pg_class WHERE relname = 'items')";
+    std::fs::write(&path, &moved).unwrap();
+    refused(&["abort", "--yes"]);
+    assert_eq!(text(&theirs, left).await, "1 1 1");
+    std::fs::write(&path, &config).unwrap();
+    stage.cut_over().assert_switched();
+    std::fs::write(&path, &moved).unwrap();
+    refused(&["cleanup", "--yes", "--drop-source", "--yes-drop", "public.items"]);
+    assert_eq!(text(&theirs, left).await, "1 1 1");
+    std::fs::write(&path, &config).unwrap();
+    stage.migration.ok(&["cleanup", "--yes"]);
+    assert_eq!(text(&stage.source, left).await, "0 0 1");
+}

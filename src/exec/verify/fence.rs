@@ -93,11 +93,12 @@ async fn count(sides: &Sides<'_>, report: &mut TableReport) -> Result<(), ExecEr
         return Ok(());
     }
     let number = async |side: Side| {
-        let table = match side {
-            Side::Source => &projection.source,
-            Side::Target => &projection.target,
+        let (table, condition) = match side {
+            Side::Source => (&projection.source, sql::filter::source_condition(projection, None)),
+            Side::Target => (&projection.target, None),
         };
-        let query = format!("SELECT count(*) FROM ONLY {}", sql::name(table));
+        let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+        let query = format!("SELECT count(*) FROM ONLY {}{condition}", sql::name(table));
         let row = sides.client(side).query_one(&query, &[]).await.map_err(failed(side, sides.doing(side)))?;
         Ok::<i64, ExecError>(row.get(0))
     };

@@ -18,6 +18,7 @@ use crate::pg::client::Client;
 use crate::replay::{FullXid, Key, Lsn, Snapshot};
 use crate::sql::Side;
 use crate::sql::hash::Digest;
+use crate::sql::range::Counted;
 use crate::verify::Difference;
 
 /// A source transaction is held open at most this long for the stream.
@@ -116,7 +117,7 @@ impl Visitor {
 
     /// The end of the chunk of that many rows from `lo`; `hi` when the range has fewer.
     pub async fn chunk_end(&self, task: &TableTask, bounds: &Bounds, rows: u64) -> Result<Bounds, ExecError> {
-        let next = self.sides(task).key_after(bounds.lo.as_ref(), bounds.hi.as_ref(), rows).await?;
+        let next = self.sides(task).key_after(bounds.lo.as_ref(), bounds.hi.as_ref(), rows, Counted::All).await?;
         Ok(Bounds { lo: bounds.lo.clone(), hi: next.or_else(|| bounds.hi.clone()) })
     }
 

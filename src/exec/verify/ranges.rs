@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::sides::{KeyTexts, Selection, Sides};
 use crate::exec::ExecError;
 use crate::sql::Side;
+use crate::sql::range::Counted;
 use crate::verify::{self, Difference, DifferenceKind};
 
 /// Ranges of at most this many rows on either side are read row by row …
@@ -94,7 +95,7 @@ async fn cut(
     let mut parts = Vec::new();
     let mut from = lo.cloned();
     while (parts.len() as u64) < CUT {
-        let Some(next) = sides.key_after(from.as_ref(), hi, step).await? else { break };
+        let Some(next) = sides.key_after(from.as_ref(), hi, step, Counted::Belonging).await? else { break };
         parts.push(Selection::Range { lo: from, hi: Some(next.clone()) });
         from = Some(next);
     }

@@ -9,6 +9,7 @@ use crate::exec::ExecError;
 use crate::plan::{End, Plan};
 use crate::projection::Projection;
 use crate::sql::hash::{self, Digest, Keys, Rows};
+use crate::sql::range::Counted;
 use crate::sql::{Frozen, KeyRange, Side, range};
 use crate::verify::RowDigest;
 
@@ -170,9 +171,10 @@ impl<'a> Sides<'a> {
         lo: Option<&KeyTexts>,
         hi: Option<&KeyTexts>,
         rows: u64,
+        counted: Counted,
     ) -> Result<Option<KeyTexts>, ExecError> {
         let range = KeyRange { lo: lo.map(Vec::as_slice), hi: hi.map(Vec::as_slice) };
-        let query = range::next_key(self.subject.projection, range, rows)?;
+        let query = range::next_key(self.subject.projection, range, rows, counted)?;
         let row = self.source.query_opt(&query, &[]).await.map_err(failed(Side::Source, self.doing(Side::Source)))?;
         Ok(row.map(|row| (0..row.len()).map(|at| row.get(at)).collect()))
     }

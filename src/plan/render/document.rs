@@ -149,7 +149,7 @@ fn counted(change: &Change) -> Option<Counted> {
     match change.action {
         Action::Migrate | Action::Reorder => None,
         Action::Add => Some(Counted::Add),
-        Action::Drop => Some(Counted::Drop),
+        Action::Drop | Action::Filter => Some(Counted::Drop),
         Action::Rename => Some(Counted::Rename),
         Action::Constraint | Action::Index => Some(match (&change.before, &change.after) {
             (None, _) => Counted::Add,
@@ -251,6 +251,16 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
         Action::Migrate => None,
         Action::Add => of(Symbol::Add, None, after, note(plan, change)),
         Action::Drop => of(Symbol::Drop, before, None, note(plan, change)),
+        Action::Filter => {
+            let note = note(plan, change);
+            Some(Line {
+                symbol: Symbol::Drop,
+                name: "other rows".to_owned(),
+                before: after.cloned(),
+                after: None,
+                note,
+            })
+        }
         Action::Cast => {
             let checked = checked(plan, evidence, change).or_else(|| note(plan, change));
             of(Symbol::Change, before, after, checked)
@@ -309,6 +319,7 @@ fn quoted(text: &str) -> String {
 fn note(plan: &Plan, change: &Change) -> Option<String> {
     let wanted: &[&str] = match change.action {
         Action::Drop => &["DELETES_DATA"],
+        Action::Filter => &["ROW_FILTER"],
         Action::Cast => &["LOSSY_CAST", "TZ_DEPENDENT_CAST"],
         Action::Add => &["DEFAULT_FROZEN"],
         Action::Migrate
@@ -338,7 +349,7 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
         None if blocks(finding) => "  (needs acceptance)".to_owned(),
         None => String::new(),
     };
-    let why = change.note.as_ref().filter(|_| change.action != Action::Drop);
+    let why = change.note.as_ref().filter(|_| !matches!(change.action, Action::Drop | Action::Filter));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
     Some(format!("{}{why}{accepted}", finding.code))
 }
