@@ -15,6 +15,7 @@ pub mod sql;
 pub mod diff;
 pub mod resolve;
 
+pub mod audit;
 pub mod plan;
 pub mod replay;
 pub mod verify;

@@ -67,6 +67,8 @@ pub enum Command {
     Plan(command::plan::PlanArgs),
     /// Show a plan file, without a database
     Show(command::show::ShowArgs),
+    /// Prove a plan file to be what it says, and hold it against a policy, without a database
+    Audit(command::audit::AuditArgs),
     /// Draw the graph of a plan's steps, without a database
     Graph(command::graph::GraphArgs),
     /// List what the target needs besides rows, and what of it is there

@@ -73,6 +73,7 @@ impl Command {
             | Self::Analyze(_)
             | Self::Plan(_)
             | Self::Show(_)
+            | Self::Audit(_)
             | Self::Graph(_)
             | Self::Readiness(_)
             | Self::Pause(_)
@@ -94,6 +95,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Analyze(args) => command::analyze::run(ctx, args).await,
         Command::Plan(args) => command::plan::run(ctx, args).await,
         Command::Show(args) => command::show::run(ctx, args),
+        Command::Audit(args) => command::audit::run(ctx, args),
         Command::Graph(args) => command::graph::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod audit;
 mod demo;
 mod environment;
 mod frame;

@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod analyze;
 pub mod apply;
+pub mod audit;
 pub mod cleanup;
 pub mod completions;
 pub mod cutover;
