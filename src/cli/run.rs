@@ -74,6 +74,7 @@ impl Command {
             | Self::Plan(_)
             | Self::Show(_)
             | Self::Audit(_)
+            | Self::Diff(_)
             | Self::Graph(_)
             | Self::Readiness(_)
             | Self::Pause(_)
@@ -96,6 +97,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Plan(args) => command::plan::run(ctx, args).await,
         Command::Show(args) => command::show::run(ctx, args),
         Command::Audit(args) => command::audit::run(ctx, args),
+        Command::Diff(args) => command::diff::run(ctx, args),
         Command::Graph(args) => command::graph::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,

@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod check;
+pub mod compare;
 pub mod digest;
 pub mod effects;
 pub mod file;

@@ -5,6 +5,7 @@
 mod apply;
 mod audit;
 mod demo;
+mod diff;
 mod environment;
 mod frame;
 mod live;

@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod completions;
 pub mod cutover;
 pub mod demo;
+pub mod diff;
 pub mod graph;
 pub mod inspect;
 pub mod man;
