@@ -6,6 +6,8 @@
 
 pub mod catalog;
 
+pub mod findings;
+
 pub mod casts;
 pub mod desired;
 pub mod layout;

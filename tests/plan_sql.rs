@@ -44,7 +44,7 @@ fn plans() -> BTreeMap<String, Plan> {
 
 fn filled(sql: &str, plan: &Plan, step: &Step) -> String {
     let start = match &step.op {
-        pcrd::plan::Op::SetSequence(op) => plan.source.sequences[&op.source].start,
+        pcrd::plan::Op::SetSequence(op) => plan.source.sequences[op.source.as_ref().unwrap()].start,
         _ => 0,
     };
     sql.replace("$value", &start.to_string())

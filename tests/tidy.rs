@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Modules in reading order. A module may use those of the lines above and of its own line.
 const LEVELS: &[&[&str]] = &[
     &["catalog"],
+    &["findings"],
     &["casts", "layout", "projection", "desired", "sql"],
     &["resolve", "diff"],
     &["plan", "audit", "replay", "verify"],
@@ -22,6 +23,7 @@ const LEVELS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "catalog",
     "desired",
+    "findings",
     "casts",
     "layout",
     "projection",

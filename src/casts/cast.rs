@@ -2,6 +2,8 @@
 
 use super::CastClass;
 use crate::catalog::ColumnType;
+use crate::findings::Rule;
+use crate::findings::rules::{LOSSY_CAST, NARROWING_CAST, VERSION_DEPENDENT_CAST};
 use crate::sql::literal;
 
 /// Stands for the column in templates. No PostgreSQL text holds it, so no label or zone can contain it.
@@ -14,9 +16,8 @@ pub struct Cast {
     pub class: CastClass,
     /// Why it is in this class.
     pub reason: String,
-    /// Codes of the findings that the plan shows: `NARROWING_CAST`, `LOSSY_CAST`, `TZ_DEPENDENT_CAST`,
-    /// `LOCALE_DEPENDENT_CAST`, `PADDING_STRIPPED`, `VERSION_DEPENDENT_CAST`.
-    pub findings: Vec<&'static str>,
+    /// Rules of the findings that the plan shows.
+    pub findings: Vec<&'static Rule>,
     /// Values that pass the checks keep their order (default operator class, collation C), strictly.
     pub order_preserving: bool,
     /// Values that pass the checks stay different from one another.
@@ -86,7 +87,7 @@ impl Cast {
 pub(super) struct Draft {
     pub(super) class: CastClass,
     pub(super) reason: String,
-    pub(super) finding: Option<&'static str>,
+    pub(super) finding: Option<&'static Rule>,
     pub(super) order: bool,
     pub(super) injective: bool,
     pub(super) version: bool,
@@ -125,11 +126,11 @@ pub(super) fn lossy(reason: impl Into<String>, bad: Vec<(String, String)>) -> Dr
 impl Draft {
     pub(super) fn finish(self, from: &ColumnType, to: &ColumnType) -> Cast {
         let class_finding = match self.class {
-            CastClass::Checked => Some("NARROWING_CAST"),
-            CastClass::Lossy => Some("LOSSY_CAST"),
+            CastClass::Checked => Some(&NARROWING_CAST),
+            CastClass::Lossy => Some(&LOSSY_CAST),
             CastClass::Identical | CastClass::Widening | CastClass::Custom => None,
         };
-        let version_finding = self.version.then_some("VERSION_DEPENDENT_CAST");
+        let version_finding = self.version.then_some(&VERSION_DEPENDENT_CAST);
         Cast {
             class: self.class,
             reason: self.reason,

@@ -115,7 +115,7 @@ fn to_domain(from: &ColumnType, to: &ColumnType, context: &Context<'_>) -> Optio
 fn domain_base(domain: &ColumnType, context: &Context<'_>) -> Option<(ColumnType, bool)> {
     let name = QualifiedName { schema: domain.schema.clone(), name: domain.name.clone() };
     match context.types.get(&name)? {
-        TypeDef::Domain { base, not_null, checks } => {
+        TypeDef::Domain { base, not_null, checks, .. } => {
             let base = typename::parse(base, context.types).ok()?;
             Some((base, *not_null || !checks.is_empty()))
         }

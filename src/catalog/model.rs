@@ -62,6 +62,9 @@ pub struct Extension {
     pub version: String,
     /// Schema of its objects.
     pub schema: Ident,
+    /// Tables, views, sequences and types that belong to it, sorted: they come and go with the extension.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<QualifiedName>,
 }
 
 /// A user-defined type.
@@ -70,7 +73,7 @@ pub struct Extension {
 pub enum TypeDef {
     /// Labels in sort order.
     Enum(Vec<String>),
-    /// Base type as `format_type` writes it, NOT NULL, and CHECK constraints (name → definition).
+    /// What a domain adds to its base type.
     Domain {
         /// `format_type` of the base type.
         base: String,
@@ -78,6 +81,12 @@ pub enum TypeDef {
         not_null: bool,
         /// CHECK constraints by name.
         checks: BTreeMap<Ident, String>,
+        /// DEFAULT, which columns without one of their own have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default: Option<String>,
+        /// Collation, when it is not the base type's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        collation: Option<QualifiedName>,
     },
     /// Attributes: name and `format_type`.
     Composite(Vec<(Ident, String)>),

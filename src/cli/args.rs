@@ -59,7 +59,9 @@ pub enum ColorChoice {
 pub enum Command {
     /// Check the config, or a desired schema in SQL, without a database
     Validate(command::validate::ValidateArgs),
-    /// Save the catalog of a database, for planning without one
+    /// Format desired schemas in SQL, without a database
+    Fmt(command::fmt::FmtArgs),
+    /// Save the catalog of a database, for planning without one, or as a desired schema to edit
     Inspect(command::inspect::InspectArgs),
     /// Report what the order of columns costs
     Analyze(command::analyze::AnalyzeArgs),
@@ -73,6 +75,8 @@ pub enum Command {
     Diff(command::diff::DiffArgs),
     /// Draw the graph of a plan's steps, without a database
     Graph(command::graph::GraphArgs),
+    /// Say what a finding means, and what to do instead
+    Explain(command::explain::ExplainArgs),
     /// List what the target needs besides rows, and what of it is there
     Readiness(command::readiness::ReadinessArgs),
     /// Run a plan, or go on with it; stops at the gate before the cutover

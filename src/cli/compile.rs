@@ -1,31 +1,35 @@
-//! Config and catalogs → plan, with errors that point into the config.
+//! Config, desired schema and catalogs → plan, with errors that point into the files.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use miette::{Diagnostic, NamedSource, SourceCode};
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::desired::Acceptance;
+use crate::desired::{Acceptance, Origin};
 use crate::pg::session::PINNED;
 use crate::plan::{Input, Plan, Settings, build};
 use crate::resolve::error::ResolveError;
-use crate::resolve::{ResolveOptions, Resolved, resolve};
+use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
+use super::catalogs::Seen;
+use super::desired::{SchemaFile, desired, file_name, normalise};
 use super::error::{CommandError, Exit};
 
-/// Everything that keeps a plan from being made.
+/// Everything that keeps a plan from being made, as far as it stands in one file.
 #[derive(Debug)]
 struct ResolveErrors {
     errors: Vec<ResolveError>,
     source: NamedSource<String>,
+    /// Errors of the other file.
+    other: Option<Box<ResolveErrors>>,
 }
 
 impl fmt::Display for ResolveErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.errors.len() {
+        let n_errors = self.errors.len() + self.other.as_ref().map_or(0, |other| other.errors.len());
+        match n_errors {
             1 => write!(f, "no plan can be made: there is an error"),
             n_errors => write!(f, "no plan can be made: there are {n_errors} errors"),
         }
@@ -40,7 +44,8 @@ impl Diagnostic for ResolveErrors {
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.errors.iter().map(|error| error as &dyn Diagnostic)))
+        let own = self.errors.iter().map(|error| error as &dyn Diagnostic);
+        Some(Box::new(own.chain(self.other.iter().map(|other| &**other as &dyn Diagnostic))))
     }
 }
 
@@ -51,40 +56,76 @@ pub struct Compiled {
     pub resolved: Resolved,
     /// The plan.
     pub plan: Plan,
+    /// What the user should know and no plan says.
+    pub notes: Vec<String>,
 }
 
-/// Compiles. Reads nothing but its arguments.
+/// Compiles. On a target that is there, a desired schema in SQL is read by its server, in a transaction that is rolled
+/// back; else nothing but the arguments is read.
 ///
 /// # Errors
-/// Everything that makes a plan impossible, at once; places in the config where there are some.
-pub fn compile(
+/// Everything that makes a plan impossible, at once; places in the files where there are some.
+pub async fn compile(
     config: &Config,
     source: &Catalog,
-    target: &Catalog,
+    target: &Seen,
     allow: Vec<Acceptance>,
 ) -> Result<Compiled, CommandError> {
-    if config.migrate.desired.tables.is_empty() {
-        let text = format!("{} lists no tables under `migrate.tables`", config.file_name);
+    let wanted = desired(config, source, target).await?;
+    if wanted.schema.tables.is_empty() {
+        let text = match &wanted.file {
+            Some(file) => format!("{} has no table to migrate", file.path),
+            None => {
+                format!("{} lists no tables under `migrate.tables`, and names no `migrate.schema`", config.file_name)
+            }
+        };
         return Err(CommandError::new(Exit::Usage, text));
     }
-    let name = Path::new(&config.file_name)
-        .file_name()
-        .map_or_else(|| config.file_name.clone(), |name| name.to_string_lossy().into_owned());
+    let name = file_name(&config.file_name);
     let settings = settings(config);
     let options = ResolveOptions {
         zone: settings.session["TimeZone"].clone(),
         config_name: name.clone(),
         config_text: config.text.clone(),
+        schema_name: wanted.file.as_ref().map_or_else(String::new, |file| file.name.clone()),
+        schema_text: wanted.file.as_ref().map_or_else(String::new, |file| file.text.clone()),
         allow,
     };
-    let resolved = resolve(&config.migrate.desired, source, target, &options).map_err(|errors| {
-        let exit = if errors.iter().any(|error| error.span.is_some()) { Exit::Usage } else { Exit::Blocked };
-        let source = NamedSource::new(&config.file_name, config.text.clone()).with_language("yaml");
-        CommandError::diagnostic(exit, ResolveErrors { errors, source })
-    })?;
-    let inputs = [Input { name, sha256: config.digest.clone() }];
+    let mut resolved = resolve(&wanted.schema, source, &target.catalog, &options)
+        .map_err(|errors| refusal(config, wanted.file.as_ref(), errors))?;
+    let why = "the desired schema has it, and pcrd does not build it yet";
+    let left = wanted.left.into_iter();
+    resolved.not_carried.extend(left.map(|(kind, name)| NotCarried {
+        kind: kind.to_owned(),
+        name,
+        why: why.to_owned(),
+    }));
+    resolved.not_carried.sort();
+    if let Some(client) = &target.client {
+        normalise(client, &mut resolved).await?;
+    }
+    let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
+    inputs.extend(wanted.file.map(|file| Input { name: file.name, sha256: file.digest }));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;
-    Ok(Compiled { resolved, plan })
+    Ok(Compiled { resolved, plan, notes: wanted.notes })
+}
+
+fn refusal(config: &Config, file: Option<&SchemaFile>, errors: Vec<ResolveError>) -> CommandError {
+    let written = |error: &ResolveError| error.span.is_some() || error.kind.is_acceptance();
+    let exit = if errors.iter().any(written) { Exit::Usage } else { Exit::Blocked };
+    let (of_config, of_schema): (Vec<ResolveError>, Vec<ResolveError>) =
+        errors.into_iter().partition(|error| error.origin == Origin::Config);
+    let schema = file.filter(|_| !of_schema.is_empty()).map(|file| ResolveErrors {
+        errors: of_schema,
+        source: NamedSource::new(&file.path, file.text.clone()).with_language("sql"),
+        other: None,
+    });
+    let source = NamedSource::new(&config.file_name, config.text.clone()).with_language("yaml");
+    let all = match schema {
+        Some(schema) if of_config.is_empty() => schema,
+        schema => ResolveErrors { errors: of_config, source, other: schema.map(Box::new) },
+    };
+    CommandError::diagnostic(exit, all)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod context;
 pub mod database;
 pub mod demo_run;
+pub mod desired;
 pub mod diagnostic;
 pub mod error;
 pub mod events;

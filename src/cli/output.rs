@@ -12,6 +12,19 @@ use super::error::{CommandError, Exit};
 /// # Errors
 /// The path is a symbolic link or no regular file, or it cannot be written; the older file is untouched then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CommandError> {
+    write(path, content, |_| Ok(()))
+}
+
+/// Replaces a file of the user's in one step; it keeps its mode.
+///
+/// # Errors
+/// As [`write_private`].
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), CommandError> {
+    let mode = fs::symlink_metadata(path).map_err(|error| refused(path, error))?.permissions();
+    write(path, content, |file| file.set_permissions(mode))
+}
+
+fn write(path: &Path, content: &[u8], prepare: impl FnOnce(&File) -> std::io::Result<()>) -> Result<(), CommandError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {
             return Err(refused(path, "it is a symbolic link; name the file that it points to"));
@@ -29,14 +42,21 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CommandError> {
     temporary_name.push(name);
     temporary_name.push(format!(".{:016x}", rand::random::<u64>()));
     let temporary = dir.join(temporary_name);
-    write_and_rename(&temporary, path, dir, content).map_err(|error| {
+    write_and_rename(&temporary, path, dir, content, prepare).map_err(|error| {
         let left = remove(&temporary);
         refused(path, format!("{error}{left}"))
     })
 }
 
-fn write_and_rename(temporary: &PathBuf, path: &Path, dir: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_and_rename(
+    temporary: &PathBuf,
+    path: &Path,
+    dir: &Path,
+    content: &[u8],
+    prepare: impl FnOnce(&File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+    prepare(&file)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(temporary, path)?;

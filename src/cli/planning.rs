@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::desired::Acceptance;
+use crate::diff::differences;
 use crate::exec::checks;
 use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity};
+use crate::resolve::Resolved;
 use crate::ui::number::grouped;
 use crate::ui::time::{now_ms, rfc3339};
 
@@ -40,6 +42,8 @@ pub struct Planned {
     pub file: PlanFile,
     /// One line per reason; empty for a plan that may run.
     pub blocked: Vec<String>,
+    /// Every table stands on the target as it is wanted: there is nothing to do.
+    pub is_done: bool,
 }
 
 impl Planned {
@@ -49,7 +53,7 @@ impl Planned {
             return Ok(());
         }
         let text = format!("the plan is blocked; {consequence}:\n{}", self.blocked.join("\n"));
-        let next = "pcrd plan, after mending or accepting each of them";
+        let next = "pcrd plan, after mending or accepting each of them (pcrd explain CODE says how)";
         Err(CommandError::new(Exit::Blocked, text).with_next(next))
     }
 }
@@ -61,7 +65,14 @@ impl Planned {
 pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Planned, CommandError> {
     let source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
     let target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
-    let compiled = compile(config, &source.catalog, &target.catalog, wishes.allow.clone())?;
+    let compiled = compile(config, &source.catalog, &target, wishes.allow.clone()).await?;
+    for note in &compiled.notes {
+        ctx.note(note);
+    }
+    if is_done(&compiled.resolved, &target.catalog) {
+        let file = PlanFile { plan: compiled.plan, evidence: None };
+        return Ok(Planned { file, blocked: Vec::new(), is_done: true });
+    }
     let mut results = Vec::new();
     match &source.client {
         Some(client) if !wishes.skip_data_checks => {
@@ -75,7 +86,15 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
     }
     let blocked = blocked(&compiled.plan, &results);
     let evidence = (!wishes.no_evidence).then(|| evidence(&source.catalog, &compiled, results));
-    Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked })
+    Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked, is_done: false })
+}
+
+/// True when every wanted table is on the target already; whether it has its rows is a question for `verify`.
+fn is_done(resolved: &Resolved, target: &Catalog) -> bool {
+    resolved.tables.iter().all(|table| {
+        let there = target.tables.get(&table.target);
+        there.is_some_and(|there| differences(&table.target, &table.wanted, there).is_empty())
+    })
 }
 
 /// One line per thing that keeps the plan from being applied.

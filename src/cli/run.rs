@@ -69,6 +69,7 @@ impl Command {
             | Self::Abort(_)
             | Self::Cleanup(_) => true,
             Self::Validate(_)
+            | Self::Fmt(_)
             | Self::Inspect(_)
             | Self::Analyze(_)
             | Self::Plan(_)
@@ -76,6 +77,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Diff(_)
             | Self::Graph(_)
+            | Self::Explain(_)
             | Self::Readiness(_)
             | Self::Pause(_)
             | Self::Resume(_)
@@ -92,6 +94,7 @@ impl Command {
 async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError> {
     match command {
         Command::Validate(args) => command::validate::run(ctx, args),
+        Command::Fmt(args) => command::fmt::run(ctx, args),
         Command::Inspect(args) => command::inspect::run(ctx, args).await,
         Command::Analyze(args) => command::analyze::run(ctx, args).await,
         Command::Plan(args) => command::plan::run(ctx, args).await,
@@ -99,6 +102,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Audit(args) => command::audit::run(ctx, args),
         Command::Diff(args) => command::diff::run(ctx, args),
         Command::Graph(args) => command::graph::run(ctx, args),
+        Command::Explain(args) => command::explain::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,
         Command::Apply(args) => command::apply::run(ctx, args).await,
         Command::Migrate(args) => command::migrate::run(ctx, args).await,

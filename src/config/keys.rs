@@ -76,7 +76,7 @@ pub const MIGRATE: Section = Section {
         Key::new("workers"),
         Key::new("on_ddl"),
         Key::new("tables"),
-        Key::later("schema"),
+        Key::new("schema"),
         Key::later("carry"),
     ],
     hints: &[("slot", "did you mean `replication_slot`?"), ("accept", "`accept` belongs at the top level")],

@@ -207,7 +207,8 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         max_rows_per_second,
         max_bytes_per_second,
         workers: workers.and_then(|number| u32::try_from(number.value).ok()),
-        desired: DesiredSchema { tables, accept },
+        schema: fields.text("schema", problems).map(|path| At { value: base.join(path.value), span: path.span }),
+        desired: DesiredSchema { tables, accept, ..DesiredSchema::default() },
     })
 }
 

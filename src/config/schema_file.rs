@@ -45,9 +45,17 @@ pub fn read_schema(path: &Path) -> Result<String, SchemaFileError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(SchemaFileError::TooLarge(file));
     }
+    schema_text(&file, bytes)
+}
+
+/// The text of a schema that was read already.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn schema_text(file: &str, bytes: Vec<u8>) -> Result<String, SchemaFileError> {
     String::from_utf8(bytes).map_err(|error| {
         let byte = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..byte].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        SchemaFileError::NotUtf8 { file, line, byte }
+        SchemaFileError::NotUtf8 { file: file.to_owned(), line, byte }
     })
 }

@@ -1,4 +1,5 @@
-//! What the user wrote, with spans: the tables of the config (`yaml`), checked and collected in one model.
+//! What the user wrote, with spans: the tables of the config (`yaml`), checked and collected in one model;
+//! schemas in SQL (`sql`), and a catalog written as one (`render`).
 //!
 //! Pure: `config` reads the file and hands the text over.
 
@@ -9,6 +10,7 @@ pub mod document;
 pub mod fields;
 pub mod model;
 pub mod problem;
+pub mod render;
 pub mod sql;
 pub mod yaml;
 

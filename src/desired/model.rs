@@ -1,9 +1,10 @@
 //! The wanted changes, each with the place where it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::catalog::{Ident, QualifiedName};
+use crate::catalog::{Ident, QualifiedName, Sequence, Table};
+use crate::desired::sql::Places;
 
 /// A value and the byte range of the file where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,20 @@ pub struct DesiredSchema {
     pub tables: Vec<DesiredTable>,
     /// Findings accepted with a reason.
     pub accept: Vec<At<Acceptance>>,
+    /// Findings that the desired SQL file accepts.
+    pub accept_in_schema: Vec<At<Acceptance>>,
+    /// Sequences of the desired SQL file.
+    pub sequences: BTreeMap<QualifiedName, Sequence>,
+}
+
+/// The file that spans point into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Origin {
+    /// The config.
+    #[default]
+    Config,
+    /// The desired SQL file.
+    Schema,
 }
 
 /// One table of `migrate.tables`.
@@ -38,6 +53,23 @@ pub struct DesiredTable {
     pub columns: BTreeMap<Ident, At<ColumnWish>>,
     /// New columns, in the order of the file.
     pub add: Vec<At<AddedColumn>>,
+    /// The file that says all this.
+    pub origin: Origin,
+    /// The whole target table, when a desired SQL file gives it; `None` when only changes are given.
+    pub whole: Option<Box<Whole>>,
+}
+
+/// A target table as a desired SQL file gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its structure, under its target name.
+    pub table: Table,
+    /// Where its parts stand.
+    pub places: Places,
+    /// Constraints and indexes whose names the file leaves open.
+    pub unnamed: BTreeSet<Ident>,
+    /// The target's server has read it, and definitions are as it writes them.
+    pub verified: bool,
 }
 
 /// Order of the target's columns.
@@ -48,6 +80,8 @@ pub enum Order {
     Keep,
     /// With the least padding (`optimize_column_order: true`).
     Packed,
+    /// As in the desired SQL file.
+    AsWritten,
 }
 
 /// What is wanted of one source column. All `None`: copied as it is.

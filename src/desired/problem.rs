@@ -84,6 +84,10 @@ pub enum ProblemKind {
     SqlContradiction,
     /// SQL: a name that PostgreSQL would cut off or refuse.
     SqlName,
+    /// SQL: a source column that the file does not account for.
+    ColumnMissing,
+    /// SQL: the target's server refuses it.
+    SqlServer,
     /// A directive that does not exist.
     DirectiveUnknown,
     /// A directive with nothing to belong to.
@@ -129,6 +133,8 @@ impl ProblemKind {
             Self::SqlDuplicate => "pcrd::schema::duplicate",
             Self::SqlContradiction => "pcrd::schema::contradiction",
             Self::SqlName => "pcrd::schema::name",
+            Self::ColumnMissing => "pcrd::schema::column_missing",
+            Self::SqlServer => "pcrd::schema::server",
             Self::DirectiveUnknown => "pcrd::directive::unknown",
             Self::DirectiveUnattached => "pcrd::directive::unattached",
             Self::DirectiveMisplaced => "pcrd::directive::misplaced",

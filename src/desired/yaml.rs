@@ -7,7 +7,7 @@ use crate::catalog::Ident;
 use crate::desired::document::{Entry, Kind, Node};
 use crate::desired::fields::{Fields, Key, Section, ident_of, text_of, wrong_type};
 use crate::desired::problem::{Problem, ProblemKind, shown};
-use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order};
+use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order, Origin};
 
 /// Keys of a table.
 pub const TABLE: Section = Section {
@@ -122,7 +122,7 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
         Some(list) => list.value.iter().filter_map(|node| added(node, &list.span, problems)).collect(),
         None => Vec::new(),
     };
-    Some(DesiredTable { source: source?, target, key, order, columns, add })
+    Some(DesiredTable { source: source?, target, key, order, columns, add, origin: Origin::Config, whole: None })
 }
 
 fn key(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<At<Vec<Ident>>> {

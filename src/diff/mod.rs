@@ -5,7 +5,9 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod model;
+mod object;
 pub mod table;
 
 pub use model::*;
+pub use object::differences;
 pub use table::{TableDiff, table_changes};

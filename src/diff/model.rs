@@ -50,4 +50,20 @@ pub enum Action {
     Nullability,
     /// A default changes.
     Default,
+    /// A collation changes.
+    Collation,
+    /// How values are stored changes: storage, compression.
+    Storage,
+    /// GENERATED … AS IDENTITY changes.
+    Identity,
+    /// GENERATED ALWAYS AS (…) changes.
+    Generated,
+    /// A comment changes.
+    Comment,
+    /// Storage parameters of the table change.
+    Options,
+    /// A constraint is added, dropped or changed.
+    Constraint,
+    /// An index is added, dropped or changed.
+    Index,
 }

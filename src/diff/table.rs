@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{Column, Ident, QualifiedName, Table};
+use crate::diff::object::{attribute_changes, object_changes};
 use crate::diff::{Action, Change};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::sql::rewrite::{sequences, sequences_named, skeleton};
@@ -18,6 +19,8 @@ pub struct TableDiff<'a> {
     pub before: &'a Table,
     /// Target structure.
     pub after: &'a Table,
+    /// What the source's structure becomes by changes of names and types alone; `None` when nothing else can change.
+    pub carried: Option<&'a Table>,
     /// How rows are made.
     pub projection: &'a Projection,
     /// Target names of the kept source columns.
@@ -26,6 +29,8 @@ pub struct TableDiff<'a> {
     pub reasons: &'a BTreeMap<Ident, String>,
     /// Bytes per row before and after, when columns were packed.
     pub packed: Option<(u64, u64)>,
+    /// Bytes per row before and after.
+    pub row_bytes: (u64, u64),
 }
 
 /// Changes of the table: kept columns in target order, then dropped, then the order.
@@ -56,11 +61,12 @@ pub fn table_changes(diff: &TableDiff<'_>) -> Vec<Change> {
     let from_source: Vec<&Ident> = diff.renames.values().collect();
     let added = diff.after.columns.iter().filter(|column| !from_source.contains(&&column.name));
     changes.extend(added.map(|column| added_change(diff, column)));
+    changes.extend(diff.carried.into_iter().flat_map(|carried| object_changes(diff.source, carried, diff.after)));
     changes.extend(order_change(diff));
     changes
 }
 
-fn change(address: String, action: Action) -> Change {
+pub(super) fn change(address: String, action: Action) -> Change {
     Change { address, action, before: None, after: None, class: None, expr: None, note: None }
 }
 
@@ -101,13 +107,16 @@ fn column_changes(diff: &TableDiff<'_>, before: &Column, after: &Column) -> Vec<
             ..change(at(), Action::Nullability)
         });
     }
-    if before.default != after.default && !same_meaning(before, after) {
+    let carried = diff.carried.and_then(|carried| carried.column(&after.name));
+    let old_default = carried.map_or(&before.default, |carried| &carried.default);
+    if *old_default != after.default && !same_meaning(carried.unwrap_or(before), after) {
         changes.push(Change {
             before: before.default.clone(),
             after: after.default.clone(),
             ..change(at(), Action::Default)
         });
     }
+    changes.extend(carried.into_iter().flat_map(|carried| attribute_changes(&at(), carried, after)));
     changes
 }
 
@@ -155,12 +164,32 @@ fn added_change(diff: &TableDiff<'_>, column: &Column) -> Change {
     }
 }
 
+/// A new order is a change when it is wanted: packed, or as a whole table has it.
 fn order_change(diff: &TableDiff<'_>) -> Option<Change> {
-    let (before, after) = diff.packed?;
+    let Some((before, after)) = diff.packed else { return written_order(diff) };
     Some(Change {
         before: Some(format!("{before} B")),
         after: Some(format!("{after} B")),
         note: Some("column order packed".to_owned()),
+        ..change(diff.source.to_string(), Action::Reorder)
+    })
+}
+
+fn written_order(diff: &TableDiff<'_>) -> Option<Change> {
+    let kept = |column: &&Column| diff.renames.values().any(|name| *name == column.name);
+    let after: Vec<&Ident> = diff.after.columns.iter().filter(kept).map(|column| &column.name).collect();
+    let before: Vec<&Ident> = diff
+        .before
+        .columns
+        .iter()
+        .filter_map(|column| diff.renames.get(&column.name))
+        .filter(|name| after.contains(name))
+        .collect();
+    diff.carried?;
+    (before != after).then(|| Change {
+        before: Some(format!("{} B", diff.row_bytes.0)),
+        after: Some(format!("{} B", diff.row_bytes.1)),
+        note: Some("column order as written".to_owned()),
         ..change(diff.source.to_string(), Action::Reorder)
     })
 }

@@ -10,6 +10,7 @@ use super::context::Run;
 use super::cutover::Limits;
 use super::error::Refused;
 use super::event::{Event, EventKind};
+use super::identity::{Identities, Identity};
 use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole, witness};
 use crate::ledger::{LedgerError, chunk, migration, progress};
 use crate::pg::conninfo::Conninfo;
@@ -153,6 +154,10 @@ async fn attempt(
     run.refused = refused;
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
+    run.identities = Some(Identities {
+        source: Identity::read(End::Source, &source).await?,
+        target: Identity::read(End::Target, &ledger).await?,
+    });
     run.epoch = admission::admit(&run, &mut ledger, &source).await?;
     run.emit(None, EventKind::Admitted);
     *admitted = true;

@@ -143,6 +143,18 @@ async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut
 
 /// The schema goes with the last object in it that anybody needs; another migration's fence keeps it.
 async fn remove_schema(source: &Client, removed: &mut Vec<String>) -> Result<(), ExecError> {
+    let doing = "remove the schema pcrd";
+    // The lock of whoever makes it. A fence that is being raised holds its lease row, and so the table: it is waited for,
+    // and then seen. Without the table's lock the function would go from under a trigger that nobody sees yet.
+    let lock = lock::ledger_key();
+    source
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_catalog.pg_advisory_xact_lock({lock}); \
+             DO $$ BEGIN LOCK TABLE pcrd.fence IN ACCESS EXCLUSIVE MODE; \
+             EXCEPTION WHEN undefined_table OR invalid_schema_name THEN NULL; END $$"
+        ))
+        .await
+        .map_err(ExecError::source(doing))?;
     let left = source
         .query_one(
             "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgname IN ('pcrd_fence', 'pcrd_no_truncate')) \
@@ -153,8 +165,11 @@ async fn remove_schema(source: &Client, removed: &mut Vec<String>) -> Result<(),
         .map_err(ExecError::source("look for objects of pcrd"))?;
     if left.get(0) {
         for statement in sql::fence::drop_schema() {
-            source.batch_execute(&statement).await.map_err(ExecError::source("remove the schema pcrd"))?;
+            source.batch_execute(&statement).await.map_err(ExecError::source(doing))?;
         }
+    }
+    source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))?;
+    if left.get(0) {
         removed.push("schema pcrd on the source".to_owned());
     }
     Ok(())

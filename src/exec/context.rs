@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, watch};
 use super::ExecError;
 use super::error::Refused;
 use super::event::{Event, EventKind};
+use super::identity::{Identities, Identity};
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
+use crate::pg::replication::SystemIdentity;
 use crate::plan::{End, Plan, StepId};
 
 /// One run of one plan by one executor.
@@ -24,6 +26,8 @@ pub struct Run {
     pub id: String,
     /// This executor's epoch.
     pub epoch: i64,
+    /// What the ends were when this attempt began; nothing for a command that does its work at once.
+    pub identities: Option<Identities>,
     /// The source.
     pub source: Conninfo,
     /// The target.
@@ -57,7 +61,8 @@ impl Run {
         let id = plan.id.0.clone();
         let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
         let refused = BTreeMap::new();
-        Self { plan, id, epoch: 0, source, target, events, shutdown, rows_per_second, paused, refused }
+        let identities = None;
+        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, rows_per_second, paused, refused }
     }
 
     /// Workers of copy and verification: as the plan says, or one a core of this machine and at most four.
@@ -104,18 +109,31 @@ impl Run {
         format!("pcrd/{}/{role}", self.plan.id.short())
     }
 
-    /// Connects to one end, with the pinned session settings.
+    /// Connects to one end, with the pinned session settings. In an attempt, the server must be the one that it began with.
     pub async fn connect(&self, end: End, role: &str) -> Result<Client, ExecError> {
         let info = match end {
             End::Source => &self.source,
             End::Target => &self.target,
         };
         let name = self.session_name(role);
-        client::connect(info, &name).await.map_err(|error| ExecError::Postgres {
+        let client = client::connect(info, &name).await.map_err(|error| ExecError::Postgres {
             side: end,
             doing: format!("connect as {role}"),
             error,
-        })
+        })?;
+        if let Some(identities) = &self.identities {
+            identities.of(end).check(end, &Identity::read(end, &client).await?)?;
+        }
+        Ok(client)
+    }
+
+    /// The same for a replication connection to the source, which says itself what it reached.
+    ///
+    /// # Errors
+    /// Another server or timeline than the attempt began with.
+    pub fn check_replication(&self, found: &SystemIdentity) -> Result<(), ExecError> {
+        let found = Identity { system: found.system_id.clone(), timeline: Some(found.timeline) };
+        self.identities.as_ref().map_or(Ok(()), |identities| identities.source.check(End::Source, &found))
     }
 
     /// Connects to the target as a session that applies rows: user triggers and foreign keys are silent.

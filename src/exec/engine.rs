@@ -93,7 +93,13 @@ pub async fn run(
         // From here on the driver alone decides; a task that returns would look like a failure.
         std::future::pending().await
     });
-    background.spawn(upkeep::run(Arc::clone(&run), Arc::clone(&shared), Arc::clone(&touched), cutover_sender));
+    background.spawn(upkeep::run(
+        Arc::clone(&run),
+        Arc::clone(&shared),
+        Arc::clone(&tables),
+        Arc::clone(&touched),
+        cutover_sender,
+    ));
 
     let mut engine = Engine {
         run: Arc::clone(&run),
@@ -164,6 +170,7 @@ async fn start_applier(
             difference: format!("the replication connection reached system {}", identity.system_id),
         });
     }
+    run.check_replication(&identity)?;
     continuity::check_timeline(run, ledger, &mut connection, progress, identity.timeline).await?;
     let options = PgoutputOptions {
         publications: vec![run.plan.settings.publication.clone()],

@@ -77,6 +77,14 @@ pub enum ExecError {
     /// The target refuses a streamed row.
     #[error(transparent)]
     Refused(Arc<Refused>),
+    /// A connection reached another server, or another history, than the attempt began with.
+    #[error("{side}: the connection leads to another server than the run began with: {difference}")]
+    Moved {
+        /// Which end.
+        side: End,
+        /// What differs.
+        difference: String,
+    },
     /// The session that held the executor's locks is gone.
     #[error("{side}: the session that held the executor's locks was lost")]
     LockLost {
@@ -174,7 +182,8 @@ impl ExecError {
                     || code.starts_with("57P")
                     || matches!(code, "40001" | "40P01" | "55P03")
             }
-            Self::StreamEnded | Self::LockLost { .. } => true,
+            // What the new history has lost, if anything, is decided at the beginning of the next attempt.
+            Self::StreamEnded | Self::LockLost { .. } | Self::Moved { .. } => true,
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ use super::copy::check_shape;
 use super::published;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
+use crate::ledger::lock;
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
 use crate::replay::Lsn;
@@ -77,9 +78,10 @@ pub async fn raise(
     terminate_after: Option<Duration>,
 ) -> Result<Lsn, ExecError> {
     let tables = tables(run)?;
-    for statement in sql::fence::prepare() {
-        source.batch_execute(&statement).await.map_err(ExecError::source("prepare the fence"))?;
-    }
+    let lock = lock::ledger_key();
+    let prepare = sql::fence::prepare().join("; ");
+    let prepare = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {prepare}; COMMIT");
+    source.batch_execute(&prepare).await.map_err(ExecError::source("prepare the fence"))?;
     // The application must never be the deadlock detector's victim: we give up first, and rest longer than we wait.
     let row = source
         .query_one("SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)::float8 * 1000", &[])

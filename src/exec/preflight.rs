@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
+use super::leftover;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
@@ -75,27 +76,18 @@ impl std::fmt::Display for Failure {
 /// Runs all checks; fails with everything that is wrong, at once.
 pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), ExecError> {
     let mut failures = source_checks(run, source).await?;
+    // A standby answers otherwise.
+    if failures.iter().all(|failure| failure.id != "source_is_primary") {
+        failures.extend(leftover::slot(run, target, source).await?);
+        failures.extend(leftover::publication(run, target, source).await?);
+    }
     failures.extend(target_checks(run, target, source).await?);
     if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
 }
 
-/// What is no reason to refuse, but should be known: more rights than the work needs, collations that changed under
-/// their indexes.
-pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
+/// What is no reason to refuse, but should be known: collations that changed under their indexes.
+pub async fn advice(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
     let mut advice = Vec::new();
-    for (on, client) in [(End::Source, source), (End::Target, target)] {
-        let user = sql::ident(&current_user(client).await?);
-        // Before PG 15 only a superuser may silence triggers on the target.
-        let needed = on == End::Target && client.server_version_num < 150_000;
-        if !needed && ask(client, on, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").await? {
-            advice.push(Failure {
-                id: "superuser",
-                on,
-                found: format!("role {user} is a superuser"),
-                fix: "Less is enough: docs/rights.md has the statements.".into(),
-            });
-        }
-    }
     let names: Vec<String> = run.plan.projections.iter().map(|projection| sql::name(&projection.source)).collect();
     let mut query = "SELECT DISTINCT c.collname::text FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
@@ -197,42 +189,12 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             Fix::Statement(format!("GRANT CREATE ON DATABASE {} TO {user}", quoted(&run.plan.source.server.database))),
         );
     }
-    let slot = sql::literal(run.plan.settings.slot.as_str());
-    if ask(
-        source,
-        End::Source,
-        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot})"),
-    )
-    .await?
-    {
-        fail(
-            "leftover_slot",
-            format!("a replication slot named {} exists and is not this plan's", run.plan.settings.slot),
-            Fix::Words(format!(
-                "If nobody reads it, run SELECT pg_drop_replication_slot({slot}); or set migrate.replication_slot."
-            )),
-        );
-    }
     let foreign = foreign_schema(source).await?;
     if let Some(what) = foreign {
         fail(
             "reserved_schema",
             format!("the schema pcrd has {what}, which is not pcrd's"),
             "Rename it: pcrd keeps its write fence in the schema pcrd.".into(),
-        );
-    }
-    let publication = sql::literal(run.plan.settings.publication.as_str());
-    if ask(
-        source,
-        End::Source,
-        &format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication})"),
-    )
-    .await?
-    {
-        fail(
-            "leftover_publication",
-            format!("a publication named {} exists and is not this plan's", run.plan.settings.publication),
-            "Drop it, or set migrate.publication.".into(),
         );
     }
     for projection in &run.plan.projections {

@@ -8,25 +8,31 @@ use crate::sql;
 
 /// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
 pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence) -> Result<(), ExecError> {
-    let at = |what: &str| format!("{what} of sequence {}", set.source);
-    let query = format!("SELECT last_value, is_called FROM {}", sql::name(&set.source));
-    let row = source.query_one(&query, &[]).await.map_err(ExecError::source(at("read the value")))?;
-    let (last_value, is_called): (i64, bool) = (row.get(0), row.get(1));
-    let options = run.plan.source.sequences.get(&set.source).ok_or_else(|| ExecError::Step {
-        step: format!("set_sequence:{}", set.target),
-        reason: "the plan has no options of it".to_owned(),
-    })?;
+    let at = |what: &str| format!("{what} of sequence {}", set.source.as_ref().unwrap_or(&set.target));
+    let given_out = match &set.source {
+        Some(name) => {
+            let query = format!("SELECT last_value, is_called FROM {}", sql::name(name));
+            let row = source.query_one(&query, &[]).await.map_err(ExecError::source(at("read the value")))?;
+            let options = run.plan.source.sequences.get(name).ok_or_else(|| ExecError::Step {
+                step: format!("set_sequence:{}", set.target),
+                reason: "the plan has no options of it".to_owned(),
+            })?;
+            Some((row.get::<_, i64>(0), row.get::<_, bool>(1), options.cycle))
+        }
+        None => None,
+    };
     let row = target
         .query_one(
-            "SELECT seqmin, seqmax, seqincrement, seqcycle FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass",
+            "SELECT seqmin, seqmax, seqincrement, seqcycle, seqstart FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass",
             &[&sql::name(&set.target)],
         )
         .await
         .map_err(ExecError::target(at("read the options")))?;
     let (min, max, increment, cycle): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let (last_value, is_called, source_cycles) = given_out.unwrap_or((row.get(4), false, cycle));
     let margin = i128::from(set.buffer) * i128::from(increment);
     // A sequence that wraps has no "past"; one that was never used starts where the source would.
-    let wanted = if options.cycle || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
+    let wanted = if source_cycles || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
     let value = wanted.clamp(i128::from(min), i128::from(max)) as i64;
     let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)));
     target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;

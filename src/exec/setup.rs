@@ -9,7 +9,7 @@ use super::failpoint;
 use super::steps::{Steps, find};
 use super::table::TableTask;
 use crate::catalog::Ident;
-use crate::ledger::chunk;
+use crate::ledger::{chunk, lock};
 use crate::pg::client::Client;
 use crate::plan::{CreatePublication, End, FreezeDefaults, Op, Step};
 use crate::sql;
@@ -61,7 +61,9 @@ async fn on_source(
     let began = Instant::now();
     steps.start(ledger, step).await?;
     if !done_already {
-        let mut text = "BEGIN; SET LOCAL lock_timeout = '5s'".to_owned();
+        // Of whoever else makes or removes the schema pcrd.
+        let lock = lock::ledger_key();
+        let mut text = format!("BEGIN; SET LOCAL lock_timeout = '5s'; SELECT pg_catalog.pg_advisory_xact_lock({lock})");
         for statement in step.statements.iter().filter(|statement| statement.on == End::Source) {
             text.push_str("; ");
             text.push_str(&statement.sql);

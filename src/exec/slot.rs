@@ -188,6 +188,7 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let new = NewSlot { name: run.plan.settings.slot.clone(), temporary: false, failover: false };
     let mut shutdown = run.shutdown.clone();
     let identity = connection.identify_system().await.map_err(pg)?;
+    run.check_replication(&identity)?;
     let pid = connection.backend_pid();
     let mut failure = None;
     let mut entangled = None;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio_postgres::Client;
 
 use super::ExecError;
-use super::witness::Witness;
+use super::witness::Seen;
 use crate::catalog::{Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::pg::pgoutput::{self, ColumnData, Relation};
 use crate::plan::{Op, Plan};
@@ -39,7 +39,7 @@ pub struct TableTask {
     /// The publication that the stream reads.
     pub publication: Ident,
     /// The source table before its first row was read.
-    pub witness: Option<Witness>,
+    pub witness: Option<Seen>,
 }
 
 /// The tables of the plan, in its order. Frozen defaults and published columns are filled in later.
@@ -131,10 +131,13 @@ impl TableTask {
         let found: Vec<(String, u32, i32)> =
             relation.columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect();
         if let Some(witness) = &self.witness
-            && witness.oid != relation.oid
+            && witness.oid() != relation.oid
         {
-            let difference =
-                format!("the stream has another table of its name (its oid was {}, is {})", witness.oid, relation.oid);
+            let difference = format!(
+                "the stream has another table of its name (its oid was {}, is {})",
+                witness.oid(),
+                relation.oid
+            );
             return Err(ExecError::Stale { what: self.projection.source.to_string(), difference });
         }
         if !self.is_identity(relation) {

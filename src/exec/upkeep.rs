@@ -11,12 +11,16 @@ use super::context::Run;
 use super::event::EventKind;
 use super::shared::Shared;
 use super::snapshots;
+use super::table::TableTask;
 use super::touched::Touched;
+use super::witness;
 use crate::ledger::request::Request;
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::plan::End;
 use crate::replay::Lsn;
 
+/// Tables whose identity is looked at in one second.
+const LOOKS: usize = 20;
 const ROUND: Duration = Duration::from_millis(200);
 /// An idle source is nudged when somebody has waited this long for a position.
 const NUDGE_AFTER: Duration = Duration::from_millis(150);
@@ -27,6 +31,7 @@ const DISCARDED_MAX: usize = 10_000;
 pub async fn run(
     run: Arc<Run>,
     shared: Arc<Shared>,
+    tables: Arc<Vec<TableTask>>,
     touched: Arc<Touched>,
     cutovers: mpsc::UnboundedSender<Request>,
 ) -> Result<(), ExecError> {
@@ -39,6 +44,8 @@ pub async fn run(
     let ledger = run.connect(End::Target, "upkeep").await?;
     request::end_stale(&ledger, &run.id).await?;
     let mut said = Instant::now();
+    // All tables in turn, a few a second: a schema of thousands is no load either.
+    let mut in_turn = (0..tables.len()).cycle();
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         tokio::time::sleep(ROUND).await;
@@ -79,6 +86,9 @@ pub async fn run(
             }
             if !lock::slot_held(&source, run.plan.settings.slot.as_str()).await? {
                 return Err(ExecError::LockLost { side: End::Source });
+            }
+            for at in in_turn.by_ref().take(LOOKS.min(tables.len())) {
+                witness::follow(&run, &ledger, &source, &tables[at]).await?;
             }
             run.emit(
                 None,

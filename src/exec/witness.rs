@@ -1,12 +1,14 @@
 //! What tells that rows of a source table changed, or mean something else, without a change in the stream: the table was
 //! dropped and created again, rewritten by ALTER TABLE, or a label of an enum was renamed. The shape may be the same.
 
+use std::sync::{Arc, Mutex};
+
 use serde::{Deserialize, Serialize};
 
 use super::ExecError;
 use super::context::Run;
 use super::table::TableTask;
-use crate::ledger::migration;
+use crate::ledger::{LedgerError, migration};
 use crate::pg::client::Client;
 
 /// `xmin` of a column's catalog row is the transaction that last altered the column; of a publication's, what it
@@ -38,6 +40,29 @@ pub struct Witness {
     /// The publication and its entry of the table.
     #[serde(default)]
     published: Option<String>,
+}
+
+/// The last look, which all tasks of a run compare with.
+#[derive(Debug, Clone)]
+pub struct Seen(Arc<Mutex<Witness>>);
+
+impl Seen {
+    fn new(witness: Witness) -> Self {
+        Self(Arc::new(Mutex::new(witness)))
+    }
+
+    fn get(&self) -> Witness {
+        self.0.lock().expect("no task panics while it holds a look").clone()
+    }
+
+    fn set(&self, witness: Witness) {
+        *self.0.lock().expect("no task panics while it holds a look") = witness;
+    }
+
+    /// OID of the table.
+    pub fn oid(&self) -> u32 {
+        self.get().oid
+    }
 }
 
 impl Witness {
@@ -82,27 +107,48 @@ impl Witness {
 
 /// Compares the table with what was recorded before its first row was read.
 pub async fn check(source: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let Some(before) = &task.witness else { return Ok(()) };
+    let Some(seen) = &task.witness else { return Ok(()) };
+    compare(source, task, &seen.get()).await.map(|_now| ())
+}
+
+async fn compare(source: &Client, task: &TableTask, before: &Witness) -> Result<Witness, ExecError> {
     let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
-    let now = Witness::read(source, task).await?;
-    match now {
-        None => Err(stale("it is gone from the source".to_owned())),
-        Some(now) => before.difference(&now).map_or(Ok(()), |difference| Err(stale(difference))),
+    let now = Witness::read(source, task).await?.ok_or_else(|| stale("it is gone from the source".to_owned()))?;
+    before.difference(&now).map_or(Ok(now), |difference| Err(stale(difference)))
+}
+
+/// Compares, and from here on compares with what is there now: a new file without an altered column was no rewrite, an
+/// altered column without a new file neither. Seen apart, a GRANT and a VACUUM FULL are told from ALTER TABLE; between two
+/// looks they are not, and the run stops rather than miss a rewrite.
+pub async fn follow(run: &Run, ledger: &Client, source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    let Some(seen) = &task.witness else { return Ok(()) };
+    let before = seen.get();
+    let now = compare(source, task, &before).await?;
+    if now != before {
+        migration::set_setting(ledger, &run.id, &setting(task), Some(&text(&now)?)).await?;
+        seen.set(now);
     }
+    Ok(())
+}
+
+fn setting(task: &TableTask) -> String {
+    format!("witness:{}", task.source_name())
+}
+
+fn damaged(error: serde_json::Error) -> ExecError {
+    ExecError::Ledger(LedgerError::Damaged { what: "witness of a table", why: error.to_string() })
+}
+
+fn text(witness: &Witness) -> Result<String, ExecError> {
+    serde_json::to_string(witness).map_err(damaged)
 }
 
 /// Looks at every table for the first time, or finds what was recorded then. Must come before the slot: a rewrite after
 /// this look and before the slot stops the run without need, one that is missed would be silent.
 pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
     for task in tasks {
-        let name = format!("witness:{}", task.source_name());
-        let damaged = |error: serde_json::Error| {
-            ExecError::Ledger(crate::ledger::LedgerError::Damaged {
-                what: "witness of a table",
-                why: error.to_string(),
-            })
-        };
-        task.witness = match migration::setting(ledger, &run.id, &name).await? {
+        let name = setting(task);
+        let witness: Option<Witness> = match migration::setting(ledger, &run.id, &name).await? {
             Some(text) => Some(serde_json::from_str(&text).map_err(damaged)?),
             None => {
                 let witness = Witness::read(source, task).await?;
@@ -111,7 +157,8 @@ pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [
                 witness
             }
         };
-        check(source, task).await?;
+        task.witness = witness.map(Seen::new);
+        follow(run, ledger, source, task).await?;
     }
     Ok(())
 }

@@ -12,8 +12,8 @@ fn lock_key(table: &QualifiedName) -> i64 {
     key_of(&table.to_string())
 }
 
-/// Held while the ledger is created.
-pub(super) fn ledger_key() -> i64 {
+/// Held while the schema `pcrd` of a server is made or removed.
+pub fn ledger_key() -> i64 {
     key_of("the ledger itself")
 }
 

@@ -41,6 +41,10 @@ pub struct Migration {
     pub pid: i32,
     /// Seconds since its last sign of life.
     pub heartbeat_age_s: f64,
+    /// `system_identifier` of its source.
+    pub source_system: String,
+    /// Oid of its source's database.
+    pub source_database_oid: u32,
     /// Slot.
     pub slot: String,
     /// Publication.
@@ -128,7 +132,7 @@ pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
     let rows = client
         .query(
             "SELECT id, epoch, state, host, pid, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8, slot, publication, \
-             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), tables FROM pcrd.migration ORDER BY created_at DESC",
+             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), tables, source_system, source_database_oid FROM pcrd.migration ORDER BY created_at DESC",
             &[],
         )
         .await?;
@@ -142,6 +146,9 @@ pub async fn list(client: &Client) -> Result<Vec<Migration>, LedgerError> {
                 host: row.get(3),
                 pid: row.get(4),
                 heartbeat_age_s: row.get(5),
+                source_system: row.get(10),
+                source_database_oid: u32::try_from(row.get::<_, i64>(11))
+                    .map_err(|why| LedgerError::damaged("source database", why))?,
                 slot: row.get(6),
                 publication: row.get(7),
                 created_at: row.get(8),

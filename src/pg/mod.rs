@@ -7,6 +7,7 @@ pub mod introspect;
 pub mod local;
 pub mod pgoutput;
 pub mod replication;
+pub mod scratch;
 pub mod session;
 pub mod shape;
 mod socket;

@@ -81,10 +81,12 @@ fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
             target: &table.target,
             before,
             after: &table.wanted,
+            carried: table.carried.as_deref(),
             projection: &table.projection,
             renames: &table.renames,
             reasons: &table.reasons,
             packed: table.packed.map(|bytes| (bytes.before, bytes.after)),
+            row_bytes: (table.row_bytes.before, table.row_bytes.after),
         })
     })
 }
@@ -228,6 +230,7 @@ fn objects(table: &ResolvedTable) -> Vec<Op> {
                 ops.push(Op::ValidateConstraint(ValidateConstraint {
                     table: table.target.clone(),
                     name: name.clone(),
+                    references: constraint.references.as_ref().map(|references| references.table.clone()),
                 }));
             }
         }

@@ -1,9 +1,13 @@
 //! Locks of every op, and how it is recognised as done.
 
-use crate::catalog::QualifiedName;
-use crate::plan::{End, Lock, Op, Plan};
+use std::collections::BTreeSet;
 
-/// Locks that the op takes on tables. On the target nobody else uses the tables before the switch.
+use crate::catalog::QualifiedName;
+use crate::plan::{CommentTarget, End, Lock, Op, Plan};
+use crate::sql::rewrite::referenced_table;
+
+/// Locks that the op takes on tables, the strongest on each; `tests/locks.rs` compares with servers. A table that the op
+/// creates is not among them: nobody can see it. On the target nobody else uses the tables before the switch.
 pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
     match op {
         Op::GuardTruncate(op) => each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds"),
@@ -28,9 +32,27 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::CreateIndex(op) => vec![lock(End::Target, &op.table, "SHARE", "the build; the stream waits")],
         Op::AddConstraint(op) => {
             let held = if op.not_valid { "milliseconds" } else { "one scan or index build; the stream waits" };
-            vec![lock(End::Target, &op.table, constraint_lock(&op.definition), held)]
+            let referenced = referenced_table(&op.definition);
+            let mode = if referenced.is_some() { "SHARE ROW EXCLUSIVE" } else { "ACCESS EXCLUSIVE" };
+            let tables = [Some(&op.table), referenced.as_ref().filter(|table| **table != op.table)];
+            tables.into_iter().flatten().map(|table| lock(End::Target, table, mode, held)).collect()
         }
-        Op::ValidateConstraint(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "one scan")],
+        Op::ValidateConstraint(op) => {
+            let mut list = vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "one scan")];
+            let referenced = op.references.iter().filter(|table| **table != op.table);
+            list.extend(referenced.map(|table| lock(End::Target, table, "ROW SHARE", "one scan")));
+            list
+        }
+        Op::CreateSequence(op) => {
+            let owner = op.sequence.owned_by.iter().map(|owner| owner.table.clone()).collect::<Vec<_>>();
+            each(End::Target, &owner, "ACCESS SHARE", "milliseconds")
+        }
+        Op::SetComment(op) => match &op.on {
+            CommentTarget::Table(table) => vec![lock(End::Target, table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
+            CommentTarget::Column(at) => vec![lock(End::Target, &at.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
+            CommentTarget::Constraint(at) => vec![lock(End::Target, &at.table, "ACCESS SHARE", "milliseconds")],
+            CommentTarget::Index(_) | CommentTarget::Sequence(_) => Vec::new(),
+        },
         Op::AnalyzeTable(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "a sample of the table")],
         Op::VerifyTable(op) => {
             let projection = plan.projection(&op.table);
@@ -44,25 +66,28 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::Fence(op) => {
             each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds; at most 300 ms of waiting an attempt")
         }
-        Op::VerifyFinal(op) => each(End::Target, &op.tables, "ACCESS SHARE", "inside the write pause"),
+        Op::VerifyFinal(op) => {
+            let held = "inside the write pause";
+            let sources = op.tables.iter().filter_map(|table| Some(plan.projection(table)?.source.clone()));
+            let mut list = each(End::Source, &sources.collect::<Vec<_>>(), "ACCESS SHARE", held);
+            list.extend(each(End::Target, &op.tables, "ACCESS SHARE", held));
+            list
+        }
+        Op::SetSequence(op) => {
+            let tables: BTreeSet<QualifiedName> = op.columns.iter().map(|column| column.table.clone()).collect();
+            each(End::Target, &tables.into_iter().collect::<Vec<_>>(), "ACCESS SHARE", "inside the write pause")
+        }
         Op::SetDefault(op) => vec![lock(End::Target, &op.column.table, "ACCESS EXCLUSIVE", "milliseconds")],
         Op::DropFence(op) => each(End::Source, &op.tables, "ACCESS EXCLUSIVE", "milliseconds"),
         Op::CreateLedger(_)
         | Op::CreateSchema(_)
-        | Op::CreateSequence(_)
         | Op::CreateTable(_)
         | Op::FreezeDefaults(_)
-        | Op::SetComment(_)
         | Op::Drain(_)
-        | Op::SetSequence(_)
         | Op::Switch(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_) => Vec::new(),
     }
-}
-
-fn constraint_lock(definition: &str) -> &'static str {
-    if definition.starts_with("FOREIGN KEY") { "SHARE ROW EXCLUSIVE" } else { "ACCESS EXCLUSIVE" }
 }
 
 fn lock(on: End, object: &QualifiedName, mode: &str, held: &str) -> Lock {
@@ -99,7 +124,10 @@ pub fn done_when(op: &Op) -> String {
         Op::Fence(op) => format!("the fence triggers stand on {} and their lease runs", names(&op.tables)),
         Op::Drain(_) => "the ledger's position is at or past the fence".to_owned(),
         Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),
-        Op::SetSequence(op) => format!("{} is past {} and past every value in its columns", op.target, op.source),
+        Op::SetSequence(op) => match &op.source {
+            Some(source) => format!("{} is past {source} and past every value in its columns", op.target),
+            None => format!("{} is past every value in its columns", op.target),
+        },
         Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),
         Op::Switch(_) => "the lease on the source is infinite".to_owned(),
         Op::DropSlot(op) => format!("no slot {} exists", op.slot),

@@ -122,6 +122,13 @@ pub struct Settings {
 #[serde(transparent)]
 pub struct StepId(pub String);
 
+impl StepId {
+    /// What stands before the address: `copy` of `copy:public.orders`.
+    pub fn kind(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+}
+
 impl std::fmt::Display for StepId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -128,7 +128,9 @@ AddConstraint { /// Target table.
 payload! { /// See [`Op::ValidateConstraint`].
 ValidateConstraint { /// Target table.
     table: QualifiedName, /// Constraint name.
-    name: Ident } }
+    name: Ident, /// What a foreign key refers to: its rows are locked against removal while it is validated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    references: Option<QualifiedName> } }
 payload! { /// See [`Op::SetComment`].
 SetComment { /// What it is on.
     on: CommentTarget, /// The text.
@@ -164,8 +166,9 @@ payload! { /// See [`Op::VerifyFinal`].
 VerifyFinal { /// Target tables.
     tables: Vec<QualifiedName> } }
 payload! { /// See [`Op::SetSequence`].
-SetSequence { /// Source sequence.
-    source: QualifiedName, /// Target sequence.
+SetSequence { /// Source sequence; without one the target's starts past the values in its columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<QualifiedName>, /// Target sequence.
     target: QualifiedName, /// Target columns that take values from it.
     columns: Vec<crate::catalog::ColumnRef>, /// Safety margin in steps of the increment.
     buffer: u64 } }

@@ -1,41 +1,70 @@
 //! Findings that the user has accepted, each with a reason.
 
-use crate::desired::{Acceptance, At};
-use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::desired::{Acceptance, DesiredSchema, Origin};
+use crate::findings;
+use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::report::Report;
 use crate::resolve::{Accepted, ResolveOptions, Severity};
 
 /// Marks accepted findings. An acceptance that matches nothing is an error: the hazard it names has another place, or
 /// is gone, and both must be known.
-pub(crate) fn accept(written: &[At<Acceptance>], options: &ResolveOptions, report: &mut Report) {
-    let line = |at: usize| 1 + options.config_text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
-    for acceptance in written {
-        let at = format!("{}:{}", options.config_name, line(acceptance.span.start));
-        if !mark(&acceptance.value, &at, report) {
-            report.errors.push(unused(&acceptance.value).at(&acceptance.span));
+pub(crate) fn accept(desired: &DesiredSchema, options: &ResolveOptions, report: &mut Report) {
+    let config = (Origin::Config, &desired.accept, &options.config_name, &options.config_text);
+    let schema = (Origin::Schema, &desired.accept_in_schema, &options.schema_name, &options.schema_text);
+    for (origin, written, name, text) in [config, schema] {
+        let line = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+        for acceptance in written {
+            let at = format!("{name}:{}", line(acceptance.span.start));
+            if let Err(error) = mark(&acceptance.value, &at, "", report) {
+                report.errors.push(ResolveError { origin, ..error.at(&acceptance.span) });
+            }
         }
     }
     for acceptance in &options.allow {
-        if !mark(acceptance, "--allow", report) {
-            report.errors.push(unused(acceptance));
-        }
+        let flag = format!("--allow {}@{}: ", acceptance.code, acceptance.address);
+        let error = mark(acceptance, "--allow", &flag, report).err();
+        report.errors.extend(error);
     }
 }
 
-fn mark(acceptance: &Acceptance, at: &str, report: &mut Report) -> bool {
-    let mut used = false;
-    for finding in &mut report.findings {
-        let matches = finding.code == acceptance.code && finding.address == acceptance.address;
-        if matches && finding.severity != Severity::Refused {
-            finding.accepted = Some(Accepted { reason: acceptance.reason.clone(), at: at.to_owned() });
-            used = true;
-        }
+/// `flag` is what an error says first; a place in a file is a label instead.
+fn mark(acceptance: &Acceptance, at: &str, flag: &str, report: &mut Report) -> Result<(), ResolveError> {
+    let Acceptance { code, address, reason } = acceptance;
+    let (code, address, flag) = (code.clone(), address.clone(), flag.to_owned());
+    let mut found: Vec<_> =
+        report.findings.iter_mut().filter(|finding| finding.code == code && finding.address == address).collect();
+    if found.is_empty() {
+        let help = near(acceptance, report);
+        return Err(ResolveError::new(ResolveErrorKind::UnusedAcceptance { code, address, flag }).help(help));
     }
-    used
+    if found.iter().all(|finding| finding.severity == Severity::Refused) {
+        let help = format!("`pcrd explain {code}` says what to do instead");
+        return Err(ResolveError::new(ResolveErrorKind::RefusedAcceptance { code, address, flag }).help(help));
+    }
+    if let Some(first) = found.iter().find_map(|finding| finding.accepted.as_ref()) {
+        let first = first.at.clone();
+        let kind = ResolveErrorKind::AcceptedTwice { code, address, first, flag };
+        return Err(ResolveError::new(kind).help("remove one of the two: only one reason can be recorded"));
+    }
+    for finding in found.iter_mut().filter(|finding| finding.severity != Severity::Refused) {
+        finding.accepted = Some(Accepted { reason: reason.clone(), at: at.to_owned() });
+    }
+    Ok(())
 }
 
-fn unused(acceptance: &Acceptance) -> ResolveError {
-    let kind =
-        ResolveErrorKind::UnusedAcceptance { code: acceptance.code.clone(), address: acceptance.address.clone() };
-    ResolveError::new(kind).help("remove it, or correct its address")
+/// What was meant: another code, or another place of this one.
+fn near(acceptance: &Acceptance, report: &Report) -> String {
+    if findings::by_code(&acceptance.code).is_none_or(|rule| rule.code != acceptance.code) {
+        let near =
+            findings::nearest(&acceptance.code).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return format!("there is no finding {}{near}", acceptance.code);
+    }
+    let places = report.findings.iter().filter(|finding| finding.code == acceptance.code);
+    let places: Vec<&String> = places.map(|finding| &finding.address).collect();
+    match (did_you_mean(&acceptance.address, places.iter().copied()), places.as_slice()) {
+        (Some(near), _) => near,
+        (None, []) => "remove it: this plan has no such finding".to_owned(),
+        (None, [one]) => format!("the finding is at {one}"),
+        (None, more) => format!("the finding is at {} places: `pcrd plan -v` lists them", more.len()),
+    }
 }

@@ -3,14 +3,14 @@
 use crate::casts::CastClass;
 use crate::catalog::Column;
 use crate::desired::{AddedColumn, At};
+use crate::findings::Severity;
+use crate::findings::rules::DEFAULT_FROZEN;
 use crate::projection::{ColumnValue, ProjectedColumn};
-use crate::resolve::Severity;
-use crate::resolve::column::{
-    Columns, Predicate, check_shape, exists_on_target, sql_error, user_expression, wanted_type,
-};
+use crate::resolve::column::{Columns, Predicate, check_shape, sql_error, user_expression, wanted_type};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::volatility::{Volatility, volatility};
 
 /// Adds one column.
@@ -24,7 +24,7 @@ pub(crate) fn added(
     let at = format!("{}.{}", scope.target_name, wish.name.value);
     let ty = wanted_type(scope, &at, &wish.ty)?;
     wish.default.as_ref().map_or(Ok(()), |default| check_shape(&at, default))?;
-    exists_on_target(scope, &at, &ty)?;
+    exists_on_target(scope, &at, &ty, report)?;
     let mut class = CastClass::Identical;
     let value = if let Some(backfill) = &wish.backfill {
         class = CastClass::Custom;
@@ -60,7 +60,9 @@ pub(crate) fn added(
         comment: None,
         grants: Vec::new(),
     });
-    out.projected.push(ProjectedColumn { target: wish.name.value.clone(), ty, value, class, inverse: None });
+    let projected = ProjectedColumn { target: wish.name.value.clone(), ty, value, class, inverse: None };
+    reads_on_target(scope, &at, &projected, report)?;
+    out.projected.push(projected);
     Ok(())
 }
 
@@ -81,6 +83,6 @@ fn from_default(at: &str, default: &At<String>, ty: &str, report: &mut Report) -
         "{function} is evaluated once: every row that exists or is streamed before the switch gets that one value; \
          new rows get their own from the switch on"
     );
-    report.find("DEFAULT_FROZEN", at, severity, message);
+    report.find_as(&DEFAULT_FROZEN, severity, at, message);
     Ok(frozen)
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::Ident;
+use crate::findings::rules::KEY_COLLAPSES;
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
 use crate::resolve::report::Report;
-use crate::resolve::{Check, CheckPredicate, Severity};
+use crate::resolve::{Check, CheckPredicate};
 use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
 
 /// The predicates of every column in one query.
@@ -48,7 +49,7 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
         })
         .collect();
     let message = "two keys may become one; the plan counts them, and none may be left";
-    report.find("KEY_COLLAPSES", &projection.source, Severity::Warning, message);
+    report.find(&KEY_COLLAPSES, &projection.source, message);
     Some(Check {
         id: format!("check:{}:key", projection.source),
         table: projection.source.clone(),

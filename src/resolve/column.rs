@@ -1,16 +1,19 @@
 //! The target's columns and where their values come from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::casts::{self, CastClass, typename};
-use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef, TypeKind};
+use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef};
 use crate::desired::{At, ColumnWish};
+use crate::findings::rules::{DELETES_DATA, GENERATED_RECOMPUTED};
 use crate::projection::{ColumnValue, ProjectedColumn};
+use crate::resolve::ResolveOptions;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::types::{exists_on_target, reads_on_target};
 use crate::resolve::volatility::{Volatility, volatility};
-use crate::resolve::{ResolveOptions, Severity};
 use crate::sql::expression::check_expression;
 use crate::sql::ident;
 use crate::sql::rewrite::{Rewritten, sequences, sequences_named};
@@ -21,6 +24,10 @@ use crate::sql::token::TokenError;
 pub(crate) struct Columns {
     /// Target columns: kept ones in source order, then added ones.
     pub(crate) wanted: Vec<Column>,
+    /// What the kept ones would be if only their type changed: the base of the comparison with a whole table.
+    pub(crate) carried: Vec<Column>,
+    /// Columns that the target computes and the source stores: target and source name.
+    pub(crate) computed: Vec<(Ident, Ident)>,
     /// Values of those that are not generated, in the same order.
     pub(crate) projected: Vec<ProjectedColumn>,
     pub(crate) reasons: BTreeMap<Ident, String>,
@@ -51,7 +58,7 @@ pub(crate) fn columns(
     for column in &scope.table.columns {
         if scope.dropped.contains(&column.name) {
             let message = "the column is left out: its values are not copied";
-            report.find("DELETES_DATA", scope.address(&column.name), Severity::Warning, message);
+            report.find(&DELETES_DATA, scope.address(&column.name), message);
             continue;
         }
         let result = kept(scope, column, options, sequence_names, &mut out, report);
@@ -80,7 +87,7 @@ fn kept(
         Some(text) => wanted_type(scope, &at, text)?,
         None => column.ty.clone(),
     };
-    exists_on_target(scope, &at, &ty)?;
+    exists_on_target(scope, &at, &ty, report)?;
     let not_null = wish.not_null.as_ref().map_or(column.not_null, |wish| wish.value);
     let mut wanted = Column {
         name: name.clone(),
@@ -95,6 +102,10 @@ fn kept(
         comment: column.comment.clone(),
         grants: Vec::new(),
     };
+    if let Some(whole) = scope.whole().and_then(|whole| whole.table.column(&name)) {
+        let source = super::whole::Kept { column, wish, at, carried: wanted, wanted: whole };
+        return super::whole::kept(scope, source, options, sequence_names, out, report);
+    }
     if column.compression.is_some() && wanted.compression.is_none() {
         report.leave("compression", &at, "the target's version or the new type does not have it");
     }
@@ -104,66 +115,32 @@ fn kept(
         return Ok(());
     }
     let projected = value(scope, column, wish, &wanted, options, out, report)?;
-    wanted.default = default(column, wish, &at, projected.class, &ty, sequence_names)?;
+    reads_on_target(scope, &at, &projected, report)?;
+    wanted.default = carried_default(column, wish, &at, projected.class, &ty, sequence_names)?;
+    take(column, wanted, projected, at, out);
+    Ok(())
+}
+
+/// A kept column with its value.
+pub(crate) fn take(column: &Column, wanted: Column, projected: ProjectedColumn, at: String, out: &mut Columns) {
     let calls_sequence = |default: &String| sequences_named(default).is_ok_and(|names| !names.is_empty());
     if wanted.default.as_ref().is_some_and(calls_sequence) {
-        out.late_defaults.insert(name);
+        out.late_defaults.insert(wanted.name.clone());
     }
     if let (true, ColumnValue::Expr { sql, .. }) =
-        (not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
+        (wanted.not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
     {
         let bad = format!("({sql}) IS NULL");
         out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned() });
     }
     out.projected.push(projected);
     out.wanted.push(wanted);
-    Ok(())
 }
 
 /// The type that the user wrote, looked up among the target's own types.
 pub(crate) fn wanted_type(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<ColumnType, ResolveError> {
     typename::parse(&text.value, &scope.target.types)
         .map_err(|error| ResolveError::new(ResolveErrorKind::BadType { at: at.to_owned(), error }).at(&text.span))
-}
-
-/// A user-defined type must be on the target, with every enum label that rows may hold.
-pub(crate) fn exists_on_target(scope: &Scope<'_>, at: &str, ty: &ColumnType) -> Result<(), ResolveError> {
-    if ty.is_builtin() {
-        return Ok(());
-    }
-    let Some(name) = element_name(ty) else { return Ok(()) };
-    let span = &scope.desired.source.span;
-    let Some(there) = scope.target.types.get(&name) else {
-        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
-        return Err(ResolveError::new(kind)
-            .at(span)
-            .help("create it on the target first (or the extension that brings it)"));
-    };
-    let here = scope.source.types.get(&name);
-    if let (Some(TypeDef::Enum(labels)), TypeDef::Enum(target_labels)) = (here, there) {
-        let missing: Vec<&str> =
-            labels.iter().filter(|label| !target_labels.contains(label)).map(String::as_str).collect();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            let kind = ResolveErrorKind::EnumValueMissing { at: at.to_owned(), ty: name.to_string(), missing };
-            return Err(ResolveError::new(kind).at(span).help("add them with ALTER TYPE … ADD VALUE"));
-        }
-    }
-    Ok(())
-}
-
-fn element_name(ty: &ColumnType) -> Option<QualifiedName> {
-    let name = match ty.kind {
-        TypeKind::Array => ty.name.as_str().strip_prefix('_')?,
-        TypeKind::Multirange => return None,
-        TypeKind::Base
-        | TypeKind::Enum
-        | TypeKind::Domain
-        | TypeKind::Composite
-        | TypeKind::Range
-        | TypeKind::Pseudo => ty.name.as_str(),
-    };
-    QualifiedName::new(ty.schema.as_str(), name).ok()
 }
 
 fn is_collatable(ty: &ColumnType) -> bool {
@@ -197,19 +174,30 @@ fn regenerate(
     if wish.using.is_some() || wish.default.is_some() {
         return refuse("its value is the expression's; `using` and `default` do not apply");
     }
-    let major = scope.target.server.major();
-    if major < if generated.stored { 12 } else { 18 } {
-        let what = if generated.stored { "a generated column" } else { "a virtual generated column" };
-        return Err(ResolveError::new(ResolveErrorKind::TargetTooOld { at: at.to_owned(), what, major }).at(span));
-    }
+    generates(scope, at, generated, span)?;
     let rewritten = scope.rename(&generated.expr).map_err(|error| sql_error(at, error))?;
     if let Some(reads) = rewritten.reads.iter().find(|column| scope.dropped.contains(*column)) {
         let kind = ResolveErrorKind::GeneratedFromDropped { at: at.to_owned(), reads: reads.clone() };
         return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
     }
     let message = "the target computes its values itself; verification compares them";
-    report.find("GENERATED_RECOMPUTED", at, Severity::Info, message);
+    report.find(&GENERATED_RECOMPUTED, at, message);
     Ok(Generated { expr: rewritten.sql, stored: generated.stored })
+}
+
+/// The target's version must have generated columns of this kind.
+pub(crate) fn generates(
+    scope: &Scope<'_>,
+    at: &str,
+    generated: &Generated,
+    span: &Range<usize>,
+) -> Result<(), ResolveError> {
+    let major = scope.target.server.major();
+    if major < if generated.stored { 12 } else { 18 } {
+        let what = if generated.stored { "a generated column" } else { "a virtual generated column" };
+        return Err(ResolveError::new(ResolveErrorKind::TargetTooOld { at: at.to_owned(), what, major }).at(span));
+    }
+    Ok(())
 }
 
 pub(crate) fn sql_error(at: &str, error: TokenError) -> ResolveError {
@@ -242,7 +230,7 @@ pub(crate) fn user_expression(
     Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
 }
 
-fn value(
+pub(crate) fn value(
     scope: &Scope<'_>,
     column: &Column,
     wish: &ColumnWish,
@@ -273,9 +261,8 @@ fn value(
         ResolveError::new(ResolveErrorKind::UnsupportedCast { at: at.clone(), unsupported }).at(span)
     })?;
     let read = ident(&column.name);
-    for code in &cast.findings {
-        let severity = if *code == "LOSSY_CAST" { Severity::Error } else { Severity::Warning };
-        report.find(code, &at, severity, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
+    for rule in &cast.findings {
+        report.find(rule, &at, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
     }
     for bad in cast.bad(&read) {
         out.predicates.push(Predicate { address: at.clone(), bad: bad.predicate, meaning: bad.meaning });
@@ -307,7 +294,7 @@ fn oldest_major(scope: &Scope<'_>) -> u32 {
 }
 
 /// The live default on the target.
-fn default(
+pub(crate) fn carried_default(
     column: &Column,
     wish: &ColumnWish,
     at: &str,

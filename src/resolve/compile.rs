@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::{DesiredSchema, Order};
+use crate::findings::rules::CONSTRAINT_NOT_VALID;
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
@@ -11,8 +12,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, hazard, index, rows,
-    sequence,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, hazard, index, rows,
+    sequence, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -32,50 +33,76 @@ pub fn resolve(
         let kind = ResolveErrorKind::SameDatabase(source.server.database.clone());
         report.errors.push(ResolveError::new(kind).help("point `target` at another cluster or database"));
     }
-    let scopes: Vec<Scope<'_>> =
-        desired.tables.iter().filter_map(|table| scope(table, source, target, &mut report)).collect();
+    let scopes: Vec<Scope<'_>> = desired
+        .tables
+        .iter()
+        .filter_map(|table| {
+            let n_errors = report.errors.len();
+            let scope = scope(table, source, target, &mut report);
+            report.belong(n_errors, table.origin);
+            scope
+        })
+        .collect();
     unique_targets(&scopes, &mut report);
-    let sequence_names = sequence::names(&scopes, source);
-    let made: Vec<(Columns, Table)> = scopes
+    let sequence_names = sequence::names(&scopes, source, desired);
+    let made: Vec<Made> = scopes
         .iter()
         .map(|scope| {
-            let columns = columns(scope, options, &sequence_names, &mut report);
+            let n_errors = report.errors.len();
+            let mut columns = columns(scope, options, &sequence_names, &mut report);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
                 let kind = ResolveErrorKind::NotOrdinary {
                     table: scope.desired.source.value.clone(),
                     what: "a table without a column whose values could be copied",
+                    rule: None,
                 };
                 report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
             }
-            let wanted = wanted_table(scope, &columns, &mut report);
-            (columns, wanted)
+            let (wanted, carried) = both_tables(scope, &mut columns, &mut report);
+            report.belong(n_errors, scope.desired.origin);
+            Made { columns, wanted, carried }
         })
         .collect();
     if !report.errors.is_empty() {
         return Err(report.errors);
     }
+    let mut made = made;
     let mut wanted: BTreeMap<QualifiedName, Table> =
-        scopes.iter().zip(&made).map(|(scope, (_, table))| (scope.target_name.clone(), table.clone())).collect();
-    let sequences = sequence::sequences(&scopes, source, &sequence_names, &wanted, &mut report);
-    for scope in &scopes {
+        scopes.iter().zip(&made).map(|(scope, made)| (scope.target_name.clone(), made.wanted.clone())).collect();
+    let sequences = sequence::sequences(&scopes, source, desired, &sequence_names, &wanted, &mut report);
+    for (scope, made) in scopes.iter().zip(&mut made) {
         let foreign = constraint::foreign_keys(scope, &scopes, &wanted, &mut report);
+        made.wanted.constraints.extend(foreign.clone());
+        if let Some(carried) = made.carried.as_mut() {
+            carried.constraints.extend(constraint::carried_foreign_keys(scope, &scopes));
+        }
         if let Some(table) = wanted.get_mut(scope.target_name) {
             table.constraints.extend(foreign);
         }
     }
+    let sides: Vec<whole::Sides<'_>> = scopes
+        .iter()
+        .zip(&made)
+        .map(|(scope, made)| {
+            let carried = made.carried.as_ref().unwrap_or(&made.wanted);
+            whole::Sides { scope, columns: &made.columns, carried, wanted: &made.wanted }
+        })
+        .collect();
+    report.checks.extend(sides.iter().flat_map(|side| whole::orphan_checks(side, &sides)));
     let mut tables = Vec::new();
-    for (scope, (columns, _)) in scopes.iter().zip(made) {
-        let Some(table) = wanted.remove(scope.target_name) else { continue };
-        tables.push(resolved_table(scope, columns, table, &mut report));
+    for (scope, made) in scopes.iter().zip(made) {
+        let n_errors = report.errors.len();
+        tables.push(resolved_table(scope, made, &mut report));
+        report.belong(n_errors, scope.desired.origin);
     }
-    hazard::of_servers(source, target, &mut report);
+    ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
-    accept(&desired.accept, options, &mut report);
+    accept(desired, options, &mut report);
     if !report.errors.is_empty() {
         return Err(report.errors);
     }
@@ -101,8 +128,32 @@ fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
     }
 }
 
+/// What becomes of one table.
+struct Made {
+    columns: Columns,
+    wanted: Table,
+    carried: Option<Table>,
+}
+
+/// The target table and, when the file gives it whole, what it is compared with.
+fn both_tables(scope: &Scope<'_>, columns: &mut Columns, report: &mut Report) -> (Table, Option<Table>) {
+    let Some(given) = scope.whole() else { return (wanted_table(scope, &columns.wanted, report), None) };
+    // What cannot be carried is no loss here: the file says what is wanted.
+    let carried = wanted_table(scope, &columns.carried, &mut Report::default());
+    let wanted = whole::table(scope, given, columns, &carried);
+    let checks = whole::checks(scope, columns, &carried, &wanted, report);
+    report.checks.extend(checks);
+    for (name, constraint) in &wanted.constraints {
+        if !constraint.validated && constraint.kind == crate::catalog::ConstraintKind::Check {
+            let message = "it is NOT VALID in the file and stays so on the target";
+            report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
+        }
+    }
+    (wanted, Some(carried))
+}
+
 /// The target table without foreign keys, which need every other table.
-fn wanted_table(scope: &Scope<'_>, columns: &Columns, report: &mut Report) -> Table {
+fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> Table {
     let indexes = index::indexes(scope, report);
     let constraints = constraint::constraints(scope, &indexes, report);
     // A constraint that stays behind takes its index along.
@@ -111,7 +162,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &Columns, report: &mut Report) -> Ta
         .filter(|(_, index)| index.constraint.as_ref().is_none_or(|constraint| constraints.contains_key(constraint)))
         .collect();
     Table {
-        columns: columns.wanted.clone(),
+        columns: columns.to_vec(),
         primary_key: constraint::primary_key(scope, &constraints),
         replica_identity: ReplicaIdentity::Default,
         indexes,
@@ -125,7 +176,12 @@ fn wanted_table(scope: &Scope<'_>, columns: &Columns, report: &mut Report) -> Ta
     }
 }
 
-fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report: &mut Report) -> ResolvedTable {
+fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> ResolvedTable {
+    let Made { columns, mut wanted, carried } = made;
+    let key_index = whole::key_index(scope, &wanted).unwrap_or_else(|error| {
+        report.errors.push(error);
+        None
+    });
     let packed = (scope.desired.order == Order::Packed).then(|| rows::pack(&mut wanted)).flatten();
     let place = |name: &Ident| wanted.columns.iter().position(|column| &column.name == name);
     let mut projected = columns.projected;
@@ -163,11 +219,13 @@ fn resolved_table(scope: &Scope<'_>, columns: Columns, mut wanted: Table, report
         projection,
         renames: scope.renames.clone(),
         reasons: columns.reasons,
-        key_index: scope.key.as_ref().map(|key| key.index.clone()),
+        key_index,
+        carried: carried.map(Box::new),
+        verified: scope.whole().is_some_and(|whole| whole.verified),
         late_defaults: columns.late_defaults,
         packed,
     };
-    hazard::of_copy(&table, report);
+    tables::of_table(scope, &table, report);
     table
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, QualifiedName, References, Table};
-use crate::resolve::Severity;
+use crate::desired::Whole;
+use crate::findings::Severity;
+use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
@@ -26,10 +28,7 @@ pub(crate) fn constraints(
         };
         match result {
             Ok(Ok(constraint)) => {
-                if !constraint.validated {
-                    let message = "it is NOT VALID on the source and stays so on the target";
-                    report.find("CONSTRAINT_NOT_VALID", scope.address(name), Severity::Info, message);
-                }
+                not_valid(scope, name, &constraint, report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -39,9 +38,16 @@ pub(crate) fn constraints(
     carried
 }
 
+fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, report: &mut Report) {
+    if !constraint.validated {
+        let message = "it is NOT VALID on the source and stays so on the target";
+        report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
+    }
+}
+
 fn leave(scope: &Scope<'_>, name: &Ident, why: String, report: &mut Report) {
     let address = scope.address(name);
-    report.find("CONSTRAINT_NOT_CARRIED", &address, Severity::Warning, format!("the target will not check it: {why}"));
+    report.find(&CONSTRAINT_NOT_CARRIED, &address, format!("the target will not check it: {why}"));
     report.leave("constraint", address, why);
 }
 
@@ -109,18 +115,22 @@ pub(crate) fn foreign_keys(
     report: &mut Report,
 ) -> BTreeMap<Ident, Constraint> {
     let mut carried = BTreeMap::new();
+    if let Some(whole) = scope.whole() {
+        return written_foreign_keys(scope, whole, scopes, wanted, report);
+    }
     for (name, constraint) in &scope.table.constraints {
         let Some(references) = &constraint.references else { continue };
         let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
             let why = format!("{} is not migrated", references.table);
             let message = format!("{why}, so the target cannot check the foreign key");
-            report.find("FK_OUT_OF_SCOPE", scope.address(name), Severity::Warning, message);
+            report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
             report.leave("foreign key", scope.address(name), why);
             continue;
         };
         match foreign(scope, far, constraint, references) {
             Ok(Ok(constraint)) => {
                 compare_types(scope, name, &constraint, wanted, report);
+                not_valid(scope, name, &constraint, report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -128,6 +138,41 @@ pub(crate) fn foreign_keys(
         }
     }
     carried
+}
+
+/// Those of a whole table name target tables already.
+fn written_foreign_keys(
+    scope: &Scope<'_>,
+    whole: &Whole,
+    scopes: &[Scope<'_>],
+    wanted: &BTreeMap<QualifiedName, Table>,
+    report: &mut Report,
+) -> BTreeMap<Ident, Constraint> {
+    let mut kept = BTreeMap::new();
+    for (name, constraint) in &whole.table.constraints {
+        let Some(references) = &constraint.references else { continue };
+        if !scopes.iter().any(|far| far.target_name == &references.table) {
+            let why = format!("{} is not migrated", references.table);
+            let message = format!("{why}, so the target cannot check the foreign key");
+            report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
+            report.leave("foreign key", scope.address(name), why);
+            continue;
+        }
+        compare_types(scope, name, constraint, wanted, report);
+        kept.insert(name.clone(), constraint.clone());
+    }
+    kept
+}
+
+/// What the source's foreign keys become by the changes of names alone; the base of the comparison with a whole table.
+pub(crate) fn carried_foreign_keys(scope: &Scope<'_>, scopes: &[Scope<'_>]) -> BTreeMap<Ident, Constraint> {
+    let carry = |constraint: &Constraint| {
+        let references = constraint.references.as_ref()?;
+        let far = scopes.iter().find(|far| far.name == &references.table)?;
+        foreign(scope, far, constraint, references).ok()?.ok()
+    };
+    let all = scope.table.constraints.iter();
+    all.filter_map(|(name, constraint)| Some((name.clone(), carry(constraint)?))).collect()
 }
 
 fn foreign(
@@ -176,11 +221,11 @@ fn compare_types(
                 "{near} is {} and refers to {}.{far}, which becomes {}; give {near} `type: {}` too",
                 near_type.sql, references.table, far_type.sql, far_type.sql
             );
-            report.find("FK_TYPE_DIFFERS", address, Severity::Warning, message);
+            report.find(&FK_TYPE_DIFFERS, address, message);
         } else {
             let message =
                 format!("{} cannot be compared with {} of {}.{far}", near_type.sql, far_type.sql, references.table);
-            report.find("FK_TYPE_DIFFERS", address, Severity::Refused, message);
+            report.find_as(&FK_TYPE_DIFFERS, Severity::Refused, address, message);
         }
     }
 }

@@ -8,6 +8,8 @@ use miette::{Diagnostic, LabeledSpan};
 use crate::casts::Unsupported;
 use crate::casts::typename::TypeError;
 use crate::catalog::{Ident, QualifiedName};
+use crate::desired::Origin;
+use crate::findings::{Rule, rules};
 use crate::projection::KeyNotInjective;
 use crate::sql::expression::ExpressionError;
 use crate::sql::token::TokenError;
@@ -17,7 +19,9 @@ use crate::sql::token::TokenError;
 pub struct ResolveError {
     /// What is wrong.
     pub kind: Box<ResolveErrorKind>,
-    /// Byte range in the config file.
+    /// The file that `span` is in.
+    pub origin: Origin,
+    /// Byte range in that file.
     pub span: Option<Range<usize>>,
     /// What to do about it.
     pub help: Option<String>,
@@ -36,6 +40,8 @@ pub enum ResolveErrorKind {
         table: QualifiedName,
         /// `a partitioned table`, ….
         what: &'static str,
+        /// What is said of it.
+        rule: Option<&'static Rule>,
     },
     /// No such column.
     #[error("{table} has no column {column}")]
@@ -73,6 +79,8 @@ pub enum ResolveErrorKind {
         columns: String,
         /// Why.
         reason: String,
+        /// What is said of it.
+        rule: &'static Rule,
     },
     /// Two keys could become one.
     #[error(transparent)]
@@ -84,6 +92,8 @@ pub enum ResolveErrorKind {
         table: QualifiedName,
         /// Why.
         reason: &'static str,
+        /// What is said of it.
+        rule: &'static Rule,
     },
     /// Not a type.
     #[error("{at}: {error}")]
@@ -131,6 +141,14 @@ pub enum ResolveErrorKind {
     /// A default that was written for the old values.
     #[error("the default of {0} was written for the old values")]
     DefaultUnclear(String),
+    /// No unique index of the target is over the columns by which rows are found.
+    #[error("the target's {table} would have no unique index over ({columns}), by which its rows are found")]
+    NoKeyIndex {
+        /// The target table.
+        table: QualifiedName,
+        /// Target names of the key's columns.
+        columns: String,
+    },
     /// An identity column that is no integer.
     #[error("{at} is an identity column; it cannot become {to}")]
     IdentityType {
@@ -146,6 +164,16 @@ pub enum ResolveErrorKind {
         at: String,
         /// The type.
         ty: String,
+    },
+    /// Another type of the same name.
+    #[error("{at}: the type {ty} is not the same on the target: {difference}")]
+    TypeDiffers {
+        /// Address of the column.
+        at: String,
+        /// The type.
+        ty: String,
+        /// How they differ.
+        difference: String,
     },
     /// An enum whose labels the target lacks.
     #[error("{at}: the target's type {ty} lacks the values {missing}")]
@@ -171,12 +199,36 @@ pub enum ResolveErrorKind {
     #[error("source and target are the same database ({0})")]
     SameDatabase(String),
     /// An acceptance without a finding.
-    #[error("nothing at {address} has the finding {code} to accept")]
+    #[error("{flag}nothing at {address} has the finding {code} to accept")]
     UnusedAcceptance {
         /// Finding code.
         code: String,
         /// Address.
         address: String,
+        /// `--allow CODE@ADDRESS: `, when it came from the command line.
+        flag: String,
+    },
+    /// An acceptance of what cannot be accepted.
+    #[error("{flag}{code} at {address} is refused and cannot be accepted")]
+    RefusedAcceptance {
+        /// Finding code.
+        code: String,
+        /// Address.
+        address: String,
+        /// As above.
+        flag: String,
+    },
+    /// Two acceptances of one finding.
+    #[error("{flag}{code} at {address} is accepted twice, also at {first}")]
+    AcceptedTwice {
+        /// Finding code.
+        code: String,
+        /// Address.
+        address: String,
+        /// Where it was accepted before.
+        first: String,
+        /// As above.
+        flag: String,
     },
     /// SQL that is not one expression.
     #[error("{at}: `{sql}` is not an expression: {error}")]
@@ -201,7 +253,7 @@ pub enum ResolveErrorKind {
 impl ResolveError {
     /// An error without place and remedy.
     pub(crate) fn new(kind: ResolveErrorKind) -> Self {
-        Self { kind: Box::new(kind), span: None, help: None }
+        Self { kind: Box::new(kind), origin: Origin::Config, span: None, help: None }
     }
 
     /// With the place where it was written.
@@ -223,7 +275,50 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
+impl ResolveErrorKind {
+    /// True for an acceptance that does not fit, in a file or on the command line.
+    pub fn is_acceptance(&self) -> bool {
+        matches!(self, Self::UnusedAcceptance { .. } | Self::RefusedAcceptance { .. } | Self::AcceptedTwice { .. })
+    }
+
+    /// The rule that says more; mistakes of writing have none.
+    pub fn rule(&self) -> Option<&'static Rule> {
+        match self {
+            Self::NotOrdinary { rule, .. } => *rule,
+            Self::KeyNotUsable { rule, .. } | Self::NoReplicaIdentity { rule, .. } => Some(rule),
+            Self::KeyColumnDropped { .. } | Self::NoKeyIndex { .. } => Some(&rules::KEY_DROPPED),
+            Self::UnsupportedCast { .. } => Some(&rules::UNSUPPORTED_CAST),
+            Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),
+            Self::TypeMissing { .. } => Some(&rules::TYPE_MISSING),
+            Self::TypeDiffers { .. } => Some(&rules::TYPE_DIFFERS),
+            Self::EnumValueMissing { .. } => Some(&rules::ENUM_VALUE_MISSING),
+            Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
+            Self::UnknownTable(_)
+            | Self::UnknownColumn { .. }
+            | Self::NameTaken { .. }
+            | Self::TargetTaken(_)
+            | Self::KeyCollapses(_)
+            | Self::BadType { .. }
+            | Self::GeneratedFromDropped { .. }
+            | Self::Generated { .. }
+            | Self::NoValue(_)
+            | Self::DefaultUnclear(_)
+            | Self::IdentityType { .. }
+            | Self::SameDatabase(_)
+            | Self::UnusedAcceptance { .. }
+            | Self::RefusedAcceptance { .. }
+            | Self::AcceptedTwice { .. }
+            | Self::NotAnExpression { .. }
+            | Self::Sql { .. } => None,
+        }
+    }
+}
+
 impl Diagnostic for ResolveError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.kind.rule().map(|rule| Box::new(rule.code) as Box<dyn fmt::Display>)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::QualifiedName;
+pub use crate::findings::Severity;
 
 /// Something that depends on the tables and is not carried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -32,20 +33,6 @@ pub struct Finding {
     /// Set when it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// To know.
-    Info,
-    /// To think about.
-    Warning,
-    /// Blocks until accepted.
-    Error,
-    /// Blocks; cannot be accepted.
-    Refused,
 }
 
 /// An acceptance.

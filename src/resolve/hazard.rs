@@ -1,59 +1,19 @@
-//! Hazards of the whole plan, and what depends on the tables and stays behind.
+//! What stands on the target already, and what depends on the tables and stays behind.
 
 use std::collections::BTreeSet;
 
 use crate::catalog::{Catalog, QualifiedName, ReplicaIdentity};
-use crate::projection::RowIdentity;
+use crate::findings::Severity;
+use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{ResolvedTable, Severity};
-
-/// Hazards of source and target as wholes.
-pub(crate) fn of_servers(source: &Catalog, target: &Catalog, report: &mut Report) {
-    report.find(
-        "WAL_RETENTION",
-        "source",
-        Severity::Warning,
-        "the slot keeps WAL on the source until cleanup; watch its disk and max_slot_wal_keep_size",
-    );
-    report.find(
-        "CUTOVER_WRITE_BLOCK",
-        "source",
-        Severity::Warning,
-        "writes to these tables are refused from the fence on; if the switch is not reached in time the fence is lifted",
-    );
-    let (here, there) = (&source.server.encoding, &target.server.encoding);
-    if here != there {
-        let message = format!("the source is {here}, the target {there}: text that {there} cannot hold stops the copy");
-        report.find("ENCODING_DIFFERS", "target", Severity::Warning, message);
-    }
-}
-
-/// Hazards of how a table is copied.
-pub(crate) fn of_copy(table: &ResolvedTable, report: &mut Report) {
-    match &table.projection.identity {
-        RowIdentity::OrderedKey { .. } => {}
-        RowIdentity::Key { reason, .. } => {
-            let message = format!(
-                "the table is copied under one snapshot, because {reason}: vacuum is held back on the source until then"
-            );
-            report.find("LONG_SNAPSHOT", &table.source, Severity::Warning, message);
-        }
-        RowIdentity::FullRow => {
-            let message = "rows are found by their whole content; every update and delete scans the target table";
-            report.find("NO_KEY", &table.source, Severity::Warning, message);
-            let message = "the table is copied under one snapshot: vacuum is held back on the source until then";
-            report.find("LONG_SNAPSHOT", &table.source, Severity::Warning, message);
-        }
-    }
-}
 
 /// A relation that already has the target's name: only the plan that made it may go on with it.
 pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut Report) {
     for scope in scopes {
         if target.tables.contains_key(scope.target_name) {
             let message = "a relation of this name exists on the target; only an unfinished run of this plan may continue with it";
-            report.find("TARGET_EXISTS", scope.target_name, Severity::Refused, message);
+            report.find(&TARGET_EXISTS, scope.target_name, message);
         }
     }
     let taken: BTreeSet<QualifiedName> = target
@@ -71,12 +31,7 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
         for index in scope.table.indexes.keys() {
             let name = QualifiedName { schema: scope.target_name.schema.clone(), name: index.clone() };
             if taken.contains(&name) {
-                report.find(
-                    "TARGET_EXISTS",
-                    name,
-                    Severity::Refused,
-                    "an index or sequence of this name exists on the target",
-                );
+                report.find(&TARGET_EXISTS, name, "an index or sequence of this name exists on the target");
             }
         }
     }
@@ -146,7 +101,8 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
         if !names.is_empty() {
             let kinds = names.into_iter().collect::<Vec<_>>().join(", ");
             let message = format!("things that depend on the table stay behind ({kinds}); the plan lists them by name");
-            report.find("UNTRACKABLE_DEPENDENCY", scope.name, Severity::Info, message);
+            let severity = if table.row_security { Severity::Warning } else { UNTRACKABLE_DEPENDENCY.severity };
+            report.find_as(&UNTRACKABLE_DEPENDENCY, severity, scope.name, message);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, Index, IndexElement};
-use crate::resolve::Severity;
+use crate::findings::rules::CONSTRAINT_NOT_CARRIED;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::ddl_index::create_index;
@@ -32,7 +32,7 @@ fn leave(scope: &Scope<'_>, name: &Ident, index: &Index, why: String, report: &m
     let address = scope.address(name);
     if index.unique {
         let message = format!("the target will accept duplicates: {why}");
-        report.find("CONSTRAINT_NOT_CARRIED", &address, Severity::Warning, message);
+        report.find(&CONSTRAINT_NOT_CARRIED, &address, message);
     }
     report.leave("index", address, why);
 }

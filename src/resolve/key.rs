@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Ident, Index, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::At;
+use crate::findings::{Rule, rules};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::sql;
 
@@ -24,10 +25,11 @@ pub(crate) fn row_key(
     table: &Table,
     wanted: Option<&At<Vec<Ident>>>,
 ) -> Result<Option<RowKey>, ResolveError> {
-    let full = format!("ALTER TABLE {} REPLICA IDENTITY FULL;", sql::name(name));
     let refuse = |reason| {
-        let kind = ResolveErrorKind::NoReplicaIdentity { table: name.clone(), reason };
-        Err(ResolveError::new(kind).help(format!("on the source: {full}")))
+        let kind =
+            ResolveErrorKind::NoReplicaIdentity { table: name.clone(), reason, rule: &rules::REPLICA_IDENTITY_CHANGE };
+        let statement = format!("ALTER TABLE {} REPLICA IDENTITY {};", sql::name(name), possible_identity(table));
+        Err(ResolveError::new(kind).help(format!("on the source: {statement}")))
     };
     let primary = table.primary_key.as_ref().filter(|key| !key.deferrable);
     let primary = primary.map(|key| RowKey { index: key.name.clone(), columns: key.columns.clone() });
@@ -55,7 +57,8 @@ pub(crate) fn row_key(
         }
         let reason = "the replica identity does not deliver its columns with updates and deletes";
         let using = format!("ALTER TABLE {} REPLICA IDENTITY USING INDEX {};", sql::name(name), sql::ident(&key.index));
-        return Err(not_usable(name, wanted, reason.to_owned()).help(format!("on the source: {using}")));
+        return Err(not_usable(name, wanted, &rules::REPLICA_IDENTITY_CHANGE, reason.to_owned())
+            .help(format!("on the source: {using}")));
     }
     if let Some(key) = primary.filter(|key| is_delivered(key)) {
         return Ok(Some(key));
@@ -75,22 +78,41 @@ fn column_names(index: &Index) -> Vec<Ident> {
     index.elements.iter().filter_map(|element| element.column.clone()).collect()
 }
 
-fn not_usable(name: &QualifiedName, wanted: &At<Vec<Ident>>, reason: String) -> ResolveError {
+/// The replica identity that the table could have with the least log.
+fn possible_identity(table: &Table) -> String {
+    let key = table.primary_key.as_ref();
+    if key.is_some_and(|key| !key.deferrable) {
+        return "DEFAULT".to_owned();
+    }
+    let not_null =
+        |name: &Ident| table.column(name).is_some_and(|column| column.not_null && column.generated.is_none());
+    let usable = |name: &Ident, index: &Index| {
+        let whole = index.unique && index.immediate && index.valid && index.predicate.is_none();
+        whole
+            && key.is_none_or(|key| &key.name != name)
+            && index.elements.iter().all(|element| element.column.as_ref().is_some_and(not_null))
+    };
+    let found = table.indexes.iter().find(|(name, index)| usable(name, index));
+    found.map_or_else(|| "FULL".to_owned(), |(name, _)| format!("USING INDEX {}", sql::ident(name)))
+}
+
+fn not_usable(name: &QualifiedName, wanted: &At<Vec<Ident>>, rule: &'static Rule, reason: String) -> ResolveError {
     let columns = wanted.value.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    ResolveError::new(ResolveErrorKind::KeyNotUsable { table: name.clone(), columns, reason }).at(&wanted.span)
+    ResolveError::new(ResolveErrorKind::KeyNotUsable { table: name.clone(), columns, reason, rule }).at(&wanted.span)
 }
 
 /// The unique index over exactly the columns that the user named.
 fn chosen(name: &QualifiedName, table: &Table, wanted: &At<Vec<Ident>>) -> Result<RowKey, ResolveError> {
     for column in &wanted.value {
         let Some(found) = table.column(column) else {
-            return Err(not_usable(name, wanted, format!("there is no column {column}")));
+            return Err(not_usable(name, wanted, &rules::KEY_NOT_USABLE, format!("there is no column {column}")));
         };
         if !found.not_null {
-            return Err(not_usable(name, wanted, format!("column {column} can be NULL")));
+            return Err(not_usable(name, wanted, &rules::KEY_NULLABLE, format!("column {column} can be NULL")));
         }
         if found.generated.is_some() {
-            return Err(not_usable(name, wanted, format!("column {column} is generated and not published")));
+            let reason = format!("column {column} is generated and not published");
+            return Err(not_usable(name, wanted, &rules::KEY_NOT_USABLE, reason));
         }
     }
     let named: BTreeSet<&Ident> = wanted.value.iter().collect();
@@ -112,5 +134,5 @@ fn chosen(name: &QualifiedName, table: &Table, wanted: &At<Vec<Ident>>) -> Resul
             return Ok(RowKey { index: index_name.clone(), columns: column_names(index) });
         }
     }
-    Err(not_usable(name, wanted, reason))
+    Err(not_usable(name, wanted, &rules::KEY_NOT_USABLE, reason))
 }

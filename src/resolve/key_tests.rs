@@ -119,11 +119,20 @@ fn the_stream_must_deliver_the_key() {
 
 #[test]
 fn publishing_must_not_break_the_application() {
-    let full = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL;";
-    assert!(choose(&table(ReplicaIdentity::Nothing), None).unwrap_err().contains(full));
+    let refused = |table: &Table| choose(table, None).unwrap_err();
+    let has = |text: String, identity: &str| {
+        let statement = format!("ALTER TABLE \"public\".\"t\" REPLICA IDENTITY {identity};");
+        assert!(text.contains(&statement), "{text}");
+    };
+    has(refused(&table(ReplicaIdentity::Nothing)), "DEFAULT");
     let mut keyless = table(ReplicaIdentity::Default);
     keyless.primary_key = None;
-    assert!(choose(&keyless, None).unwrap_err().contains(full));
+    keyless.indexes.remove(&id("t_pkey"));
+    has(refused(&keyless), "USING INDEX \"t_b\"");
+    for column in &mut keyless.columns {
+        column.not_null = false;
+    }
+    has(refused(&keyless), "FULL");
     keyless.replica_identity = ReplicaIdentity::Full;
     assert_eq!(choose(&keyless, None), Ok(None), "whole rows");
 }

@@ -10,6 +10,7 @@ mod check;
 mod column;
 pub mod compile;
 mod constraint;
+mod ends;
 pub mod error;
 pub mod finding;
 mod hazard;
@@ -17,13 +18,17 @@ mod index;
 mod key;
 #[cfg(test)]
 mod key_tests;
+pub mod matching;
 pub mod model;
 pub mod options;
 mod report;
 mod rows;
 mod scope;
 mod sequence;
+mod tables;
+mod types;
 mod volatility;
+mod whole;
 
 pub use compile::resolve;
 pub use error::{ResolveError, ResolveErrorKind};

@@ -50,6 +50,11 @@ pub struct ResolvedTable {
     pub target: QualifiedName,
     /// The target's whole structure; index and constraint definitions are SQL with the target's names.
     pub wanted: Table,
+    /// What the source's structure becomes by changes of names and types alone, when the file gives the whole table:
+    /// what differs from it is a change. `None` when only changes are given.
+    pub carried: Option<Box<Table>>,
+    /// True when the target's server has read `wanted`, and wrote its definitions.
+    pub verified: bool,
     /// How rows are made.
     pub projection: Projection,
     /// Target names of the kept source columns.
@@ -79,8 +84,8 @@ pub struct RowBytes {
 /// A sequence, before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedSequence {
-    /// Source sequence.
-    pub source: QualifiedName,
+    /// Source sequence; `None` when only the target has one.
+    pub source: Option<QualifiedName>,
     /// Target sequence.
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.

@@ -1,6 +1,8 @@
 //! What resolving collects on its way: all of it at once, not the first error.
 
-use crate::resolve::{Check, Finding, NotCarried, ResolveError, Severity};
+use crate::desired::Origin;
+use crate::findings::{Rule, Severity};
+use crate::resolve::{Check, Finding, NotCarried, ResolveError};
 
 /// Collected so far.
 #[derive(Debug, Default)]
@@ -12,14 +14,32 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn find(&mut self, code: &str, address: impl ToString, severity: Severity, message: impl Into<String>) {
+    pub(crate) fn find(&mut self, rule: &Rule, address: impl ToString, message: impl Into<String>) {
+        self.find_as(rule, rule.severity, address, message);
+    }
+
+    /// With another severity than the rule's own.
+    pub(crate) fn find_as(
+        &mut self,
+        rule: &Rule,
+        severity: Severity,
+        address: impl ToString,
+        message: impl Into<String>,
+    ) {
         self.findings.push(Finding {
-            code: code.to_owned(),
+            code: rule.code.to_owned(),
             address: address.to_string(),
             severity,
             message: message.into(),
             accepted: None,
         });
+    }
+
+    /// Errors from the `first` on point into this file.
+    pub(crate) fn belong(&mut self, first: usize, origin: Origin) {
+        for error in self.errors.iter_mut().skip(first) {
+            error.origin = origin;
+        }
     }
 
     pub(crate) fn leave(&mut self, kind: &str, name: impl ToString, why: impl Into<String>) {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Ident, Persistence, QualifiedName, Table, TableKind};
-use crate::desired::{ColumnWish, DesiredTable};
+use crate::desired::{ColumnWish, DesiredTable, Whole};
+use crate::findings::{Rule, rules};
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::key::{RowKey, row_key};
 use crate::resolve::report::Report;
@@ -29,6 +30,11 @@ impl<'a> Scope<'a> {
     /// The user's wish about a source column.
     pub(crate) fn wish(&self, column: &Ident) -> Option<&'a ColumnWish> {
         self.desired.columns.get(column).map(|wish| &wish.value)
+    }
+
+    /// The whole target table, when the file gives it.
+    pub(crate) fn whole(&self) -> Option<&'a Whole> {
+        self.desired.whole.as_deref()
     }
 
     /// `schema.table.column` on the source.
@@ -60,7 +66,8 @@ pub(crate) fn scope<'a>(
     let name = &desired.source.value;
     let target_name = desired.target.as_ref().map_or(name, |target| &target.value);
     if let Some(reserved) = [name, target_name].into_iter().find(|table| table.schema.as_str() == "pcrd") {
-        let kind = ResolveErrorKind::NotOrdinary { table: reserved.clone(), what: "in the schema of pcrd itself" };
+        let what = "in the schema of pcrd itself";
+        let kind = ResolveErrorKind::NotOrdinary { table: reserved.clone(), what, rule: None };
         let help = "the schema `pcrd` holds what pcrd keeps on both ends; rename yours, or name another `target:`";
         report.errors.push(ResolveError::new(kind).at(&desired.source.span).help(help));
         return None;
@@ -71,8 +78,8 @@ pub(crate) fn scope<'a>(
         report.errors.push(ResolveError { help, ..error });
         return None;
     };
-    if let Some(what) = not_ordinary(table) {
-        let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what };
+    if let Some((what, rule)) = not_ordinary(table) {
+        let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what, rule: Some(rule) };
         let help = "only ordinary, permanent tables without inheritance can be migrated so far";
         report.errors.push(ResolveError::new(kind).at(&desired.source.span).help(help));
         return None;
@@ -142,24 +149,27 @@ fn settle_names(scope: &mut Scope<'_>, report: &mut Report) {
     }
 }
 
-fn not_ordinary(table: &Table) -> Option<&'static str> {
+fn not_ordinary(table: &Table) -> Option<(&'static str, &'static Rule)> {
     match (table.kind, table.persistence) {
-        (TableKind::Partitioned, _) => return Some("a partitioned table"),
-        (TableKind::Foreign, _) => return Some("a foreign table"),
-        (TableKind::View, _) => return Some("a view"),
-        (TableKind::MaterializedView, _) => return Some("a materialized view"),
-        (TableKind::Table, Persistence::Unlogged) => return Some("an unlogged table, which is not replicated"),
-        (TableKind::Table, Persistence::Temporary) => return Some("a temporary table"),
+        (TableKind::Partitioned, _) => return Some(("a partitioned table", &rules::PARTITIONED)),
+        (TableKind::Foreign, _) => return Some(("a foreign table", &rules::FOREIGN_TABLE)),
+        (TableKind::View, _) => return Some(("a view", &rules::NOT_A_TABLE)),
+        (TableKind::MaterializedView, _) => return Some(("a materialized view", &rules::NOT_A_TABLE)),
+        (TableKind::Table, Persistence::Unlogged) => {
+            return Some(("an unlogged table, which is not replicated", &rules::UNLOGGED));
+        }
+        (TableKind::Table, Persistence::Temporary) => return Some(("a temporary table", &rules::TEMPORARY)),
         (TableKind::Table, Persistence::Permanent) => {}
     }
     if table.partition_bound.is_some() {
-        return Some("a partition");
+        return Some(("a partition", &rules::PARTITION_LEAF));
     }
     if !table.parents.is_empty() {
-        return Some("a child of another table");
+        return Some(("a child of another table", &rules::INHERITED));
     }
     if !table.children.is_empty() {
-        return Some("a parent of other tables");
+        return Some(("a parent of other tables", &rules::INHERITED));
     }
-    table.subscribed.then_some("written by a subscription, which the fence would not stop")
+    let written = ("written by a subscription, which the fence would not stop", &rules::SUBSCRIPTION);
+    table.subscribed.then_some(written)
 }

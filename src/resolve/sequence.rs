@@ -2,17 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, ColumnRef, ColumnType, QualifiedName, Sequence, Table};
+use crate::catalog::{Catalog, Column, ColumnRef, ColumnType, Ident, QualifiedName, Sequence, Table};
+use crate::desired::DesiredSchema;
+use crate::findings::rules::{SEQUENCE_NEW, SEQUENCE_NOT_OWNED, SEQUENCE_SHARED};
+use crate::resolve::ResolvedSequence;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{ResolvedSequence, Severity};
+use crate::sql::rewrite::sequences_named;
 
 /// Source sequences that are carried and their target names: those that a kept column owns or calls.
-pub(crate) fn names(scopes: &[Scope<'_>], source: &Catalog) -> BTreeMap<QualifiedName, QualifiedName> {
+pub(crate) fn names(
+    scopes: &[Scope<'_>],
+    source: &Catalog,
+    desired: &DesiredSchema,
+) -> BTreeMap<QualifiedName, QualifiedName> {
     let mut names = BTreeMap::new();
+    for scope in scopes {
+        for (old, new) in &scope.renames {
+            given(scope, old, new, source, desired, &mut names);
+        }
+    }
     for (name, sequence) in &source.sequences {
         let users = sequence.owned_by.iter().chain(&sequence.used_by);
         let scope = users.filter_map(|user| kept(scopes, user)).map(|(scope, _)| scope).next();
+        let scope = scope.filter(|scope| scope.whole().is_none());
         if let Some(scope) = scope {
             // OWNED BY wants one schema for both, so a sequence moves only when its table does.
             let moves = scope.target_name.schema != scope.name.schema && name.schema == scope.name.schema;
@@ -21,6 +34,67 @@ pub(crate) fn names(scopes: &[Scope<'_>], source: &Catalog) -> BTreeMap<Qualifie
         }
     }
     names
+}
+
+/// Pairs the source's sequences of a column with those that the file gives it: by name first, then the only ones left.
+fn given(
+    scope: &Scope<'_>,
+    old: &Ident,
+    new: &Ident,
+    source: &Catalog,
+    desired: &DesiredSchema,
+    names: &mut BTreeMap<QualifiedName, QualifiedName>,
+) {
+    let Some(whole) = scope.whole() else { return };
+    let of_column = |table: &QualifiedName, column: Option<&Column>, all: &BTreeMap<QualifiedName, Sequence>| {
+        let Some(column) = column else { return Vec::new() };
+        let mut found: Vec<QualifiedName> = column.identity.iter().map(|identity| identity.sequence.clone()).collect();
+        let called = column.default.as_deref().map(sequences_named).and_then(Result::ok);
+        found.extend(called.into_iter().flatten().filter(|name| all.contains_key(name)));
+        let at = ColumnRef { table: table.clone(), column: column.name.clone() };
+        found.extend(all.iter().filter(|(_, one)| one.owned_by.as_ref() == Some(&at)).map(|(name, _)| name.clone()));
+        found.dedup();
+        found
+    };
+    let before = of_column(scope.name, scope.table.column(old), &source.sequences);
+    let after = of_column(scope.target_name, whole.table.column(new), &desired.sequences);
+    for name in &before {
+        let same_name = after.iter().find(|other| other.name == name.name);
+        let taken: BTreeSet<QualifiedName> = names.values().cloned().collect();
+        let other = same_name.or_else(|| after.first()).filter(|other| !taken.contains(*other));
+        if let Some(other) = other {
+            names.entry(name.clone()).or_insert_with(|| other.clone());
+        }
+    }
+}
+
+/// Sequences of the file that a wanted column owns or calls, with the source's that they go on from.
+fn written(
+    scopes: &[Scope<'_>],
+    desired: &DesiredSchema,
+    names: &BTreeMap<QualifiedName, QualifiedName>,
+    report: &mut Report,
+) -> Vec<ResolvedSequence> {
+    let wanted: BTreeMap<&QualifiedName, &Table> =
+        scopes.iter().filter_map(|scope| Some((scope.target_name, &scope.whole()?.table))).collect();
+    let is_wanted = |at: &ColumnRef| wanted.get(&at.table).is_some_and(|table| table.column(&at.column).is_some());
+    let mut list = Vec::new();
+    for (name, sequence) in &desired.sequences {
+        let used = sequence.owned_by.iter().chain(&sequence.used_by).any(is_wanted);
+        if !used {
+            continue;
+        }
+        let source = names.iter().find(|(_, target)| *target == name).map(|(source, _)| source.clone());
+        if source.is_none() {
+            let message = "the source has no such sequence; at the cutover it starts past the values that are there";
+            report.find(&SEQUENCE_NEW, name, message);
+        }
+        let owned_by = sequence.owned_by.clone().filter(is_wanted);
+        let used_by = sequence.used_by.iter().filter(|at| is_wanted(at)).cloned().collect();
+        let wanted = Sequence { owned_by, used_by, ..sequence.clone() };
+        list.push(ResolvedSequence { source, target: name.clone(), wanted });
+    }
+    list
 }
 
 /// The target column of a source column, when it is kept.
@@ -34,11 +108,12 @@ fn kept<'s, 'a>(scopes: &'s [Scope<'a>], at: &ColumnRef) -> Option<(&'s Scope<'a
 pub(crate) fn sequences(
     scopes: &[Scope<'_>],
     source: &Catalog,
+    desired: &DesiredSchema,
     names: &BTreeMap<QualifiedName, QualifiedName>,
     wanted: &BTreeMap<QualifiedName, Table>,
     report: &mut Report,
 ) -> Vec<ResolvedSequence> {
-    let mut list = Vec::new();
+    let mut list = written(scopes, desired, names, report);
     for (name, sequence) in &source.sequences {
         let Some(target) = names.get(name) else {
             if sequence.owned_by.as_ref().is_some_and(|owner| scopes.iter().any(|scope| scope.name == &owner.table)) {
@@ -47,8 +122,11 @@ pub(crate) fn sequences(
             continue;
         };
         hazards(scopes, name, sequence, report);
+        if desired.sequences.contains_key(target) {
+            continue;
+        }
         list.push(ResolvedSequence {
-            source: name.clone(),
+            source: Some(name.clone()),
             target: target.clone(),
             wanted: carried(scopes, sequence, wanted),
         });
@@ -58,12 +136,7 @@ pub(crate) fn sequences(
 
 fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, report: &mut Report) {
     if sequence.owned_by.is_none() {
-        report.find(
-            "SEQUENCE_NOT_OWNED",
-            name,
-            Severity::Info,
-            "no column owns it; it is carried because a default calls it",
-        );
+        report.find(&SEQUENCE_NOT_OWNED, name, "no column owns it; it is carried because a default calls it");
     }
     let users: BTreeSet<&QualifiedName> =
         sequence.used_by.iter().chain(&sequence.owned_by).map(|user| &user.table).collect();
@@ -77,7 +150,7 @@ fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, repo
             "{} uses it too and stays: after the switch both servers would give the same numbers",
             elsewhere.join(", ")
         );
-        report.find("SEQUENCE_SHARED", name, Severity::Warning, message);
+        report.find(&SEQUENCE_SHARED, name, message);
     }
     if !sequence.grants.is_empty() {
         report.leave(

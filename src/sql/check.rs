@@ -44,3 +44,82 @@ pub fn duplicates_sample(source: &QualifiedName, values: &[String]) -> String {
         commas(values.iter().cloned())
     )
 }
+
+/// Whether NULLs are all different from each other, as SQL has it unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DistinctNulls {
+    /// NULLS DISTINCT: a row with a NULL has no duplicate.
+    Yes,
+    /// NULLS NOT DISTINCT.
+    No,
+}
+
+fn condition(values: &[String], predicate: Option<&str>, nulls: DistinctNulls) -> String {
+    let mut parts: Vec<String> = predicate.iter().map(|predicate| format!("({predicate})")).collect();
+    if nulls == DistinctNulls::Yes {
+        parts.extend(values.iter().map(|value| format!("({value}) IS NOT NULL")));
+    }
+    if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
+}
+
+/// As [`duplicates`], of the rows that a unique index would have.
+pub fn duplicates_where(
+    source: &QualifiedName,
+    values: &[String],
+    predicate: Option<&str>,
+    nulls: DistinctNulls,
+) -> String {
+    format!(
+        "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
+         FROM (SELECT count(*) AS n FROM {}{} GROUP BY {}) AS keys",
+        only(source),
+        condition(values, predicate, nulls),
+        commas(values.iter().cloned())
+    )
+}
+
+/// Up to [`SAMPLE_ROWS`] values that stand more than once in a unique index.
+pub fn duplicates_where_sample(
+    source: &QualifiedName,
+    values: &[String],
+    predicate: Option<&str>,
+    nulls: DistinctNulls,
+) -> String {
+    format!(
+        "SELECT {} FROM {}{} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
+        commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
+        only(source),
+        condition(values, predicate, nulls),
+        commas(values.iter().cloned())
+    )
+}
+
+/// Rows whose reference is complete, and those of them that refer to no row of the far table.
+pub fn orphans(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
+    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, values, far, far_values))
+}
+
+/// Up to [`SAMPLE_ROWS`] references to no row.
+pub fn orphans_sample(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
+    let columns = (1..=values.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)"));
+    format!(
+        "SELECT DISTINCT {} FROM {} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}",
+        commas(columns),
+        joined(near, values, far, far_values)
+    )
+}
+
+fn joined(near: &QualifiedName, values: &[String], far: &QualifiedName, far_values: &[String]) -> String {
+    let named = |values: &[String]| commas(values.iter().zip(1..).map(|(value, nth)| format!("{value} AS k{nth}")));
+    let complete: Vec<String> = values.iter().map(|value| format!("({value}) IS NOT NULL")).collect();
+    let equal: Vec<String> = (1..=values.len()).map(|nth| format!("f.k{nth} = n.k{nth}")).collect();
+    format!(
+        "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}) AS f ON {}",
+        named(values),
+        only(near),
+        complete.join(" AND "),
+        named(far_values),
+        only(far),
+        equal.join(" AND ")
+    )
+}

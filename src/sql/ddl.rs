@@ -24,18 +24,19 @@ pub fn create_table(
     let mut statements = vec![format!("CREATE TABLE {} ({body}){}", name(table), with_options(reloptions))];
     for column in columns {
         if let Some(storage) = column.storage {
-            statements.push(format!(
-                "ALTER TABLE ONLY {} ALTER COLUMN {} SET STORAGE {}",
-                name(table),
-                ident(&column.name),
-                storage_word(storage)
-            ));
+            statements.push(set_storage(table, &column.name, storage));
         }
     }
     statements
 }
 
-fn column_line(column: &Column, identities: &BTreeMap<Ident, Sequence>) -> String {
+/// `ALTER TABLE … SET STORAGE`.
+pub fn set_storage(table: &QualifiedName, column: &Ident, storage: Storage) -> String {
+    format!("ALTER TABLE ONLY {} ALTER COLUMN {} SET STORAGE {}", name(table), ident(column), storage_word(storage))
+}
+
+/// A column as it stands in CREATE TABLE.
+pub fn column_line(column: &Column, identities: &BTreeMap<Ident, Sequence>) -> String {
     let mut line = format!("{} {}", ident(&column.name), column.ty.sql);
     if let Some(compression) = column.compression {
         line.push_str(match compression {

@@ -2,6 +2,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod alike;
 pub mod apply;
 pub mod check;
 pub mod chunk;

@@ -34,6 +34,23 @@ pub fn name_if_needed(name: &Ident) -> String {
     }
 }
 
+/// A name for files that people edit: in quotes only where one of the supported versions needs them.
+pub fn readable(name: &Ident) -> String {
+    let is_newer = NEWER_KEYWORDS.split_ascii_whitespace().any(|keyword| keyword == name.as_str());
+    if is_newer { ident(name) } else { name_if_needed(name) }
+}
+
+/// `schema.name`, in the same way.
+pub fn readable_name(name: &QualifiedName) -> String {
+    format!("{}.{}", readable(&name.schema), readable(&name.name))
+}
+
+/// Keywords of 16 to 18 that are not "unreserved".
+const NEWER_KEYWORDS: &str = "
+    json json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar json_serialize
+    json_table json_value merge_action system_user
+";
+
 /// Keywords of PostgreSQL 15 that are not "unreserved".
 const KEYWORDS: &str = "
     all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both case

@@ -143,13 +143,19 @@ const VALUE_WORDS: &[&str] = &[
 /// Replaces column references by their new names. `columns` maps every column of the table; `table` is accepted as
 /// a qualifier and taken away.
 pub fn columns(sql: &str, table: &Ident, columns: &BTreeMap<Ident, Ident>) -> Result<Rewritten, TokenError> {
+    let quoted = columns.iter().map(|(old, new)| (old.clone(), ident(new))).collect();
+    substitute(sql, table, &quoted)
+}
+
+/// Replaces column references by SQL; otherwise as [`columns`].
+pub fn substitute(sql: &str, table: &Ident, columns: &BTreeMap<Ident, String>) -> Result<Rewritten, TokenError> {
     let list = tokens(sql)?;
     let mut out = String::with_capacity(sql.len());
     let mut reads = BTreeSet::new();
     let mut copied = 0;
     for (start, end, old) in references(&list, table, columns) {
         out.push_str(&sql[copied..start]);
-        out.push_str(&ident(&columns[&old]));
+        out.push_str(&columns[&old]);
         copied = end;
         reads.insert(old);
     }
@@ -157,7 +163,7 @@ pub fn columns(sql: &str, table: &Ident, columns: &BTreeMap<Ident, Ident>) -> Re
     Ok(Rewritten { sql: out, reads })
 }
 
-fn references(list: &[Token], table: &Ident, columns: &BTreeMap<Ident, Ident>) -> Vec<(usize, usize, Ident)> {
+fn references(list: &[Token], table: &Ident, columns: &BTreeMap<Ident, String>) -> Vec<(usize, usize, Ident)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < list.len() {

@@ -182,7 +182,8 @@ fn quoted(sql: &str, start: usize, quote: char) -> Option<(String, usize)> {
     None
 }
 
-fn escaped_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+/// The end of a string in which a backslash escapes, from `at` inside of its quotes; none when it is not closed.
+pub fn escaped_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     while at < bytes.len() {
         match bytes[at] {
             b'\\' => at += 2,

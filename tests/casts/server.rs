@@ -37,7 +37,13 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
 }
 
 pub fn user_types() -> BTreeMap<QualifiedName, TypeDef> {
-    let domain = |base: &str| TypeDef::Domain { base: base.to_owned(), not_null: false, checks: BTreeMap::new() };
+    let domain = |base: &str| TypeDef::Domain {
+        base: base.to_owned(),
+        not_null: false,
+        checks: BTreeMap::new(),
+        default: None,
+        collation: None,
+    };
     let pair = vec![(Ident::new("a").unwrap(), "integer".to_owned())];
     [
         ("public", "mood", TypeDef::Enum(vec!["sad".into(), "ok".into()])),

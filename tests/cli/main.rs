@@ -4,10 +4,14 @@
 
 mod apply;
 mod audit;
+mod compose;
 mod demo;
 mod diff;
 mod environment;
+mod explain;
+mod fmt;
 mod frame;
+mod inspect;
 mod live;
 mod plan;
 mod reports;

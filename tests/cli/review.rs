@@ -27,7 +27,7 @@ fn a_blocked_plan_still_writes_its_comment() {
     let env = Environment::of_case("blocked");
     let args = ["plan", "--source-catalog", "source.json", "--target-catalog", "target.json", "--format", "markdown"];
     let ran = env.run_expecting(3, &args);
-    assert!(ran.stdout.contains("\n**Blocked**: 1 finding needs acceptance, 1 refused."), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\n**Blocked**: 1 finding needs acceptance, 2 refused."), "{}", ran.stdout);
     assert!(ran.stdout.contains("`--allow 'DEFAULT_FROZEN@public.parents.token=why'`"), "{}", ran.stdout);
 }
 

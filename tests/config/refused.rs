@@ -56,7 +56,6 @@ fn keys_that_do_not_exist() {
 #[test]
 fn keys_and_values_that_later_versions_bring() {
     check(vec![
-        (top("migrate: { schema: [a.sql] }"), "not_yet", "schema", None, "`migrate.schema` is not supported yet"),
         (top("migrate: { on_ddl: follow_additive }"), "not_yet", "follow_additive", None, "on_ddl: follow_additive"),
         (top("migrate: { carry: all }"), "not_yet", "carry", None, "migrate.carry"),
         (table("where: id > 5"), "not_yet", "where", None, "refuses what it would otherwise have to ignore"),

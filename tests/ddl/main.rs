@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod directives;
+mod formatted;
 mod hostile;
 mod mutated;
 mod refused;
@@ -10,3 +11,4 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod written;

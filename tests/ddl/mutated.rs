@@ -11,7 +11,7 @@ use tokio_postgres::error::{ErrorPosition, SqlState};
 
 use crate::support::{connect_to, rows, run};
 
-const STATEMENTS: &[&str] = &[
+pub(crate) const STATEMENTS: &[&str] = &[
     "CREATE TABLE t ( a integer DEFAULT 1 NOT NULL , b character varying ( 30 ) DEFAULT 'x' :: character varying NOT NULL UNIQUE )",
     "CREATE UNLOGGED TABLE public . t ( id bigint CONSTRAINT k PRIMARY KEY , n numeric ( 12 , 2 ) CHECK ( n > 0 ) NO INHERIT ) WITH ( fillfactor = 70 )",
     "CREATE TABLE t ( a integer , b text COLLATE \"C\" DEFAULT 'y' , CONSTRAINT u UNIQUE ( a , b ) DEFERRABLE INITIALLY DEFERRED , CHECK ( a > 1 ) )",
@@ -30,7 +30,7 @@ const STATEMENTS: &[&str] = &[
     "CREATE SEQUENCE s AS integer START WITH 1 INCREMENT BY 1 NO MAXVALUE CYCLE ; CREATE TABLE t ( a integer DEFAULT nextval ( 's' ) ) ; ALTER SEQUENCE s OWNED BY t . a",
 ];
 
-fn mutations(sql: &str) -> Vec<String> {
+pub(crate) fn mutations(sql: &str) -> Vec<String> {
     let tokens: Vec<&str> = sql.split(' ').collect();
     let mut made = Vec::new();
     for at in 0..tokens.len() {

@@ -14,7 +14,7 @@ use crate::support::{connect_to, rows, run, text};
 pub(crate) const KITCHEN_SINK: &str = include_str!("../fixtures/kitchen_sink.sql");
 
 /// The file without the lines for psql.
-fn for_the_server(sql: &str) -> String {
+pub(crate) fn for_the_server(sql: &str) -> String {
     sql.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
 }
 

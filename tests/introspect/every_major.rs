@@ -240,8 +240,14 @@ fn sequences(catalog: &Catalog) {
 fn types(catalog: &Catalog) {
     let labels = ["sad", "meh", "ok", "it's \"fine\""].map(str::to_owned).to_vec();
     assert_eq!(catalog.types[&zoo("mood")], TypeDef::Enum(labels));
-    let TypeDef::Domain { base, not_null, checks } = &catalog.types[&zoo("positive")] else { panic!("a domain") };
+    let TypeDef::Domain { base, not_null, checks, default, collation } = &catalog.types[&zoo("positive")] else {
+        panic!("a domain")
+    };
     assert_eq!((base.as_str(), *not_null, checks.len()), ("numeric(12,2)", true, 1));
+    assert_eq!((default.as_deref(), collation), (Some("1.5"), &None));
+    let TypeDef::Domain { default, collation, .. } = &catalog.types[&zoo("c_text")] else { panic!("a domain") };
+    let c = QualifiedName::new("pg_catalog", "C").unwrap();
+    assert_eq!((default, collation), (&None, &Some(c)));
     assert_eq!(checks[&id("positive_check")], "CHECK ((VALUE > (0)::numeric))");
     assert_eq!(
         catalog.types[&zoo("point3")],

@@ -4,6 +4,7 @@ use crate::casts::builtin::numeric_typmod;
 use crate::casts::cast::{C, Draft, checked, lossy, widening};
 use crate::casts::classify::{Context, text_form};
 use crate::catalog::ColumnType;
+use crate::findings::rules::LOCALE_DEPENDENT_CAST;
 
 type Bad = (String, String);
 
@@ -33,7 +34,7 @@ pub(in crate::casts) fn rule(from: &ColumnType, to: &ColumnType, context: &Conte
 }
 
 fn locale(bad: Vec<Bad>) -> Draft {
-    Draft { finding: Some("LOCALE_DEPENDENT_CAST"), ..lossy("what money means hangs on lc_monetary", bad) }
+    Draft { finding: Some(&LOCALE_DEPENDENT_CAST), ..lossy("what money means hangs on lc_monetary", bad) }
 }
 
 /// An integer type: decimal digits, smallest and largest value, longest text.

@@ -4,6 +4,7 @@ use crate::casts::builtin::numeric_typmod;
 use crate::casts::cast::{C, Draft, checked, lossy, widening};
 use crate::casts::classify::{Context, text_form};
 use crate::catalog::ColumnType;
+use crate::findings::rules::PADDING_STRIPPED;
 
 fn is_string(ty: &ColumnType) -> bool {
     ["text", "varchar", "bpchar"].iter().any(|name| ty.is(name))
@@ -44,7 +45,7 @@ fn string_to_string(from: &ColumnType, to: &ColumnType) -> Draft {
     match (from.is("bpchar"), to.is("bpchar")) {
         (true, true) => checked("char(n): trailing blanks mean nothing", bad),
         (true, false) => Draft {
-            finding: Some("PADDING_STRIPPED"),
+            finding: Some(&PADDING_STRIPPED),
             order: true,
             ..checked("char(n) loses its padding, which means nothing", bad)
         },

@@ -4,6 +4,7 @@ use crate::casts::builtin::interval_typmod;
 use crate::casts::cast::{C, Draft, checked, lossy};
 use crate::casts::classify::{Context, text_form};
 use crate::catalog::ColumnType;
+use crate::findings::rules::TZ_DEPENDENT_CAST;
 use crate::sql::literal;
 
 /// Digits of a second.
@@ -30,7 +31,7 @@ pub(in crate::casts) fn rule(from: &ColumnType, to: &ColumnType, context: &Conte
         ("date", "timestamptz") => Some(Draft {
             order: fixed,
             version: !fixed,
-            finding: Some("TZ_DEPENDENT_CAST"),
+            finding: Some(&TZ_DEPENDENT_CAST),
             expr: Some(format!("CAST((CAST({C} AS timestamp) AT TIME ZONE {}) AS {})", literal(context.zone), to.sql)),
             ..checked(
                 format!("midnight of the day in {}", context.zone),
@@ -49,7 +50,7 @@ pub(in crate::casts) fn rule(from: &ColumnType, to: &ColumnType, context: &Conte
         }
         ("timestamptz", _) => {
             let form = text_form("in ISO form, in UTC", to, None, &format!("CAST({C} AS text)"))?;
-            Some(Draft { finding: Some("TZ_DEPENDENT_CAST"), ..form })
+            Some(Draft { finding: Some(&TZ_DEPENDENT_CAST), ..form })
         }
         _ => None,
     }
@@ -94,7 +95,7 @@ fn local_to_instant(from: &ColumnType, to: &ColumnType, zone: &str, fixed: bool)
         bad.push(rounded_local(to));
     }
     Draft {
-        finding: Some("TZ_DEPENDENT_CAST"),
+        finding: Some(&TZ_DEPENDENT_CAST),
         order: fixed,
         version: !fixed,
         expr: Some(format!("CAST(({C} AT TIME ZONE {zone_sql}) AS {})", to.sql)),
@@ -109,7 +110,7 @@ fn rounded_local(to: &ColumnType) -> (String, String) {
 
 fn instant_to_local(from: &ColumnType, to: &ColumnType, zone: &str, fixed: bool) -> Draft {
     let expr = Some(format!("CAST(({C} AT TIME ZONE {}) AS {})", literal(zone), to.sql));
-    let finding = Some("TZ_DEPENDENT_CAST");
+    let finding = Some(&TZ_DEPENDENT_CAST);
     if fixed {
         let digits = digits(to);
         let cut =

@@ -6,7 +6,7 @@ use similar::get_close_matches;
 
 use crate::catalog::{Catalog, QualifiedName, Table};
 use crate::cli::analysis::{Analysis, Comparison, analyze, compare};
-use crate::cli::catalogs::see;
+use crate::cli::catalogs::{Seen, see};
 use crate::cli::compile::compile;
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
@@ -43,8 +43,8 @@ pub async fn run(ctx: &Context, args: &AnalyzeArgs) -> Result<Exit, CommandError
         found.push((name, find(&source, name)?));
     }
     let (document, text) = if args.compare_target {
-        let target = see(ctx, &config, End::Target, args.target_catalog.as_deref(), "analyze").await?.catalog;
-        let compared = comparisons(&config, &source, &target, &names)?;
+        let target = see(ctx, &config, End::Target, args.target_catalog.as_deref(), "analyze").await?;
+        let compared = comparisons(&config, &source, &target, &names).await?;
         (serde_json::to_string(&compared), compared.iter().map(comparison_text).collect::<Vec<_>>().join("\n"))
     } else {
         let analyses: Vec<Analysis> = found.iter().map(|(name, table)| analyze(name, table)).collect();
@@ -83,13 +83,13 @@ fn find<'c>(source: &'c Catalog, name: &QualifiedName) -> Result<&'c Table, Comm
     })
 }
 
-fn comparisons(
+async fn comparisons(
     config: &Config,
     source: &Catalog,
-    target: &Catalog,
+    target: &Seen,
     names: &[QualifiedName],
 ) -> Result<Vec<Comparison>, CommandError> {
-    let compiled = compile(config, source, target, Vec::new())?;
+    let compiled = compile(config, source, target, Vec::new()).await?;
     names
         .iter()
         .map(|name| {
@@ -97,7 +97,7 @@ fn comparisons(
                 let text = format!("{name} is not under migrate.tables, so there is no target to compare it with");
                 CommandError::new(Exit::Usage, text)
             })?;
-            let live = target.tables.get(&resolved.target);
+            let live = target.catalog.tables.get(&resolved.target);
             Ok(compare(find(source, name)?, resolved, live.unwrap_or(&resolved.wanted), live.is_some()))
         })
         .collect()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::command::apply::finish;
-use crate::cli::command::plan::{PlanFormat, rendered};
+use crate::cli::command::plan::{PlanFormat, announce_surplus, rendered};
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::database::{connect, load_config};
@@ -68,9 +68,10 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         let source = run.connect(End::Source, "preflight").await.map_err(explain)?;
         let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
         preflight::check(&run, &target, &source).await.map_err(explain)?;
-        for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
+        for advice in preflight::advice(&run, &source).await.map_err(explain)? {
             ctx.note(&advice.to_string());
         }
+        announce_surplus(ctx, &run, &target, &source).await?;
         ctx.note("all preflight checks passed; nothing was written");
         return Ok(Exit::Done);
     }

@@ -9,6 +9,8 @@ pub mod completions;
 pub mod cutover;
 pub mod demo;
 pub mod diff;
+pub mod explain;
+pub mod fmt;
 pub mod graph;
 pub mod inspect;
 pub mod man;

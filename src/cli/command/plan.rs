@@ -12,7 +12,9 @@ use crate::cli::output::write_private;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
 use crate::desired::Acceptance;
-use crate::exec::{ExecError, preflight};
+use crate::exec::context::Run;
+use crate::exec::{ExecError, preflight, surplus};
+use crate::pg::client::Client;
 use crate::plan::render::Detail;
 use crate::plan::{End, Plan, PlanFile, file, render};
 
@@ -77,6 +79,12 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         show_values: args.show_values,
     };
     let planned = make(ctx, &config, &wishes).await?;
+    if planned.is_done {
+        let text = "No changes. Every table stands on the target as the desired schema has it.";
+        ctx.data(&if ctx.json { serde_json::json!({ "changes": [] }).to_string() } else { text.to_owned() })?;
+        ctx.note("no plan was written; whether the rows are there too: pcrd verify");
+        return Ok(Exit::Done);
+    }
     let format = if ctx.json { PlanFormat::Json } else { args.format };
     ctx.data(&rendered(&planned.file, format, ctx.verbose > 0))?;
     planned.refuse_if_blocked("no file was written")?;
@@ -106,13 +114,29 @@ async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Resul
             if !script.is_empty() {
                 ctx.note(&format!("what is missing as one script:\n{script}"));
             }
-            // Without the rights there is no looking further.
-            return Ok(());
         }
-        other => other.map_err(explain)?,
+        other => {
+            other.map_err(explain)?;
+            // Without the rights there is no looking at tables.
+            for advice in preflight::advice(&run, &source).await.map_err(explain)? {
+                ctx.note(&advice.to_string());
+            }
+        }
     }
-    for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
-        ctx.note(&advice.to_string());
+    announce_surplus(ctx, &run, &target, &source).await
+}
+
+/// Says what the roles may do beyond their work, with the statements that take it away.
+pub async fn announce_surplus(ctx: &Context, run: &Run, target: &Client, source: &Client) -> Result<(), CommandError> {
+    let surplus = surplus::rights(run, target, source).await.map_err(explain)?;
+    for right in &surplus {
+        ctx.note(&right.to_string());
+    }
+    let script = preflight::script(&surplus);
+    if !script.is_empty() {
+        ctx.note(&format!(
+            "what is not needed as one script; then plan again, to see what is still missing:\n{script}"
+        ));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub async fn run(ctx: &Context, args: &ReadinessArgs) -> Result<Exit, CommandErr
     let config = load_config(ctx)?;
     let source = see(ctx, &config, End::Source, args.source_catalog.as_deref(), "readiness").await?;
     let target = see(ctx, &config, End::Target, args.target_catalog.as_deref(), "readiness").await?;
-    let compiled = compile(&config, &source.catalog, &target.catalog, Vec::new())?;
+    let compiled = compile(&config, &source.catalog, &target, Vec::new()).await?;
     let items = manifest(&compiled.plan, &target.catalog);
     if ctx.json {
         let text = serde_json::to_string(&items).map_err(|error| CommandError::new(Exit::Failed, error))?;

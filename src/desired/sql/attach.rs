@@ -219,7 +219,7 @@ fn give(
     let (is_table, is_column) = (matches!(target, Target::Table(_)), matches!(target, Target::Column(..)));
     let fits = match &directive.said {
         Said::RenamedFrom(old) => is_table || (is_column && old.schema.is_none()),
-        Said::Using(_) | Said::Backfill(_) => is_column,
+        Said::Using(_) | Said::Reverse(_) | Said::Backfill(_) => is_column,
         Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => is_table,
         Said::Accept(_) => true,
     };
@@ -230,7 +230,7 @@ fn give(
             Problem::at(ProblemKind::DirectiveMisplaced, directive.span, message, format!("stands at {what}"));
         let help = match directive.said {
             Said::RenamedFrom(_) if is_column => "a column's old name has no schema",
-            Said::Using(_) | Said::Backfill(_) => "write it at the column that it is about",
+            Said::Using(_) | Said::Reverse(_) | Said::Backfill(_) => "write it at the column that it is about",
             _ => "write it before CREATE TABLE, or behind its opening or closing bracket",
         };
         problems.push(problem.help(help));
@@ -240,6 +240,7 @@ fn give(
     let twin = match directive.said {
         Said::RenamedFrom(old) => once(&mut into.renamed_from, old, &span),
         Said::Using(expr) => once(&mut into.using, expr, &span),
+        Said::Reverse(expr) => once(&mut into.reverse, expr, &span),
         Said::Backfill(expr) => once(&mut into.backfill, expr, &span),
         Said::Drops(names) => once(&mut into.drops, names, &span),
         Said::Order(order) => once(&mut into.order, order, &span),

@@ -29,6 +29,8 @@ pub struct Directives {
     pub renamed_from: Option<At<OldName>>,
     /// Expression over source columns, of a column.
     pub using: Option<At<String>>,
+    /// Expression back over target columns, of a column.
+    pub reverse: Option<At<String>>,
     /// Expression for existing rows, of an added column.
     pub backfill: Option<At<String>>,
     /// Columns of the source that are not wanted any more.
@@ -43,6 +45,26 @@ pub struct Directives {
     pub filter: Option<At<String>>,
     /// Findings accepted with a reason.
     pub accept: Vec<At<Accepted>>,
+}
+
+impl Directives {
+    /// What was said, without the places where it was.
+    pub fn values(&self) -> Vec<String> {
+        let names = |names: &At<Vec<At<Ident>>>| {
+            names.value.iter().map(|name| name.value.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let mut said = Vec::new();
+        said.extend(self.renamed_from.as_ref().map(|old| format!("renamed_from {:?}", old.value)));
+        said.extend(self.using.as_ref().map(|expr| format!("using {}", expr.value)));
+        said.extend(self.backfill.as_ref().map(|expr| format!("backfill {}", expr.value)));
+        said.extend(self.drops.as_ref().map(|columns| format!("drops {}", names(columns))));
+        said.extend(self.order.as_ref().map(|order| format!("order {:?}", order.value)));
+        said.extend(self.key.as_ref().map(|columns| format!("key {}", names(columns))));
+        said.extend(self.ignore.as_ref().map(|_| "ignore".to_owned()));
+        said.extend(self.filter.as_ref().map(|condition| format!("where {}", condition.value)));
+        said.extend(self.accept.iter().map(|accepted| format!("accept {:?}", accepted.value)));
+        said
+    }
 }
 
 /// A name that an object had.
@@ -86,6 +108,7 @@ pub(super) struct Directive {
 pub(super) enum Said {
     RenamedFrom(OldName),
     Using(String),
+    Reverse(String),
     Backfill(String),
     Drops(Vec<At<Ident>>),
     Order(SqlOrder),
@@ -100,6 +123,7 @@ impl Said {
         match self {
             Self::RenamedFrom(_) => "renamed_from",
             Self::Using(_) => "using",
+            Self::Reverse(_) => "reverse",
             Self::Backfill(_) => "backfill",
             Self::Drops(_) => "drops",
             Self::Order(_) => "order",
@@ -112,9 +136,10 @@ impl Said {
 }
 
 /// Name, rule and form of every directive.
-const FORMS: [(&str, Rule, &str); 9] = [
+const FORMS: [(&str, Rule, &str); 10] = [
     ("renamed_from", Rule::renamed_from, "renamed_from old_name"),
     ("using", Rule::using, "using <expression over source columns>"),
+    ("reverse", Rule::reverse, "reverse <expression over target columns>"),
     ("backfill", Rule::backfill, "backfill <expression over source columns>"),
     ("drops", Rule::drops, "drops column, column"),
     ("accept", Rule::accept, "accept CODE reason=\"…\""),
@@ -248,6 +273,7 @@ fn value(
     };
     let said = match rule {
         Rule::using => Said::Using(expression()?),
+        Rule::reverse => Said::Reverse(expression()?),
         Rule::backfill => Said::Backfill(expression()?),
         Rule::filter => Said::Where(expression()?),
         Rule::drops => Said::Drops(names(parts.next())?),

@@ -78,6 +78,33 @@ impl<'t> Node<'t> {
         self.child(rule).expect("the grammar demands it")
     }
 
+    /// Where its keywords start, and the expressions and types, whose words are not looked at: they may as well be names.
+    pub(super) fn keywords(&self) -> (Vec<usize>, Vec<Range<usize>>) {
+        let (mut found, mut opaque) = (Vec::new(), Vec::new());
+        let mut opaque_until = 0;
+        for pair in self.pair.clone().into_inner().flatten() {
+            let span = pair.as_span();
+            if span.start() < opaque_until {
+                continue;
+            }
+            match pair.as_rule() {
+                Rule::a_expr | Rule::b_expr | Rule::group | Rule::parens | Rule::brackets | Rule::column_type => {
+                    opaque_until = span.end();
+                    opaque.push(self.base + span.start()..self.base + span.end());
+                }
+                rule if format!("{rule:?}").starts_with("k_") => found.push(self.base + span.start()),
+                _ => {}
+            }
+        }
+        (found, opaque)
+    }
+
+    /// Where the first node of one of these rules starts.
+    pub(super) fn start_of(&self, rules: &[Rule]) -> Option<usize> {
+        let mut all = self.pair.clone().into_inner().flatten();
+        Some(self.base + all.find(|pair| rules.contains(&pair.as_rule()))?.as_span().start())
+    }
+
     /// The only child of a rule that is a choice.
     pub(super) fn only(&self) -> Self {
         self.children().next().expect("the grammar demands it")

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::split::DEPTH_MAX;
+use crate::sql::token::escaped_end;
 
 /// A comment that no reader should descend into.
 pub(super) const DEEP_COMMENT: &str = "deep comment";
@@ -82,7 +83,12 @@ impl<'t> Lexer<'t> {
             b'"' => (LexKind::Quoted, self.quoted(start, start + 1, b'"')?),
             b'\'' => (LexKind::Text, self.quoted(start, start + 1, b'\'')?),
             b'e' | b'E' if following == Some(b'\'') => {
-                let end = escaped_end(bytes, start + 2).ok_or_else(|| open("string", start..start + 2))?;
+                let unterminated = || open("string", start..start + 2);
+                let mut end = escaped_end(bytes, start + 2).ok_or_else(unterminated)?;
+                // On the next line it goes on as it began: with escapes.
+                while let Some(part) = continued(bytes, end) {
+                    end = escaped_end(bytes, part).ok_or_else(unterminated)?;
+                }
                 (LexKind::Text, end)
             }
             b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if following == Some(b'\'') => {
@@ -196,16 +202,23 @@ fn comment_end(bytes: &[u8], start: usize) -> Result<usize, &'static str> {
     Err("comment")
 }
 
-fn escaped_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
-            b'\'' => return Some(at + 1),
-            _ => at += 1,
+/// Where the next part of a string starts, behind its quote: with nothing but space and line comments before it, and the end
+/// of a line.
+fn continued(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut has_line_end = false;
+    loop {
+        match (bytes.get(at)?, bytes.get(at + 1)) {
+            (b'\'', _) => return has_line_end.then_some(at + 1),
+            (b'\n' | b'\r', _) => has_line_end = true,
+            (byte, _) if is_space(*byte) => {}
+            (b'-', Some(b'-')) => {
+                at += bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
+                has_line_end = true;
+            }
+            _ => return None,
         }
+        at += 1;
     }
-    None
 }
 
 /// The length of `$$` or `$tag$` at this place.
@@ -249,6 +262,8 @@ mod tests {
         );
         assert_eq!(pieces("é$é/x"), [(Word, "é$é"), (Symbol('/'), "/"), (Word, "x")]);
         assert_eq!(pieces("u&'a' U&\"b\" B'01'").len(), 3);
+        assert_eq!(pieces("E'a\\'' -- b'\n'c\\';'' d'"), [(Text, "E'a\\'' -- b'\n'c\\';'' d'")]);
+        assert_eq!(pieces("E'a' 'b'\n'c\\'").len(), 3);
     }
 
     #[test]

@@ -105,12 +105,12 @@ impl Reader<'_> {
     pub(super) fn string(&mut self, node: &Node<'_>) -> Option<At<String>> {
         let text = node.text();
         let value = match text.as_bytes().first()? {
-            b'\'' => text[1..text.len() - 1].replace("''", "'"),
+            b'\'' => inside(text, false).replace("''", "'"),
             b'$' => {
                 let tag = text[1..].find('$')? + 2;
                 text[tag..text.len() - tag].to_owned()
             }
-            _ => match unescaped(&text[2..text.len() - 1]) {
+            _ => match unescaped(&inside(&text[1..], true)) {
                 Some(value) => value,
                 None => {
                     let message = "the string has an escape that is no character";
@@ -130,6 +130,30 @@ fn clipped(name: &str) -> &str {
         end -= 1;
     }
     &name[..end]
+}
+
+/// What stands between the quotes. Strings with a line's end between them are one.
+fn inside(text: &str, escapes: bool) -> String {
+    let mut inside = String::new();
+    let mut rest = text;
+    while let Some(part) = rest.strip_prefix('\'') {
+        let bytes = part.as_bytes();
+        let mut end = 0;
+        while end < bytes.len() {
+            match (bytes[end], bytes.get(end + 1)) {
+                (b'\\', _) if escapes => end += 2,
+                (b'\'', Some(b'\'')) => end += 2,
+                (b'\'', _) => break,
+                _ => end += 1,
+            }
+        }
+        inside.push_str(&part[..end]);
+        rest = part[end + 1..].trim_start();
+        while let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.find(['\n', '\r']).map_or("", |line_end| comment[line_end..].trim_start());
+        }
+    }
+    inside
 }
 
 /// The inside of an `E'…'`.

@@ -147,22 +147,21 @@ impl Reader<'_> {
 
     fn understand(&mut self, class: Class, piece: &Piece, pieces: &Pieces) -> Level {
         let span = piece.span.clone();
-        let (rule, run): (Rule, fn(&mut Self, &Node<'_>) -> Level) = match class {
-            Class::CreateTable => (Rule::create_table_statement, Self::create_table),
-            Class::CreateIndex => (Rule::create_index_statement, Self::create_index),
-            Class::CreateSequence => (Rule::create_sequence_statement, Self::create_sequence),
-            Class::CreateEnum => (Rule::create_enum_statement, Self::create_enum),
-            Class::CreateType => (Rule::create_type_statement, Self::create_type),
-            Class::CreateDomain => (Rule::create_domain_statement, Self::create_domain),
-            Class::CreateSchema => (Rule::create_schema_statement, |_, _| Level::Prerequisite),
-            Class::CreateExtension => (Rule::create_extension_statement, |_, _| Level::Prerequisite),
-            Class::AlterTable => (Rule::alter_table_statement, Self::alter_table),
-            Class::AlterIndex => (Rule::alter_index_statement, Self::alter_index),
-            Class::AlterSequence => (Rule::alter_sequence_statement, Self::alter_sequence),
-            Class::Comment => (Rule::comment_statement, Self::comment),
-            Class::Set => (Rule::set_statement, Self::set),
-            Class::SetConfig => (Rule::set_config_statement, Self::set_config),
-            Class::Reset => (Rule::reset_statement, Self::reset),
+        let run: fn(&mut Self, &Node<'_>) -> Level = match class {
+            Class::CreateTable => Self::create_table,
+            Class::CreateIndex => Self::create_index,
+            Class::CreateSequence => Self::create_sequence,
+            Class::CreateEnum => Self::create_enum,
+            Class::CreateType => Self::create_type,
+            Class::CreateDomain => Self::create_domain,
+            Class::CreateSchema | Class::CreateExtension => |_, _| Level::Prerequisite,
+            Class::AlterTable => Self::alter_table,
+            Class::AlterIndex => Self::alter_index,
+            Class::AlterSequence => Self::alter_sequence,
+            Class::Comment => Self::comment,
+            Class::Set => Self::set,
+            Class::SetConfig => Self::set_config,
+            Class::Reset => Self::reset,
             Class::OtherSetting => return Level::Setting,
             Class::Relation(what) => {
                 self.other_relation(span, what);
@@ -174,6 +173,7 @@ impl Reader<'_> {
                 return Level::Refused;
             }
         };
+        let rule = rule_of(class).expect("what is lowered has a rule");
         match Node::parse(rule, Source { text: self.text, lexemes: &pieces.lexemes }, span) {
             Ok(node) => run(self, &node),
             Err(problem) => {
@@ -216,8 +216,30 @@ impl Reader<'_> {
     }
 }
 
+/// The rule that parses a statement; `None` for one that is read over.
+pub(super) fn rule_of(class: Class) -> Option<Rule> {
+    Some(match class {
+        Class::CreateTable => Rule::create_table_statement,
+        Class::CreateIndex => Rule::create_index_statement,
+        Class::CreateSequence => Rule::create_sequence_statement,
+        Class::CreateEnum => Rule::create_enum_statement,
+        Class::CreateType => Rule::create_type_statement,
+        Class::CreateDomain => Rule::create_domain_statement,
+        Class::CreateSchema => Rule::create_schema_statement,
+        Class::CreateExtension => Rule::create_extension_statement,
+        Class::AlterTable => Rule::alter_table_statement,
+        Class::AlterIndex => Rule::alter_index_statement,
+        Class::AlterSequence => Rule::alter_sequence_statement,
+        Class::Comment => Rule::comment_statement,
+        Class::Set => Rule::set_statement,
+        Class::SetConfig => Rule::set_config_statement,
+        Class::Reset => Rule::reset_statement,
+        Class::OtherSetting | Class::Relation(_) | Class::Opaque(..) | Class::Refused(_) => return None,
+    })
+}
+
 /// The first words in lower case, empty strings for everything else; all of them for ALTER, whose verb comes last.
-fn words(text: &str, piece: &Piece, pieces: &Pieces) -> Vec<String> {
+pub(super) fn words(text: &str, piece: &Piece, pieces: &Pieces) -> Vec<String> {
     const FIRST: usize = 12;
     let word = |lexeme: &super::lex::Lexeme| match lexeme.kind {
         LexKind::Word => text[lexeme.span.clone()].to_ascii_lowercase(),

@@ -34,7 +34,11 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
     let mut extensions = BTreeMap::new();
     for row in rows.extensions {
         let schema = ident(row.schema, "the schema of extension", &row.name)?;
-        extensions.insert(ident(row.name, "extension", "the database")?, Extension { version: row.version, schema });
+        let mut members =
+            row.members.into_iter().map(|pair| qualified(pair, "object")).collect::<Result<Vec<_>, _>>()?;
+        members.sort();
+        let extension = Extension { version: row.version, schema, members };
+        extensions.insert(ident(row.name, "extension", "the database")?, extension);
     }
     let mut types = BTreeMap::new();
     for row in rows.types {
@@ -73,6 +77,8 @@ fn type_def(row: TypeRow) -> Result<(QualifiedName, TypeDef), IntrospectError> {
                 base: row.base.ok_or_else(|| IntrospectError::Missing { object: object(), part: "base type" })?,
                 not_null: row.not_null,
                 checks,
+                default: row.default,
+                collation: row.collation.map(|pair| qualified(pair, "collation")).transpose()?,
             }
         }
         "c" => {

@@ -11,4 +11,4 @@ mod read;
 mod row;
 
 pub use error::IntrospectError;
-pub use read::{catalog, server, tables};
+pub use read::{catalog, server, tables, tables_inside};

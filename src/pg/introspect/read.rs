@@ -30,20 +30,27 @@ pub async fn catalog(client: &Client) -> Result<Catalog, IntrospectError> {
 /// # Errors
 /// As [`catalog`].
 pub async fn tables(client: &Client, names: &[QualifiedName]) -> Result<Catalog, IntrospectError> {
-    in_snapshot(client, async |client| {
-        let server = read_server(client).await?;
-        let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
-        let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-        let found: Vec<OidRow> = fetch(
-            client,
-            &query::RESOLVE,
-            server.major(),
-            &[(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)],
-        )
-        .await?;
-        read_catalog(client, server, Some(found.iter().map(|row| row.oid).collect())).await
-    })
-    .await
+    in_snapshot(client, async |client| named(client, names).await).await
+}
+
+/// As [`tables`], inside the caller's transaction: sees what it has built. Settings of the transaction are changed.
+///
+/// # Errors
+/// As [`catalog`].
+pub async fn tables_inside(client: &Client, names: &[QualifiedName]) -> Result<Catalog, IntrospectError> {
+    let failed = |source| IntrospectError::Query { what: "the session's settings", source };
+    client.batch_execute(query::SESSION).await.map_err(failed)?;
+    named(client, names).await
+}
+
+async fn named(client: &Client, names: &[QualifiedName]) -> Result<Catalog, IntrospectError> {
+    let server = read_server(client).await?;
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let found: Vec<OidRow> =
+        fetch(client, &query::RESOLVE, server.major(), &[(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)])
+            .await?;
+    read_catalog(client, server, Some(found.iter().map(|row| row.oid).collect())).await
 }
 
 /// Reads what identifies the cluster and the database. Terms are those of [`catalog`].

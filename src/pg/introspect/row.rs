@@ -32,6 +32,7 @@ pub(super) struct ExtensionRow {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) schema: String,
+    pub(super) members: Vec<Pair>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +44,8 @@ pub(super) struct TypeRow {
     pub(super) base: Option<String>,
     pub(super) not_null: bool,
     pub(super) checks: Vec<Pair>,
+    pub(super) default: Option<String>,
+    pub(super) collation: Option<Pair>,
     pub(super) attributes: Vec<Pair>,
     pub(super) subtype: Option<String>,
 }

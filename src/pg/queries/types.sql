@@ -42,6 +42,13 @@ SELECT n.nspname AS schema,
            FROM pg_catalog.pg_constraint k
            WHERE k.contypid = t.oid AND k.contype = 'c'
        ) AS checks,
+       CASE WHEN t.typtype = 'd' THEN pg_catalog.pg_get_expr(t.typdefaultbin, 0) END AS "default",
+       CASE WHEN t.typtype = 'd' THEN (
+           SELECT pg_catalog.json_build_array(coll_n.nspname, coll.collname)
+           FROM pg_catalog.pg_type base, pg_catalog.pg_collation coll
+           JOIN pg_catalog.pg_namespace coll_n ON coll_n.oid = coll.collnamespace
+           WHERE base.oid = t.typbasetype AND coll.oid = t.typcollation AND t.typcollation <> base.typcollation
+       ) END AS collation,
        ARRAY(
            SELECT pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))
            FROM pg_catalog.pg_attribute a

@@ -84,13 +84,13 @@ pub enum Symbol {
 pub struct Totals {
     /// Tables.
     pub tables: usize,
-    /// Columns added.
+    /// Columns, constraints and indexes added.
     pub add: usize,
-    /// Columns changed.
+    /// Of them, changed.
     pub change: usize,
     /// Columns renamed.
     pub rename: usize,
-    /// Columns dropped.
+    /// Columns, constraints and indexes dropped.
     pub drop: usize,
     /// Findings above info.
     pub hazards: usize,
@@ -136,25 +136,50 @@ pub fn blocks(finding: &Finding) -> bool {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Add,
+    Change,
+    Rename,
+    Drop,
+}
+
+/// As what a change counts in the last line.
+fn counted(change: &Change) -> Option<Counted> {
+    match change.action {
+        Action::Migrate | Action::Reorder => None,
+        Action::Add => Some(Counted::Add),
+        Action::Drop => Some(Counted::Drop),
+        Action::Rename => Some(Counted::Rename),
+        Action::Constraint | Action::Index => Some(match (&change.before, &change.after) {
+            (None, _) => Counted::Add,
+            (_, None) => Counted::Drop,
+            (Some(_), Some(_)) => Counted::Change,
+        }),
+        Action::Cast
+        | Action::Nullability
+        | Action::Default
+        | Action::Collation
+        | Action::Storage
+        | Action::Identity
+        | Action::Generated
+        | Action::Comment
+        | Action::Options => Some(Counted::Change),
+    }
+}
+
 fn totals(plan: &Plan) -> Totals {
-    let columns = |actions: &[Action]| {
-        let mut addresses: Vec<&String> = plan
-            .changes
-            .iter()
-            .filter(|change| actions.contains(&change.action))
-            .map(|change| &change.address)
-            .collect();
-        addresses.sort();
-        addresses.dedup();
-        addresses.len()
+    let objects = |kind: &dyn Fn(&Change) -> Option<Counted>, wanted: Counted| {
+        let of_kind = plan.changes.iter().filter(|change| kind(change) == Some(wanted));
+        of_kind.map(|change| &change.address).collect::<BTreeSet<_>>().len()
     };
     let of = |severity: Severity| plan.findings.iter().filter(move |finding| finding.severity == severity);
     Totals {
         tables: plan.projections.len(),
-        add: columns(&[Action::Add]),
-        change: columns(&[Action::Cast, Action::Nullability, Action::Default]),
-        rename: columns(&[Action::Rename]),
-        drop: columns(&[Action::Drop]),
+        add: objects(&counted, Counted::Add),
+        change: objects(&counted, Counted::Change),
+        rename: objects(&counted, Counted::Rename),
+        drop: objects(&counted, Counted::Drop),
         hazards: plan.findings.iter().filter(|finding| finding.severity != Severity::Info).count(),
         unaccepted: of(Severity::Error).filter(|finding| finding.accepted.is_none()).count(),
         refused: of(Severity::Refused).count(),
@@ -235,8 +260,49 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
             let none = "no default".to_owned();
             of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(plan, change))
         }
+        Action::Collation | Action::Storage | Action::Identity | Action::Generated | Action::Options => {
+            let none = absent(change.action).to_owned();
+            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(plan, change))
+        }
+        Action::Comment => {
+            let shown = |text: Option<&String>| Some(text.map_or_else(|| "no comment".to_owned(), |text| quoted(text)));
+            of(Symbol::Change, shown(before).as_ref(), shown(after).as_ref(), None)
+        }
+        Action::Constraint | Action::Index => {
+            let symbol = match (before, after) {
+                (None, _) => Symbol::Add,
+                (_, None) => Symbol::Drop,
+                (Some(_), Some(_)) => Symbol::Change,
+            };
+            let kind = if change.action == Action::Index { "index" } else { "constraint" };
+            let text =
+                |text: Option<&String>| text.map(|text| text.strip_prefix("CONSTRAINT ").unwrap_or(text).to_owned());
+            let line =
+                Line { symbol, name: format!("{kind} {name}"), before: text(before), after: text(after), note: None };
+            Some(Line { note: checked(plan, evidence, change), ..line })
+        }
         Action::Reorder => Some(reorder(evidence, projection, change)),
     }
+}
+
+fn absent(action: Action) -> &'static str {
+    match action {
+        Action::Collation => "the type's collation",
+        Action::Storage => "the type's storage",
+        Action::Identity => "no identity",
+        Action::Generated => "not generated",
+        _ => "none",
+    }
+}
+
+/// Text on one line and of bearable length.
+fn quoted(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut line: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        line.push('…');
+    }
+    format!("'{line}'")
 }
 
 /// The finding at this address if one asks for something, else the change's own note.
@@ -245,7 +311,19 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
         Action::Drop => &["DELETES_DATA"],
         Action::Cast => &["LOSSY_CAST", "TZ_DEPENDENT_CAST"],
         Action::Add => &["DEFAULT_FROZEN"],
-        Action::Migrate | Action::Rename | Action::Reorder | Action::Nullability | Action::Default => &[],
+        Action::Migrate
+        | Action::Rename
+        | Action::Reorder
+        | Action::Nullability
+        | Action::Default
+        | Action::Collation
+        | Action::Storage
+        | Action::Identity
+        | Action::Generated
+        | Action::Comment
+        | Action::Options
+        | Action::Constraint
+        | Action::Index => &[],
     };
     let finding = plan
         .findings
@@ -300,5 +378,16 @@ fn reorder(evidence: Option<&Evidence>, projection: &Projection, change: &Change
         let rows = evidence.and_then(|evidence| evidence.sizes.get(&projection.source)?.rows_estimate);
         note = rows.filter(|_| new < old).map(|rows| format!("saves about {}", amount::bytes(rows * (old - new))));
     }
-    Line { symbol: Symbol::Move, name: "order packed".to_owned(), before: change.before.clone(), after, note }
+    Line {
+        symbol: Symbol::Move,
+        name: if change.note.as_deref() == Some("column order as written") {
+            "order as written"
+        } else {
+            "order packed"
+        }
+        .to_owned(),
+        before: change.before.clone(),
+        after,
+        note,
+    }
 }

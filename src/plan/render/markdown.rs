@@ -1,11 +1,13 @@
 //! The document as a comment on a pull request.
 
+use crate::findings;
 use crate::plan::render::amount::counted;
 use crate::plan::render::document::{Document, Symbol, TableSection, blocks};
 use crate::plan::render::escape::{Place, code, escape, fenced};
+use crate::plan::render::known::{informs, known};
 use crate::plan::render::text::{bodies, last_line, phase_name};
 use crate::plan::render::{ddl, graph};
-use crate::plan::{Finding, Kind, Lock, Plan, Severity, Step};
+use crate::plan::{Finding, Lock, Plan, Severity, Step};
 
 /// Code hosts refuse comments of 65 536 characters. Counted in bytes, of which there are never fewer.
 pub const COMMENT_BYTES_MAX: usize = 65_000;
@@ -16,6 +18,9 @@ const GRAPH_EDGES_MAX: usize = 400;
 
 /// Of a message, a name or a reason in a cell.
 const CELL_CHARS_MAX: usize = 400;
+
+/// Addresses named in a cell.
+const PLACES_MAX: usize = 6;
 
 /// Locks named in a cell.
 const LOCKS_MAX: usize = 4;
@@ -35,6 +40,7 @@ enum Left {
 struct Parts {
     head: String,
     findings: Vec<String>,
+    known: String,
     tables: Vec<(String, Option<String>)>,
     steps: String,
     graph: Option<String>,
@@ -53,6 +59,7 @@ pub fn markdown(document: &Document, plan: &Plan) -> String {
     let parts = Parts {
         head,
         findings: findings(plan),
+        known: known_details(plan),
         tables: document
             .tables
             .iter()
@@ -77,6 +84,7 @@ impl Parts {
             out.extend(self.findings[..n_findings].iter().map(String::as_str));
         }
         if left < Left::Tables {
+            out.push_str(&self.known);
             for (table, ddl) in &self.tables {
                 out.push_str(table);
                 out.push_str(ddl.as_ref().filter(|_| left < Left::Ddl).map_or("", String::as_str));
@@ -190,10 +198,34 @@ fn foot(plan: &Plan) -> String {
 }
 
 fn findings(plan: &Plan) -> Vec<String> {
-    let mut findings: Vec<&Finding> = plan.findings.iter().collect();
+    let mut findings: Vec<&Finding> = plan.findings.iter().filter(|finding| !informs(finding)).collect();
     // Stable: within a severity in the order of the plan.
     findings.sort_by_key(|finding| std::cmp::Reverse((blocks(finding), finding.severity)));
     findings.into_iter().map(|finding| row(plan, finding)).collect()
+}
+
+/// What asks for nothing, folded.
+fn known_details(plan: &Plan) -> String {
+    let list = known(plan);
+    if list.is_empty() {
+        return String::new();
+    }
+    let mut body = "| finding | where | lock | effect |\n|---|---|---|---|\n".to_owned();
+    for known in &list {
+        let mut places: Vec<String> =
+            known.addresses.iter().take(PLACES_MAX).map(|address| code(&shortened(address))).collect();
+        if known.addresses.len() > PLACES_MAX {
+            places.push(format!("and {} more", known.addresses.len() - PLACES_MAX));
+        }
+        body.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            code(&shortened(known.code)),
+            places.join(", "),
+            lock_of(plan, known.code),
+            escape(&shortened(known.message), Place::Prose),
+        ));
+    }
+    details(&format!("To know ({})", list.len()), &body)
 }
 
 fn row(plan: &Plan, finding: &Finding) -> String {
@@ -225,12 +257,9 @@ fn row(plan: &Plan, finding: &Finding) -> String {
 
 /// The lock behind a finding, where one is.
 fn lock_of(plan: &Plan, code_of_finding: &str) -> String {
-    let kind = match code_of_finding {
-        "CUTOVER_WRITE_BLOCK" => Kind::Fence,
-        "LONG_SNAPSHOT" => Kind::CreateSlot,
-        _ => return String::new(),
-    };
-    let step = plan.steps.iter().find(|step| step.op.kind() == kind);
+    let of_rule = findings::by_code(code_of_finding).and_then(|rule| rule.lock?.step);
+    let Some(taken_by) = of_rule else { return String::new() };
+    let step = plan.steps.iter().find(|step| step.id.kind() == taken_by);
     let lock = step.and_then(|step| step.lock.first());
     lock.map_or_else(String::new, |lock| {
         format!("{} on the {}, {}", code(&lock.mode), lock.on, escape(&shortened(&lock.held), Place::Prose))

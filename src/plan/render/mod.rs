@@ -7,6 +7,7 @@ pub mod document;
 pub mod escape;
 pub mod graph;
 pub mod json;
+mod known;
 pub mod markdown;
 pub mod sql;
 pub mod text;

@@ -3,6 +3,7 @@
 use crate::plan::render::amount::counted;
 use crate::plan::render::document::{Document, Line, Symbol, TableSection};
 use crate::plan::render::escape::{Place, escape};
+use crate::plan::render::known::{informs, known};
 use crate::plan::{Phase, Plan, Severity};
 
 /// How much to say.
@@ -102,13 +103,22 @@ fn everything(plan: &Plan) -> String {
     }
     if !plan.findings.is_empty() {
         out.push_str("  Findings:\n");
-        for finding in &plan.findings {
+        for finding in plan.findings.iter().filter(|finding| !informs(finding)) {
             let accepted = finding.accepted.as_ref().map_or_else(String::new, |accepted| {
                 format!("  (accepted at {}: {})", clean(&accepted.at), clean(&accepted.reason))
             });
             let (code, address) = (&finding.code, clean(&finding.address));
             let message = clean(&finding.message);
             out.push_str(&format!("    {} {code}@{address}: {message}{accepted}\n", severity(finding.severity)));
+        }
+        for known in known(plan) {
+            let addresses = clean(&known.addresses.join(", "));
+            out.push_str(&format!(
+                "    {} {}@{addresses}: {}\n",
+                severity(Severity::Info),
+                known.code,
+                clean(known.message)
+            ));
         }
     }
     if !plan.not_carried.is_empty() {

@@ -1,0 +1,83 @@
+//! All rules, and how they are looked up.
+
+use crate::findings::Rule;
+use crate::findings::rules::{
+    COLLATION_DIFFERS, CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, CUTOVER_WRITE_BLOCK, DEFAULT_FROZEN, DELETES_DATA,
+    DOMAIN_DIFFERS, ENCODING_DIFFERS, ENUM_VALUE_MISSING, EXTENSION_VERSION, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS,
+    FOREIGN_TABLE, GENERATED_RECOMPUTED, IDENTITY_ALWAYS, INDEX_BUILD, INHERITED, INVALID_TEXT, KEY_COLLAPSES,
+    KEY_DROPPED, KEY_NOT_USABLE, KEY_NULLABLE, KEY_TYPE_CHANGED, LARGE_OBJECTS, LOCALE_DEPENDENT_CAST, LONG_SNAPSHOT,
+    LOSSY_CAST, NARROWING_CAST, NO_KEY, NOT_A_TABLE, PADDING_STRIPPED, PARTITION_LEAF, PARTITIONED, PUBLICATION,
+    REPLICA_IDENTITY_CHANGE, SEQUENCE_NEW, SEQUENCE_NOT_OWNED, SEQUENCE_SHARED, SUBSCRIPTION, TARGET_EXISTS,
+    TARGET_TOO_OLD, TEMPORARY, TOAST_UNCHANGED, TRUNCATE_REFUSED, TYPE_DIFFERS, TYPE_MISSING, TZ_DEPENDENT_CAST,
+    UNLOGGED, UNSUPPORTED_CAST, UNTRACKABLE_DEPENDENCY, VERSION_DEPENDENT_CAST, VOLATILE_EXPR, WAL_RETENTION,
+};
+
+/// Every rule, from data to keys, source, cutover, target and what cannot be migrated.
+pub static ALL: &[&Rule] = &[
+    &DELETES_DATA,
+    &NARROWING_CAST,
+    &LOSSY_CAST,
+    &TZ_DEPENDENT_CAST,
+    &LOCALE_DEPENDENT_CAST,
+    &PADDING_STRIPPED,
+    &VERSION_DEPENDENT_CAST,
+    &UNSUPPORTED_CAST,
+    &VOLATILE_EXPR,
+    &DEFAULT_FROZEN,
+    &NO_KEY,
+    &KEY_NULLABLE,
+    &KEY_DROPPED,
+    &KEY_NOT_USABLE,
+    &KEY_TYPE_CHANGED,
+    &KEY_COLLAPSES,
+    &REPLICA_IDENTITY_CHANGE,
+    &PUBLICATION,
+    &TRUNCATE_REFUSED,
+    &WAL_RETENTION,
+    &LONG_SNAPSHOT,
+    &CUTOVER_WRITE_BLOCK,
+    &INDEX_BUILD,
+    &GENERATED_RECOMPUTED,
+    &IDENTITY_ALWAYS,
+    &SEQUENCE_NEW,
+    &SEQUENCE_NOT_OWNED,
+    &SEQUENCE_SHARED,
+    &LARGE_OBJECTS,
+    &UNTRACKABLE_DEPENDENCY,
+    &CONSTRAINT_NOT_CARRIED,
+    &CONSTRAINT_NOT_VALID,
+    &FK_OUT_OF_SCOPE,
+    &FK_TYPE_DIFFERS,
+    &TARGET_EXISTS,
+    &TYPE_MISSING,
+    &TYPE_DIFFERS,
+    &ENUM_VALUE_MISSING,
+    &DOMAIN_DIFFERS,
+    &EXTENSION_VERSION,
+    &COLLATION_DIFFERS,
+    &ENCODING_DIFFERS,
+    &INVALID_TEXT,
+    &TARGET_TOO_OLD,
+    &TOAST_UNCHANGED,
+    &UNLOGGED,
+    &TEMPORARY,
+    &FOREIGN_TABLE,
+    &NOT_A_TABLE,
+    &INHERITED,
+    &PARTITIONED,
+    &PARTITION_LEAF,
+    &SUBSCRIPTION,
+];
+
+/// The rule with this code, in any case.
+pub fn by_code(code: &str) -> Option<&'static Rule> {
+    ALL.iter().find(|rule| rule.code.eq_ignore_ascii_case(code)).copied()
+}
+
+/// The code that is most like this text, when one is.
+pub fn nearest(text: &str) -> Option<&'static str> {
+    let wanted = text.to_ascii_uppercase();
+    let ratio = |rule: &Rule| similar::TextDiff::from_chars(wanted.as_str(), rule.code).ratio();
+    let best = ALL.iter().map(|rule| (ratio(rule), rule.code)).filter(|(ratio, _)| *ratio >= 0.6);
+    best.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, code)| code)
+}

@@ -1,0 +1,317 @@
+//! Tables that a desired SQL file gives whole: the file says what the target has, the source says where values come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::casts::CastClass;
+use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
+use crate::desired::{At, ColumnWish, Order, Whole};
+use crate::findings::rules::GENERATED_RECOMPUTED;
+use crate::projection::{ColumnValue, ProjectedColumn};
+use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
+use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::report::Report;
+use crate::resolve::scope::Scope;
+use crate::resolve::types::reads_on_target;
+use crate::resolve::{Check, CheckPredicate, ResolveOptions};
+use crate::sql::alike::alike;
+use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
+use crate::sql::ident;
+use crate::sql::rewrite::substitute;
+
+/// A source column and what becomes of it.
+pub(crate) struct Kept<'k> {
+    pub(crate) column: &'k Column,
+    pub(crate) wish: &'k ColumnWish,
+    pub(crate) at: String,
+    /// What it would be if only name and type changed; without default.
+    pub(crate) carried: Column,
+    /// What the file says.
+    pub(crate) wanted: &'k Column,
+}
+
+/// Takes a column over; its values as in a table of which only changes are given.
+pub(crate) fn kept(
+    scope: &Scope<'_>,
+    kept: Kept<'_>,
+    options: &ResolveOptions,
+    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<(), ResolveError> {
+    let Kept { column, wish, at, mut carried, wanted } = kept;
+    let span = scope.desired.columns.get(&column.name).map_or(&scope.desired.source.span, |wish| &wish.span);
+    if let Some(generated) = &column.generated {
+        carried.generated = scope
+            .rename(&generated.expr)
+            .ok()
+            .map(|rewritten| crate::catalog::Generated { expr: rewritten.sql, stored: generated.stored });
+    } else {
+        carried.default = carried_default(column, wish, &at, CastClass::Identical, &carried.ty, sequence_names)?;
+    }
+    out.carried.push(carried);
+    if let Some(generated) = &wanted.generated {
+        generates(scope, &at, generated, span)?;
+        let message = "the target computes its values itself; verification compares them";
+        report.find(&GENERATED_RECOMPUTED, &at, message);
+        if column.generated.is_none() {
+            out.computed.push((wanted.name.clone(), column.name.clone()));
+        }
+        out.wanted.push(wanted.clone());
+        return Ok(());
+    }
+    let projected = match (&column.generated, &wish.using) {
+        // Not published by every version, so made again from what is.
+        (Some(generated), None) => {
+            let text = At { value: generated.expr.clone(), span: span.clone() };
+            let expression = user_expression(scope, &at, &text, &wanted.ty)?;
+            out.reasons.insert(wanted.name.clone(), "no longer generated: keeps the values".to_owned());
+            let value = ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() };
+            let class = CastClass::Custom;
+            ProjectedColumn { target: wanted.name.clone(), ty: wanted.ty.clone(), value, class, inverse: None }
+        }
+        _ => value(scope, column, wish, wanted, options, out, report)?,
+    };
+    reads_on_target(scope, &at, &projected, report)?;
+    take(column, wanted.clone(), projected, at, out);
+    Ok(())
+}
+
+/// The target table without foreign keys, and with the names that the source has for what the file leaves unnamed.
+pub(crate) fn table(scope: &Scope<'_>, whole: &Whole, columns: &Columns, carried: &Table) -> Table {
+    let mut wanted = whole.table.clone();
+    wanted.constraints.retain(|_, constraint| constraint.kind != ConstraintKind::ForeignKey);
+    adopt_names(whole, carried, &mut wanted);
+    let place = |name: &Ident| match scope.desired.order {
+        Order::AsWritten => whole.table.columns.iter().position(|column| &column.name == name),
+        Order::Keep | Order::Packed => columns.wanted.iter().position(|column| &column.name == name),
+    };
+    wanted.columns = columns.wanted.clone();
+    wanted.columns.sort_by_key(|column| place(&column.name));
+    wanted
+}
+
+fn adopt_names(whole: &Whole, carried: &Table, wanted: &mut Table) {
+    for name in &whole.unnamed {
+        if let Some(constraint) = wanted.constraints.get(name) {
+            let twin = carried
+                .constraints
+                .iter()
+                .find(|(other, one)| !wanted.constraints.contains_key(*other) && same_constraint(one, constraint));
+            let Some((other, _)) = twin else { continue };
+            let other = other.clone();
+            let Some(mut constraint) = wanted.constraints.remove(name) else { continue };
+            if let Some(index) = constraint.index.as_mut() {
+                if let Some(behind) = wanted.indexes.remove(name) {
+                    wanted.indexes.insert(other.clone(), Index { constraint: Some(other.clone()), ..behind });
+                }
+                *index = other.clone();
+            }
+            if let Some(key) = wanted.primary_key.as_mut().filter(|key| &key.name == name) {
+                *key = Key { name: other.clone(), ..key.clone() };
+            }
+            wanted.constraints.insert(other, constraint);
+        } else if let Some(index) = wanted.indexes.get(name) {
+            let twin = carried
+                .indexes
+                .iter()
+                .find(|(other, one)| !wanted.indexes.contains_key(*other) && same_index(one, index));
+            let Some((other, one)) = twin else { continue };
+            let (other, definition) = (other.clone(), one.definition.clone());
+            if let Some(index) = wanted.indexes.remove(name) {
+                wanted.indexes.insert(other, Index { definition, ..index });
+            }
+        }
+    }
+}
+
+/// The same demand, whatever its name; texts are compared without quotes and blanks.
+pub(crate) fn same_constraint(one: &Constraint, other: &Constraint) -> bool {
+    one.kind == other.kind
+        && (one.deferrable, one.initially_deferred) == (other.deferrable, other.initially_deferred)
+        && one.validated == other.validated
+        && alike(&one.definition, &other.definition)
+}
+
+/// The same index, whatever its name.
+pub(crate) fn same_index(one: &Index, other: &Index) -> bool {
+    let from_method = |index: &Index| {
+        let at = index.definition.find(" USING ")?;
+        Some(index.definition[at..].to_owned())
+    };
+    let texts = (from_method(one), from_method(other));
+    (one.unique, one.nulls_not_distinct) == (other.unique, other.nulls_not_distinct)
+        && matches!(texts, (Some(one), Some(other)) if alike(&one, &other))
+}
+
+/// The index of the target by which rows are found.
+pub(crate) fn key_index(scope: &Scope<'_>, wanted: &Table) -> Result<Option<Ident>, ResolveError> {
+    let Some(key) = &scope.key else { return Ok(None) };
+    if scope.whole().is_none() {
+        return Ok(Some(key.index.clone()));
+    }
+    let columns: BTreeSet<&Ident> = key.columns.iter().filter_map(|column| scope.renames.get(column)).collect();
+    let fits = |index: &Index| {
+        let own: BTreeSet<&Ident> = index.elements.iter().filter_map(|element| element.column.as_ref()).collect();
+        index.unique
+            && index.immediate
+            && index.predicate.is_none()
+            && own.len() == index.elements.len()
+            && own == columns
+    };
+    let primary = wanted.primary_key.as_ref().map(|primary| &primary.name);
+    let mut found: Vec<&Ident> = wanted.indexes.iter().filter(|(_, index)| fits(index)).map(|(name, _)| name).collect();
+    found.sort_by_key(|name| (Some(*name) != primary, *name != &key.index));
+    if let Some(name) = found.first() {
+        return Ok(Some((*name).clone()));
+    }
+    let columns = columns.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let kind = ResolveErrorKind::NoKeyIndex { table: scope.target_name.clone(), columns: columns.clone() };
+    let help = format!(
+        "keep `UNIQUE ({columns})` in the table until the migration is over, or name another unique index of both ends \
+         by `-- pcrd: key (…)`"
+    );
+    Err(ResolveError::new(kind).at(&scope.desired.source.span).help(help))
+}
+
+/// What rows must hold for constraints that the source does not have: counted there before anything starts.
+pub(crate) fn checks(
+    scope: &Scope<'_>,
+    columns: &mut Columns,
+    carried: &Table,
+    wanted: &Table,
+    report: &mut Report,
+) -> Vec<Check> {
+    let values = values(columns);
+    let source_sql = |sql: &str| substitute(sql, &scope.target_name.name, &values).map(|rewritten| rewritten.sql);
+    let mut checks = Vec::new();
+    for (name, constraint) in &wanted.constraints {
+        let is_new = !carried.constraints.values().any(|one| same_constraint(one, constraint));
+        let (true, true, Some(expression)) = (is_new, constraint.validated, &constraint.expression) else { continue };
+        let address = scope.address(name);
+        match source_sql(expression) {
+            Ok(sql) => columns.predicates.push(Predicate {
+                address,
+                bad: format!("NOT ({sql})"),
+                meaning: format!("against the new CHECK {name}"),
+            }),
+            Err(error) => report.errors.push(sql_error(&address, error)),
+        }
+    }
+    for (target, source) in columns.computed.clone() {
+        let Some(generated) = wanted.column(&target).and_then(|column| column.generated.as_ref()) else { continue };
+        let Some(column) = wanted.column(&target) else { continue };
+        match source_sql(&generated.expr) {
+            Ok(sql) => columns.predicates.push(Predicate {
+                address: scope.address(&source),
+                bad: format!(
+                    "CAST(({sql}) AS {}) IS DISTINCT FROM CAST({} AS {})",
+                    column.ty.sql,
+                    ident(&source),
+                    column.ty.sql
+                ),
+                meaning: "another value than the target would compute".to_owned(),
+            }),
+            Err(error) => report.errors.push(sql_error(&scope.address(&source), error)),
+        }
+    }
+    for (name, index) in wanted.indexes.iter().filter(|(_, index)| index.unique) {
+        let keeps = index.elements.iter().all(|element| {
+            let is_kept = |column| columns.injective.contains(column);
+            element.column.as_ref().is_some_and(is_kept)
+        });
+        let is_row_key = key_index(scope, wanted).ok().flatten().as_ref() == Some(name);
+        let is_new = !carried.indexes.values().any(|one| same_key(one, index));
+        // The row key is unique on the source; whether its cast keeps it so is asked by `check::of_key`.
+        if is_row_key || (!is_new && keeps) {
+            continue;
+        }
+        let elements: Result<Vec<String>, _> =
+            index.elements.iter().map(|element| element_sql(element, &source_sql)).collect();
+        let predicate = index.predicate.as_deref().map(&source_sql).transpose();
+        match (elements, predicate) {
+            (Ok(elements), Ok(predicate)) => {
+                let nulls = if index.nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
+                let predicate = predicate.as_deref();
+                checks.push(Check {
+                    id: format!("check:{}:{name}", scope.name),
+                    table: scope.name.clone(),
+                    sql: duplicates_where(scope.name, &elements, predicate, nulls),
+                    predicates: vec![CheckPredicate {
+                        address: scope.address(name),
+                        bad: "count(*) > 1".to_owned(),
+                        meaning: format!("with the same values under the unique index {name}"),
+                        sample_sql: duplicates_where_sample(scope.name, &elements, predicate, nulls),
+                    }],
+                });
+            }
+            (Err(error), _) | (_, Err(error)) => report.errors.push(sql_error(&scope.address(name), error)),
+        }
+    }
+    checks
+}
+
+/// The same uniqueness: same columns in any order, same treatment of NULL, whatever the name.
+fn same_key(one: &Index, other: &Index) -> bool {
+    let columns = |index: &Index| -> Option<BTreeSet<Ident>> {
+        index.elements.iter().map(|element| element.column.clone()).collect()
+    };
+    let plain = |index: &Index| index.unique && index.predicate.is_none();
+    let same_columns = plain(one) && plain(other) && columns(one).is_some() && columns(one) == columns(other);
+    (same_columns && one.nulls_not_distinct == other.nulls_not_distinct) || (one.unique && same_index(one, other))
+}
+
+fn element_sql<E>(element: &IndexElement, source_sql: &impl Fn(&str) -> Result<String, E>) -> Result<String, E> {
+    match (&element.column, &element.expression) {
+        (Some(column), _) => source_sql(&ident(column)),
+        (None, Some(expression)) => source_sql(expression),
+        (None, None) => Ok(String::new()),
+    }
+}
+
+/// Source expressions by target column; frozen defaults have none.
+fn values(columns: &Columns) -> BTreeMap<Ident, String> {
+    let expression = |column: &ProjectedColumn| match &column.value {
+        ColumnValue::Expr { sql, .. } => Some((column.target.clone(), format!("({sql})"))),
+        ColumnValue::Frozen { .. } => None,
+    };
+    columns.projected.iter().filter_map(expression).collect()
+}
+
+/// Rows without their counterpart under foreign keys that the source does not have.
+pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, constraint) in &near.wanted.constraints {
+        let Some(references) = &constraint.references else { continue };
+        let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
+        let far = all.iter().find(|far| far.scope.target_name == &references.table);
+        let (true, true, Some(far)) = (is_new, constraint.validated, far) else { continue };
+        let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
+            let values = values(side.columns);
+            columns.iter().map(|column| values.get(column).cloned()).collect()
+        };
+        let (Some(near_sql), Some(far_sql)) = (sql_of(near, &constraint.columns), sql_of(far, &references.columns))
+        else {
+            continue;
+        };
+        checks.push(Check {
+            id: format!("check:{}:{name}", near.scope.name),
+            table: near.scope.name.clone(),
+            sql: orphans(near.scope.name, &near_sql, far.scope.name, &far_sql),
+            predicates: vec![CheckPredicate {
+                address: near.scope.address(name),
+                bad: "no such row".to_owned(),
+                meaning: format!("without the row of {} that the new foreign key {name} demands", far.scope.name),
+                sample_sql: orphans_sample(near.scope.name, &near_sql, far.scope.name, &far_sql),
+            }],
+        });
+    }
+    checks
+}
+
+/// A table before and after, for checks that need two of them.
+pub(crate) struct Sides<'s> {
+    pub(crate) scope: &'s Scope<'s>,
+    pub(crate) columns: &'s Columns,
+    pub(crate) carried: &'s Table,
+    pub(crate) wanted: &'s Table,
+}
