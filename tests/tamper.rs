@@ -112,12 +112,12 @@ fn mutants(tree: &Value, place: &Place) -> Vec<(String, String)> {
 }
 
 /// Mutants of everything under `plan`, handed to `look` with the name of the change.
-fn each_mutant(case: &str, mut look: impl FnMut(&str, &str)) -> usize {
+fn each_mutant(case: &str, wanted: impl Fn(&Place) -> bool, mut look: impl FnMut(&str, &str)) -> usize {
     let tree: Value = serde_json::from_str(&file(case)).unwrap();
     let mut all = Vec::new();
     places(&tree["plan"], &mut vec!["plan".to_owned()], &mut all);
     let mut seen = 0;
-    for place in all {
+    for place in all.into_iter().filter(wanted) {
         for (what, text) in mutants(&tree, &place) {
             look(&what, &text);
             seen += 1;
@@ -126,30 +126,35 @@ fn each_mutant(case: &str, mut look: impl FnMut(&str, &str)) -> usize {
     seen
 }
 
-fn every_mutant_is_refused(case: &str) {
+/// False for what is inside of a table of the source or target: one plan with all of it is enough.
+fn is_no_object(place: &Place) -> bool {
+    place.len() <= 4 || !matches!(place[1].as_str(), "source" | "target")
+}
+
+fn every_mutant_is_refused(case: &str, wanted: impl Fn(&Place) -> bool) {
     let whole = audit(&file(case), &Policy::default());
     assert!(!whole.is_edited(), "{:?}", whole.entries);
-    let seen = each_mutant(case, |what, text| {
+    let seen = each_mutant(case, wanted, |what, text| {
         assert!(read(text).is_err(), "apply would run it: {what}");
         let report = audit(text, &Policy::default());
         assert!(report.is_edited() && !report.passed(), "audit takes it: {what}");
     });
-    assert!(seen > 2_000, "{seen} mutants");
+    assert!(seen > 1_000, "{seen} mutants");
 }
 
 #[test]
 fn every_mutant_of_a_small_plan_is_refused() {
-    every_mutant_is_refused("narrowing_cast");
+    every_mutant_is_refused("narrowing_cast", |_| true);
 }
 
 #[test]
 fn every_mutant_of_a_plan_with_hostile_names_is_refused() {
-    every_mutant_is_refused("hostile_names");
+    every_mutant_is_refused("hostile_names", is_no_object);
 }
 
 #[test]
 fn every_mutant_of_a_plan_without_a_key_is_refused() {
-    every_mutant_is_refused("keyless_full");
+    every_mutant_is_refused("keyless_full", is_no_object);
 }
 
 /// Members may stand in any order: the file means the same, and has the same id.
@@ -187,7 +192,7 @@ fn forged(text: &str) -> Option<Vec<String>> {
 fn a_forger_who_recomputes_the_digests_cannot_touch_a_step() {
     let mut taken = BTreeSet::new();
     for case in ["narrowing_cast", "everything_about_columns"] {
-        each_mutant(case, |what, text| {
+        each_mutant(case, is_no_object, |what, text| {
             if forged(text).is_some_and(|problems| problems.is_empty()) {
                 let (change, place) = what.split_once(" /plan/").unwrap();
                 let words: Vec<&str> =

@@ -48,8 +48,10 @@ pub fn to_json(file: &PlanFile) -> String {
 /// # Errors
 /// When the file is not exactly what [`to_json`] could have written, white space and order of fields aside.
 pub fn read(text: &str) -> Result<PlanFile, PlanFileError> {
-    let file = parse(text)?;
+    let tree = tree(text)?;
+    let file = PlanFile::deserialize(&tree)?;
     check(&file.plan)?;
+    check_spelling(&tree, &file)?;
     Ok(file)
 }
 
@@ -58,20 +60,30 @@ pub fn read(text: &str) -> Result<PlanFile, PlanFileError> {
 /// # Errors
 /// When the text is not strict JSON of the plan's types.
 pub fn parse(text: &str) -> Result<PlanFile, PlanFileError> {
+    let tree = tree(text)?;
+    let file = PlanFile::deserialize(&tree)?;
+    check_spelling(&tree, &file)?;
+    Ok(file)
+}
+
+fn tree(text: &str) -> Result<Value, PlanFileError> {
     if text.len() > BYTES_MAX {
         return Err(PlanFileError::TooLarge(text.len()));
     }
-    let value = strict::parse(text)?;
-    let format = value.pointer("/plan/format").and_then(Value::as_str);
-    if let Some(found) = format.filter(|format| *format != FORMAT) {
-        return Err(PlanFileError::Format { found: found.to_owned() });
+    let tree = strict::parse(text)?;
+    let format = tree.pointer("/plan/format").and_then(Value::as_str);
+    match format.filter(|format| *format != FORMAT) {
+        Some(found) => Err(PlanFileError::Format { found: found.to_owned() }),
+        None => Ok(tree),
     }
-    let file = PlanFile::deserialize(&value)?;
-    // A member that was left out, or a name in another spelling, reads as the same plan: not what was reviewed.
+}
+
+/// A member that was left out, or a name in another spelling, reads as the same plan: not what was reviewed.
+fn check_spelling(tree: &Value, file: &PlanFile) -> Result<(), PlanFileError> {
     let again = serde_json::to_value(&file.plan)?;
-    match difference(value.get("plan").unwrap_or(&Value::Null), &again) {
+    match difference(tree.get("plan").unwrap_or(&Value::Null), &again) {
         Some(place) => Err(PlanFileError::Spelling { place: format!("plan{place}") }),
-        None => Ok(file),
+        None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod check;
 pub mod compare;
 pub mod digest;
 pub mod effects;
+pub mod estimate;
 pub mod file;
 pub mod graph;
 pub mod kind;

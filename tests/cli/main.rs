@@ -4,10 +4,12 @@
 
 mod apply;
 mod audit;
+mod ci;
 mod compose;
 mod demo;
 mod diff;
 mod environment;
+mod estimates;
 mod explain;
 mod fmt;
 mod frame;

@@ -8,11 +8,12 @@ pub mod escape;
 pub mod graph;
 pub mod json;
 mod known;
+mod lookup;
 pub mod markdown;
 pub mod sql;
 pub mod text;
 
-pub use document::{Document, document};
+pub use document::{Document, document, document_at};
 pub use json::json;
 pub use markdown::markdown;
 pub use sql::sql;
