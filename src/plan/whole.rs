@@ -9,6 +9,7 @@ use crate::plan::{
     Switch, VerifyFinal, VerifyTable,
 };
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
+use crate::resolve::Among;
 use crate::sql::check::{duplicates, duplicates_sample, sample, table_check};
 use crate::sql::expression::{ExpressionError, check_expression};
 use crate::sql::publication::TRUNCATE_SINCE;
@@ -273,14 +274,21 @@ fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
 }
 
 fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
-    for predicate in &check.predicates {
-        if let Err(why) = check_expression(&predicate.bad) {
+    let own = check.predicates.iter().map(|predicate| &predicate.bad).filter(|_| check.among.is_none());
+    let several = check.among.iter().flat_map(Among::expressions);
+    for text in own.chain(several) {
+        if let Err(why) = check_expression(text) {
             found.push(WholeError::Expression { at: format!("a predicate of {}", check.id), why });
         }
     }
     let projection = plan.projections.iter().find(|projection| projection.source == check.table);
     let rendered = projection.and_then(|projection| {
         let table = &check.table;
+        if let Some(among) = &check.among {
+            let named = check.id.starts_with(&format!("check:{table}:")) && check.predicates.len() == 1;
+            let (sql, sample) = among.sql(table);
+            return named.then(|| (sql, vec![sample]));
+        }
         if check.id == format!("check:{table}") {
             let key = projection.source_key();
             let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();

@@ -54,9 +54,10 @@ fn mark(acceptance: &Acceptance, at: &str, flag: &str, report: &mut Report) -> R
 
 /// What was meant: another code, or another place of this one.
 fn near(acceptance: &Acceptance, report: &Report) -> String {
-    if findings::by_code(&acceptance.code).is_none_or(|rule| rule.code != acceptance.code) {
-        let near =
-            findings::nearest(&acceptance.code).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let is_finding = |code: &str| findings::ALL.iter().any(|rule| rule.code == code);
+    if !is_finding(&acceptance.code) {
+        let near = findings::nearest(&acceptance.code).filter(|near| is_finding(near));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return format!("there is no finding {}{near}", acceptance.code);
     }
     let places = report.findings.iter().filter(|finding| finding.code == acceptance.code);

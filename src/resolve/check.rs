@@ -28,6 +28,7 @@ pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Opti
         table: projection.source.clone(),
         sql: table_check(&projection.source, &bad),
         predicates: predicates.collect(),
+        among: None,
     })
 }
 
@@ -60,5 +61,6 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
             meaning: "the same key after the cast".to_owned(),
             sample_sql: duplicates_sample(&projection.source, &values),
         }],
+        among: None,
     })
 }

@@ -29,9 +29,10 @@ fn a_plan_as_it_was_written_passes() {
     assert_snapshot!(text, @r"
     warning finding     NARROWING_CAST@public.meters.value: bigint to integer: an integer type
     warning finding     CUTOVER_WRITE_BLOCK@source: writes to these tables are refused from the fence on; if the switch is not reached in time the fence is lifted
+    note    finding     PUBLICATION@source: the tables are published: VACUUM, ANALYZE and index builds of them wait for it, and it for them
     warning finding     WAL_RETENTION@source: the slot keeps WAL on the source until cleanup; watch its disk and max_slot_wal_keep_size
 
-    Audit of plan ID: 15 steps, 31 statements, all of them what their steps mean; 0 errors, 3 warnings, 0 notes.
+    Audit of plan ID: 15 steps, 31 statements, all of them what their steps mean; 0 errors, 3 warnings, 1 note.
     ");
     let ran = env.run_expecting(3, &["audit", "plan.json", "--deny", "warning"]);
     assert!(ran.stdout.contains("error   finding     CUTOVER_WRITE_BLOCK@source: "), "{}", ran.stdout);
