@@ -22,6 +22,7 @@ pub mod lanes;
 pub mod leftover;
 pub mod preflight;
 pub mod published;
+pub mod rehearse;
 pub mod report;
 pub mod reread;
 pub mod sequences;

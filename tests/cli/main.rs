@@ -8,6 +8,7 @@ mod ci;
 mod compose;
 mod demo;
 mod diff;
+mod desired;
 mod environment;
 mod estimates;
 mod explain;
