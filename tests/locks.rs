@@ -329,7 +329,19 @@ async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<S
         }
         kinds.insert(step.id.kind().to_owned());
     }
+    wrong.extend(by_hand(&servers).await.map(|what| format!("{source_major}: {what}")));
     (kinds, wrong)
+}
+
+/// The lock of the statement that a refusal asks for.
+async fn by_hand(servers: &Servers) -> Option<String> {
+    let rule = pcrd::findings::by_code("REPLICA_IDENTITY_CHANGE").unwrap();
+    let mut said = Locks::new();
+    add(&mut said, End::Source, "app.keyless".to_owned(), rule.lock.unwrap().mode);
+    servers.run(End::Source, "BEGIN; ALTER TABLE app.keyless REPLICA IDENTITY DEFAULT").await;
+    let taken = servers.held().await;
+    servers.run(End::Source, "ROLLBACK").await;
+    (said != taken).then(|| format!("{}: says {:?}, takes {:?}", rule.code, shown(&said), shown(&taken)))
 }
 
 #[tokio::test]

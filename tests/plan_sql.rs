@@ -44,7 +44,7 @@ fn plans() -> BTreeMap<String, Plan> {
 
 fn filled(sql: &str, plan: &Plan, step: &Step) -> String {
     let start = match &step.op {
-        pcrd::plan::Op::SetSequence(op) => plan.source.sequences[op.source.as_ref().unwrap()].start,
+        pcrd::plan::Op::SetSequence(op) => op.source.as_ref().map_or(1, |source| plan.source.sequences[source].start),
         _ => 0,
     };
     sql.replace("$value", &start.to_string())
@@ -94,6 +94,13 @@ async fn every_statement_runs_and_every_revert_undoes() {
         }
         let source = connect(&cluster, &format!("{case}_source"), None).await;
         let target = connect(&cluster, &format!("{case}_target"), None).await;
+        // Types and operator classes that a plan takes for granted.
+        let needed = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(&case).join("prerequisites.sql");
+        if let Ok(needed) = fs::read_to_string(needed) {
+            for client in [&source, &target] {
+                run(client, &needed, &case).await;
+            }
+        }
         create_source(&source, &plan).await;
         for check in &plan.checks {
             let row = source.query_one(&check.sql, &[]).await.unwrap();

@@ -14,21 +14,22 @@ use crate::resolve::error::ResolveError;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
 use super::catalogs::Seen;
-use super::desired::{SchemaFile, desired, file_name, normalise};
+use super::desired::{desired, normalise};
 use super::error::{CommandError, Exit};
+use super::schema_files::{SchemaFiles, file_name};
 
 /// Everything that keeps a plan from being made, as far as it stands in one file.
 #[derive(Debug)]
 struct ResolveErrors {
     errors: Vec<ResolveError>,
     source: NamedSource<String>,
-    /// Errors of the other file.
-    other: Option<Box<ResolveErrors>>,
+    /// Errors of other files.
+    others: Vec<Self>,
 }
 
 impl fmt::Display for ResolveErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n_errors = self.errors.len() + self.other.as_ref().map_or(0, |other| other.errors.len());
+        let n_errors = self.errors.len() + self.others.iter().map(|other| other.errors.len()).sum::<usize>();
         match n_errors {
             1 => write!(f, "no plan can be made: there is an error"),
             n_errors => write!(f, "no plan can be made: there are {n_errors} errors"),
@@ -45,7 +46,7 @@ impl Diagnostic for ResolveErrors {
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         let own = self.errors.iter().map(|error| error as &dyn Diagnostic);
-        Some(Box::new(own.chain(self.other.iter().map(|other| &**other as &dyn Diagnostic))))
+        Some(Box::new(own.chain(self.others.iter().map(|other| other as &dyn Diagnostic))))
     }
 }
 
@@ -73,8 +74,8 @@ pub async fn compile(
 ) -> Result<Compiled, CommandError> {
     let wanted = desired(config, source, target).await?;
     if wanted.schema.tables.is_empty() {
-        let text = match &wanted.file {
-            Some(file) => format!("{} has no table to migrate", file.path),
+        let text = match &wanted.files {
+            Some(files) => format!("{} has no table to migrate", files.paths()),
             None => {
                 format!("{} lists no tables under `migrate.tables`, and names no `migrate.schema`", config.file_name)
             }
@@ -87,12 +88,11 @@ pub async fn compile(
         zone: settings.session["TimeZone"].clone(),
         config_name: name.clone(),
         config_text: config.text.clone(),
-        schema_name: wanted.file.as_ref().map_or_else(String::new, |file| file.name.clone()),
-        schema_text: wanted.file.as_ref().map_or_else(String::new, |file| file.text.clone()),
+        schema_lines: wanted.files.as_ref().map_or_else(Vec::new, SchemaFiles::lines),
         allow,
     };
     let mut resolved = resolve(&wanted.schema, source, &target.catalog, &options)
-        .map_err(|errors| refusal(config, wanted.file.as_ref(), errors))?;
+        .map_err(|errors| refusal(config, wanted.files.as_ref(), errors))?;
     let why = "the desired schema has it, and pcrd does not build it yet";
     let left = wanted.left.into_iter();
     resolved.not_carried.extend(left.map(|(kind, name)| NotCarried {
@@ -105,27 +105,41 @@ pub async fn compile(
         normalise(client, &mut resolved).await?;
     }
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
-    inputs.extend(wanted.file.map(|file| Input { name: file.name, sha256: file.digest }));
+    inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;
     Ok(Compiled { resolved, plan, notes: wanted.notes })
 }
 
-fn refusal(config: &Config, file: Option<&SchemaFile>, errors: Vec<ResolveError>) -> CommandError {
+fn refusal(config: &Config, files: Option<&SchemaFiles>, errors: Vec<ResolveError>) -> CommandError {
     let written = |error: &ResolveError| error.span.is_some() || error.kind.is_acceptance();
     let exit = if errors.iter().any(written) { Exit::Usage } else { Exit::Blocked };
-    let (of_config, of_schema): (Vec<ResolveError>, Vec<ResolveError>) =
-        errors.into_iter().partition(|error| error.origin == Origin::Config);
-    let schema = file.filter(|_| !of_schema.is_empty()).map(|file| ResolveErrors {
-        errors: of_schema,
-        source: NamedSource::new(&file.path, file.text.clone()).with_language("sql"),
-        other: None,
+    let mut by_file: BTreeMap<(Origin, usize), Vec<ResolveError>> = BTreeMap::new();
+    for mut error in errors {
+        let place = match (error.origin, files) {
+            (Origin::Schema, Some(files)) => {
+                let (_, _, start) = files.file(error.span.as_ref().map_or(0, |span| span.start));
+                error.span = error.span.map(|span| span.start - start..span.end - start);
+                (Origin::Schema, start)
+            }
+            _ => (Origin::Config, 0),
+        };
+        by_file.entry(place).or_default().push(error);
+    }
+    let places = by_file.into_iter().map(|((origin, start), errors)| {
+        let source = match (origin, files) {
+            (Origin::Schema, Some(files)) => {
+                let (path, text, _) = files.file(start);
+                NamedSource::new(path, text.to_owned()).with_language("sql")
+            }
+            _ => NamedSource::new(&config.file_name, config.text.clone()).with_language("yaml"),
+        };
+        ResolveErrors { errors, source, others: Vec::new() }
     });
-    let source = NamedSource::new(&config.file_name, config.text.clone()).with_language("yaml");
-    let all = match schema {
-        Some(schema) if of_config.is_empty() => schema,
-        schema => ResolveErrors { errors: of_config, source, other: schema.map(Box::new) },
-    };
-    CommandError::diagnostic(exit, all)
+    let mut places = places.collect::<Vec<_>>().into_iter();
+    match places.next() {
+        Some(first) => CommandError::diagnostic(exit, ResolveErrors { others: places.collect(), ..first }),
+        None => CommandError::new(exit, "no plan can be made"),
+    }
 }
 
 fn settings(config: &Config) -> Settings {

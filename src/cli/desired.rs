@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
-use miette::{Diagnostic, SourceCode};
+use miette::Diagnostic;
 
-use crate::catalog::{Catalog, Fingerprint, QualifiedName, Table};
+use crate::catalog::{Catalog, QualifiedName, Table};
 use crate::config::Config;
-use crate::config::schema_file::read_schema;
 use crate::desired::problem::{Problem, ProblemKind};
-use crate::desired::sql::{Reading, SchemaErrors, SqlSchema, Written, read, written};
+use crate::desired::sql::{SchemaErrors, Written, written};
 use crate::desired::{DesiredSchema, DesiredTable};
 use crate::pg::client::Client;
 use crate::pg::scratch::{Definition, Part, Refusal, ScratchError, read_back};
@@ -21,61 +19,19 @@ use crate::resolve::matching::match_tables;
 use super::catalogs::Seen;
 use super::database::EndError;
 use super::error::{CommandError, Exit};
-
-/// The desired SQL file.
-#[derive(Debug)]
-pub struct SchemaFile {
-    /// Its path, as the config gives it.
-    pub path: String,
-    /// Its name without directories, for the plan.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-    /// Digest of the text.
-    pub digest: Fingerprint,
-    schema: SqlSchema,
-    warnings: Vec<String>,
-}
+use super::schema_files::{SchemaFiles, schema_files};
 
 /// Everything that is wanted.
 #[derive(Debug)]
 pub struct Desired {
     /// The tables of both files.
     pub schema: DesiredSchema,
-    /// The desired SQL file, when there is one.
-    pub file: Option<SchemaFile>,
+    /// The desired SQL files, when there are some.
+    pub files: Option<SchemaFiles>,
     /// What the SQL file says and the target will not have: kind and address.
     pub left: Vec<(&'static str, String)>,
     /// Warnings and directives that have nothing left to do.
     pub notes: Vec<String>,
-}
-
-/// The last part of a path.
-pub fn file_name(path: &str) -> String {
-    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// Reads the file of `migrate.schema`, when the config names one.
-///
-/// # Errors
-/// No such file, or everything that is wrong in it.
-pub fn schema_file(config: &Config) -> Result<Option<SchemaFile>, CommandError> {
-    let Some(path) = &config.migrate.schema else { return Ok(None) };
-    let text = read_schema(&path.value).map_err(|error| CommandError::new(Exit::Usage, error))?;
-    let path = path.value.display().to_string();
-    let Reading { schema, problems, warnings } = read(&text);
-    if !problems.is_empty() {
-        return Err(CommandError::diagnostic(Exit::Usage, SchemaErrors::new(&path, &text, problems)));
-    }
-    let warnings = warnings.iter().map(|warning| located(&path, &text, warning)).collect();
-    let (name, digest) = (file_name(&path), Fingerprint::of_bytes(text.as_bytes()));
-    Ok(Some(SchemaFile { path, name, text, digest, schema, warnings }))
-}
-
-/// `file:line: message`.
-fn located(path: &str, text: &str, problem: &Problem) -> String {
-    let at = problem.labels.first().map_or(0, |label| label.span.start);
-    format!("{path}:{}: {}", text[..at].matches('\n').count() + 1, problem.message)
 }
 
 /// Puts both files together and matches the SQL file with the source.
@@ -84,22 +40,22 @@ fn located(path: &str, text: &str, problem: &Problem) -> String {
 /// Whatever is wrong in the SQL file, a table that both files describe, and what the target's server refuses.
 pub async fn desired(config: &Config, source: &Catalog, target: &Seen) -> Result<Desired, CommandError> {
     let mut schema = config.migrate.desired.clone();
-    let Some(file) = schema_file(config)? else {
-        return Ok(Desired { schema, file: None, left: Vec::new(), notes: Vec::new() });
+    let Some(files) = schema_files(config)? else {
+        return Ok(Desired { schema, files: None, left: Vec::new(), notes: Vec::new() });
     };
-    let refuse = |problems| CommandError::diagnostic(Exit::Usage, SchemaErrors::new(&file.path, &file.text, problems));
-    let mut made = written(&file.schema, &target.catalog.types).map_err(refuse)?;
+    let made = written(files.schema(), &target.catalog.types);
+    let mut made = made.map_err(|problems| files.refusal(problems))?;
     if let Some(client) = &target.client {
-        read_by_server(client, &mut made).await.map_err(|error| server_error(&file, &made, error))?;
+        read_by_server(client, &mut made).await.map_err(|error| server_error(&files, &made, error))?;
     }
-    let matched = match_tables(&file.schema, &made.tables, source, target.client.is_some()).map_err(refuse)?;
-    described_twice(config, &file, &schema.tables, &matched.tables)?;
-    let mut notes = file.warnings.clone();
-    notes.extend(matched.notes.iter().map(|note| located(&file.path, &file.text, note)));
+    let matched = match_tables(files.schema(), &made.tables, source, target.client.is_some());
+    let matched = matched.map_err(|problems| files.refusal(problems))?;
+    described_twice(config, &files, &schema.tables, &matched.tables)?;
+    let notes = files.warnings().iter().chain(&matched.notes).map(|note| files.located(note)).collect();
     schema.tables.extend(matched.tables);
     schema.accept_in_schema = matched.accept;
     schema.sequences = made.sequences;
-    Ok(Desired { schema, file: Some(file), left: matched.left, notes })
+    Ok(Desired { schema, files: Some(files), left: matched.left, notes })
 }
 
 async fn read_by_server(client: &Client, made: &mut Written) -> Result<(), ScratchError> {
@@ -123,11 +79,11 @@ fn is_plain(table: &Table) -> bool {
     table.partition_key.is_none() && table.parents.is_empty()
 }
 
-fn server_error(file: &SchemaFile, made: &Written, error: ScratchError) -> CommandError {
+fn server_error(files: &SchemaFiles, made: &Written, error: ScratchError) -> CommandError {
     match error {
         ScratchError::Refused(refusals) => {
             let problems = refusals.iter().map(|refusal| refused(made, refusal)).collect();
-            CommandError::diagnostic(Exit::Usage, SchemaErrors::new(&file.path, &file.text, problems))
+            files.refusal(problems)
         }
         error => EndError::new(End::Target, error).into(),
     }
@@ -194,7 +150,7 @@ pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), C
 #[derive(Debug)]
 struct DescribedTwice {
     names: Vec<String>,
-    places: [SchemaErrors; 2],
+    places: Vec<SchemaErrors>,
 }
 
 impl fmt::Display for DescribedTwice {
@@ -215,15 +171,11 @@ impl Diagnostic for DescribedTwice {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         Some(Box::new(self.places.iter().map(|place| place as &dyn Diagnostic)))
     }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        None
-    }
 }
 
 fn described_twice(
     config: &Config,
-    file: &SchemaFile,
+    files: &SchemaFiles,
     in_config: &[DesiredTable],
     in_file: &[DesiredTable],
 ) -> Result<(), CommandError> {
@@ -238,12 +190,14 @@ fn described_twice(
         let name = twin.whole.as_ref().map_or(&twin.source.span, |whole| &whole.places.name);
         names.push(table.source.value.to_string());
         here.push(problem(table, &table.source.span));
-        there.push(problem(twin, name));
+        let (path, text, start) = files.file(name.start);
+        let second = problem(twin, &(name.start - start..name.end - start));
+        there.push(SchemaErrors::new(path, text, vec![second]));
     }
     if names.is_empty() {
         return Ok(());
     }
-    let places =
-        [SchemaErrors::new(&config.file_name, &config.text, here), SchemaErrors::new(&file.path, &file.text, there)];
+    let mut places = vec![SchemaErrors::new(&config.file_name, &config.text, here)];
+    places.extend(there);
     Err(CommandError::diagnostic(Exit::Usage, DescribedTwice { names, places }))
 }

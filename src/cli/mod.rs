@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod output;
 pub mod planning;
 pub mod run;
+pub mod schema_files;
 pub mod shutdown;
 
 pub use error::{CommandError, Exit};

@@ -207,7 +207,11 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         max_rows_per_second,
         max_bytes_per_second,
         workers: workers.and_then(|number| u32::try_from(number.value).ok()),
-        schema: fields.text("schema", problems).map(|path| At { value: base.join(path.value), span: path.span }),
+        schema: fields
+            .text_or_texts("schema", problems)
+            .into_iter()
+            .map(|path| At { value: base.join(path.value), span: path.span })
+            .collect(),
         desired: DesiredSchema { tables, accept, ..DesiredSchema::default() },
     })
 }

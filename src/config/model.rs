@@ -50,8 +50,8 @@ pub struct MigrateSettings {
     pub max_bytes_per_second: Option<u64>,
     /// Copy workers, when the file sets them.
     pub workers: Option<u32>,
-    /// The desired schema in SQL, relative to the working directory.
-    pub schema: Option<At<PathBuf>>,
+    /// Files or globs of the desired schema in SQL, relative to the working directory.
+    pub schema: Vec<At<PathBuf>>,
     /// The wanted changes.
     pub desired: DesiredSchema,
 }

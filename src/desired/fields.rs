@@ -206,6 +206,15 @@ impl<'a> Fields<'a> {
         Some(At { value: texts, span: list.span })
     }
 
+    /// A list of texts, or one text, which is a list of one.
+    pub fn text_or_texts(&self, name: &str, problems: &mut Vec<Problem>) -> Vec<At<String>> {
+        let is_scalar = self.entry(name).is_some_and(|entry| matches!(entry.value.kind, Kind::Scalar { .. }));
+        if is_scalar {
+            return self.text(name, problems).into_iter().collect();
+        }
+        self.texts(name, problems).map_or_else(Vec::new, |texts| texts.value)
+    }
+
     /// One of a few words; `None` beside a word means that it is not supported yet.
     pub fn choice<T: Copy>(
         &self,

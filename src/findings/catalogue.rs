@@ -1,6 +1,5 @@
 //! All rules, and how they are looked up.
 
-use crate::findings::Rule;
 use crate::findings::rules::{
     COLLATION_DIFFERS, CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, CUTOVER_WRITE_BLOCK, DEFAULT_FROZEN, DELETES_DATA,
     DOMAIN_DIFFERS, ENCODING_DIFFERS, ENUM_VALUE_MISSING, EXTENSION_VERSION, FILTERED_PARENT, FK_OUT_OF_SCOPE,
@@ -12,6 +11,7 @@ use crate::findings::rules::{
     TZ_DEPENDENT_CAST, UNLOGGED, UNSUPPORTED_CAST, UNTRACKABLE_DEPENDENCY, VERSION_DEPENDENT_CAST, VOLATILE_EXPR,
     WAL_RETENTION,
 };
+use crate::findings::{PREFLIGHT, Rule};
 
 /// Every rule, from data to keys, source, cutover, target and what cannot be migrated.
 pub static ALL: &[&Rule] = &[
@@ -72,15 +72,20 @@ pub static ALL: &[&Rule] = &[
     &SUBSCRIPTION,
 ];
 
+/// Findings, then the checks before `apply`.
+pub fn every() -> impl Iterator<Item = &'static Rule> {
+    ALL.iter().chain(PREFLIGHT).copied()
+}
+
 /// The rule with this code, in any case.
 pub fn by_code(code: &str) -> Option<&'static Rule> {
-    ALL.iter().find(|rule| rule.code.eq_ignore_ascii_case(code)).copied()
+    every().find(|rule| rule.code.eq_ignore_ascii_case(code))
 }
 
 /// The code that is most like this text, when one is.
 pub fn nearest(text: &str) -> Option<&'static str> {
     let wanted = text.to_ascii_uppercase();
-    let ratio = |rule: &Rule| similar::TextDiff::from_chars(wanted.as_str(), rule.code).ratio();
-    let best = ALL.iter().map(|rule| (ratio(rule), rule.code)).filter(|(ratio, _)| *ratio >= 0.6);
+    let ratio = |rule: &Rule| similar::TextDiff::from_chars(wanted.as_str(), rule.code.to_ascii_uppercase()).ratio();
+    let best = every().map(|rule| (ratio(rule), rule.code)).filter(|(ratio, _)| *ratio >= 0.6);
     best.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, code)| code)
 }

@@ -6,8 +6,10 @@
 
 pub mod catalogue;
 pub mod page;
+pub mod preflight;
 pub mod rule;
 pub mod rules;
 
-pub use catalogue::{ALL, by_code, nearest};
+pub use catalogue::{ALL, by_code, every, nearest};
+pub use preflight::PREFLIGHT;
 pub use rule::{Lock, Object, Rule, Severity};

@@ -1,6 +1,6 @@
 //! The rules as texts: `pcrd explain`, and docs/findings.md.
 
-use crate::findings::{ALL, Rule, Severity};
+use crate::findings::{ALL, PREFLIGHT, Rule, Severity, every};
 
 /// One rule for the terminal.
 pub fn text(rule: &Rule) -> String {
@@ -10,7 +10,8 @@ pub fn text(rule: &Rule) -> String {
     out.push_str(&format!("Effect:    {}\n", rule.effect));
     out.push_str(&format!("Why:       {}\n", rule.why));
     out.push_str(&format!("Instead:   {}\n", rule.instead));
-    if rule.severity != Severity::Refused {
+    let is_finding = ALL.iter().any(|one| one.code == rule.code);
+    if is_finding && rule.severity != Severity::Refused {
         let code = rule.code;
         out.push_str(&format!("Accept:    in the config  accept: [{{code: {code}, address: …, reason: …}}]\n"));
         out.push_str(&format!("           in the SQL     -- pcrd: accept {code} reason=\"…\"\n"));
@@ -21,9 +22,9 @@ pub fn text(rule: &Rule) -> String {
 
 /// All rules, one a line.
 pub fn list() -> String {
-    let width = ALL.iter().map(|rule| rule.code.len()).max().unwrap_or(0);
-    let line = |rule: &&Rule| format!("{:width$}  {:7}  {}\n", rule.code, rule.severity.word(), rule.title);
-    ALL.iter().map(line).collect()
+    let width = every().map(|rule| rule.code.len()).max().unwrap_or(0);
+    let line = |rule: &Rule| format!("{:width$}  {:7}  {}\n", rule.code, rule.severity.word(), rule.title);
+    every().map(line).collect()
 }
 
 /// docs/findings.md.
@@ -47,6 +48,12 @@ pub fn markdown() -> String {
     for rule in ALL {
         let anchor = rule.code.to_lowercase();
         out.push_str(&format!("| [{}](#{anchor}) | {} | {} |\n", rule.code, rule.severity.word(), rule.title));
+    }
+    out.push_str("\nBefore `apply` the servers are checked too; `plan` says what it would refuse, with the check's id in brackets:\n\n");
+    out.push_str("| check | severity | what it is | what to do |\n|---|---|---|---|\n");
+    for rule in PREFLIGHT {
+        let (code, severity) = (rule.code, rule.severity.word());
+        out.push_str(&format!("| `{code}` | {severity} | {} | {} |\n", rule.title, rule.instead));
     }
     for rule in ALL {
         out.push_str(&format!("\n## {}\n\n", rule.code));

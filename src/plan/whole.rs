@@ -9,13 +9,13 @@ use crate::plan::{
     Switch, VerifyFinal, VerifyTable,
 };
 use crate::projection::{ColumnValue, Projection};
+use crate::resolve::Among;
 use crate::sql::check::{
     DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
 };
 use crate::sql::expression::{ExpressionError, check_expression};
 use crate::sql::filter::belongs;
 use crate::sql::publication::TRUNCATE_SINCE;
-use crate::sql::token::{Token, tokens};
 
 /// Parts that do not make one migration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -274,14 +274,21 @@ fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
 }
 
 fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
-    for predicate in &check.predicates {
-        if let Err(why) = check_expression(&predicate.bad) {
+    let own = check.predicates.iter().map(|predicate| &predicate.bad).filter(|_| check.among.is_none());
+    let several = check.among.iter().flat_map(Among::expressions);
+    for text in own.chain(several) {
+        if let Err(why) = check_expression(text) {
             found.push(WholeError::Expression { at: format!("a predicate of {}", check.id), why });
         }
     }
     let projection = plan.projections.iter().find(|projection| projection.source == check.table);
     let rendered = projection.and_then(|projection| {
         let table = &check.table;
+        if let Some(among) = &check.among {
+            let named = check.id.starts_with(&format!("check:{table}:")) && check.predicates.len() == 1;
+            let (sql, sample) = among.sql(table);
+            return named.then(|| (sql, vec![sample]));
+        }
         if check.id == format!("check:{table}") {
             let key = projection.source_key();
             let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();
@@ -298,26 +305,11 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
             ),
         })
     });
-    // Those of single indexes and foreign keys are made from definitions that the plan has only as text.
-    let of_object = projection.is_some() && check.id.starts_with(&format!("check:{}:", check.table));
-    let all = || check.predicates.iter().map(|predicate| &predicate.sample_sql).chain([&check.sql]);
-    if rendered.is_none() && of_object && all().all(|sql| is_query(sql)) {
-        return;
-    }
     let samples: Vec<&String> = check.predicates.iter().map(|predicate| &predicate.sample_sql).collect();
     let is_rendered = |(sql, wanted): &(String, Vec<String>)| sql == &check.sql && samples.iter().copied().eq(wanted);
     if !rendered.as_ref().is_some_and(is_rendered) {
         found.push(WholeError::Check(check.id.clone()));
     }
-}
-
-/// One SELECT that writes nothing and has nothing behind it.
-fn is_query(sql: &str) -> bool {
-    const WRITES: &[&str] = &["insert", "update", "delete", "merge", "into", "call", "copy", "for"];
-    let Ok(list) = tokens(sql) else { return false };
-    let reads = list.first().and_then(Token::word) == Some("select")
-        && !list.iter().filter_map(Token::word).any(|word| WRITES.contains(&word));
-    reads && check_expression(&format!("({sql})")).is_ok()
 }
 
 fn key_values(projection: &Projection) -> Vec<String> {

@@ -9,15 +9,20 @@ use crate::resolve::{Accepted, ResolveOptions, Severity};
 /// Marks accepted findings. An acceptance that matches nothing is an error: the hazard it names has another place, or
 /// is gone, and both must be known.
 pub(crate) fn accept(desired: &DesiredSchema, options: &ResolveOptions, report: &mut Report) {
-    let config = (Origin::Config, &desired.accept, &options.config_name, &options.config_text);
-    let schema = (Origin::Schema, &desired.accept_in_schema, &options.schema_name, &options.schema_text);
-    for (origin, written, name, text) in [config, schema] {
-        let line = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
-        for acceptance in written {
-            let at = format!("{name}:{}", line(acceptance.span.start));
-            if let Err(error) = mark(&acceptance.value, &at, "", report) {
-                report.errors.push(ResolveError { origin, ..error.at(&acceptance.span) });
-            }
+    let line = |at: usize| 1 + options.config_text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+    let in_schema = |at: usize| {
+        let line = options.schema_lines.iter().rfind(|(start, _)| *start <= at);
+        line.map_or_else(String::new, |(_, line)| line.clone())
+    };
+    for acceptance in &desired.accept {
+        let at = format!("{}:{}", options.config_name, line(acceptance.span.start));
+        if let Err(error) = mark(&acceptance.value, &at, "", report) {
+            report.errors.push(error.at(&acceptance.span));
+        }
+    }
+    for acceptance in &desired.accept_in_schema {
+        if let Err(error) = mark(&acceptance.value, &in_schema(acceptance.span.start), "", report) {
+            report.errors.push(ResolveError { origin: Origin::Schema, ..error.at(&acceptance.span) });
         }
     }
     for acceptance in &options.allow {
@@ -54,9 +59,10 @@ fn mark(acceptance: &Acceptance, at: &str, flag: &str, report: &mut Report) -> R
 
 /// What was meant: another code, or another place of this one.
 fn near(acceptance: &Acceptance, report: &Report) -> String {
-    if findings::by_code(&acceptance.code).is_none_or(|rule| rule.code != acceptance.code) {
-        let near =
-            findings::nearest(&acceptance.code).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let is_finding = |code: &str| findings::ALL.iter().any(|rule| rule.code == code);
+    if !is_finding(&acceptance.code) {
+        let near = findings::nearest(&acceptance.code).filter(|near| is_finding(near));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return format!("there is no finding {}{near}", acceptance.code);
     }
     let places = report.findings.iter().filter(|finding| finding.code == acceptance.code);

@@ -31,6 +31,7 @@ pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Opti
         table: projection.source.clone(),
         sql: table_check(&projection.source, &bad),
         predicates: predicates.collect(),
+        among: None,
     })
 }
 
@@ -83,5 +84,6 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
                 some => duplicates_where_sample(&projection.source, &values, some.as_deref(), DistinctNulls::No),
             },
         }],
+        among: None,
     })
 }

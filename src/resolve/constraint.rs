@@ -28,7 +28,7 @@ pub(crate) fn constraints(
         };
         match result {
             Ok(Ok(constraint)) => {
-                not_valid(scope, name, &constraint, report);
+                not_valid(scope, name, &constraint, "on the source", report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -38,9 +38,9 @@ pub(crate) fn constraints(
     carried
 }
 
-fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, report: &mut Report) {
+fn not_valid(scope: &Scope<'_>, name: &Ident, constraint: &Constraint, place: &str, report: &mut Report) {
     if !constraint.validated {
-        let message = "it is NOT VALID on the source and stays so on the target";
+        let message = format!("it is NOT VALID {place} and stays so on the target");
         report.find(&CONSTRAINT_NOT_VALID, scope.address(name), message);
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn foreign_keys(
         match foreign(scope, far, constraint, references) {
             Ok(Ok(constraint)) => {
                 compare_types(scope, name, &constraint, wanted, report);
-                not_valid(scope, name, &constraint, report);
+                not_valid(scope, name, &constraint, "on the source", report);
                 carried.insert(name.clone(), constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
@@ -159,6 +159,7 @@ fn written_foreign_keys(
             continue;
         }
         compare_types(scope, name, constraint, wanted, report);
+        not_valid(scope, name, constraint, "in the file", report);
         kept.insert(name.clone(), constraint.clone());
     }
     kept

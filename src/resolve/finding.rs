@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::QualifiedName;
 pub use crate::findings::Severity;
+use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
 
 /// Something that depends on the tables and is not carried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,71 @@ pub struct Check {
     pub sql: String,
     /// The predicates, in the order of the counts.
     pub predicates: Vec<CheckPredicate>,
+    /// What is asked of several rows together; predicates of one row say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub among: Option<Among>,
+}
+
+/// A condition on several rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Among {
+    /// No two rows have these values, as a new unique index will demand.
+    Unique {
+        /// Expressions over source columns.
+        values: Vec<String>,
+        /// Rows that the index has; all when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predicate: Option<String>,
+        /// NULLs are the same as each other.
+        nulls_not_distinct: bool,
+    },
+    /// Every row without NULL among these values has its counterpart, as a new foreign key will demand.
+    References {
+        /// Expressions over source columns.
+        values: Vec<String>,
+        /// Which rows count; all when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        near_filter: Option<String>,
+        /// The other source table.
+        far: QualifiedName,
+        /// Expressions over its columns.
+        far_values: Vec<String>,
+        /// Which of its rows count; all when none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        far_filter: Option<String>,
+    },
+}
+
+impl Among {
+    /// The check's SQL and that of its sample.
+    pub fn sql(&self, table: &QualifiedName) -> (String, String) {
+        match self {
+            Self::Unique { values, predicate, nulls_not_distinct } => {
+                let nulls = if *nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
+                let predicate = predicate.as_deref();
+                (
+                    duplicates_where(table, values, predicate, nulls),
+                    duplicates_where_sample(table, values, predicate, nulls),
+                )
+            }
+            Self::References { values, near_filter, far, far_values, far_filter } => {
+                let near = (table, values.as_slice(), near_filter.as_deref());
+                let far = (far, far_values.as_slice(), far_filter.as_deref());
+                (orphans(near, far), orphans_sample(near, far))
+            }
+        }
+    }
+
+    /// Every expression in it.
+    pub fn expressions(&self) -> Vec<&String> {
+        match self {
+            Self::Unique { values, predicate, .. } => values.iter().chain(predicate).collect(),
+            Self::References { values, near_filter, far_values, far_filter, .. } => {
+                values.iter().chain(near_filter).chain(far_values).chain(far_filter).collect()
+            }
+        }
+    }
 }
 
 /// One predicate of a check; the count expected is 0.

@@ -11,10 +11,8 @@ pub struct ResolveOptions {
     pub config_name: String,
     /// Its text, for the line of an acceptance.
     pub config_text: String,
-    /// Name of the desired SQL file, without directories; empty without one.
-    pub schema_name: String,
-    /// Its text.
-    pub schema_text: String,
+    /// Where each line of the desired SQL files starts, with its name: `desired.sql:14`.
+    pub schema_lines: Vec<(usize, String)>,
     /// Acceptances of the command line.
     pub allow: Vec<Acceptance>,
 }
@@ -25,8 +23,7 @@ impl Default for ResolveOptions {
             zone: "UTC".to_owned(),
             config_name: "pcrd.config.yml".to_owned(),
             config_text: String::new(),
-            schema_name: String::new(),
-            schema_text: String::new(),
+            schema_lines: Vec::new(),
             allow: Vec::new(),
         }
     }

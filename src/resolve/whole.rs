@@ -11,10 +11,9 @@ use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::types::reads_on_target;
-use crate::resolve::{Check, CheckPredicate, ResolveOptions};
+use crate::resolve::types::{exists_on_target, reads_on_target};
+use crate::resolve::{Among, Check, CheckPredicate, ResolveOptions};
 use crate::sql::alike::alike;
-use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
 use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
@@ -41,6 +40,7 @@ pub(crate) fn kept(
 ) -> Result<(), ResolveError> {
     let Kept { column, wish, at, mut carried, wanted } = kept;
     let span = scope.desired.columns.get(&column.name).map_or(&scope.desired.source.span, |wish| &wish.span);
+    exists_on_target(scope, &at, &wanted.ty, report)?;
     if let Some(generated) = &column.generated {
         carried.generated = scope
             .rename(&generated.expr)
@@ -231,22 +231,14 @@ pub(crate) fn checks(
         let predicate = index.predicate.as_deref().map(&source_sql).transpose();
         match (elements, predicate) {
             (Ok(elements), Ok(predicate)) => {
-                let nulls = if index.nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
-                let belongs = columns.filter.as_ref().map(belongs);
-                let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
-                let predicate = (!both.is_empty()).then(|| both.join(" AND "));
-                let predicate = predicate.as_deref();
-                checks.push(Check {
-                    id: format!("check:{}:{name}", scope.name),
-                    table: scope.name.clone(),
-                    sql: duplicates_where(scope.name, &elements, predicate, nulls),
-                    predicates: vec![CheckPredicate {
-                        address: scope.address(name),
-                        bad: "count(*) > 1".to_owned(),
-                        meaning: format!("with the same values under the unique index {name}"),
-                        sample_sql: duplicates_where_sample(scope.name, &elements, predicate, nulls),
-                    }],
-                });
+                // Without a filter the predicate stands as it was written.
+                let predicate = match (predicate, columns.filter.as_ref().map(belongs)) {
+                    (Some(own), Some(belongs)) => Some(format!("({own}) AND {belongs}")),
+                    (own, belongs) => own.or(belongs),
+                };
+                let among = Among::Unique { values: elements, predicate, nulls_not_distinct: index.nulls_not_distinct };
+                let meaning = format!("with the same values under the unique index {name}");
+                checks.push(several(scope, name, among, "count(*) > 1", meaning));
             }
             (Err(error), _) | (_, Err(error)) => report.errors.push(sql_error(&scope.address(name), error)),
         }
@@ -293,8 +285,6 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         if !is_new && far.columns.filter.is_none() {
             continue;
         }
-        let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
-        let [near_is, far_is] = [&conditions[0], &conditions[1]].map(Option::as_deref);
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
             let values = values(side.columns);
             columns.iter().map(|column| values.get(column).cloned()).collect()
@@ -303,22 +293,21 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         else {
             continue;
         };
-        checks.push(Check {
-            id: format!("check:{}:{name}", near.scope.name),
-            table: near.scope.name.clone(),
-            sql: orphans((near.scope.name, &near_sql, near_is), (far.scope.name, &far_sql, far_is)),
-            predicates: vec![CheckPredicate {
-                address: near.scope.address(name),
-                bad: "no such row".to_owned(),
-                meaning: match is_new {
-                    true => format!("without the row of {} that the new foreign key {name} demands", far.scope.name),
-                    false => format!("without the row of {} that the foreign key {name} demands", far.scope.name),
-                },
-                sample_sql: orphans_sample((near.scope.name, &near_sql, near_is), (far.scope.name, &far_sql, far_is)),
-            }],
-        });
+        let new = if is_new { "new " } else { "" };
+        let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
+        let [near_filter, far_filter] = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
+        let far = far.scope.name.clone();
+        let among = Among::References { values: near_sql, near_filter, far, far_values: far_sql, far_filter };
+        checks.push(several(near.scope, name, among, "no such row", meaning));
     }
     checks
+}
+
+fn several(scope: &Scope<'_>, name: &Ident, among: Among, bad: &str, meaning: String) -> Check {
+    let (sql, sample_sql) = among.sql(scope.name);
+    let predicate = CheckPredicate { address: scope.address(name), bad: bad.to_owned(), meaning, sample_sql };
+    let id = format!("check:{}:{name}", scope.name);
+    Check { id, table: scope.name.clone(), sql, predicates: vec![predicate], among: Some(among) }
 }
 
 /// A table before and after, for checks that need two of them.

@@ -27,6 +27,8 @@ fn a_code_is_explained() {
     "#);
     let index = env.run_expecting(0, &["explain", "index_build"]).stdout;
     assert!(index.contains("which nobody uses before the switch: no hazard"), "{index}");
+    let check = env.run_expecting(0, &["explain", "WAL_LEVEL"]).stdout;
+    assert!(check.starts_with("wal_level: ") && check.contains("restart the server"), "{check}");
     let refused = env.run_expecting(0, &["explain", "UNLOGGED"]).stdout;
     assert!(refused.contains("cannot be accepted") && !refused.contains("--allow"), "{refused}");
 }
@@ -52,11 +54,11 @@ fn a_code_is_explained_for_programs() {
 fn an_unknown_code_is_an_error_with_the_one_that_was_meant() {
     let env = Environment::new();
     assert_snapshot!(env.run_expecting(64, &["explain", "CUTOVER_BLOCK"]).stderr, @r"
-      × there is no finding CUTOVER_BLOCK; did you mean CUTOVER_WRITE_BLOCK?
+      × there is no finding or check CUTOVER_BLOCK; did you mean CUTOVER_WRITE_BLOCK?
     Next: pcrd explain CUTOVER_WRITE_BLOCK
     ");
     assert_snapshot!(env.run_expecting(64, &["explain", "XYZZY"]).stderr, @r"
-      × there is no finding XYZZY
+      × there is no finding or check XYZZY
     Next: pcrd explain
     ");
 }
@@ -67,22 +69,11 @@ fn an_acceptance_is_recorded_with_its_place() {
     let env = Environment::of_case("ends_that_differ");
     let json =
         env.run_expecting(0, &offline(&["--format", "json", "--allow", "WAL_RETENTION@source=a big disk"])).stdout;
-    let file: Value = serde_json::from_str(&json).unwrap();
-    let accepted: Vec<String> = file["plan"]["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|finding| !finding["accepted"].is_null())
-        .map(|finding| {
-            let (code, accepted) = (&finding["code"], &finding["accepted"]);
-            format!("{} {} {}", code.as_str().unwrap(), accepted["at"].as_str().unwrap(), accepted["reason"])
-        })
-        .collect();
-    assert_snapshot!(accepted.join("\n"), @r#"
-    LARGE_OBJECTS pcrd.config.yml:21 "numbers of another system"
-    LOSSY_CAST pcrd.config.yml:20 "both servers have lc_monetary = C"
-    WAL_RETENTION --allow "a big disk"
-    "#);
+    assert_snapshot!(accepted(&json), @r"
+    LARGE_OBJECTS | public.people.photo | pcrd.config.yml:21 | numbers of another system
+    LOSSY_CAST | public.people.salary | pcrd.config.yml:20 | both servers have lc_monetary = C
+    WAL_RETENTION | source | --allow | a big disk
+    ");
 }
 
 /// A usage error: the message names the flag, or points at the line.
@@ -128,4 +119,67 @@ fn a_refusal_names_the_rule_that_says_more() {
     for code in codes {
         assert!(env.run_expecting(0, &["explain", code]).stdout.starts_with(code));
     }
+}
+
+const DESIRED: &str = "\
+CREATE SEQUENCE public.numbers;
+CREATE TABLE public.meters (
+  id bigint PRIMARY KEY,
+  value bigint,
+  label text NOT NULL,
+  -- pcrd: accept DEFAULT_FROZEN reason=\"old meters have no number\"
+  number bigint DEFAULT nextval('public.numbers'),
+  token uuid DEFAULT gen_random_uuid() -- pcrd: accept DEFAULT_FROZEN reason=\"one token for old rows\"
+);
+";
+
+/// A table whose wanted shape is written in SQL.
+fn with_schema(desired: &str) -> Environment {
+    let env = Environment::of_case("narrowing_cast");
+    let config = std::fs::read_to_string(env.path().join("pcrd.config.yml")).unwrap();
+    let (ends, _) = config.split_once("  tables:").unwrap();
+    env.write("pcrd.config.yml", &format!("{ends}  schema: desired.sql\n"));
+    env.write("desired.sql", desired);
+    env
+}
+
+fn accepted(json: &str) -> String {
+    let file: Value = serde_json::from_str(json).unwrap();
+    let findings = file["plan"]["findings"].as_array().unwrap();
+    let accepted = findings.iter().filter(|finding| !finding["accepted"].is_null()).map(|finding| {
+        let (code, address, accepted) = (&finding["code"], &finding["address"], &finding["accepted"]);
+        let texts = [code, address, &accepted["at"], &accepted["reason"]].map(|text| text.as_str().unwrap());
+        texts.join(" | ")
+    });
+    accepted.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_acceptance_in_the_desired_schema_is_recorded_with_its_line() {
+    let env = with_schema(DESIRED);
+    let allow = ["--format", "json", "--allow", "SEQUENCE_NEW@public.numbers=as ordered"];
+    let json = env.run_expecting(0, &offline(&allow)).stdout;
+    assert_snapshot!(accepted(&json), @r"
+    DEFAULT_FROZEN | public.meters.number | desired.sql:6 | old meters have no number
+    DEFAULT_FROZEN | public.meters.token | desired.sql:8 | one token for old rows
+    SEQUENCE_NEW | public.numbers | --allow | as ordered
+    ");
+}
+
+#[test]
+fn an_acceptance_in_the_desired_schema_that_matches_nothing_points_into_it() {
+    let env =
+        with_schema(&DESIRED.replace("  value bigint,", "  value bigint, -- pcrd: accept LOSSY_CAST reason=\"no\""));
+    assert_snapshot!(env.run_expecting(64, &offline(&[])).stderr, @r#"
+     × no plan can be made: there is an error
+
+     × nothing at public.meters.value has the finding LOSSY_CAST to accept
+      ╭─[desired.sql:4:17]
+    3 │   id bigint PRIMARY KEY,
+    4 │   value bigint, -- pcrd: accept LOSSY_CAST reason="no"
+      ·                 ──────────────────────────────────────
+    5 │   label text NOT NULL,
+      ╰────
+     help: remove it: this plan has no such finding
+    "#);
 }

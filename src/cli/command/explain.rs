@@ -9,7 +9,7 @@ use crate::findings::{self, page};
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
-    /// The finding's code, for example `DELETES_DATA`; without one, all of them are listed
+    /// A finding's code or the id of a check, for example `DELETES_DATA` or `wal_level`; without one, all are listed
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
     /// What to print
@@ -30,7 +30,7 @@ pub enum ExplainFormat {
 pub fn run(ctx: &Context, args: &ExplainArgs) -> Result<Exit, CommandError> {
     let json = ctx.json || args.format == ExplainFormat::Json;
     let text = match &args.code {
-        None if json => document(&findings::ALL)?,
+        None if json => document(&findings::every().collect::<Vec<_>>())?,
         None => page::list(),
         Some(code) => {
             let rule = findings::by_code(code).ok_or_else(|| unknown(code))?;
@@ -49,5 +49,5 @@ fn unknown(code: &str) -> CommandError {
     let near = findings::nearest(code);
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let next = near.map_or_else(|| "pcrd explain".to_owned(), |near| format!("pcrd explain {near}"));
-    CommandError::new(Exit::Usage, format!("there is no finding {code}{hint}")).with_next(next)
+    CommandError::new(Exit::Usage, format!("there is no finding or check {code}{hint}")).with_next(next)
 }

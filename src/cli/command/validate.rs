@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::catalog::QualifiedName;
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::schema_files::schema_files;
 use crate::config::schema_file::read_schema;
 use crate::desired::problem::Problem;
 use crate::desired::sql::{Level, Reading, SchemaErrors, SqlSchema, read};
@@ -84,9 +86,16 @@ fn schema_json(file: &str, schema: &SqlSchema, is_valid: bool) -> serde_json::Va
 
 fn validate_config(ctx: &Context) -> Result<Exit, CommandError> {
     let config = load_config(ctx)?;
-    let tables = &config.migrate.desired.tables;
+    let files = schema_files(&config)?;
+    let in_config = config.migrate.desired.tables.iter().map(|table| &table.source.value);
+    let in_files = files.iter().flat_map(|files| &files.schema().tables);
+    let in_files = in_files.filter(|table| table.is_managed() && table.directives.ignore.is_none());
+    let tables: Vec<&QualifiedName> = in_config.chain(in_files.map(|table| &table.name.value)).collect();
+    for warning in files.iter().flat_map(|files| files.warnings().iter().map(|warning| files.located(warning))) {
+        ctx.warning(&warning);
+    }
     if ctx.json {
-        let names: Vec<String> = tables.iter().map(|table| table.source.value.to_string()).collect();
+        let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
         ctx.data(&serde_json::json!({ "valid": true, "file": config.file_name, "tables": names }).to_string())?;
     } else {
         let n_tables = tables.len();

@@ -1,4 +1,4 @@
-//! `KEY_DROPPED`: a key column is left out.
+//! `KEY_DROPPED`: the key by which rows are found would not be on the target.
 
 use crate::findings::{Rule, Severity};
 
@@ -6,9 +6,9 @@ use crate::findings::{Rule, Severity};
 pub static KEY_DROPPED: Rule = Rule {
     code: "KEY_DROPPED",
     severity: Severity::Refused,
-    title: "a key column is left out",
+    title: "the key by which rows are found would not be on the target",
     lock: None,
-    effect: "No plan is made.",
+    effect: "No plan is made: the target would lack the columns, or the unique index over them.",
     why: "Updates and deletes of the stream could not find their row on the target.",
-    instead: "Keep the column, or name another key with `key:`; it can be dropped after the migration.",
+    instead: "Keep columns and index, or name another key with `key:`; they can be dropped after the migration.",
 };

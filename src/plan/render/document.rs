@@ -255,8 +255,8 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
             let note = note(plan, change);
             Some(Line {
                 symbol: Symbol::Drop,
-                name: "other rows".to_owned(),
-                before: after.cloned(),
+                name: "rows".to_owned(),
+                before: after.map(|text| format!("all but those {text}")),
                 after: None,
                 note,
             })

@@ -259,7 +259,7 @@ fn row(plan: &Plan, finding: &Finding) -> String {
 fn lock_of(plan: &Plan, code_of_finding: &str) -> String {
     let of_rule = findings::by_code(code_of_finding).and_then(|rule| rule.lock?.step);
     let Some(taken_by) = of_rule else { return String::new() };
-    let step = plan.steps.iter().find(|step| step.id.kind() == taken_by);
+    let step = plan.steps.iter().find(|step| step.op.id().kind() == taken_by);
     let lock = step.and_then(|step| step.lock.first());
     lock.map_or_else(String::new, |lock| {
         format!("{} on the {}, {}", code(&lock.mode), lock.on, escape(&shortened(&lock.held), Place::Prose))

@@ -1,0 +1,250 @@
+//! The checks before `apply`, which need the servers: their ids, as `plan` and `apply` print them in brackets.
+
+use crate::findings::{Rule, Severity};
+
+/// Every check; `type_missing` is the finding TYPE_MISSING.
+pub static PREFLIGHT: &[&Rule] = &[
+    &SOURCE_IS_PRIMARY,
+    &WAL_LEVEL,
+    &SLOT_HEADROOM,
+    &WAL_SENDER_HEADROOM,
+    &REPLICATION_RIGHT,
+    &CREATE_ON_DATABASE,
+    &CREATE_ON_SCHEMA,
+    &SCHEMA_USAGE,
+    &SELECT_RIGHT,
+    &TABLE_OWNER,
+    &ROW_SECURITY,
+    &REPLICATION_ROLE,
+    &RESERVED_SCHEMA,
+    &LEFTOVER_SLOT,
+    &LEFTOVER_PUBLICATION,
+    &SUBSCRIBED_TABLE,
+    &TARGET_IS_PRIMARY,
+    &SOURCE_IS_TARGET,
+    &ENCODING,
+    &COLLATION_VERSION,
+    &SUPERUSER,
+    &SUPERFLUOUS_RIGHT,
+];
+
+static SOURCE_IS_PRIMARY: Rule = Rule {
+    code: "source_is_primary",
+    severity: Severity::Refused,
+    title: "the source is a standby",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Publication, slot and fence are written on the source, and a standby takes no writes.",
+    instead: "Connect to the primary.",
+};
+
+static WAL_LEVEL: Rule = Rule {
+    code: "wal_level",
+    severity: Severity::Refused,
+    title: "the source's log is not detailed enough",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Changes can be decoded from the log only with wal_level = logical.",
+    instead: "ALTER SYSTEM SET wal_level = 'logical', and restart the server: plan the restart ahead.",
+};
+
+static SLOT_HEADROOM: Rule = Rule {
+    code: "slot_headroom",
+    severity: Severity::Refused,
+    title: "every replication slot is taken",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The stream needs a slot of its own.",
+    instead: "Drop a slot that nobody needs, or raise max_replication_slots and restart.",
+};
+
+static WAL_SENDER_HEADROOM: Rule = Rule {
+    code: "wal_sender_headroom",
+    severity: Severity::Refused,
+    title: "every WAL sender is busy",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The stream needs a sender for as long as it runs.",
+    instead: "Raise max_wal_senders and restart.",
+};
+
+static REPLICATION_RIGHT: Rule = Rule {
+    code: "replication_right",
+    severity: Severity::Refused,
+    title: "the role may not replicate",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Slots and the stream need the attribute REPLICATION.",
+    instead: "Run the statement that the check shows.",
+};
+
+static CREATE_ON_DATABASE: Rule = Rule {
+    code: "create_on_database",
+    severity: Severity::Refused,
+    title: "the role may not create in the database",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The publication on the source, and the schemas on the target, belong to the database.",
+    instead: "Run the statement that the check shows.",
+};
+
+static CREATE_ON_SCHEMA: Rule = Rule {
+    code: "create_on_schema",
+    severity: Severity::Refused,
+    title: "the role may not create tables in a schema of the target",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The target's tables are created there.",
+    instead: "Run the statement that the check shows.",
+};
+
+static SCHEMA_USAGE: Rule = Rule {
+    code: "schema_usage",
+    severity: Severity::Refused,
+    title: "the role may not look into a schema of the source",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Its tables cannot be named.",
+    instead: "Run the statement that the check shows.",
+};
+
+static SELECT_RIGHT: Rule = Rule {
+    code: "select_right",
+    severity: Severity::Refused,
+    title: "the role may not read a table of the source",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The copy reads every row.",
+    instead: "Run the statement that the check shows.",
+};
+
+static TABLE_OWNER: Rule = Rule {
+    code: "table_owner",
+    severity: Severity::Refused,
+    title: "the role does not own a table of the source",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Only the owner may publish a table and put the fence on it.",
+    instead: "Run the statement that the check shows, for the time of the migration.",
+};
+
+static ROW_SECURITY: Rule = Rule {
+    code: "row_security",
+    severity: Severity::Refused,
+    title: "row-level security hides rows from the role",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Hidden rows would be missing on the target, and nothing would fail.",
+    instead: "Give the role BYPASSRLS for the time of the migration.",
+};
+
+static REPLICATION_ROLE: Rule = Rule {
+    code: "replication_role",
+    severity: Severity::Refused,
+    title: "the role may not silence triggers on the target",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Foreign keys and triggers of the target would fire for every row that the stream writes.",
+    instead: "From PG 15 on, run the statement that the check shows; before, use a superuser on the target.",
+};
+
+static RESERVED_SCHEMA: Rule = Rule {
+    code: "reserved_schema",
+    severity: Severity::Refused,
+    title: "the schema pcrd is somebody else's",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "pcrd keeps its fence and its ledger in a schema of that name, and removes it at the end.",
+    instead: "Rename the schema.",
+};
+
+static LEFTOVER_SLOT: Rule = Rule {
+    code: "leftover_slot",
+    severity: Severity::Refused,
+    title: "a slot of the plan's name exists",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "It may be another tool's, and keeps log from another position.",
+    instead: "Drop it if nobody reads it, or set `migrate.replication_slot`.",
+};
+
+static LEFTOVER_PUBLICATION: Rule = Rule {
+    code: "leftover_publication",
+    severity: Severity::Refused,
+    title: "a publication of the plan's name exists",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "It may be another tool's, and publish other tables.",
+    instead: "Drop it if nobody uses it, or set `migrate.publication`.",
+};
+
+static SUBSCRIBED_TABLE: Rule = Rule {
+    code: "subscribed_table",
+    severity: Severity::Refused,
+    title: "a subscription writes a table of the source",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The subscription's worker passes the write fence.",
+    instead: "Drop the subscription, or migrate from the server that it reads.",
+};
+
+static TARGET_IS_PRIMARY: Rule = Rule {
+    code: "target_is_primary",
+    severity: Severity::Refused,
+    title: "the target is a standby",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "A standby takes no writes.",
+    instead: "Connect to the primary.",
+};
+
+static SOURCE_IS_TARGET: Rule = Rule {
+    code: "source_is_target",
+    severity: Severity::Refused,
+    title: "source and target are the same database",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The tables would meet themselves.",
+    instead: "Give the target a database of its own.",
+};
+
+static ENCODING: Rule = Rule {
+    code: "encoding",
+    severity: Severity::Refused,
+    title: "the target's encoding cannot hold every text",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "A character that the target lacks stops the copy.",
+    instead: "Create the target's database with the source's encoding or with UTF8.",
+};
+
+static COLLATION_VERSION: Rule = Rule {
+    code: "collation_version",
+    severity: Severity::Warning,
+    title: "a collation changed under its indexes",
+    lock: None,
+    effect: "It is told, and `apply` goes on.",
+    why: "After an update of the C library or ICU an index may be in the wrong order: it does not find every row, and \
+          lets duplicates in.",
+    instead: "REINDEX the text indexes on the source, then ALTER COLLATION … REFRESH VERSION.",
+};
+
+static SUPERUSER: Rule = Rule {
+    code: "superuser",
+    severity: Severity::Warning,
+    title: "the role is a superuser",
+    lock: None,
+    effect: "It is told, and `apply` goes on.",
+    why: "A mistake of a superuser has no bounds.",
+    instead: "Use a role of its own; docs/rights.md has the statements.",
+};
+
+static SUPERFLUOUS_RIGHT: Rule = Rule {
+    code: "superfluous_right",
+    severity: Severity::Warning,
+    title: "the role may do more than the work needs",
+    lock: None,
+    effect: "It is told, and `apply` goes on.",
+    why: "What is not allowed cannot go wrong.",
+    instead: "Run the script that the check shows.",
+};
