@@ -22,6 +22,8 @@ struct Case {
     name: String,
     source: String,
     desired: String,
+    /// What the target is to look like, where a directive or the source's names make it another than `desired`.
+    direct: String,
     by_hand: String,
     config: String,
     refused: Vec<String>,
@@ -42,7 +44,7 @@ fn case(path: &Path) -> Case {
     let mut section = "";
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("-- [").and_then(|rest| rest.strip_suffix(']')) {
-            section = ["source", "desired", "by hand", "config", "refused"]
+            section = ["source", "desired", "direct", "by hand", "config", "refused"]
                 .into_iter()
                 .find(|known| *known == name)
                 .unwrap_or_else(|| panic!("{}: no section [{name}]", path.display()));
@@ -51,6 +53,7 @@ fn case(path: &Path) -> Case {
         let into = match section {
             "source" => &mut case.source,
             "desired" => &mut case.desired,
+            "direct" => &mut case.direct,
             "by hand" => &mut case.by_hand,
             "config" => &mut case.config,
             "refused" => {
@@ -175,7 +178,8 @@ async fn try_case(pair: &TestPair, number: usize, case: &Case) -> Result<(), Str
         return Err(format!("{}\nnot applied:\n{}", said(&plan), said(&apply)));
     }
     let other = connect_to(&pair.target, &direct).await;
-    other.batch_execute(&case.desired).await.map_err(|error| format!("[desired] {error:?}"))?;
+    let ddl = if case.direct.is_empty() { &case.desired } else { &case.direct };
+    other.batch_execute(ddl).await.map_err(|error| format!("[desired] {error:?}"))?;
     let wanted = catalog(&pair.target.conninfo(&direct)).await;
     let got = catalog(&pair.target.conninfo(&database)).await;
     same_structure(&wanted, &got).map_err(|what| format!("{}\n{what}", said(&plan)))?;

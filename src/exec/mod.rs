@@ -23,6 +23,7 @@ pub mod leftover;
 pub mod postponed;
 pub mod preflight;
 pub mod published;
+pub mod rehearse;
 pub mod report;
 pub mod reread;
 pub mod sequences;

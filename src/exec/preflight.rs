@@ -82,6 +82,9 @@ pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), Ex
         failures.extend(leftover::publication(run, target, source).await?);
     }
     failures.extend(target_checks(run, target, source).await?);
+    if failures.is_empty() {
+        failures.extend(super::rehearse::rehearse(run, target).await?);
+    }
     if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
 }
 

@@ -85,7 +85,10 @@ pub fn by_code(code: &str) -> Option<&'static Rule> {
 /// The code that is most like this text, when one is.
 pub fn nearest(text: &str) -> Option<&'static str> {
     let wanted = text.to_ascii_uppercase();
-    let ratio = |rule: &Rule| similar::TextDiff::from_chars(wanted.as_str(), rule.code.to_ascii_uppercase()).ratio();
+    let ratio = |rule: &Rule| {
+        let code = rule.code.to_ascii_uppercase();
+        similar::TextDiff::from_chars(wanted.as_str(), code.as_str()).ratio()
+    };
     let best = every().map(|rule| (ratio(rule), rule.code)).filter(|(ratio, _)| *ratio >= 0.6);
     best.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, code)| code)
 }

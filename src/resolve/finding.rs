@@ -81,16 +81,16 @@ pub enum Among {
     References {
         /// Expressions over source columns.
         values: Vec<String>,
-        /// Which rows count; all when none.
+        /// Rows that are migrated; all when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        near_filter: Option<String>,
+        near_where: Option<String>,
         /// The other source table.
         far: QualifiedName,
         /// Expressions over its columns.
         far_values: Vec<String>,
-        /// Which of its rows count; all when none.
+        /// Its rows that are migrated; all when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        far_filter: Option<String>,
+        far_where: Option<String>,
     },
 }
 
@@ -106,9 +106,9 @@ impl Among {
                     duplicates_where_sample(table, values, predicate, nulls),
                 )
             }
-            Self::References { values, near_filter, far, far_values, far_filter } => {
-                let near = (table, values.as_slice(), near_filter.as_deref());
-                let far = (far, far_values.as_slice(), far_filter.as_deref());
+            Self::References { values, near_where, far, far_values, far_where } => {
+                let near = (table, values.as_slice(), near_where.as_deref());
+                let far = (far, far_values.as_slice(), far_where.as_deref());
                 (orphans(near, far), orphans_sample(near, far))
             }
         }
@@ -118,8 +118,8 @@ impl Among {
     pub fn expressions(&self) -> Vec<&String> {
         match self {
             Self::Unique { values, predicate, .. } => values.iter().chain(predicate).collect(),
-            Self::References { values, near_filter, far_values, far_filter, .. } => {
-                values.iter().chain(near_filter).chain(far_values).chain(far_filter).collect()
+            Self::References { values, near_where, far_values, far_where, .. } => {
+                values.iter().chain(near_where).chain(far_values).chain(far_where).collect()
             }
         }
     }

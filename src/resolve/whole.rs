@@ -231,11 +231,9 @@ pub(crate) fn checks(
         let predicate = index.predicate.as_deref().map(&source_sql).transpose();
         match (elements, predicate) {
             (Ok(elements), Ok(predicate)) => {
-                // Without a filter the predicate stands as it was written.
-                let predicate = match (predicate, columns.filter.as_ref().map(belongs)) {
-                    (Some(own), Some(belongs)) => Some(format!("({own}) AND {belongs}")),
-                    (own, belongs) => own.or(belongs),
-                };
+                let belongs = columns.filter.as_ref().map(belongs);
+                let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
+                let predicate = (!both.is_empty()).then(|| both.join(" AND "));
                 let among = Among::Unique { values: elements, predicate, nulls_not_distinct: index.nulls_not_distinct };
                 let meaning = format!("with the same values under the unique index {name}");
                 checks.push(several(scope, name, among, "count(*) > 1", meaning));
@@ -285,6 +283,7 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         if !is_new && far.columns.filter.is_none() {
             continue;
         }
+        let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
             let values = values(side.columns);
             columns.iter().map(|column| values.get(column).cloned()).collect()
@@ -295,9 +294,14 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         };
         let new = if is_new { "new " } else { "" };
         let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
-        let [near_filter, far_filter] = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
-        let far = far.scope.name.clone();
-        let among = Among::References { values: near_sql, near_filter, far, far_values: far_sql, far_filter };
+        let [near_where, far_where] = conditions;
+        let among = Among::References {
+            values: near_sql,
+            near_where,
+            far: far.scope.name.clone(),
+            far_values: far_sql,
+            far_where,
+        };
         checks.push(several(near.scope, name, among, "no such row", meaning));
     }
     checks

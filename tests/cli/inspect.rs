@@ -33,6 +33,17 @@ async fn a_database_is_written_as_a_desired_schema() {
     let checked = env.run_expecting(0, &["validate", "shop.sql"]);
     assert!(checked.stdout.starts_with("shop.sql is valid: 2 tables"), "{}", checked.stdout);
 
+    // Where a database stands that was made of it, it asks for nothing.
+    run(&client, "CREATE DATABASE copy").await;
+    run(&connect_to(&cluster, "copy").await, &file).await;
+    let target = end("target").replace("shop", "copy");
+    env.write("plan.yml", &(end("source") + &target + "migrate: {schema: shop.sql}\n"));
+    let ran = env.run_expecting(0, &["plan", "-c", "plan.yml", "--detailed-exitcode"]);
+    assert!(ran.stdout.starts_with("No changes."), "{}", ran.stdout);
+    env.write("shop.sql", &file.replace("    note text,\n", "    note varchar(100),\n"));
+    let ran = env.run_expecting(3, &["plan", "-c", "plan.yml", "--detailed-exitcode", "--skip-data-checks"]);
+    assert!(ran.stdout.contains("~ note : text -> character varying(100)"), "{}", ran.stdout);
+
     let one = env.run_expecting(0, &["inspect", "--format", "sql", "--table", "public.orders"]).stdout;
     assert!(one.contains("CREATE TABLE public.orders (") && !one.contains("CREATE TABLE public.customers"), "{one}");
     assert!(!one.contains("mood") && one.contains("CREATE SEQUENCE public.orders_id_seq AS integer;"), "{one}");

@@ -5,6 +5,7 @@
 mod apply;
 mod compose;
 mod demo;
+mod desired;
 mod environment;
 mod explain;
 mod fmt;

@@ -3,7 +3,7 @@
 use pcrd::desired::sql::{FormatError, format, read};
 use proptest::prelude::*;
 
-use crate::mutated::{STATEMENTS, mutations};
+use crate::mutations::{STATEMENTS, mutations};
 use crate::server::KITCHEN_SINK;
 
 const DUMP: &str = include_str!("../fixtures/kitchen_sink.dump.sql");

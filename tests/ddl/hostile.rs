@@ -1,6 +1,6 @@
 //! No input panics, overflows the stack, or is read twice for every level of its nesting.
 
-use pcrd::desired::sql::{Level, Reading, SchemaErrors, read};
+use pcrd::desired::sql::{FormatError, Level, Reading, SchemaErrors, format, read};
 use proptest::prelude::*;
 
 use crate::server::KITCHEN_SINK;
@@ -14,6 +14,12 @@ fn check(sql: &str) {
         for label in &problem.labels {
             assert!(sql.get(label.span.clone()).is_some(), "{problem:?} points outside of {sql:?}");
         }
+    }
+    // Formatted, it is shown the same problems or says the same; a second time there is nothing to do.
+    match format(sql) {
+        Ok(formatted) => assert_eq!(format(&formatted).unwrap(), formatted, "{sql:?}"),
+        Err(FormatError::Problems(found)) => assert_eq!(found, problems),
+        Err(FormatError::Changed) => panic!("changed: {sql:?}"),
     }
     let refused = schema.statements.iter().filter(|statement| statement.level == Level::Refused).count();
     assert!(refused == 0 || !problems.is_empty(), "{refused} refused and nothing said: {sql:?}");

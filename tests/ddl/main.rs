@@ -6,6 +6,7 @@ mod directives;
 mod formatted;
 mod hostile;
 mod mutated;
+mod mutations;
 mod refused;
 mod server;
 #[path = "../support/mod.rs"]

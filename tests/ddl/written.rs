@@ -201,3 +201,29 @@ async fn every_keyword_is_quoted_where_it_must_be() {
     }
     round_trip(&cluster, &sql, "").await;
 }
+
+/// `--table`: parents that were not asked for are listed, and what remains stands alone.
+#[tokio::test]
+async fn some_tables_stand_alone() {
+    let cluster = Cluster::start_with(18, &[("fsync", "off")]).unwrap();
+    let client = connect_to(&cluster, "postgres").await;
+    let sql = "CREATE TABLE mother (a int, b text); CREATE TABLE child (c int) INHERITS (mother); \
+               CREATE TABLE whole (id int GENERATED ALWAYS AS IDENTITY, k int) PARTITION BY LIST (k); \
+               CREATE TABLE part PARTITION OF whole FOR VALUES IN (1); CREATE TABLE far (id int PRIMARY KEY); \
+               CREATE TABLE near (far int REFERENCES far, mood int)";
+    run(&client, sql).await;
+    let names = ["child", "part", "near"].map(|name| QualifiedName::new("public", name).unwrap());
+    let catalog = introspect::tables(&client, &names).await.unwrap();
+    let file = desired_sql(&catalog);
+    let reading = read(&file);
+    assert!(reading.problems.is_empty(), "{:#?}\n{file}", reading.problems);
+    names_everything(&reading.schema, &catalog);
+    assert!(reading.schema.tables.iter().all(|table| table.is_managed() && table.partition_of.is_none()), "{file}");
+    for line in [
+        "mother, which public.child is a part of",
+        "whole, which public.part is a part of",
+        "far, which public.near refers to",
+    ] {
+        assert!(file.contains(&format!("\n--   table public.{line}\n")), "{file}");
+    }
+}

@@ -37,7 +37,7 @@ pub(super) fn left_out(scope: &Scope<'_>) -> String {
             lines.insert(format!("{} {}", dependent.kind, dependent.name));
         }
     }
-    let head = "-- Not in this file: functions, owners, default privileges, tablespaces, statistics targets";
+    let head = "-- Not in this file: functions, owners, tablespaces, access methods, statistics targets, CLUSTER ON";
     let lines: Vec<String> = lines.iter().map(|line| format!("--   {}\n", on_one_line(line))).collect();
     if lines.is_empty() { format!("{head}.\n") } else { format!("{head}, and\n{}", lines.concat()) }
 }

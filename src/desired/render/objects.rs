@@ -77,11 +77,9 @@ fn create_domain(
 }
 
 /// Sequences with a statement of their own: not those of identity columns and extensions.
-pub(super) fn own_sequences<'c>(
-    scope: &Scope<'c>,
-) -> impl Iterator<Item = (&'c QualifiedName, &'c Sequence)> + use<'c> {
-    let members = scope.members.clone();
-    scope.catalog.sequences.iter().filter(move |(name, sequence)| !sequence.identity && !members.contains(name))
+pub(super) fn own_sequences<'s>(scope: &'s Scope<'_>) -> impl Iterator<Item = (&'s QualifiedName, &'s Sequence)> {
+    let sequences = scope.catalog.sequences.iter();
+    sequences.filter(|(name, sequence)| !sequence.identity && !scope.members.contains(name))
 }
 
 pub(super) fn sequences(scope: &Scope<'_>) -> Vec<String> {

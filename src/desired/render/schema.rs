@@ -47,7 +47,7 @@ fn object_sql(object: &Object<'_>, scope: &Scope<'_>) -> String {
 }
 
 /// Schemas of everything that is written.
-fn schemas<'c>(written: &[Object<'c>], scope: &Scope<'c>) -> BTreeSet<&'c Ident> {
+fn schemas<'s>(written: &[Object<'s>], scope: &'s Scope<'_>) -> BTreeSet<&'s Ident> {
     let names = written.iter().map(|object| match object {
         Object::Type(name, _) | Object::Table(name, _) => &name.schema,
     });

@@ -27,7 +27,12 @@ pub(super) fn create_table(table_name: &QualifiedName, table: &Table, scope: &Sc
     let unlogged = if table.persistence == Persistence::Unlogged { "UNLOGGED " } else { "" };
     let inherits = match parents.is_empty() {
         true => String::new(),
-        false => format!(" INHERITS ({})", table.parents.iter().map(readable_name).collect::<Vec<_>>().join(", ")),
+        false => {
+            format!(
+                " INHERITS ({})",
+                parents.iter().map(|(name, _)| readable_name(name)).collect::<Vec<_>>().join(", ")
+            )
+        }
     };
     let partition_by = table.partition_key.as_ref().map_or_else(String::new, |key| format!(" PARTITION BY {key}"));
     let options = with_options(&table.reloptions);
@@ -73,29 +78,34 @@ pub(super) fn partitions(table_name: &QualifiedName, table: &Table, scope: &Scop
     parents.map(|parent| attach(readable_name(parent))).collect()
 }
 
-/// Parents by inheritance.
-fn parents<'c>(table: &Table, scope: &Scope<'c>) -> Vec<&'c Table> {
+/// Parents by inheritance, as far as they are written.
+fn parents<'c>(table: &Table, scope: &Scope<'c>) -> Vec<(&'c QualifiedName, &'c Table)> {
     if table.partition_bound.is_some() {
         return Vec::new();
     }
-    table.parents.iter().filter_map(|parent| scope.catalog.tables.get(parent)).collect()
+    table.parents.iter().filter_map(|parent| scope.catalog.tables.get_key_value(parent)).collect()
+}
+
+/// True for a partition whose parent is written, too.
+fn is_attached(table: &Table, scope: &Scope<'_>) -> bool {
+    table.partition_bound.is_some() && table.parents.iter().any(|parent| scope.catalog.tables.contains_key(parent))
 }
 
 /// True when each parent that has the column has it like this.
-fn is_inherited(column: &Column, parents: &[&Table]) -> bool {
+fn is_inherited(column: &Column, parents: &[(&QualifiedName, &Table)]) -> bool {
     let plain = |column: &Column| Column { comment: None, grants: Vec::new(), ..column.clone() };
-    let mut theirs = parents.iter().filter_map(|parent| parent.column(&column.name)).peekable();
+    let mut theirs = parents.iter().filter_map(|(_, parent)| parent.column(&column.name)).peekable();
     theirs.peek().is_some() && theirs.all(|their| plain(their) == plain(column))
 }
 
 /// Constraints that belong into or behind CREATE TABLE.
 fn own_constraints<'c>(
     table: &'c Table,
-    parents: &[&Table],
+    parents: &[(&QualifiedName, &Table)],
 ) -> impl Iterator<Item = (&'c Ident, &'c Constraint)> + use<'c> {
     let inherited: Vec<(Ident, String)> = parents
         .iter()
-        .flat_map(|parent| &parent.constraints)
+        .flat_map(|(_, parent)| &parent.constraints)
         .filter(|(_, constraint)| constraint.kind == ConstraintKind::Check && !constraint.no_inherit)
         .map(|(name, constraint)| (name.clone(), constraint.definition.clone()))
         .collect();
@@ -132,7 +142,7 @@ fn column_sql(column: &Column, table_name: &QualifiedName, table: &Table, scope:
         sql.push_str(&format!(" GENERATED ALWAYS AS ({}) {kind}", generated.expr));
     }
     // The identity of a partition's column is its parent's.
-    if let Some(identity) = column.identity.as_ref().filter(|_| table.partition_bound.is_none()) {
+    if let Some(identity) = column.identity.as_ref().filter(|_| !is_attached(table, scope)) {
         sql.push_str(&identity_sql(identity, &column.name, table_name, scope));
     }
     if column.not_null {
@@ -219,7 +229,7 @@ fn constraint_comment(table: &QualifiedName, name: &Ident, constraint: &Constrai
     Some(comment(&format!("CONSTRAINT {} ON {}", readable(name), readable_name(table)), text))
 }
 
-/// True for a table whose rows are its own: neither view nor foreign.
+/// The word for what is only listed; `None` for tables.
 pub(super) fn kind_word(kind: TableKind) -> Option<&'static str> {
     match kind {
         TableKind::Table | TableKind::Partitioned => None,

@@ -13,7 +13,7 @@ pub static LONG_SNAPSHOT: Rule = Rule {
         held: "until the slot's snapshot is released",
         step: Some("create_slot"),
     }),
-    effect: "VACUUM removes nothing on the whole source that is newer than the snapshot. DDL on the table waits, and \
+    effect: "VACUUM removes nothing in the whole database that is newer than the snapshot. DDL on the table waits, and \
           everything behind that DDL.",
     why: "Tables bloat for as long as the copy takes, and a crash starts the copy again.",
     instead: "Give the table a key whose order both ends know (integers, uuid, text with collation C), or copy at a quiet \
