@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::casts::CastClass;
 use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
-use crate::desired::{At, ColumnWish, Order, Whole};
+use crate::desired::{AddedColumn, At, ColumnWish, Order, Whole};
 use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
@@ -74,6 +74,28 @@ pub(crate) fn kept(
     };
     reads_on_target(scope, &at, &projected, report)?;
     take(column, wanted.clone(), projected, at, out);
+    Ok(())
+}
+
+/// Adds a column as the file has it. One that is generated has no values to be made.
+pub(crate) fn added(
+    scope: &Scope<'_>,
+    added: &At<AddedColumn>,
+    wanted: &Column,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<(), ResolveError> {
+    if let Some(generated) = &wanted.generated {
+        let at = format!("{}.{}", scope.target_name, wanted.name);
+        generates(scope, &at, generated, &added.span)?;
+        exists_on_target(scope, &at, &wanted.ty, report)?;
+        out.wanted.push(wanted.clone());
+        return Ok(());
+    }
+    super::added::added(scope, added, out, report)?;
+    if let Some(last) = out.wanted.last_mut() {
+        *last = wanted.clone();
+    }
     Ok(())
 }
 
