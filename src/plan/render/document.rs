@@ -262,8 +262,8 @@ fn line(lookup: &Lookup<'_>, projection: &Projection, change: &Change) -> Option
             let note = note(lookup, change);
             Some(Line {
                 symbol: Symbol::Drop,
-                name: "other rows".to_owned(),
-                before: after.cloned(),
+                name: "rows".to_owned(),
+                before: after.map(|text| format!("all but those {text}")),
                 after: None,
                 note,
             })
