@@ -82,7 +82,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         }
         expressions(projection, &mut found);
     }
-    drops(plan, &mut found);
+    drops(plan, &tables, &mut found);
     filters(plan, &mut found);
     for check in &plan.checks {
         checked(plan, check, &mut found);
@@ -268,14 +268,25 @@ fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
     }
 }
 
-/// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept.
-fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
+/// A source column that nothing reads is dropped: a change says so, and a finding that somebody must accept. Or the
+/// target computes the same values: a check compares them.
+fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &mut Vec<WholeError>) {
     let dropped: BTreeSet<&str> = plan
         .changes
         .iter()
         .filter(|change| change.action == Action::Drop)
         .map(|change| change.address.as_str())
         .collect();
+    let is_computed = |projection: &Projection, column: &Ident, at: &str| {
+        let renamed = plan.changes.iter().find(|change| change.action == Action::Rename && change.address == at);
+        let name = renamed.and_then(|change| change.after.as_deref()).unwrap_or(column.as_str());
+        let table = tables.get(&projection.target);
+        let computes = table.is_some_and(|table| {
+            table.columns.iter().any(|column| column.name.as_str() == name && column.generated.is_some())
+        });
+        let compared = plan.checks.iter().filter(|check| check.table == projection.source);
+        computes && compared.flat_map(|check| &check.predicates).any(|predicate| predicate.address == at)
+    };
     for projection in &plan.projections {
         let read: BTreeSet<_> = projection
             .columns
@@ -287,7 +298,7 @@ fn drops(plan: &Plan, found: &mut Vec<WholeError>) {
             .collect();
         for column in projection.source_columns.iter().filter(|column| !read.contains(&column.name)) {
             let at = format!("{}.{}", projection.source, column.name);
-            if !dropped.contains(at.as_str()) {
+            if !dropped.contains(at.as_str()) && !is_computed(projection, &column.name, &at) {
                 found.push(WholeError::Unsaid(at));
             }
         }
