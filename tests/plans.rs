@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use pcrd::catalog::Catalog;
 use pcrd::config::{self, Config};
+use pcrd::desired::sql::{read, written};
 use pcrd::plan::render::{Detail, document, markdown, sql, text};
 use pcrd::plan::{self, Input, Plan, PlanFile, Settings};
+use pcrd::resolve::matching::match_tables;
 use pcrd::resolve::{ResolveError, ResolveOptions, resolve};
 
 fn cases() -> Vec<PathBuf> {
@@ -48,7 +50,15 @@ fn compile(case: &Path) -> Result<Plan, (String, Vec<ResolveError>)> {
         config::parse("pcrd.config.yml", &text).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.display()));
     let (source, target) = (catalog(&case.join("source.json")), catalog(&case.join("target.json")));
     let options = ResolveOptions { config_text: text.clone(), ..ResolveOptions::default() };
-    let resolved = resolve(&config.migrate.desired, &source, &target, &options).map_err(|errors| (text, errors))?;
+    let mut desired = config.migrate.desired.clone();
+    if let Ok(sql) = fs::read_to_string(case.join("desired.sql")) {
+        let read = read(&sql);
+        assert_eq!(read.problems, [], "{}", case.display());
+        let made = written(&read.schema, &target.types).unwrap();
+        desired.tables.extend(match_tables(&read.schema, &made.tables, &source, false).unwrap().tables);
+        desired.sequences = made.sequences;
+    }
+    let resolved = resolve(&desired, &source, &target, &options).map_err(|errors| (text, errors))?;
     let inputs = [Input { name: "pcrd.config.yml".to_owned(), sha256: config.digest.clone() }];
     Ok(plan::build(&resolved, &settings(&config), &inputs).unwrap())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use miette::Diagnostic;
+use tokio_postgres::error::SqlState;
 
 use crate::catalog::{Catalog, QualifiedName, Table};
 use crate::config::Config;
@@ -45,17 +46,33 @@ pub async fn desired(config: &Config, source: &Catalog, target: &Seen) -> Result
     };
     let made = written(files.schema(), &target.catalog.types);
     let mut made = made.map_err(|problems| files.refusal(problems))?;
+    let mut verified = false;
+    let mut notes: Vec<String> = files.warnings().iter().map(|warning| files.located(warning)).collect();
     if let Some(client) = &target.client {
-        read_by_server(client, &mut made).await.map_err(|error| server_error(&files, &made, error))?;
+        match read_by_server(client, &mut made).await {
+            Ok(()) => verified = true,
+            Err(error) => match may_not_build(&error) {
+                Some(why) => notes.push(format!("the target's server has not read the desired schema: {why}")),
+                None => return Err(server_error(&files, &made, error)),
+            },
+        }
     }
-    let matched = match_tables(files.schema(), &made.tables, source, target.client.is_some());
+    let matched = match_tables(files.schema(), &made.tables, source, verified);
     let matched = matched.map_err(|problems| files.refusal(problems))?;
     described_twice(config, &files, &schema.tables, &matched.tables)?;
-    let notes = files.warnings().iter().chain(&matched.notes).map(|note| files.located(note)).collect();
+    notes.extend(matched.notes.iter().map(|note| files.located(note)));
     schema.tables.extend(matched.tables);
     schema.accept_in_schema = matched.accept;
     schema.sequences = made.sequences;
     Ok(Desired { schema, files: Some(files), left: matched.left, notes })
+}
+
+/// What keeps a role or server from building anything; then the file is taken as it is written.
+fn may_not_build(error: &ScratchError) -> Option<String> {
+    let ScratchError::Server(error) = error else { return None };
+    let said = error.as_db_error()?;
+    let is_right = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::READ_ONLY_SQL_TRANSACTION].contains(said.code());
+    is_right.then(|| format!("{} (SQLSTATE {})", said.message(), said.code().code()))
 }
 
 async fn read_by_server(client: &Client, made: &mut Written) -> Result<(), ScratchError> {

@@ -95,8 +95,8 @@ pub(super) fn object_changes(source: &QualifiedName, carried: &Table, after: &Ta
     let mut changes = Vec::new();
     let at = |object: &Ident| format!("{source}.{object}");
     let constraint = |constraint: &Constraint| {
-        let not_valid =
-            if constraint.validated || constraint.definition.ends_with("NOT ENFORCED") { "" } else { " NOT VALID" };
+        let said = ["NOT VALID", "NOT ENFORCED"].iter().any(|words| constraint.definition.ends_with(words));
+        let not_valid = if constraint.validated || said { "" } else { " NOT VALID" };
         format!("CONSTRAINT {}{not_valid}", constraint.definition)
     };
     let pairs = both(&carried.constraints, &after.constraints);

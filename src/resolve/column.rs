@@ -67,7 +67,11 @@ pub(crate) fn columns(
         report.errors.extend(result.err());
     }
     for added in &scope.desired.add {
-        let result = super::added::added(scope, added, &mut out, report);
+        let whole = scope.whole().and_then(|whole| whole.table.column(&added.value.name.value));
+        let result = match whole {
+            Some(wanted) => super::whole::added(scope, added, wanted, &mut out, report),
+            None => super::added::added(scope, added, &mut out, report),
+        };
         report.errors.extend(result.err());
     }
     out

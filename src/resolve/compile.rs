@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::{DesiredSchema, Order};
-use crate::findings::rules::CONSTRAINT_NOT_VALID;
+use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
@@ -140,6 +140,10 @@ struct Made {
 /// The target table and, when the file gives it whole, what it is compared with.
 fn both_tables(scope: &Scope<'_>, columns: &mut Columns, report: &mut Report) -> (Table, Option<Table>) {
     let Some(given) = scope.whole() else { return (wanted_table(scope, &columns.wanted, report), None) };
+    if !given.verified {
+        let message = "its definitions are compared as texts";
+        report.find(&SCHEMA_UNVERIFIED, scope.target_name, message);
+    }
     // What cannot be carried is no loss here: the file says what is wanted.
     let carried = wanted_table(scope, &columns.carried, &mut Report::default());
     let wanted = whole::table(scope, given, columns, &carried);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::casts::CastClass;
 use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
-use crate::desired::{At, ColumnWish, Order, Whole};
+use crate::desired::{AddedColumn, At, ColumnWish, Order, Whole};
 use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
@@ -77,6 +77,28 @@ pub(crate) fn kept(
     Ok(())
 }
 
+/// Adds a column as the file has it. One that is generated has no values to be made.
+pub(crate) fn added(
+    scope: &Scope<'_>,
+    added: &At<AddedColumn>,
+    wanted: &Column,
+    out: &mut Columns,
+    report: &mut Report,
+) -> Result<(), ResolveError> {
+    if let Some(generated) = &wanted.generated {
+        let at = format!("{}.{}", scope.target_name, wanted.name);
+        generates(scope, &at, generated, &added.span)?;
+        exists_on_target(scope, &at, &wanted.ty, report)?;
+        out.wanted.push(wanted.clone());
+        return Ok(());
+    }
+    super::added::added(scope, added, out, report)?;
+    if let Some(last) = out.wanted.last_mut() {
+        *last = wanted.clone();
+    }
+    Ok(())
+}
+
 /// The target table without foreign keys, and with the names that the source has for what the file leaves unnamed.
 pub(crate) fn table(scope: &Scope<'_>, whole: &Whole, columns: &Columns, carried: &Table) -> Table {
     let mut wanted = whole.table.clone();
@@ -130,7 +152,12 @@ pub(crate) fn same_constraint(one: &Constraint, other: &Constraint) -> bool {
     one.kind == other.kind
         && (one.deferrable, one.initially_deferred) == (other.deferrable, other.initially_deferred)
         && one.validated == other.validated
-        && alike(&one.definition, &other.definition)
+        && alike(demand(one), demand(other))
+}
+
+/// The catalog's text says NOT VALID, a definition of ours leaves it to `validated`.
+fn demand(constraint: &Constraint) -> &str {
+    constraint.definition.strip_suffix(" NOT VALID").unwrap_or(&constraint.definition)
 }
 
 /// The same index, whatever its name.

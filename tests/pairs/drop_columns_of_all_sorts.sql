@@ -11,7 +11,7 @@ CREATE TABLE t (
 );
 CREATE INDEX ON t (stays, gone3);
 INSERT INTO far SELECT generate_series(1, 3);
-INSERT INTO t SELECT n, n, 1 + n % 3, 'g', DEFAULT, nullif('s' || n, 's3') FROM generate_series(1, 10) AS n;
+INSERT INTO t (id, "Gone 1", gone2, gone3, stays) SELECT n, n, 1 + n % 3, 'g', nullif('s' || n, 's3') FROM generate_series(1, 10) AS n;
 -- [desired]
 CREATE TABLE far (id int PRIMARY KEY);
 -- pcrd: drops "Gone 1", gone2, gone3, gone4

@@ -11,4 +11,4 @@ CREATE TABLE t (
 ALTER TABLE t RENAME price TO cost;
 ALTER TABLE t ALTER cost TYPE real;
 -- [config]
-  accept: [{ code: LOSSY_CAST, address: public.t.price, reason: "shown with two digits" }]
+accept: [{ code: LOSSY_CAST, address: public.t.price, reason: "shown with two digits" }]

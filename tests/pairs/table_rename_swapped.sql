@@ -13,6 +13,7 @@ CREATE TABLE old.t (id int PRIMARY KEY, w int);
 CREATE TABLE public.t (id int PRIMARY KEY, v text);
 -- [by hand]
 ALTER TABLE t RENAME TO x;
+ALTER TABLE x RENAME CONSTRAINT t_pkey TO x_pkey;
 ALTER TABLE old.t SET SCHEMA public;
 ALTER TABLE x SET SCHEMA old;
 ALTER TABLE old.x RENAME TO t;
