@@ -68,13 +68,17 @@ pub(super) fn in_words(estimate: &Estimate) -> String {
     )
 }
 
+/// Where the columns of a table's lines end at the latest.
+const NAME_COLUMN: usize = 40;
+const BODY_COLUMN: usize = 100;
+
 fn table(section: &TableSection) -> String {
     const FACTS_COLUMN: usize = 52;
     let head = format!("  # {}  =>  target:{}", clean(&section.source), clean(&section.target));
     let mut out = format!("{head:<FACTS_COLUMN$} {}\n", clean(&section.facts));
     out.push_str(&format!("  ~ table \"{}\" {{\n", clean(&section.source)));
     let bodies = bodies(&section.lines);
-    let width = bodies.iter().map(|body| body.chars().count()).max().unwrap_or(0);
+    let width = aligned(bodies.iter().map(|body| body.chars().count()), BODY_COLUMN);
     for (line, body) in section.lines.iter().zip(bodies) {
         let note = line.note.as_ref().map_or_else(String::new, |note| format!("   # {}", clean(note)));
         let text = if note.is_empty() { body } else { format!("{body:<width$}{note}") };
@@ -87,13 +91,18 @@ fn table(section: &TableSection) -> String {
     out
 }
 
+/// The widest of those that fit: one long line must not push all the others apart.
+fn aligned(widths: impl Iterator<Item = usize>, most: usize) -> usize {
+    widths.filter(|width| *width <= most).max().unwrap_or(0)
+}
+
 /// Lines without notes, names and types in columns.
 pub(super) fn bodies(lines: &[Line]) -> Vec<String> {
     let chars = |text: &String| clean(text).chars().count();
     let of_columns = || lines.iter().filter(|line| line.symbol != Symbol::Move);
-    let names = of_columns().map(|line| chars(&line.name)).max().unwrap_or(0);
+    let names = aligned(of_columns().map(|line| chars(&line.name)), NAME_COLUMN);
     let changed = of_columns().filter(|line| line.symbol == Symbol::Change);
-    let befores = changed.filter_map(|line| line.before.as_ref()).map(chars).max().unwrap_or(0);
+    let befores = aligned(changed.filter_map(|line| line.before.as_ref()).map(chars), NAME_COLUMN);
     let body = |line: &Line| {
         let name = clean(&line.name);
         let (before, after) = (line.before.as_deref().map(clean), line.after.as_deref().map(clean));
