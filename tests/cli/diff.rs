@@ -127,7 +127,7 @@ fn names_make_no_markup_and_edited_plans_are_refused() {
             Some(open) if ticks >= open && line.len() == ticks => fence = None,
             None if ticks >= 3 => fence = Some(ticks),
             None => {
-                assert!(!line.contains('@') && !line.contains("<!--") || line.starts_with("<!-- pcrd:diff"), "{line}")
+                assert!(!line.contains('@') && !line.contains("<!--") || line.starts_with("<!-- pcrd:diff"), "{line}");
             }
             Some(_) => {}
         }
