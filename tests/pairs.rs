@@ -20,6 +20,8 @@ use crate::support::{TestPair, connect_to, run, sorted_copy};
 #[derive(Debug, Default)]
 struct Case {
     name: String,
+    /// What it is about: the words behind `-- kinds:` in the first line.
+    kinds: Vec<String>,
     source: String,
     desired: String,
     /// What the target is to look like, where a directive or the source's names make it another than `desired`.
@@ -41,6 +43,10 @@ fn cases() -> Vec<Case> {
 fn case(path: &Path) -> Case {
     let mut case = Case { name: path.file_stem().unwrap().to_string_lossy().into_owned(), ..Case::default() };
     let text = std::fs::read_to_string(path).unwrap();
+    let first = text.lines().next().and_then(|line| line.strip_prefix("-- kinds: "));
+    let (kinds, about) = first.and_then(|line| line.split_once(". ")).unwrap_or_default();
+    assert!(!about.is_empty(), "{}: the first line is `-- kinds: one, two. What it shows.`", case.name);
+    case.kinds = kinds.split(", ").map(str::to_owned).collect();
     let mut section = "";
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("-- [").and_then(|rest| rest.strip_suffix(']')) {
@@ -68,6 +74,65 @@ fn case(path: &Path) -> Case {
     assert!(!case.source.is_empty() && !case.desired.is_empty(), "{}: nothing to do", case.name);
     assert!(case.refused.is_empty() != case.by_hand.is_empty(), "{}: by hand, or refused", case.name);
     case
+}
+
+/// Every kind of change that a desired schema can ask for.
+const KINDS: [&str; 38] = [
+    "add",
+    "array",
+    "backfill",
+    "check",
+    "checked",
+    "collation",
+    "comment",
+    "composite",
+    "compression",
+    "computed",
+    "default",
+    "domain",
+    "drop",
+    "dump",
+    "enum",
+    "exclude",
+    "fk",
+    "generated",
+    "graph",
+    "identity",
+    "index",
+    "jsonb",
+    "key",
+    "lossy",
+    "move",
+    "names",
+    "not_null",
+    "options",
+    "order",
+    "quoted",
+    "rename",
+    "sequence",
+    "serial",
+    "storage",
+    "table_rename",
+    "unique",
+    "using",
+    "widen",
+];
+
+#[test]
+fn every_kind_of_change_has_its_pairs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pairs");
+    let cases: Vec<Case> = std::fs::read_dir(root).unwrap().map(|entry| case(&entry.unwrap().path())).collect();
+    let (refused, accepted): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| !case.refused.is_empty());
+    let unknown: Vec<&Case> =
+        cases.iter().filter(|case| case.kinds.iter().any(|kind| !KINDS.contains(&kind.as_str()))).collect();
+    assert!(unknown.is_empty(), "kinds that the list does not have: {unknown:?}");
+    assert!(cases.len() >= 150, "{} pairs", cases.len());
+    assert!(refused.len() >= 30, "{} refusals", refused.len());
+    assert!(accepted.iter().filter(|case| case.kinds.len() >= 3).count() >= 40, "pairs of three kinds and more");
+    for kind in KINDS {
+        let n_cases = accepted.iter().filter(|case| case.kinds.iter().any(|own| own == kind)).count();
+        assert!(n_cases >= 5, "{n_cases} accepted pairs of kind {kind}");
+    }
 }
 
 struct Program {
@@ -252,7 +317,7 @@ async fn every_pair_comes_out_as_by_hand() {
             run(&source, &slots).await;
         }
     };
-    let (one, two, three) = tokio::join!(worker(), worker(), worker());
-    let failed: Vec<String> = one.into_iter().chain(two).chain(three).collect();
+    let (one, two, three, four) = tokio::join!(worker(), worker(), worker(), worker());
+    let failed: Vec<String> = one.into_iter().chain(two).chain(three).chain(four).collect();
     assert!(failed.is_empty(), "{} of {} pairs:\n\n{}", failed.len(), cases.len(), failed.join("\n\n"));
 }

@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod error;
 pub mod events;
 pub mod executor;
+pub mod expressions;
 pub mod manifest;
 pub mod output;
 pub mod planning;

@@ -17,6 +17,7 @@ use super::compile::{Compiled, compile};
 use super::context::Context;
 use super::database::EndError;
 use super::error::{CommandError, Exit};
+use super::expressions;
 
 /// What a plan is made from besides the config.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +74,16 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
         let file = PlanFile { plan: compiled.plan, evidence: None };
         return Ok(Planned { file, blocked: Vec::new(), is_done: true });
     }
+    let mut refused = Vec::new();
+    for (end, seen) in [(End::Source, &source), (End::Target, &target)] {
+        let Some(client) = &seen.client else { continue };
+        let found = expressions::refused(client, end, &compiled.plan.projections).await;
+        refused.extend(found.map_err(|error| EndError::new(end, error))?);
+    }
     let mut results = Vec::new();
     match &source.client {
+        // Their expressions stand in the checks too.
+        _ if !refused.is_empty() => {}
         Some(client) if !wishes.skip_data_checks => {
             for check in &compiled.plan.checks {
                 let result = checks::run(client, check, wishes.show_values).await;
@@ -84,7 +93,7 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
         _ if compiled.plan.checks.is_empty() => {}
         _ => ctx.note("the data checks were not run; `apply` runs them before it writes anything"),
     }
-    let blocked = blocked(&compiled.plan, &results);
+    let blocked = [refused, blocked(&compiled.plan, &results)].concat();
     let evidence = (!wishes.no_evidence).then(|| evidence(&source.catalog, &compiled, results));
     Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked, is_done: false })
 }

@@ -1,12 +1,12 @@
 //! Columns that only the target has.
 
 use crate::casts::CastClass;
-use crate::catalog::{Column, Generated};
+use crate::catalog::Column;
 use crate::desired::{AddedColumn, At};
 use crate::findings::Severity;
-use crate::findings::rules::{DEFAULT_FROZEN, GENERATED_RECOMPUTED};
+use crate::findings::rules::DEFAULT_FROZEN;
 use crate::projection::{ColumnValue, ProjectedColumn};
-use crate::resolve::column::{Columns, Predicate, check_shape, generates, sql_error, user_expression, wanted_type};
+use crate::resolve::column::{Columns, Predicate, check_shape, sql_error, user_expression, wanted_type};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
@@ -25,10 +25,6 @@ pub(crate) fn added(
     let ty = wanted_type(scope, &at, &wish.ty)?;
     wish.default.as_ref().map_or(Ok(()), |default| check_shape(&at, default))?;
     exists_on_target(scope, &at, &ty, report)?;
-    let whole = scope.whole().and_then(|whole| whole.table.column(&wish.name.value));
-    if let Some((column, generated)) = whole.and_then(|column| Some((column, column.generated.as_ref()?))) {
-        return computed(scope, &at, added, (column, generated), out, report);
-    }
     let mut class = CastClass::Identical;
     let value = if let Some(backfill) = &wish.backfill {
         class = CastClass::Custom;
@@ -51,7 +47,7 @@ pub(crate) fn added(
         out.late_defaults.insert(wish.name.value.clone());
         out.reasons.insert(wish.name.value.clone(), "rows that exist get one value, evaluated once".to_owned());
     }
-    let bare = || Column {
+    out.wanted.push(Column {
         name: wish.name.value.clone(),
         ty: ty.clone(),
         not_null: wish.not_null,
@@ -63,31 +59,10 @@ pub(crate) fn added(
         compression: None,
         comment: None,
         grants: Vec::new(),
-    };
-    out.wanted.push(whole.cloned().unwrap_or_else(bare));
+    });
     let projected = ProjectedColumn { target: wish.name.value.clone(), ty, value, class, inverse: None };
     reads_on_target(scope, &at, &projected, report)?;
     out.projected.push(projected);
-    Ok(())
-}
-
-/// A column whose values the target computes; nothing is copied into it.
-fn computed(
-    scope: &Scope<'_>,
-    at: &str,
-    added: &At<AddedColumn>,
-    (column, generated): (&Column, &Generated),
-    out: &mut Columns,
-    report: &mut Report,
-) -> Result<(), ResolveError> {
-    if let Some(backfill) = &added.value.backfill {
-        let what = "its value is the expression's; `using` and `backfill` do not apply";
-        let kind = ResolveErrorKind::Generated { at: at.to_owned(), what };
-        return Err(ResolveError::new(kind).at(&backfill.span));
-    }
-    generates(scope, at, generated, &added.span)?;
-    report.find(&GENERATED_RECOMPUTED, at, "the target computes its values itself; verification compares them");
-    out.wanted.push(column.clone());
     Ok(())
 }
 

@@ -121,8 +121,12 @@ pub fn resolve(
 }
 
 fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut used) = (BTreeSet::new(), BTreeSet::new());
     for scope in scopes {
+        if !used.insert(scope.name) {
+            let kind = ResolveErrorKind::SourceTwice(scope.name.clone());
+            report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
+        }
         if !taken.insert(scope.target_name) {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
             report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span));

@@ -59,6 +59,9 @@ pub enum ResolveErrorKind {
         /// The column.
         column: Ident,
     },
+    /// One source table into two.
+    #[error("two tables would be made of {0}")]
+    SourceTwice(QualifiedName),
     /// Two source tables into one.
     #[error("two tables would become {0}")]
     TargetTaken(QualifiedName),
@@ -305,6 +308,7 @@ impl ResolveErrorKind {
             | Self::UnknownColumn { .. }
             | Self::FilterUnusable { .. }
             | Self::NameTaken { .. }
+            | Self::SourceTwice(_)
             | Self::TargetTaken(_)
             | Self::KeyCollapses(_)
             | Self::BadType { .. }

@@ -1,5 +1,6 @@
 -- kinds: composite, computed, drop, not_null. Columns become a row type.
 -- [source]
+CREATE TYPE xy AS (x bigint, y text);
 CREATE TABLE t (id int PRIMARY KEY, x int, y text);
 INSERT INTO t VALUES (1, 1, 'a,b'), (2, NULL, ''), (3, NULL, NULL);
 -- [desired]
@@ -10,7 +11,6 @@ CREATE TABLE t (
   p xy -- pcrd: using ROW(x, y)::public.xy
 );
 -- [by hand]
-CREATE TYPE xy AS (x bigint, y text);
 ALTER TABLE t ADD p xy;
 UPDATE t SET p = ROW(x, y)::xy;
 ALTER TABLE t DROP x, DROP y;

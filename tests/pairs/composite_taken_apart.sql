@@ -4,6 +4,7 @@ CREATE TYPE money_in AS (amount numeric(10,2), currency char(3));
 CREATE TABLE t (id int PRIMARY KEY, price money_in);
 INSERT INTO t VALUES (1, ROW(1.50, 'EUR')), (2, NULL), (3, ROW(NULL, 'USD'));
 -- [desired]
+CREATE TYPE money_in AS (amount numeric(10,2), currency char(3));
 -- pcrd: drops price
 CREATE TABLE t (
   id int PRIMARY KEY,

@@ -1,3 +1,4 @@
+-- kinds: check, unique, fk, index, not_null, default, comment, graph. Constraints of all kinds come and go.
 -- [source]
 CREATE TABLE customers (id int PRIMARY KEY, email text, born date);
 CREATE TABLE orders (

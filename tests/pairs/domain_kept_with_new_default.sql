@@ -10,6 +10,6 @@ CREATE TABLE t (
   aa pos DEFAULT 9, -- pcrd: renamed_from a
   b pos[]
 );
-CREATE INDEX ON t ((aa + 1));
+CREATE INDEX ON t ((aa - 1));
 -- [by hand]
 ALTER TABLE t RENAME a TO aa;

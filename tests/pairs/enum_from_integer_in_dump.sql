@@ -1,5 +1,6 @@
 -- kinds: enum, dump, using, not_null. Numbers become labels, in a file as pg_dump writes it.
 -- [source]
+CREATE TYPE level AS ENUM ('none', 'some', 'all');
 CREATE TABLE t (id int PRIMARY KEY, level smallint);
 INSERT INTO t VALUES (1, 0), (2, 1), (3, 2), (4, NULL);
 -- [desired]
@@ -14,5 +15,4 @@ CREATE TABLE public.t (
 );
 ALTER TABLE ONLY public.t ADD CONSTRAINT t_pkey PRIMARY KEY (id);
 -- [by hand]
-CREATE TYPE level AS ENUM ('none', 'some', 'all');
 ALTER TABLE t ALTER level TYPE level USING ((ARRAY['none','some','all'])[coalesce(level, 0) + 1])::level;

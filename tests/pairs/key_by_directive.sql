@@ -2,6 +2,7 @@
 -- [source]
 CREATE TABLE t (id int PRIMARY KEY, code text NOT NULL, v int);
 CREATE UNIQUE INDEX t_code ON t (code);
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_code;
 INSERT INTO t SELECT n, 'c' || n, n FROM generate_series(1, 20) AS n;
 -- [desired]
 -- pcrd: key (code)

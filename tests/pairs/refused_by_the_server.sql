@@ -1,3 +1,4 @@
+-- kinds: default, check, index. What the server refuses, part by part.
 -- [source]
 CREATE TABLE t (id int PRIMARY KEY, amount int);
 -- [desired]

@@ -1,3 +1,4 @@
+-- kinds: drop, rename. A column that is missing in the file: the two lines, one of which must be added.
 -- [source]
 CREATE TABLE customers (id int PRIMARY KEY, surname text);
 -- [desired]

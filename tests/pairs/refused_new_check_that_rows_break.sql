@@ -1,3 +1,4 @@
+-- kinds: check, unique, not_null. New demands that rows break, counted all at once.
 -- [source]
 CREATE TABLE t (id int PRIMARY KEY, amount int, code text);
 INSERT INTO t VALUES (1, 5, 'a'), (2, -5, 'a'), (3, NULL, 'b');

@@ -1,3 +1,4 @@
+-- kinds: rename, drop, order. One column renamed, one dropped.
 -- [source]
 CREATE TABLE customers (id int PRIMARY KEY, surname text, legacy bytea, active boolean NOT NULL DEFAULT true);
 INSERT INTO customers SELECT n, 'name ' || n, '\x00ff', n % 2 = 0 FROM generate_series(1, 20) AS n;

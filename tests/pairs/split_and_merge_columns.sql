@@ -1,3 +1,4 @@
+-- kinds: computed, drop, identity. Two columns become one, one becomes two.
 -- [source]
 CREATE TABLE people (id bigint PRIMARY KEY, first text NOT NULL, last text NOT NULL, address text);
 INSERT INTO people SELECT n, 'First' || n, 'Last' || n, 'Street ' || n || ', Town' FROM generate_series(1, 20) AS n;

@@ -1,3 +1,4 @@
+-- kinds: widen, key, serial. The serial key grows to bigint.
 -- [source]
 CREATE TABLE orders (
   id serial PRIMARY KEY,

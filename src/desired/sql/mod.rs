@@ -10,6 +10,7 @@ mod classify;
 mod constraint;
 mod directive;
 mod errors;
+mod figure;
 mod format;
 mod grammar;
 mod layout;

@@ -45,9 +45,14 @@ impl Names {
         QualifiedName { schema: table.schema.clone(), name }
     }
 
-    /// An index; `None` for an expression.
-    pub(super) fn index(&mut self, table: &QualifiedName, parts: &[Option<&Ident>]) -> Ident {
-        let parts: Vec<&str> = parts.iter().map(|part| part.map_or("expr", Ident::as_str)).collect();
+    /// An index over columns and what its expressions are called; a word that repeats gets a number.
+    pub(super) fn index(&mut self, table: &QualifiedName, parts: &[String]) -> Ident {
+        let mut chosen: Vec<String> = Vec::new();
+        for part in parts {
+            let numbered = (0..).map(|n| if n == 0 { part.clone() } else { format!("{part}{n}") });
+            chosen.extend(numbered.into_iter().find(|word| !chosen.contains(word)));
+        }
+        let parts: Vec<&str> = chosen.iter().map(String::as_str).collect();
         self.relation(table, &joined(&parts), "idx")
     }
 
@@ -159,9 +164,9 @@ mod tests {
     fn a_taken_name_gets_a_number() {
         let mut names = Names::default();
         let table = QualifiedName::new("public", "t").unwrap();
-        let column = Ident::new("a").unwrap();
-        assert_eq!(names.index(&table, &[Some(&column)]).as_str(), "t_a_idx");
-        assert_eq!(names.index(&table, &[Some(&column)]).as_str(), "t_a_idx1");
-        assert_eq!(names.index(&table, &[None]).as_str(), "t_expr_idx");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(names.index(&table, &words(&["a"])).as_str(), "t_a_idx");
+        assert_eq!(names.index(&table, &words(&["a"])).as_str(), "t_a_idx1");
+        assert_eq!(names.index(&table, &words(&["expr", "lower", "expr"])).as_str(), "t_expr_lower_expr1_idx");
     }
 }

@@ -295,15 +295,18 @@ impl Reader<'_> {
             self.no_such_relation(&table, "COMMENT");
             return Level::Refused;
         };
-        match self.constraint_names.get(&(nth, name.value)) {
+        match self.constraint_names.get(&(nth, name.value.clone())) {
             Some((at, _)) => {
                 if let Some(constraint) = self.schema.tables[nth].constraints.get_mut(*at) {
                     constraint.comment = text;
                 }
                 self.level_of(nth)
             }
-            // Named by PostgreSQL itself, or NOT NULL (18), whose name is not kept.
-            None => Level::NotCarried,
+            // Named by PostgreSQL itself. NOT NULL (18), whose name is not kept, is left at the end.
+            None => {
+                self.schema.tables[nth].comments.extend(text.map(|text| (name.value, text)));
+                self.level_of(nth)
+            }
         }
     }
 

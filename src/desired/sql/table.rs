@@ -168,6 +168,7 @@ impl Reader<'_> {
             statistics: None,
             options: Vec::new(),
             comment: None,
+            comments: Vec::new(),
             directives: Directives::default(),
         };
         let mut nullable: Option<Node<'_>> = None;

@@ -99,6 +99,8 @@ pub struct SqlTable {
     pub cluster_on: Option<At<Ident>>,
     /// Comment.
     pub comment: Option<At<String>>,
+    /// Comments on constraints that the file does not name: by the name that PostgreSQL gives them.
+    pub comments: Vec<(Ident, At<String>)>,
     /// What `-- pcrd:` says of the table.
     pub directives: Directives,
 }

@@ -173,6 +173,12 @@ impl Writing<'_> {
         for constraint in &sql.constraints {
             self.constraint(sql, constraint, &mut out);
         }
+        for (name, comment) in &sql.comments {
+            match out.table.constraints.get_mut(name) {
+                Some(constraint) => constraint.comment = Some(comment.value.clone()),
+                None => out.left.push(("comment", format!("{}.{name}", out.name))),
+            }
+        }
         for index in &sql.indexes {
             // The index of a constraint over an existing index is the constraint's.
             let taken = sql.constraints.iter().any(|constraint| match &constraint.kind {

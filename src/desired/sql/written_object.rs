@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::figure::figure;
 use super::tree::{ConstraintKind as Kind, KeyColumns, SqlConstraint, SqlIndex, SqlTable};
 use super::written::{Writing, WrittenTable, normal_options};
 use crate::catalog::{Constraint, ConstraintKind, Ident, Index, IndexElement, Key, References};
@@ -132,7 +133,11 @@ impl Writing<'_> {
     }
 
     pub(super) fn index(&mut self, table: &SqlTable, sql: &SqlIndex, out: &mut WrittenTable) {
-        let parts: Vec<Option<&Ident>> = sql.elements.iter().map(|element| element.column.as_ref()).collect();
+        let parts = sql.elements.iter().map(|element| {
+            let column = element.column.as_ref();
+            column.map_or_else(|| figure(&element.text.value), Ident::to_string)
+        });
+        let parts: Vec<String> = parts.collect();
         let chosen = sql.name.as_ref().map_or_else(
             || {
                 let name = self.names.index(&table.name.value, &parts);

@@ -1,0 +1,59 @@
+//! Asks the servers whether they understand what the user wrote, before anything is counted or copied.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::error::SqlState;
+
+use crate::casts::CastClass;
+use crate::catalog::Ident;
+use crate::pg::client::Client;
+use crate::pg::error::PgError;
+use crate::plan::End;
+use crate::projection::{ColumnValue, Projection};
+use crate::sql::{ident, name};
+
+/// One line for each expression that the server refuses. COPY evaluates them on the source, the stream on the target over
+/// a row of the source's types; nothing is evaluated here.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn refused(client: &Client, end: End, projections: &[Projection]) -> Result<Vec<String>, PgError> {
+    let mut lines = Vec::new();
+    for projection in projections {
+        let columns = projection.columns.iter().filter(|column| column.class == CastClass::Custom);
+        let own = columns.filter_map(|column| match &column.value {
+            ColumnValue::Expr { sql, reads } => {
+                Some((format!("{}.{}", projection.target, column.target), sql.clone(), reads))
+            }
+            ColumnValue::Frozen { .. } => None,
+        });
+        let filter = projection.filter.iter();
+        let filter =
+            filter.map(|filter| (projection.source.to_string(), format!("({}) IS TRUE", filter.sql), &filter.reads));
+        for (address, sql, reads) in own.chain(filter) {
+            let query = format!("SELECT {sql} FROM {}", rows(end, projection, reads));
+            let Err(error) = client.prepare(&query).await else { continue };
+            let Some(said) = error.as_db_error() else { return Err(error.into()) };
+            let (message, code) = (said.message(), said.code().code());
+            let mut line = format!("{address}: the {end}'s server refuses its expression: {message} (SQLSTATE {code})");
+            let lacks_type = said.code() == &SqlState::UNDEFINED_OBJECT && end == End::Source;
+            let own = lacks_type.then_some("COPY evaluates it there: create the type on the source too");
+            if let Some(hint) = own.or(said.hint()) {
+                let _ = write!(line, "; {hint}");
+            }
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+fn rows(end: End, projection: &Projection, reads: &[Ident]) -> String {
+    match end {
+        End::Source => format!("ONLY {}", name(&projection.source)),
+        End::Target => {
+            let nulls = projection.source_columns.iter().filter(|column| reads.contains(&column.name));
+            let nulls = nulls.map(|column| format!("CAST(NULL AS {}) AS {}", column.ty.sql, ident(&column.name)));
+            format!("(SELECT {}) AS r", nulls.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
