@@ -168,7 +168,6 @@ impl Reader<'_> {
             statistics: None,
             options: Vec::new(),
             comment: None,
-            comments: Vec::new(),
             directives: Directives::default(),
         };
         let mut nullable: Option<Node<'_>> = None;
@@ -340,6 +339,7 @@ impl SqlTable {
             access_method: None,
             replica_identity: None,
             cluster_on: None,
+            comments: Vec::new(),
             comment: None,
             directives: Directives::default(),
         }
