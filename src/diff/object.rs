@@ -7,6 +7,7 @@ use super::table::change;
 use crate::catalog::{Column, Compression, Constraint, Ident, Identity, Index, QualifiedName, Storage, Table};
 use crate::diff::{Action, Change};
 use crate::sql::alike::alike;
+use crate::sql::ddl_index::{create_index, key_with_options};
 use crate::sql::name;
 
 /// Collation, storage, identity, generation and comment of a column; `carried` has the new name and type.
@@ -95,14 +96,15 @@ pub fn differences(table: &QualifiedName, wanted: &Table, there: &Table) -> Vec<
 pub(super) fn object_changes(source: &QualifiedName, carried: &Table, after: &Table) -> Vec<Change> {
     let mut changes = Vec::new();
     let at = |object: &Ident| format!("{source}.{object}");
-    let constraint = |constraint: &Constraint| {
-        let said = ["NOT VALID", "NOT ENFORCED"].iter().any(|words| constraint.definition.ends_with(words));
+    let constraint = |table: &Table, constraint: &Constraint| {
+        let definition = key_with_options(constraint, &table.indexes);
+        let said = ["NOT VALID", "NOT ENFORCED"].iter().any(|words| definition.ends_with(words));
         let not_valid = if constraint.validated || said { "" } else { " NOT VALID" };
-        format!("CONSTRAINT {}{not_valid}", constraint.definition)
+        format!("CONSTRAINT {definition}{not_valid}")
     };
     let pairs = both(&carried.constraints, &after.constraints);
     for (own, (old, new)) in pairs {
-        let texts = (old.map(constraint), new.map(constraint));
+        let texts = (old.map(|one| constraint(carried, one)), new.map(|one| constraint(after, one)));
         let same_comment = old.map(|one| &one.comment) == new.map(|one| &one.comment) || old.is_none() || new.is_none();
         if !same(texts.0.as_deref(), texts.1.as_deref()) {
             changes.push(Change { before: texts.0, after: texts.1, ..change(at(own), Action::Constraint) });
@@ -118,7 +120,9 @@ pub(super) fn object_changes(source: &QualifiedName, carried: &Table, after: &Ta
     let (old_indexes, new_indexes) = (plain(&carried.indexes), plain(&after.indexes));
     for (own, (old, new)) in both(&old_indexes, &new_indexes) {
         let texts = (old.map(|index| index.definition.clone()), new.map(|index| index.definition.clone()));
-        if !same(texts.0.as_deref(), texts.1.as_deref()) {
+        let is_same = same(texts.0.as_deref(), texts.1.as_deref())
+            || matches!((old, new), (Some(old), Some(new)) if same_parts(source, own, old, new));
+        if !is_same {
             changes.push(Change { before: texts.0, after: texts.1, ..change(at(own), Action::Index) });
         } else if let (Some(old), Some(new)) = (old, new)
             && old.comment != new.comment
@@ -141,6 +145,14 @@ pub(super) fn object_changes(source: &QualifiedName, carried: &Table, after: &Ta
         changes.push(Change { before, after, ..change(source.to_string(), Action::Comment) });
     }
     changes
+}
+
+/// Both indexes in our own words, when these say all that is wanted: the catalog has other brackets and another order of
+/// parameters.
+fn same_parts(table: &QualifiedName, own: &Ident, old: &Index, new: &Index) -> bool {
+    let wanted = create_index(own, table, new);
+    let from_method = |text: &str| text.find(" USING ").map(|at| text[at..].to_owned());
+    from_method(&wanted) == from_method(&new.definition) && create_index(own, table, old) == wanted
 }
 
 type Pair<'p, T> = (Option<&'p T>, Option<&'p T>);

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::introspect::{self, IntrospectError};
 use crate::catalog::{Column, ConstraintKind, Ident, Identity, Index, QualifiedName, Sequence, Table};
-use crate::sql::ddl_index::{create_index, foreign_key, timing};
+use crate::sql::ddl_index::{create_index, foreign_key, key_with_options, timing};
 use crate::sql::rewrite::{sequences, skeleton};
 use crate::sql::{ddl, ident, name};
 
@@ -309,6 +309,9 @@ impl Scratch {
                 _ => create_index(own, definition.name, index),
             };
             index.comment = comment;
+        }
+        for constraint in table.constraints.values_mut() {
+            constraint.definition = key_with_options(constraint, &table.indexes);
         }
         table
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, Column, ColumnType, Ident, QualifiedName, Table};
+use crate::catalog::{Catalog, Column, ColumnType, Ident, Persistence, QualifiedName, Table};
 use crate::desired::problem::{Problem, ProblemKind, did_you_mean, shown};
 use crate::desired::sql::{Directives, SqlColumn, SqlOrder, SqlSchema, SqlTable, WrittenTable};
 use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order, Origin, Whole};
@@ -64,6 +64,12 @@ impl Matching<'_> {
     fn table(&self, verified: bool, out: &mut Matched) -> Result<DesiredTable, Vec<Problem>> {
         let source_name = self.source_name(out).map_err(|problem| vec![problem])?;
         let source = &self.source.tables[&source_name.value];
+        // Of a source table like this the plan says it with a rule of its own.
+        if let (Some(what), None) = (unbuilt(&self.written.table), unbuilt(source)) {
+            let message = format!("{} is {what}: pcrd cannot build one yet", self.sql.name.value);
+            let problem = Problem::at(ProblemKind::SqlRefused, self.sql.name.span.clone(), message, what);
+            return Err(vec![problem.help("if it is to stay as it is, write above it:\n    -- pcrd: ignore")]);
+        }
         let mut problems = Vec::new();
         let sources = self.sources(source, out, &mut problems);
         let drops = self.drops(source, &sources, out, &mut problems);
@@ -349,6 +355,17 @@ impl Matching<'_> {
             take(&index.directives, name.unwrap_or_else(|| source.to_string()));
         }
     }
+}
+
+/// What the file wants and no step makes.
+fn unbuilt(table: &Table) -> Option<&'static str> {
+    if table.partition_key.is_some() {
+        return Some("a partitioned table");
+    }
+    if !table.parents.is_empty() || table.partition_bound.is_some() {
+        return Some("a partition");
+    }
+    (table.persistence != Persistence::Permanent).then_some("an unlogged table")
 }
 
 fn plain(table: &QualifiedName) -> String {

@@ -1,6 +1,8 @@
 //! `CREATE INDEX` and key constraints from their parts.
 
-use crate::catalog::{Ident, Index, IndexElement, QualifiedName};
+use std::collections::BTreeMap;
+
+use crate::catalog::{Constraint, ConstraintKind, Ident, Index, IndexElement, QualifiedName};
 use crate::sql::ddl::{list, options_list, with_options};
 use crate::sql::{ident, name};
 
@@ -58,6 +60,22 @@ pub fn key_constraint(primary: bool, index: &Index, deferrable: bool, initially_
         with_options(&index.reloptions),
         timing(deferrable, initially_deferred)
     )
+}
+
+/// The definition with the storage parameters of the index behind it, which the catalog's text leaves out.
+pub fn key_with_options(constraint: &Constraint, indexes: &BTreeMap<Ident, Index>) -> String {
+    let index = constraint.index.as_ref().and_then(|name| indexes.get(name));
+    let is_plain = !constraint.definition.contains("WITHOUT OVERLAPS");
+    let index = index.filter(|index| is_plain && !index.reloptions.is_empty());
+    match (constraint.kind, index) {
+        (ConstraintKind::PrimaryKey | ConstraintKind::Unique, Some(index)) => key_constraint(
+            constraint.kind == ConstraintKind::PrimaryKey,
+            index,
+            constraint.deferrable,
+            constraint.initially_deferred,
+        ),
+        _ => constraint.definition.clone(),
+    }
 }
 
 /// ` DEFERRABLE [INITIALLY DEFERRED]`, or nothing.

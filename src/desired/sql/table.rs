@@ -341,6 +341,7 @@ impl SqlTable {
             cluster_on: None,
             comments: Vec::new(),
             comment: None,
+            comments: Vec::new(),
             directives: Directives::default(),
         }
     }
