@@ -339,7 +339,6 @@ impl SqlTable {
             access_method: None,
             replica_identity: None,
             cluster_on: None,
-            comments: Vec::new(),
             comment: None,
             comments: Vec::new(),
             directives: Directives::default(),
