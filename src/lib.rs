@@ -17,6 +17,7 @@ pub mod sql;
 pub mod diff;
 pub mod resolve;
 
+pub mod audit;
 pub mod plan;
 pub mod replay;
 pub mod verify;

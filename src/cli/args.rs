@@ -69,6 +69,10 @@ pub enum Command {
     Plan(command::plan::PlanArgs),
     /// Show a plan file, without a database
     Show(command::show::ShowArgs),
+    /// Prove a plan file to be what it says, and hold it against a policy, without a database
+    Audit(command::audit::AuditArgs),
+    /// Say what changed between two plan files, without a database
+    Diff(command::diff::DiffArgs),
     /// Draw the graph of a plan's steps, without a database
     Graph(command::graph::GraphArgs),
     /// Say what a finding means, and what to do instead

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::desired::{Acceptance, Origin};
 use crate::pg::session::PINNED;
-use crate::plan::{Input, Plan, Settings, build};
+use crate::plan::{Input, Plan, Settings, build, check};
 use crate::resolve::error::ResolveError;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
@@ -107,6 +107,10 @@ pub async fn compile(
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
     inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;
+    // What `apply` would refuse is said now, and not after the review.
+    check(&plan).map_err(|error| {
+        CommandError::new(Exit::Failed, format!("pcrd made a plan that is not sound, which is its own defect: {error}"))
+    })?;
     Ok(Compiled { resolved, plan, notes: wanted.notes })
 }
 

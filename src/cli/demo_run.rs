@@ -11,6 +11,7 @@ use crate::demo::{self, Checked, Demo, Load, Side, Summary, Writer};
 use crate::exec::apply::{Outcome, Until};
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
+use crate::plan::estimate::Throughput;
 use crate::plan::file;
 use crate::ui::number::{bytes, duration_ms, grouped};
 
@@ -67,7 +68,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
     let config = config::load(&demo.config).map_err(|errors| CommandError::diagnostic(Exit::Usage, errors))?;
     let planned = make(ctx, &config, &Wishes::default()).await?;
     if !ctx.json {
-        ctx.data(&rendered(&planned.file, PlanFormat::Text, ctx.verbose > 0))?;
+        ctx.data(&rendered(&planned.file, PlanFormat::Text, ctx.verbose > 0, Throughput::default()))?;
     }
     planned.refuse_if_blocked("nothing was migrated")?;
     write_private(&demo.dir.join("plan.json"), file::to_json(&planned.file).as_bytes())?;

@@ -22,10 +22,18 @@ use crate::plan::check::check;
 use crate::plan::{End, Plan, PlanFile, PlanId, file};
 use crate::state::{Journal, JournalError, JournalView, StepStatus};
 
+/// The text of a plan file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_plan_text(path: &Path) -> Result<String, CommandError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| CommandError::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))
+}
+
 /// Reads and checks a plan file.
 pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| CommandError::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+    let text = read_plan_text(path)?;
     file::read(&text).map_err(|error| {
         CommandError::new(Exit::Stale, format!("{} is refused: {error}", path.display()))
             .with_next("pcrd plan --out plan.json, and review it again")

@@ -74,6 +74,8 @@ impl Command {
             | Self::Analyze(_)
             | Self::Plan(_)
             | Self::Show(_)
+            | Self::Audit(_)
+            | Self::Diff(_)
             | Self::Graph(_)
             | Self::Explain(_)
             | Self::Readiness(_)
@@ -97,6 +99,8 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Analyze(args) => command::analyze::run(ctx, args).await,
         Command::Plan(args) => command::plan::run(ctx, args).await,
         Command::Show(args) => command::show::run(ctx, args),
+        Command::Audit(args) => command::audit::run(ctx, args),
+        Command::Diff(args) => command::diff::run(ctx, args),
         Command::Graph(args) => command::graph::run(ctx, args),
         Command::Explain(args) => command::explain::run(ctx, args),
         Command::Readiness(args) => command::readiness::run(ctx, args).await,

@@ -22,11 +22,6 @@ pub(super) fn attribute_changes(at: &str, carried: &Column, after: &Column) -> V
     compare(Action::Collation, collation(carried), collation(after));
     compare(Action::Storage, storage(carried), storage(after));
     compare(Action::Identity, carried.identity.as_ref().map(identity), after.identity.as_ref().map(identity));
-    let generated = |column: &Column| {
-        let generated = column.generated.as_ref()?;
-        let kind = if generated.stored { "STORED" } else { "VIRTUAL" };
-        Some(format!("GENERATED ALWAYS AS ({}) {kind}", generated.expr))
-    };
     let (old, new) = (generated(carried), generated(after));
     if !same(old.as_deref(), new.as_deref()) {
         compare(Action::Generated, old, new);
@@ -35,7 +30,13 @@ pub(super) fn attribute_changes(at: &str, carried: &Column, after: &Column) -> V
     changes
 }
 
-fn identity(identity: &Identity) -> String {
+pub(super) fn generated(column: &Column) -> Option<String> {
+    let generated = column.generated.as_ref()?;
+    let kind = if generated.stored { "STORED" } else { "VIRTUAL" };
+    Some(format!("GENERATED ALWAYS AS ({}) {kind}", generated.expr))
+}
+
+pub(super) fn identity(identity: &Identity) -> String {
     let when = if identity.always { "ALWAYS" } else { "BY DEFAULT" };
     format!("GENERATED {when} AS IDENTITY")
 }

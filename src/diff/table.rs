@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{Column, Ident, QualifiedName, Table};
-use crate::diff::object::{attribute_changes, object_changes};
+use crate::diff::object::{self, attribute_changes, object_changes};
 use crate::diff::{Action, Change};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::sql::rewrite::{sequences, sequences_named, skeleton};
@@ -160,6 +160,9 @@ fn added_change(diff: &TableDiff<'_>, column: &Column) -> Change {
     }
     if let Some(default) = &column.default {
         after.push_str(&format!(" DEFAULT {default}"));
+    }
+    for attribute in [object::generated(column), column.identity.as_ref().map(object::identity)].into_iter().flatten() {
+        after.push_str(&format!(" {attribute}"));
     }
     let projected = projected(diff, &column.name);
     Change {

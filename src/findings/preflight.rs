@@ -23,6 +23,8 @@ pub static PREFLIGHT: &[&Rule] = &[
     &TARGET_IS_PRIMARY,
     &SOURCE_IS_TARGET,
     &ENCODING,
+    &FILTER,
+    &TEMPORARY_RIGHT,
     &COLLATION_VERSION,
     &SUPERUSER,
     &SUPERFLUOUS_RIGHT,
@@ -216,6 +218,28 @@ static ENCODING: Rule = Rule {
     effect: "`apply` refuses.",
     why: "A character that the target lacks stops the copy.",
     instead: "Create the target's database with the source's encoding or with UTF8.",
+};
+
+static FILTER: Rule = Rule {
+    code: "filter",
+    severity: Severity::Refused,
+    title: "the target does not take the filter of a table",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The filter is asked of a row on both ends and at any time, and must say the same: the target tries it as the \
+          condition of an index, which must be immutable and about one row, and rolls that back.",
+    instead: "Write `where:` without functions and casts that depend on settings or the time, with types and functions that \
+              the target has too; a moment as a literal.",
+};
+
+static TEMPORARY_RIGHT: Rule = Rule {
+    code: "temporary_right",
+    severity: Severity::Refused,
+    title: "the role cannot try a filter on the target",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The target tries the filter on an empty temporary table, which is never kept.",
+    instead: "Run the GRANT that the check shows.",
 };
 
 static COLLATION_VERSION: Rule = Rule {

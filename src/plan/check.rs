@@ -109,36 +109,63 @@ pub enum CheckError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(plan: &Plan) -> Result<(), CheckError> {
-    problems(plan).into_iter().next().map_or(Ok(()), Err)
+    let found = edits(plan).or_else(|| shapes(plan).next());
+    found.or_else(|| whole::problems(plan).into_iter().next().map(CheckError::from)).map_or(Ok(()), Err)
 }
 
-/// Everything that is wrong with a plan. An edit of a step hides nothing that is wrong with another one.
+/// Everything that is wrong with a plan: an edit of one step hides nothing that is wrong with another.
 pub fn problems(plan: &Plan) -> Vec<CheckError> {
+    let mut found = Vec::new();
+    if let Some(error) = structure(plan, &mut found) {
+        return vec![error];
+    }
+    found.extend(digests(plan));
+    found.extend(shapes(plan));
+    found.extend(whole::problems(plan).into_iter().map(CheckError::from));
+    found
+}
+
+/// The first thing that somebody changed who did not know how the parts of a plan depend on each other.
+fn edits(plan: &Plan) -> Option<CheckError> {
+    let mut found = Vec::new();
+    structure(plan, &mut found).or_else(|| found.into_iter().next()).or_else(|| digests(plan).next())
+}
+
+/// Steps, their statements and their edges. Returns what makes the rest unreadable.
+fn structure(plan: &Plan, found: &mut Vec<CheckError>) -> Option<CheckError> {
     if plan.format != FORMAT {
-        return vec![CheckError::Format(plan.format.clone())];
+        return Some(CheckError::Format(plan.format.clone()));
     }
     let places = match places(plan) {
         Ok(places) => places,
-        Err(error) => return vec![error],
+        Err(error) => return Some(error),
     };
-    let mut found: Vec<CheckError> = Vec::new();
     for step in &plan.steps {
         found.extend(check_step(plan, step).err());
         found.extend(check_edges(plan, step, &places).err());
     }
     found.extend(check_order(plan).err());
     found.extend(check_verified(plan).err());
-    found.extend(whole::problems(plan).into_iter().map(CheckError::from));
-    for (name, side) in [("source", &plan.source), ("target", &plan.target)] {
-        if side.fingerprint != digest::side(&side.tables, &side.sequences) {
-            found.push(CheckError::Fingerprint(name));
-        }
-    }
-    let computed = digest::id(plan);
-    if plan.id != computed {
-        found.push(CheckError::Digest { found: plan.id.to_string(), computed: computed.to_string() });
-    }
-    found
+    None
+}
+
+fn digests(plan: &Plan) -> impl Iterator<Item = CheckError> {
+    let sides = [("source", &plan.source), ("target", &plan.target)].into_iter();
+    let sides = sides.filter(|(_, side)| side.fingerprint != digest::side(&side.tables, &side.sequences));
+    let id = || {
+        let computed = digest::id(plan);
+        let is_other = plan.id != computed;
+        is_other.then(|| CheckError::Digest { found: plan.id.to_string(), computed: computed.to_string() })
+    };
+    sides.map(|(name, _)| CheckError::Fingerprint(name)).chain(std::iter::once_with(id).flatten())
+}
+
+/// Statements that say what their ops say, and are still none that such a step may run.
+fn shapes(plan: &Plan) -> impl Iterator<Item = CheckError> {
+    plan.steps.iter().filter_map(|step| {
+        let why = check_shapes(step, plan).err()?;
+        Some(CheckError::Misshapen { step: step.id.clone(), why: Box::new(why) })
+    })
 }
 
 impl CheckError {
@@ -203,7 +230,7 @@ fn check_step(plan: &Plan, step: &Step) -> Result<(), CheckError> {
     {
         return Err(CheckError::EffectsDiffer(step.id.clone()));
     }
-    check_shapes(step, plan).map_err(|why| CheckError::Misshapen { step: step.id.clone(), why: Box::new(why) })
+    Ok(())
 }
 
 fn difference(expected: &[Statement], found: &[Statement]) -> String {

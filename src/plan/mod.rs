@@ -4,8 +4,10 @@
 
 pub mod build;
 pub mod check;
+pub mod compare;
 pub mod digest;
 pub mod effects;
+pub mod estimate;
 pub mod file;
 pub mod graph;
 pub mod kind;

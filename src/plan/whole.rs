@@ -8,7 +8,7 @@ use crate::plan::{
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
     Switch, VerifyFinal, VerifyTable,
 };
-use crate::projection::{ColumnValue, Projection};
+use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
 use crate::sql::check::{
     DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
@@ -16,6 +16,7 @@ use crate::sql::check::{
 use crate::sql::expression::{ExpressionError, check_expression};
 use crate::sql::filter::belongs;
 use crate::sql::publication::TRUNCATE_SINCE;
+use crate::sql::token::{TokenKind, tokens};
 
 /// Parts that do not make one migration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +92,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
 
 /// Defaults of the projection that are evaluated once.
 pub(super) fn frozen(projection: &Projection) -> Option<Op> {
-    let column = |column: &crate::projection::ProjectedColumn| match &column.value {
+    let column = |column: &ProjectedColumn| match &column.value {
         ColumnValue::Frozen { default } => {
             Some(FrozenColumn { column: column.target.clone(), ty: column.ty.sql.clone(), default: default.clone() })
         }
@@ -184,11 +185,14 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     let Some(source) = plan.source.tables.get(&projection.source) else {
         return Err(format!("the source has no table {}", projection.source));
     };
-    for column in &projection.source_columns {
-        let is_there = |found: &&crate::catalog::Column| found.name == column.name && found.ty == column.ty;
-        if !source.columns.iter().any(|found| is_there(&found) && found.generated.is_none()) {
-            return Err(format!("{} has no such column {}", projection.source, column.name));
-        }
+    // The stream counts columns by their place.
+    let sent = source.columns.iter().filter(|column| column.generated.is_none());
+    let named = projection.source_columns.iter().map(|column| (&column.name, &column.ty));
+    if !named.eq(sent.map(|column| (&column.name, &column.ty))) {
+        return Err(format!("its source columns are not those that {} sends", projection.source));
+    }
+    if let Some(column) = projection.columns.iter().find(|column| !reads_what_it_says(projection, column)) {
+        return Err(format!("{} reads other columns than it says", column.target));
     }
     let read = projection.columns.iter().flat_map(|column| match &column.value {
         ColumnValue::Expr { reads, .. } => reads.as_slice(),
@@ -205,11 +209,32 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     if !filled.eq(stored.map(|column| (&column.name, &column.ty))) {
         return Err("its columns are not those that the table is created with".to_owned());
     }
+    if projection.source_key().len() != projection.target_key().len() {
+        return Err("its keys have different lengths".to_owned());
+    }
     let is_filled = |key: &&Ident| projection.columns.iter().any(|column| &&column.target == key);
     match projection.target_key().into_iter().find(|key| !is_filled(key)) {
         Some(key) => Err(format!("no value is made for the key column {key}")),
         None => Ok(()),
     }
+}
+
+/// Columns stand quoted in expressions. A large value that the stream does not send is found by what is read.
+fn reads_what_it_says(projection: &Projection, column: &ProjectedColumn) -> bool {
+    let ColumnValue::Expr { sql, reads } = &column.value else { return true };
+    let Ok(list) = tokens(sql) else { return false };
+    let named: BTreeSet<&str> = list
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| {
+            let before = place.checked_sub(1).map(|before| &list[before]);
+            before.is_none_or(|token| !token.is(".") && token.word() != Some("as"))
+        })
+        .filter_map(|(_, token)| if let TokenKind::Quoted(name) = &token.kind { Some(name.as_str()) } else { None })
+        .filter(|name| projection.source_columns.iter().any(|column| column.name.as_str() == *name))
+        .collect();
+    let said: BTreeSet<&str> = reads.iter().map(Ident::as_str).collect();
+    said.len() == reads.len() && said == named
 }
 
 fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {

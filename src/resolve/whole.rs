@@ -17,6 +17,7 @@ use crate::sql::alike::alike;
 use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
+use crate::sql::token::TokenError;
 
 /// A source column and what becomes of it.
 pub(crate) struct Kept<'k> {
@@ -209,15 +210,16 @@ pub(crate) fn checks(
     wanted: &Table,
     report: &mut Report,
 ) -> Vec<Check> {
-    let values = values(columns);
-    let source_sql = |sql: &str| substitute(sql, &scope.target_name.name, &values).map(|rewritten| rewritten.sql);
+    let values = values(scope, columns);
+    let source_sql = |sql: &str| over_source(scope, &values, sql);
     let mut checks = Vec::new();
     for (name, constraint) in &wanted.constraints {
         let is_new = !carried.constraints.values().any(|one| same_constraint(one, constraint));
         let (true, true, Some(expression)) = (is_new, constraint.validated, &constraint.expression) else { continue };
         let address = scope.address(name);
         match source_sql(expression) {
-            Ok(sql) => columns.predicates.push(Predicate {
+            Ok(None) => {}
+            Ok(Some(sql)) => columns.predicates.push(Predicate {
                 address,
                 bad: format!("NOT ({sql})"),
                 meaning: format!("against the new CHECK {name}"),
@@ -229,7 +231,8 @@ pub(crate) fn checks(
         let Some(generated) = wanted.column(&target).and_then(|column| column.generated.as_ref()) else { continue };
         let Some(column) = wanted.column(&target) else { continue };
         match source_sql(&generated.expr) {
-            Ok(sql) => columns.predicates.push(Predicate {
+            Ok(None) => {}
+            Ok(Some(sql)) => columns.predicates.push(Predicate {
                 address: scope.address(&source),
                 bad: format!(
                     "CAST(({sql}) AS {}) IS DISTINCT FROM CAST({} AS {})",
@@ -253,11 +256,14 @@ pub(crate) fn checks(
         if is_row_key || (!is_new && keeps) {
             continue;
         }
-        let elements: Result<Vec<String>, _> =
+        let elements: Result<Vec<Option<String>>, _> =
             index.elements.iter().map(|element| element_sql(element, &source_sql)).collect();
-        let predicate = index.predicate.as_deref().map(&source_sql).transpose();
+        let elements = elements.map(|list| list.into_iter().collect::<Option<Vec<String>>>());
+        // Of a value that is only made when `apply` starts, nothing can be asked before.
+        let predicate = index.predicate.as_deref().map_or(Ok(Some(None)), |own| Ok(source_sql(own)?.map(Some)));
         match (elements, predicate) {
-            (Ok(elements), Ok(predicate)) => {
+            (Ok(None), Ok(_)) | (Ok(_), Ok(None)) => {}
+            (Ok(Some(elements)), Ok(Some(predicate))) => {
                 let belongs = columns.filter.as_ref().map(belongs);
                 let both: Vec<String> = predicate.into_iter().map(|own| format!("({own})")).chain(belongs).collect();
                 let predicate = (!both.is_empty()).then(|| both.join(" AND "));
@@ -281,21 +287,45 @@ fn same_key(one: &Index, other: &Index) -> bool {
     (same_columns && one.nulls_not_distinct == other.nulls_not_distinct) || (one.unique && same_index(one, other))
 }
 
-fn element_sql<E>(element: &IndexElement, source_sql: &impl Fn(&str) -> Result<String, E>) -> Result<String, E> {
+fn element_sql(
+    element: &IndexElement,
+    source_sql: &impl Fn(&str) -> Result<Option<String>, TokenError>,
+) -> Result<Option<String>, TokenError> {
     match (&element.column, &element.expression) {
         (Some(column), _) => source_sql(&ident(column)),
         (None, Some(expression)) => source_sql(expression),
-        (None, None) => Ok(String::new()),
+        (None, None) => Ok(None),
     }
 }
 
-/// Source expressions by target column; frozen defaults have none.
-fn values(columns: &Columns) -> BTreeMap<Ident, String> {
+/// SQL over target columns as SQL over the source's; `None` when a column has no value there yet.
+fn over_source(
+    scope: &Scope<'_>,
+    values: &BTreeMap<Ident, Option<String>>,
+    sql: &str,
+) -> Result<Option<String>, TokenError> {
+    let known = values.iter().map(|(column, value)| (column.clone(), value.clone().unwrap_or_default())).collect();
+    let rewritten = substitute(sql, &scope.target_name.name, &known)?;
+    let is_known = rewritten.reads.iter().all(|column| values.get(column).is_some_and(Option::is_some));
+    Ok(is_known.then_some(rewritten.sql))
+}
+
+/// Source expressions by target column; those of generated columns are made of the others'. Frozen defaults have none.
+fn values(scope: &Scope<'_>, columns: &Columns) -> BTreeMap<Ident, Option<String>> {
     let expression = |column: &ProjectedColumn| match &column.value {
-        ColumnValue::Expr { sql, .. } => Some((column.target.clone(), format!("({sql})"))),
-        ColumnValue::Frozen { .. } => None,
+        ColumnValue::Expr { sql, .. } => (column.target.clone(), Some(format!("({sql})"))),
+        ColumnValue::Frozen { .. } => (column.target.clone(), None),
     };
-    columns.projected.iter().filter_map(expression).collect()
+    let stored: BTreeMap<Ident, Option<String>> = columns.projected.iter().map(expression).collect();
+    let mut values = stored.clone();
+    for column in &columns.wanted {
+        let Some(generated) = &column.generated else { continue };
+        // Text that cannot be read into tokens is refused where the column itself is looked at.
+        let made = over_source(scope, &stored, &generated.expr).ok().flatten();
+        let made = made.map(|sql| format!("(CAST(({sql}) AS {}))", column.ty.sql));
+        values.insert(column.name.clone(), made);
+    }
+    values
 }
 
 /// Rows without their counterpart under foreign keys that the source does not have, or to tables of which only some
@@ -312,8 +342,8 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
         }
         let conditions = [near, far].map(|side| side.columns.filter.as_ref().map(belongs));
         let sql_of = |side: &Sides<'_>, columns: &[Ident]| -> Option<Vec<String>> {
-            let values = values(side.columns);
-            columns.iter().map(|column| values.get(column).cloned()).collect()
+            let values = values(side.scope, side.columns);
+            columns.iter().map(|column| values.get(column).cloned().flatten()).collect()
         };
         let (Some(near_sql), Some(far_sql)) = (sql_of(near, &constraint.columns), sql_of(far, &references.columns))
         else {

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod audit;
+mod ci;
 mod compose;
 mod demo;
 mod desired;
+mod diff;
 mod environment;
+mod estimates;
 mod explain;
 mod fmt;
 mod frame;

@@ -90,6 +90,7 @@ const SPACES: &[&str] = &[
     "\n-- pcrd: renamed_from old\n",
     " -- pcrd: accept CODE reason=\"x\"\n",
     "\n-- pcrd: backfill 1 + 1\n\n",
+    " -- pcrd: reverse 1 + 1\n",
 ];
 
 proptest! {

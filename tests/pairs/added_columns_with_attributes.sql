@@ -1,4 +1,4 @@
--- kinds: add, generated, identity, storage, comment, backfill. Added columns keep everything that the file says of them.
+-- kinds: add, generated, identity, storage, comment. Added columns keep everything that the file says of them.
 -- [source]
 CREATE TABLE t (id int PRIMARY KEY, price int NOT NULL, qty int NOT NULL);
 INSERT INTO t SELECT n, n * 10, n % 3 FROM generate_series(1, 20) AS n;

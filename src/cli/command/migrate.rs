@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::exec::apply::Until;
 use crate::exec::cutover::Limits;
 use crate::exec::preflight;
+use crate::plan::estimate::Throughput;
 use crate::plan::{End, Phase, Plan, file};
 
 /// Arguments of `migrate`.
@@ -54,7 +55,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         None => {
             let planned = make(ctx, &config, &Wishes::default()).await?;
             if !ctx.json {
-                ctx.data(&rendered(&planned.file, PlanFormat::Text, ctx.verbose > 0))?;
+                ctx.data(&rendered(&planned.file, PlanFormat::Text, ctx.verbose > 0, Throughput::default()))?;
             }
             planned.refuse_if_blocked("nothing was written")?;
             if !args.preflight_only {

@@ -3,10 +3,12 @@
 pub mod abort;
 pub mod analyze;
 pub mod apply;
+pub mod audit;
 pub mod cleanup;
 pub mod completions;
 pub mod cutover;
 pub mod demo;
+pub mod diff;
 pub mod explain;
 pub mod fmt;
 pub mod graph;

@@ -15,6 +15,7 @@ use crate::desired::Acceptance;
 use crate::exec::context::Run;
 use crate::exec::{ExecError, preflight, surplus};
 use crate::pg::client::Client;
+use crate::plan::estimate::Throughput;
 use crate::plan::render::Detail;
 use crate::plan::{End, Plan, PlanFile, file, render};
 
@@ -45,6 +46,9 @@ pub struct PlanArgs {
     /// Leave sizes, dates and check results out of the plan file
     #[arg(long)]
     pub no_evidence: bool,
+    /// Speed of copying for the estimates, in MiB a second (docs/performance.md says how to measure it)
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub throughput: Option<u64>,
     /// Show keys of rows that fail a data check, in the output and in the plan file
     #[arg(long)]
     pub show_values: bool,
@@ -86,7 +90,7 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         return Ok(Exit::Done);
     }
     let format = if ctx.json { PlanFormat::Json } else { args.format };
-    ctx.data(&rendered(&planned.file, format, ctx.verbose > 0))?;
+    ctx.data(&rendered(&planned.file, format, ctx.verbose > 0, throughput(args.throughput)))?;
     planned.refuse_if_blocked("no file was written")?;
     let has_changes = !planned.file.plan.changes.is_empty();
     if has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
@@ -141,16 +145,22 @@ pub async fn announce_surplus(ctx: &Context, run: &Run, target: &Client, source:
     Ok(())
 }
 
+/// From `--throughput`, in MiB a second.
+pub fn throughput(mib: Option<u64>) -> Throughput {
+    mib.map_or_else(Throughput::default, |mib| Throughput::of_copy(mib * 1_024 * 1_024))
+}
+
 /// The text of a plan in one of its formats.
-pub fn rendered(file: &PlanFile, format: PlanFormat, verbose: bool) -> String {
+pub fn rendered(file: &PlanFile, format: PlanFormat, verbose: bool, throughput: Throughput) -> String {
+    let document = || render::document_at(&file.plan, file.evidence.as_ref(), throughput);
     match format {
         PlanFormat::Text => {
             let detail = if verbose { Detail::Everything } else { Detail::Summary };
-            render::text(&render::document(&file.plan, file.evidence.as_ref()), &file.plan, detail)
+            render::text(&document(), &file.plan, detail)
         }
         PlanFormat::Json => file::to_json(file),
         PlanFormat::Sql => render::sql(&file.plan),
-        PlanFormat::Markdown => render::markdown(&render::document(&file.plan, file.evidence.as_ref()), &file.plan),
+        PlanFormat::Markdown => render::markdown(&document(), &file.plan),
         PlanFormat::Dot => render::graph::dot(&file.plan),
         PlanFormat::Mermaid => render::graph::mermaid(&file.plan),
     }

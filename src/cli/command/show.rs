@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::command::plan::{PlanFormat, rendered};
+use crate::cli::command::plan::{PlanFormat, rendered, throughput};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::read_plan;
@@ -18,6 +18,9 @@ pub struct ShowArgs {
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: PlanFormat,
+    /// Speed of copying for the estimates, in MiB a second
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub throughput: Option<u64>,
     /// Only this step, with everything that is known of it
     #[arg(long, value_name = "ID")]
     pub step: Option<String>,
@@ -28,7 +31,7 @@ pub fn run(ctx: &Context, args: &ShowArgs) -> Result<Exit, CommandError> {
     let file = read_plan(&args.plan)?;
     let format = if ctx.json { PlanFormat::Json } else { args.format };
     match &args.step {
-        None => ctx.data(&rendered(&file, format, ctx.verbose > 0))?,
+        None => ctx.data(&rendered(&file, format, ctx.verbose > 0, throughput(args.throughput)))?,
         Some(id) => ctx.data(&one_step(&file.plan, id, format)?)?,
     }
     Ok(Exit::Done)

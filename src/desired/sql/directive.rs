@@ -50,19 +50,21 @@ pub struct Directives {
 impl Directives {
     /// What was said, without the places where it was.
     pub fn values(&self) -> Vec<String> {
+        let Self { renamed_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } = self;
         let names = |names: &At<Vec<At<Ident>>>| {
             names.value.iter().map(|name| name.value.to_string()).collect::<Vec<_>>().join(", ")
         };
         let mut said = Vec::new();
-        said.extend(self.renamed_from.as_ref().map(|old| format!("renamed_from {:?}", old.value)));
-        said.extend(self.using.as_ref().map(|expr| format!("using {}", expr.value)));
-        said.extend(self.backfill.as_ref().map(|expr| format!("backfill {}", expr.value)));
-        said.extend(self.drops.as_ref().map(|columns| format!("drops {}", names(columns))));
-        said.extend(self.order.as_ref().map(|order| format!("order {:?}", order.value)));
-        said.extend(self.key.as_ref().map(|columns| format!("key {}", names(columns))));
-        said.extend(self.ignore.as_ref().map(|_| "ignore".to_owned()));
-        said.extend(self.filter.as_ref().map(|condition| format!("where {}", condition.value)));
-        said.extend(self.accept.iter().map(|accepted| format!("accept {:?}", accepted.value)));
+        said.extend(renamed_from.as_ref().map(|old| format!("renamed_from {:?}", old.value)));
+        said.extend(using.as_ref().map(|expr| format!("using {}", expr.value)));
+        said.extend(reverse.as_ref().map(|expr| format!("reverse {}", expr.value)));
+        said.extend(backfill.as_ref().map(|expr| format!("backfill {}", expr.value)));
+        said.extend(drops.as_ref().map(|columns| format!("drops {}", names(columns))));
+        said.extend(order.as_ref().map(|order| format!("order {:?}", order.value)));
+        said.extend(key.as_ref().map(|columns| format!("key {}", names(columns))));
+        said.extend(ignore.as_ref().map(|_| "ignore".to_owned()));
+        said.extend(filter.as_ref().map(|condition| format!("where {}", condition.value)));
+        said.extend(accept.iter().map(|accepted| format!("accept {:?}", accepted.value)));
         said
     }
 }

@@ -194,3 +194,29 @@ fn directives(schema: &SqlSchema) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_in_meaning_is_seen() {
+        for (one, other) in [
+            ("a <= b", "a < = b"),
+            ("a ::int", "a : :int"),
+            ("'a'\n'b'", "'a' 'b'"),
+            ("\"A\"", "\"a\""),
+            ("'A'", "'a'"),
+            ("a b", "ab"),
+            ("x 'a'", "x'a'"),
+            ("1 .5", "1.5"),
+            ("a, b", "a b,"),
+            ("a -- b\nc", "a -- b c"),
+            ("a /* b */", "a"),
+        ] {
+            assert!(!says_the_same(one, other), "{one} {other}");
+            assert!(says_the_same(one, one));
+        }
+        assert!(says_the_same("Create  table t(a int ,b int)\n;", "CREATE TABLE t (\n    a int, b int\n);\n"));
+    }
+}

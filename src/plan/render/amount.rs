@@ -49,6 +49,20 @@ pub fn counted(number: usize, noun: &str) -> String {
     format!("{number} {plural}")
 }
 
+/// `45 s`, `14 min`, `3 h 20 min`, `2 d 4 h`: at most two units, rounded down.
+pub fn duration(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let largest = UNITS.iter().position(|(length, _)| seconds >= *length).unwrap_or(3);
+    let (length, unit) = UNITS[largest];
+    let first = format!("{} {unit}", seconds / length);
+    // Seconds beside minutes would claim to know more than an estimate does.
+    let next = UNITS.get(largest + 1).filter(|(length, _)| *length > 1);
+    match next.map(|(smaller, unit)| (seconds % length / smaller, unit)) {
+        Some((more, unit)) if more > 0 => format!("{first} {more} {unit}"),
+        _ => first,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +77,9 @@ mod tests {
         assert_eq!(rows(0), "0");
         assert_eq!(bytes(u64::MAX), "16383.9 PiB");
         assert_eq!(counted(2, "policy"), "2 policies");
+        assert_eq!(
+            [0, 59, 60, 899, 12_000, 187_200].map(duration),
+            ["0 s", "59 s", "1 min", "14 min", "3 h 20 min", "2 d 4 h"]
+        );
     }
 }

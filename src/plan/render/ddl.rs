@@ -19,8 +19,14 @@ pub fn diffs(plan: &Plan) -> Vec<Option<String>> {
         }
     }
     let none = Vec::new();
+    let sequences: BTreeMap<QualifiedName, QualifiedName> =
+        plan.source.sequences.keys().map(|name| (name.clone(), name.clone())).collect();
     let diff = |projection: &Projection| {
-        let before = plan.source.tables.get(&projection.source).map(|table| source(plan, &projection.source, table))?;
+        let before = plan
+            .source
+            .tables
+            .get(&projection.source)
+            .map(|table| source(plan, &sequences, &projection.source, table))?;
         let after = target(ops.get(&projection.target).unwrap_or(&none));
         let header = |end: &str, name: &QualifiedName| format!("{end} {}", escape(&name.to_string(), Place::Terminal));
         let diff = similar::TextDiff::from_lines(before.as_str(), after.as_str());
@@ -103,10 +109,13 @@ fn target(ops: &[&Op]) -> String {
 }
 
 /// The table as the catalog has it.
-fn source(plan: &Plan, name: &QualifiedName, table: &Table) -> String {
-    let sequences: BTreeMap<QualifiedName, QualifiedName> =
-        plan.source.sequences.keys().map(|name| (name.clone(), name.clone())).collect();
-    let respelled = |text: &String| rewrite::sequences(text, &sequences).unwrap_or_else(|_| text.clone());
+fn source(
+    plan: &Plan,
+    sequences: &BTreeMap<QualifiedName, QualifiedName>,
+    name: &QualifiedName,
+    table: &Table,
+) -> String {
+    let respelled = |text: &String| rewrite::sequences(text, sequences).unwrap_or_else(|_| text.clone());
     let columns: Vec<Column> = table
         .columns
         .iter()

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::casts::CastClass;
+use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
+use crate::plan::render::lookup::{Lookup, by_table};
 use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
 
@@ -28,6 +30,9 @@ pub struct Document {
     pub blocking: Vec<String>,
     /// Totals.
     pub totals: Totals,
+    /// How long it may take, when the sizes of the tables are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// One table.
@@ -100,10 +105,18 @@ pub struct Totals {
     pub refused: usize,
 }
 
-/// Puts a plan into words.
+/// Puts a plan into words, with estimates for the default throughput.
 pub fn document(plan: &Plan, evidence: Option<&Evidence>) -> Document {
+    document_at(plan, evidence, Throughput::default())
+}
+
+/// Puts a plan into words, with estimates for this throughput.
+pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Throughput) -> Document {
+    let lookup = Lookup::new(plan, evidence);
+    let by_table = by_table(plan);
+    let sections = plan.projections.iter().zip(&by_table);
     let tables: Vec<TableSection> =
-        plan.projections.iter().map(|projection| section(plan, evidence, projection)).collect();
+        sections.map(|(projection, changes)| section(plan, &lookup, projection, changes)).collect();
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
     for step in &plan.steps {
         *phases.entry(step.phase).or_default() += 1;
@@ -116,6 +129,7 @@ pub fn document(plan: &Plan, evidence: Option<&Evidence>) -> Document {
     Document {
         plan: plan.id.short().to_owned(),
         totals: totals(plan),
+        estimate: evidence.and_then(|evidence| estimate(plan, evidence, throughput)),
         tables,
         steps: plan.steps.len(),
         critical_path: critical_path(plan),
@@ -196,16 +210,9 @@ fn critical_path(plan: &Plan) -> usize {
     length.into_values().max().unwrap_or(0)
 }
 
-fn section(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection) -> TableSection {
-    let prefixes = [format!("{}.", projection.source), format!("{}.", projection.target)];
+fn section(plan: &Plan, lookup: &Lookup<'_>, projection: &Projection, changes: &[&Change]) -> TableSection {
     let source = projection.source.to_string();
-    let of_table = |change: &&Change| {
-        let column = prefixes.iter().any(|prefix| change.address.starts_with(prefix));
-        let own = change.action != Action::Add || change.address.starts_with(&prefixes[1]);
-        change.address == source || (column && own)
-    };
-    let changes: Vec<&Change> = plan.changes.iter().filter(of_table).collect();
-    let mut lines: Vec<Line> = changes.iter().filter_map(|change| line(plan, evidence, projection, change)).collect();
+    let mut lines: Vec<Line> = changes.iter().filter_map(|change| line(lookup, projection, change)).collect();
     // The order of the sample in the documentation: columns, then what concerns the whole row.
     lines.sort_by_key(|line| line.symbol == Symbol::Move);
     let changed: BTreeSet<&String> = changes.iter().map(|change| &change.address).collect();
@@ -216,7 +223,7 @@ fn section(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection) ->
     TableSection {
         source,
         target: projection.target.to_string(),
-        facts: facts(evidence, projection),
+        facts: facts(lookup.evidence, projection),
         lines,
         hidden: columns,
     }
@@ -237,7 +244,7 @@ fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
     parts.join(", ")
 }
 
-fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, change: &Change) -> Option<Line> {
+fn line(lookup: &Lookup<'_>, projection: &Projection, change: &Change) -> Option<Line> {
     let name = change
         .address
         .strip_prefix(&format!("{}.", projection.source))
@@ -249,30 +256,30 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
     let (before, after) = (change.before.as_ref(), change.after.as_ref());
     match change.action {
         Action::Migrate => None,
-        Action::Add => of(Symbol::Add, None, after, note(plan, change)),
-        Action::Drop => of(Symbol::Drop, before, None, note(plan, change)),
+        Action::Add => of(Symbol::Add, None, after, note(lookup, change)),
+        Action::Drop => of(Symbol::Drop, before, None, note(lookup, change)),
         Action::Filter => {
-            let note = note(plan, change);
+            let note = note(lookup, change);
             Some(Line {
                 symbol: Symbol::Drop,
-                name: "other rows".to_owned(),
-                before: after.cloned(),
+                name: "rows".to_owned(),
+                before: after.map(|text| format!("all but those {text}")),
                 after: None,
                 note,
             })
         }
         Action::Cast => {
-            let checked = checked(plan, evidence, change).or_else(|| note(plan, change));
+            let checked = checked(lookup, change).or_else(|| note(lookup, change));
             of(Symbol::Change, before, after, checked)
         }
-        Action::Rename => of(Symbol::Rename, before, after, note(plan, change)),
+        Action::Rename => of(Symbol::Rename, before, after, note(lookup, change)),
         Action::Nullability | Action::Default => {
             let none = "no default".to_owned();
-            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(plan, change))
+            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(lookup, change))
         }
         Action::Collation | Action::Storage | Action::Identity | Action::Generated | Action::Options => {
             let none = absent(change.action).to_owned();
-            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(plan, change))
+            of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(lookup, change))
         }
         Action::Comment => {
             let shown = |text: Option<&String>| Some(text.map_or_else(|| "no comment".to_owned(), |text| quoted(text)));
@@ -289,9 +296,9 @@ fn line(plan: &Plan, evidence: Option<&Evidence>, projection: &Projection, chang
                 |text: Option<&String>| text.map(|text| text.strip_prefix("CONSTRAINT ").unwrap_or(text).to_owned());
             let line =
                 Line { symbol, name: format!("{kind} {name}"), before: text(before), after: text(after), note: None };
-            Some(Line { note: checked(plan, evidence, change), ..line })
+            Some(Line { note: checked(lookup, change), ..line })
         }
-        Action::Reorder => Some(reorder(evidence, projection, change)),
+        Action::Reorder => Some(reorder(lookup.evidence, projection, change)),
     }
 }
 
@@ -316,7 +323,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The finding at this address if one asks for something, else the change's own note.
-fn note(plan: &Plan, change: &Change) -> Option<String> {
+fn note(lookup: &Lookup<'_>, change: &Change) -> Option<String> {
     let wanted: &[&str] = match change.action {
         Action::Drop => &["DELETES_DATA"],
         Action::Filter => &["ROW_FILTER"],
@@ -336,10 +343,7 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
         | Action::Constraint
         | Action::Index => &[],
     };
-    let finding = plan
-        .findings
-        .iter()
-        .find(|finding| finding.address == change.address && wanted.contains(&finding.code.as_str()));
+    let finding = lookup.findings(&change.address).find(|finding| wanted.contains(&finding.code.as_str()));
     let Some(finding) = finding else {
         let is_safe = change.class == Some(CastClass::Widening);
         return if is_safe { Some("widening, always safe".to_owned()) } else { change.note.clone() };
@@ -355,13 +359,13 @@ fn note(plan: &Plan, change: &Change) -> Option<String> {
 }
 
 /// `validated: 0 of 184 203 311 rows too long`, after the user's own words if there are any.
-fn checked(plan: &Plan, evidence: Option<&Evidence>, change: &Change) -> Option<String> {
+fn checked(lookup: &Lookup<'_>, change: &Change) -> Option<String> {
     let of_change = |predicate: &&CheckPredicate| predicate.address == change.address;
-    let check = plan.checks.iter().find(|check| check.predicates.iter().any(|predicate| of_change(&predicate)))?;
+    let check = lookup.check(&change.address)?;
     let meanings: Vec<&str> =
         check.predicates.iter().filter(of_change).map(|predicate| predicate.meaning.as_str()).collect();
     let meaning = meanings.join(" or ");
-    let result = evidence.and_then(|evidence| evidence.checks.iter().find(|result| result.id == check.id));
+    let result = lookup.result(&check.id);
     let failing = result.map(|result| {
         let counts = check.predicates.iter().zip(&result.failing).filter(|(predicate, _)| of_change(predicate));
         (counts.map(|(_, count)| count).sum::<u64>(), result.rows)
@@ -372,7 +376,7 @@ fn checked(plan: &Plan, evidence: Option<&Evidence>, change: &Change) -> Option<
         }
         None => format!("to be validated: 0 rows {meaning}"),
     };
-    let finding = note(plan, change).filter(|note| note.starts_with("LOSSY_CAST") || note.starts_with("using "));
+    let finding = note(lookup, change).filter(|note| note.starts_with("LOSSY_CAST") || note.starts_with("using "));
     Some(finding.map_or_else(|| validated.clone(), |finding| format!("{finding}; {validated}")))
 }
 

@@ -1,5 +1,7 @@
 //! Findings that only inform, shown together: what is the same of many objects is said once.
 
+use std::collections::BTreeMap;
+
 use crate::plan::{Finding, Plan, Severity};
 
 /// One sentence and the objects that it is true of.
@@ -18,12 +20,14 @@ pub(super) fn informs(finding: &Finding) -> bool {
 /// Those findings, in the order of the plan.
 pub(super) fn known(plan: &Plan) -> Vec<Known<'_>> {
     let mut list: Vec<Known<'_>> = Vec::new();
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for finding in plan.findings.iter().filter(|finding| informs(finding)) {
         let (code, message) = (finding.code.as_str(), finding.message.as_str());
-        match list.iter_mut().find(|known| known.code == code && known.message == message) {
-            Some(known) => known.addresses.push(&finding.address),
-            None => list.push(Known { code, message, addresses: vec![&finding.address] }),
-        }
+        let place = *places.entry((code, message)).or_insert_with(|| {
+            list.push(Known { code, message, addresses: Vec::new() });
+            list.len() - 1
+        });
+        list[place].addresses.push(&finding.address);
     }
     list
 }

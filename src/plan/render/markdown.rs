@@ -1,11 +1,11 @@
 //! The document as a comment on a pull request.
 
 use crate::findings;
-use crate::plan::render::amount::counted;
+use crate::plan::render::amount::{counted, duration};
 use crate::plan::render::document::{Document, Symbol, TableSection, blocks};
 use crate::plan::render::escape::{Place, code, escape, fenced};
 use crate::plan::render::known::{informs, known};
-use crate::plan::render::text::{bodies, last_line, phase_name};
+use crate::plan::render::text::{bodies, in_words, last_line, phase_name};
 use crate::plan::render::{ddl, graph};
 use crate::plan::{Finding, Lock, Plan, Severity, Step};
 
@@ -66,7 +66,7 @@ pub fn markdown(document: &Document, plan: &Plan) -> String {
             .zip(ddl)
             .map(|(section, diff)| (table(section), ddl_details(section, diff)))
             .collect(),
-        steps: details(&format!("Steps and their locks ({})", plan.steps.len()), &steps(plan)),
+        steps: details(&format!("Steps and their locks ({})", plan.steps.len()), &steps(document, plan)),
         graph: has_graph.then(|| details("Graph of the steps", &fenced("mermaid", &graph::mermaid(plan)))),
         not_carried: not_carried(plan),
         foot: foot(plan),
@@ -171,6 +171,9 @@ fn head(document: &Document, plan: &Plan) -> String {
         counted(document.steps, "step"),
         document.critical_path
     ));
+    if let Some(estimate) = &document.estimate {
+        out.push_str(&format!("\n{}\n", escape(&in_words(estimate), Place::Prose)));
+    }
     out
 }
 
@@ -299,13 +302,21 @@ fn ddl_details(section: &TableSection, diff: Option<String>) -> Option<String> {
     diff.map(|diff| details(&summary, &fenced("diff", &diff)))
 }
 
-fn steps(plan: &Plan) -> String {
-    let mut out = "| | step | phase | locks |\n|---|---|---|---|\n".to_owned();
-    for (place, step) in plan.steps.iter().enumerate() {
-        let id = code(&shortened(&step.id.0));
-        out.push_str(&format!("| {} | {id} | {} | {} |\n", place + 1, phase_name(step.phase), locks(step)));
-    }
-    out
+fn steps(document: &Document, plan: &Plan) -> String {
+    let Some(estimate) = &document.estimate else {
+        let rows = plan.steps.iter().enumerate().map(|(place, step)| step_row(place, step, ""));
+        return format!("| | step | phase | locks |\n|---|---|---|---|\n{}", rows.collect::<String>());
+    };
+    let rows = plan.steps.iter().enumerate().map(|(place, step)| {
+        let seconds = estimate.steps.get(&step.id);
+        step_row(place, step, &format!(" {} |", seconds.map_or_else(String::new, |seconds| duration(*seconds))))
+    });
+    format!("| | step | phase | locks | about |\n|---|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+fn step_row(place: usize, step: &Step, last: &str) -> String {
+    let id = code(&shortened(&step.id.0));
+    format!("| {} | {id} | {} | {} |{last}\n", place + 1, phase_name(step.phase), locks(step))
 }
 
 fn locks(step: &Step) -> String {

@@ -1,6 +1,7 @@
 //! The document as plain text, the same at every width.
 
-use crate::plan::render::amount::counted;
+use crate::plan::estimate::Estimate;
+use crate::plan::render::amount::{bytes, counted, duration};
 use crate::plan::render::document::{Document, Line, Symbol, TableSection};
 use crate::plan::render::escape::{Place, escape};
 use crate::plan::render::known::{informs, known};
@@ -30,13 +31,14 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
     let phases = document.phases.iter().map(|(phase, count)| format!("{} {count}", phase_name(*phase)));
     out.push_str(&phases.collect::<Vec<_>>().join("   "));
     out.push('\n');
+    out.extend(document.estimate.as_ref().map(|estimate| format!("    {}\n", clean(&in_words(estimate)))));
     if !document.not_carried.is_empty() {
         let kinds = document.not_carried.iter().map(|(kind, count)| counted(*count, kind));
         let hint = if detail == Detail::Summary { " (see `pcrd show -v`)" } else { "" };
         out.push_str(&format!("  Not carried: {}{hint}\n", kinds.collect::<Vec<_>>().join(", ")));
     }
     if detail == Detail::Everything {
-        out.push_str(&everything(plan));
+        out.push_str(&everything(document, plan));
     }
     if !document.blocking.is_empty() {
         out.push_str("  Blocked by:\n");
@@ -47,13 +49,36 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
     out
 }
 
+/// `About 3 h 20 min at 40 MiB/s copied; no less than 2 h: copy:public.orders, verify:public.orders.`
+pub(super) fn in_words(estimate: &Estimate) -> String {
+    const STEPS_MAX: usize = 4;
+    let rate = bytes(estimate.throughput.copy);
+    if estimate.total_s == 0 {
+        return format!("A few seconds at {rate}/s copied.");
+    }
+    let mut steps: Vec<&str> = estimate.critical_path.iter().take(STEPS_MAX).map(|step| step.0.as_str()).collect();
+    if estimate.critical_path.len() > STEPS_MAX {
+        steps.push("…");
+    }
+    format!(
+        "About {} at {rate}/s copied; the longest chain {}: {}.",
+        duration(estimate.total_s),
+        duration(estimate.critical_path_s),
+        steps.join(", ")
+    )
+}
+
+/// Where the columns of a table's lines end at the latest.
+const NAME_COLUMN: usize = 40;
+const BODY_COLUMN: usize = 100;
+
 fn table(section: &TableSection) -> String {
     const FACTS_COLUMN: usize = 52;
     let head = format!("  # {}  =>  target:{}", clean(&section.source), clean(&section.target));
     let mut out = format!("{head:<FACTS_COLUMN$} {}\n", clean(&section.facts));
     out.push_str(&format!("  ~ table \"{}\" {{\n", clean(&section.source)));
     let bodies = bodies(&section.lines);
-    let width = bodies.iter().map(|body| body.chars().count()).max().unwrap_or(0);
+    let width = aligned(bodies.iter().map(|body| body.chars().count()), BODY_COLUMN);
     for (line, body) in section.lines.iter().zip(bodies) {
         let note = line.note.as_ref().map_or_else(String::new, |note| format!("   # {}", clean(note)));
         let text = if note.is_empty() { body } else { format!("{body:<width$}{note}") };
@@ -66,13 +91,18 @@ fn table(section: &TableSection) -> String {
     out
 }
 
+/// The widest of those that fit: one long line must not push all the others apart.
+fn aligned(widths: impl Iterator<Item = usize>, most: usize) -> usize {
+    widths.filter(|width| *width <= most).max().unwrap_or(0)
+}
+
 /// Lines without notes, names and types in columns.
 pub(super) fn bodies(lines: &[Line]) -> Vec<String> {
     let chars = |text: &String| clean(text).chars().count();
     let of_columns = || lines.iter().filter(|line| line.symbol != Symbol::Move);
-    let names = of_columns().map(|line| chars(&line.name)).max().unwrap_or(0);
+    let names = aligned(of_columns().map(|line| chars(&line.name)), NAME_COLUMN);
     let changed = of_columns().filter(|line| line.symbol == Symbol::Change);
-    let befores = changed.filter_map(|line| line.before.as_ref()).map(chars).max().unwrap_or(0);
+    let befores = aligned(changed.filter_map(|line| line.before.as_ref()).map(chars), NAME_COLUMN);
     let body = |line: &Line| {
         let name = clean(&line.name);
         let (before, after) = (line.before.as_deref().map(clean), line.after.as_deref().map(clean));
@@ -88,7 +118,7 @@ pub(super) fn bodies(lines: &[Line]) -> Vec<String> {
     lines.iter().map(body).collect()
 }
 
-fn everything(plan: &Plan) -> String {
+fn everything(document: &Document, plan: &Plan) -> String {
     let mut out = String::new();
     let mut phase = None;
     for step in &plan.steps {
@@ -96,7 +126,9 @@ fn everything(plan: &Plan) -> String {
             out.push_str(&format!("  {}\n", phase_name(step.phase)));
             phase = Some(step.phase);
         }
-        out.push_str(&format!("    {}\n", clean(&step.id.0)));
+        let estimate = document.estimate.as_ref().and_then(|estimate| estimate.steps.get(&step.id));
+        let estimate = estimate.map_or_else(String::new, |seconds| format!("  (about {})", duration(*seconds)));
+        out.push_str(&format!("    {}{estimate}\n", clean(&step.id.0)));
         for after in &step.after {
             out.push_str(&format!("      after {}: \"{}\"\n", clean(&after.step.0), clean(&after.rule)));
         }
