@@ -366,5 +366,5 @@ fn a_loss_cannot_be_hidden() {
     let mut changed = plan;
     changed.findings.retain(|finding| finding.code != "DELETES_DATA");
     changed.id = digest::id(&changed);
-    assert_refused(changed, "without the finding DELETES_DATA");
+    assert_refused(changed, "left out without the finding that says so");
 }

@@ -79,10 +79,13 @@ pub async fn foreign_owner(client: &Client) -> Result<Option<String>, LedgerErro
 }
 
 /// Creates what is missing of the ledger. `IF NOT EXISTS` does not keep two sessions from creating a schema at once:
-/// a lock does.
+/// a lock does. A session that saw no schema `pcrd` before it waited would remember that: only the lock of a relation,
+/// here that of `pg_namespace`, makes a backend hear what others have committed (`AcceptInvalidationMessages`).
 pub async fn create_ledger(client: &Client) -> Result<(), LedgerError> {
     let lock = lock::ledger_key();
-    let text = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {SCHEMA_SQL} COMMIT");
+    let text = format!(
+        "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); SELECT FROM pg_catalog.pg_namespace LIMIT 0; {SCHEMA_SQL} COMMIT"
+    );
     Ok(client.batch_execute(&text).await?)
 }
 
