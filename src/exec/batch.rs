@@ -273,7 +273,7 @@ impl Batch {
 }
 
 /// Numbers tell where to look and nothing about anybody; other keys may.
-fn shown(key: &[String], task: &TableTask) -> String {
+pub(super) fn shown(key: &[String], task: &TableTask) -> String {
     let parts = key.iter().zip(&task.key_at).map(|(text, &at)| {
         let ty = task.projection.source_columns.get(at).map(|column| &column.ty);
         let number = ty.is_some_and(|ty| ["int2", "int4", "int8", "oid", "uuid"].iter().any(|name| ty.is(name)));

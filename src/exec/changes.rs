@@ -258,14 +258,14 @@ impl Applier {
         }
         if !self.postponed.is_empty() && task.in_lanes() {
             let key = task.key(old.map_or(new, |(_, old)| old))?;
-            if self.take_postponed(table, &key) {
+            if let Some(before) = self.take_postponed(table, &key) {
                 // The target does not have it, whatever the change makes of it.
-                return match kind {
-                    RowKind::Delete => Ok(()),
-                    RowKind::Insert | RowKind::Update | RowKind::Stay => {
-                        self.reread(table, task.key(new)?, new, None).await
-                    }
-                };
+                if kind != RowKind::Delete {
+                    let key = task.key(new)?;
+                    self.reread(table, key.clone(), new, None).await?;
+                    self.renew_postponed(&before, &key);
+                }
+                return Ok(());
             }
         }
         if let Some(refused) = self.refused_before(task, kind, new)? {

@@ -3,14 +3,22 @@
 //!
 //! A row that is read again is as of now, while the rows around it are as of the stream. Two rows that exchange a unique
 //! value meet on the target although they never did on the source. Such a row waits, and its group with it, until the
-//! stream has passed whatever was read again: then all rows are as of one moment, and what still collides is no accident.
+//! stream has passed whatever had been read again by then: what still collides is no accident.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::ExecError;
+use super::batch::shown;
 use super::copy::paste;
+use super::error::Refused;
 use super::stream::Applier;
+use crate::pg::error::PgError;
 use crate::replay::{Key, Lsn};
+
+/// Changes of a waiting row that make it wait anew; more do not prolong the wait, so that it ends on a busy stream too.
+const RENEWALS_MAX: u32 = 100;
 
 /// A row that waits.
 pub struct Postponed {
@@ -20,6 +28,38 @@ pub struct Postponed {
     pub key: Key,
     /// The row in the form of the table's COPY.
     copy: Bytes,
+    /// Where it is due: fixed when it collides, however much is read again later.
+    due: Due,
+    /// Changes that have been read again while it waited.
+    renewals: u32,
+}
+
+/// The position by which a collision must have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// What it collides with is behind it, or ahead of the stream: there, both are as of the stream.
+    First(Lsn),
+    /// At the first position another row, ahead of the stream, may have taken the value since. Before this position the
+    /// stream would then have brought a change of the waiting row, which gave the value away.
+    Last(Lsn),
+}
+
+impl Due {
+    /// What becomes of the wait at a position where the row still collides, with every row as of the stream from `newest`
+    /// on; none when it is over.
+    fn at(self, reached: Lsn, newest: Option<Lsn>) -> Option<Self> {
+        match self {
+            Self::First(until) | Self::Last(until) if until > reached => Some(self),
+            Self::First(_) => newest.filter(|newest| *newest > reached).map(Self::Last),
+            Self::Last(_) => None,
+        }
+    }
+
+    fn until(self) -> Lsn {
+        match self {
+            Self::First(until) | Self::Last(until) => until,
+        }
+    }
 }
 
 impl ExecError {
@@ -38,7 +78,9 @@ impl Applier {
     /// Writes a row that was read again, or keeps it for later.
     pub(super) async fn write_or_postpone(&mut self, table: usize, key: Key, copy: Bytes) -> Result<(), ExecError> {
         if self.write_one(table, copy.clone()).await?.is_some() {
-            self.postponed.push(Postponed { table, key, copy });
+            // The row itself is among those that were read again.
+            let due = Due::First(self.shared.router().rereads_until().unwrap_or_default());
+            self.postponed.push(Postponed { table, key, copy, due, renewals: 0 });
         }
         Ok(())
     }
@@ -56,11 +98,21 @@ impl Applier {
         Ok(found)
     }
 
-    /// Takes a row out of those that wait; false when it does not.
-    pub(super) fn take_postponed(&mut self, table: usize, key: &Key) -> bool {
-        let before = self.postponed.len();
-        self.postponed.retain(|row| row.table != table || row.key != *key);
-        self.postponed.len() < before
+    /// Takes a row out of those that wait.
+    pub(super) fn take_postponed(&mut self, table: usize, key: &Key) -> Option<Postponed> {
+        let at = self.postponed.iter().position(|row| row.table == table && row.key == *key)?;
+        Some(self.postponed.swap_remove(at))
+    }
+
+    /// Counts a change of a row that waited; one that collides again and again comes to its end as well.
+    pub(super) fn renew_postponed(&mut self, before: &Postponed, key: &Key) {
+        let rows = self.postponed.iter_mut();
+        for row in rows.filter(|row| row.table == before.table && row.key == *key) {
+            row.renewals = before.renewals + 1;
+            if row.renewals > RENEWALS_MAX {
+                row.due = Due::Last(before.due.until());
+            }
+        }
     }
 
     /// Writes what waits, now that the stream has reached a position; false when something must wait on.
@@ -68,21 +120,53 @@ impl Applier {
     /// # Errors
     /// A collision that no change of the stream will end.
     pub(super) async fn write_postponed(&mut self, reached: Lsn) -> Result<bool, ExecError> {
-        let mut collision = None;
-        for row in std::mem::take(&mut self.postponed) {
-            if let Some(found) = self.write_one(row.table, row.copy.clone()).await? {
-                collision = Some(found);
-                self.postponed.push(row);
-            }
+        for mut row in std::mem::take(&mut self.postponed) {
+            let Some(collision) = self.write_one(row.table, row.copy.clone()).await? else { continue };
+            let newest = self.shared.router().rereads_until();
+            let Some(due) = row.due.at(reached, newest) else { return Err(self.stays(&row, reached, collision)) };
+            // An idle source must be made to move.
+            self.shared.want(due.until());
+            row.due = due;
+            self.postponed.push(row);
         }
-        let Some(collision) = collision else { return Ok(true) };
-        match self.shared.router().rereads_until() {
-            Some(until) if until > reached => {
-                // An idle source must be made to move.
-                self.shared.want(until);
-                Ok(false)
-            }
-            _ => Err(collision),
-        }
+        Ok(self.postponed.is_empty())
+    }
+
+    /// The refusal of a row that waited in vain.
+    fn stays(&self, row: &Postponed, reached: Lsn, collision: ExecError) -> ExecError {
+        let ExecError::Postgres { error, .. } = collision else { return collision };
+        let task = &self.tables[row.table];
+        let key = task.key_literals(&row.key).ok();
+        let constraint = match &error {
+            PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
+            _ => None,
+        };
+        ExecError::Refused(Arc::new(Refused {
+            kind: "a row read again",
+            table: task.name.clone(),
+            row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
+            key,
+            constraint: constraint.unwrap_or_default(),
+            lsn: reached,
+            error,
+            beside_reread: false,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_at_positions_that_were_fixed_before() {
+        let first = Due::First(Lsn(100));
+        assert_eq!(first.at(Lsn(99), Some(Lsn(500))), Some(first), "read again later: no reason to wait for longer");
+        assert_eq!(first.at(Lsn(100), None), None);
+        assert_eq!(first.at(Lsn(100), Some(Lsn(100))), None);
+        let last = Due::Last(Lsn(500));
+        assert_eq!(first.at(Lsn(100), Some(Lsn(500))), Some(last));
+        assert_eq!(last.at(Lsn(499), Some(Lsn(900))), Some(last));
+        assert_eq!(last.at(Lsn(500), Some(Lsn(900))), None);
     }
 }

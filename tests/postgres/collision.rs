@@ -1,7 +1,9 @@
 //! Unique values that change hands while rows are read again: a row of now meets rows of the stream on the target.
 
+use std::time::Duration;
+
 use crate::stage::Stage;
-use crate::support::{TestPair, run, text};
+use crate::support::{TestPair, connect_to, run, text};
 
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, u integer UNIQUE, n integer, big text); \
     ALTER TABLE items ALTER big SET STORAGE EXTERNAL; \
@@ -74,4 +76,43 @@ async fn a_collision_that_stays() {
     assert_eq!(text(&stage.target, "SELECT u FROM items WHERE id = 3").await, "3");
     run(&stage.target, "DELETE FROM items WHERE id = -5").await;
     stage.cut_over().assert_switched();
+}
+
+/// The same beside writers that never rest: whatever else is read again, and however often the row itself changes, the run
+/// does not wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_stream_does_not_hide_a_collision_that_stays() {
+    let pair = TestPair::start(15, 15);
+    // Another row that is read again, one that is not, and the row itself.
+    for (name, busy) in [("busy", "(7), (8), (60)"), ("busier", "(3), (7), (8)")] {
+        let stage = Stage::new(&pair, name, ITEMS, YAML, "").await;
+        let mut running = stage.start("");
+        running.wait_for(READY);
+        run(&stage.target, "INSERT INTO items VALUES (-5, 2000, 0, NULL, '0-')").await;
+        run(&stage.source, "UPDATE items SET u = 2000 WHERE id = 3").await;
+        let rows = format!("SELECT column1 AS id FROM (VALUES {busy}) AS busy");
+        let ids = crate::support::rows(&stage.source, &rows).await;
+        let mut writers = tokio::task::JoinSet::new();
+        for id in ids.into_iter().flatten().flatten() {
+            let writer = connect_to(&pair.source, name).await;
+            writers.spawn(async move {
+                loop {
+                    run(&writer, &format!("UPDATE items SET n = n + 1 WHERE id = {id}")).await;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            });
+        }
+        let said = tokio::task::block_in_place(|| running.finish());
+        writers.shutdown().await;
+        assert_eq!(said.code, Some(1), "{}", said.stderr);
+        // Table, key and constraint; never the value.
+        for part in ["23505", "public.items", "row (3)", "items_u_key"] {
+            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+        }
+        assert!(!said.stderr.contains("2000"), "{}", said.stderr);
+        run(&stage.target, "DELETE FROM items WHERE id = -5").await;
+        stage.cut_over().assert_switched();
+        let said = "SELECT id, u, n, big, n || coalesce(left(big, 1), '-') FROM items";
+        stage.assert_equal(said, "SELECT * FROM items").await;
+    }
 }
