@@ -297,13 +297,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until no chunk's snapshot matters any more: from here on the target is the source as of the applied position.
-    async fn settle(&self) -> Result<(), ExecError> {
-        let last = {
-            let router = self.shared.router();
-            let applied = self.shared.applied();
-            router.all_lanes().filter_map(|(_, _, lane)| lane.unsettled(applied)).max()
-        };
+    /// Waits until no snapshot matters any more, neither a chunk's nor a re-read row's: from here on the target is the source
+    /// as of the applied position, but for rows that are read again later.
+    pub async fn settle(&self) -> Result<(), ExecError> {
+        let last = self.shared.router().unsettled(self.shared.applied());
         match last {
             Some(lsn) => self.shared.wait_applied(lsn, &self.run).await,
             None => Ok(()),

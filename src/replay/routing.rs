@@ -301,6 +301,13 @@ impl Router {
         self.tables.iter().filter_map(of_table).max()
     }
 
+    /// The position from which on the target is the source as of the applied position, if that is still to come: no chunk's
+    /// snapshot and no row that was read again is ahead of it any more.
+    pub fn unsettled(&self, applied: Lsn) -> Option<Lsn> {
+        let chunks = self.all_lanes().filter_map(|(_, _, lane)| lane.unsettled(applied)).max();
+        chunks.max(self.rereads_until().filter(|until| *until > applied))
+    }
+
     /// Drops chunks and re-reads that the applied position has passed.
     pub fn retire(&mut self, applied: Lsn) {
         for table in &mut self.tables {

@@ -105,3 +105,16 @@ fn truncate_empties_what_is_copied_and_not_newer() {
     router.lanes_mut(0)[0].close_gate(None);
     assert_eq!(router.truncate(0, FullXid(150), Lsn(3100)), TruncateRoute::Wait);
 }
+
+#[test]
+fn everything_read_ahead_of_the_stream_is_waited_for() {
+    let mut router = one_lane();
+    assert_eq!(router.unsettled(Lsn(0)), None);
+    router.lanes_mut(0)[0].publish(chunk(None, None, "90:110:", 2000));
+    assert_eq!(router.unsettled(Lsn(1999)), Some(Lsn(2000)));
+    router.add_reread(0, key(5), "130:130:".parse().unwrap(), Lsn(3000));
+    assert_eq!(router.unsettled(Lsn(1999)), Some(Lsn(3000)), "the row is newer than the chunks");
+    router.retire(Lsn(2000));
+    assert_eq!(router.unsettled(Lsn(2000)), Some(Lsn(3000)), "the chunks are settled, the row is not");
+    assert_eq!(router.unsettled(Lsn(3000)), None);
+}
