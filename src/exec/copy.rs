@@ -28,6 +28,8 @@ use crate::sql::range::{Counted, KeyRange, Side};
 const PIECE_BYTES: usize = 128 * 1024;
 /// Chunks aim at this duration.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));
+/// A slow chunk is not made smaller than this.
+const CHUNK_ROWS_MIN: u64 = 100;
 /// Rows in a chunk, at most, when the config sets no cap.
 const CHUNK_ROWS_MAX: u64 = 1_000_000;
 
@@ -71,7 +73,9 @@ impl LaneWork {
 impl CopyWorker {
     /// Copies the lane to its end.
     pub async fn copy_lane(&mut self, task: &TableTask, mut work: LaneWork) -> Result<(), ExecError> {
-        let mut rows = self.run.plan.settings.batch_size;
+        let settings = &self.run.plan.settings;
+        let mut rows = settings.batch_size;
+        let cap = if settings.batch_size_is_cap { settings.batch_size } else { CHUNK_ROWS_MAX };
         while !self.shared.router().lanes_mut(work.table)[work.lane].done() {
             self.run.stop_check()?;
             self.throttle.wait(&self.run).await?;
@@ -79,7 +83,7 @@ impl CopyWorker {
             self.wait_fairness(&work).await?;
             let began = Instant::now();
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
-            rows = self.next_size(rows, row.rows, began.elapsed());
+            rows = next_size(rows, cap, began.elapsed());
             self.throttle.used(&self.run, row.rows as u64, row.bytes as u64);
             work.chunks_done += 1;
             work.next_lo = hi;
@@ -191,17 +195,17 @@ impl CopyWorker {
             self.run.sleep(pause).await?;
         }
     }
+}
 
-    fn next_size(&self, asked: u64, copied: i64, took: Duration) -> u64 {
-        let settings = &self.run.plan.settings;
-        let cap = if settings.batch_size_is_cap { settings.batch_size } else { CHUNK_ROWS_MAX };
-        if took > CHUNK_AIM.1 {
-            (asked / 2).max(100)
-        } else if took < CHUNK_AIM.0 && copied as u64 >= asked / 2 {
-            (asked * 2).min(cap)
-        } else {
-            asked
-        }
+/// Rows of the next chunk, by how long the last one took: every chunk but a lane's last has the rows that were asked for,
+/// however few of them a filter lets through.
+fn next_size(asked: u64, cap: u64, took: Duration) -> u64 {
+    if took > CHUNK_AIM.1 {
+        (asked / 2).max(asked.min(CHUNK_ROWS_MIN))
+    } else if took < CHUNK_AIM.0 {
+        (asked * 2).min(cap)
+    } else {
+        asked
     }
 }
 
@@ -258,4 +262,21 @@ pub async fn paste(target: &Client, task: &TableTask, data: Bytes) -> Result<(),
     sink.feed(data).await.map_err(ExecError::target(format!("write {}", task.name)))?;
     sink.finish().await.map_err(ExecError::target(format!("write {}", task.name)))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_follow_the_clock() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_size(1_000, 1_000_000, ms(50)), 2_000, "whatever of them the filter kept");
+        assert_eq!(next_size(1_000, 1_500, ms(50)), 1_500);
+        assert_eq!(next_size(1_000, 1_000, ms(50)), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, ms(1_000)), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, ms(3_000)), 500);
+        assert_eq!(next_size(150, 1_000_000, ms(3_000)), 100);
+        assert_eq!(next_size(10, 10, ms(3_000)), 10, "a cap below the least size holds");
+    }
 }
