@@ -18,6 +18,9 @@ use pcrd::sql::{Frozen, check, copy};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+#[path = "sql/brackets.rs"]
+mod brackets;
+
 /// A value in PostgreSQL's text form, as the stream delivers it.
 #[derive(Debug)]
 struct Text(Option<String>);

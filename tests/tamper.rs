@@ -335,7 +335,9 @@ fn nothing_hides_in_free_text() {
         let all = ops(&changed);
         rebuilt(changed, all)
     };
-    for sql in ["1 UNION SELECT 2", "1 AS \"x\" FROM \"secret\" --", "1) TO PROGRAM 'rm' --", "1, 2"] {
+    // To the server one string, up to the third quote of the second line.
+    let continued = "E'a'\n'\\' || ') AS \"x\" FROM \"secret\" --'";
+    for sql in ["1 UNION SELECT 2", "1 AS \"x\" FROM \"secret\" --", "1) TO PROGRAM 'rm' --", "1, 2", continued] {
         assert_refused(more(sql), "");
         assert!(!problems(&more(sql)).is_empty());
     }

@@ -77,6 +77,12 @@ mod tests {
             ("a -- b", ExpressionError::Comment),
             ("a /* b */ + 1", ExpressionError::Comment),
             ("a, b", ExpressionError::Comma),
+            ("1) OR (1", ExpressionError::Brackets),
+            ("'' = E'a'\n'\\' || ') OR (true) --'", ExpressionError::Brackets),
+            ("a = 1e--", ExpressionError::Comment),
+            ("a = 'b", ExpressionError::Token(TokenError::Open("the string", 4))),
+            ("a = $tag$b", ExpressionError::Token(TokenError::Open("the dollar-quoted string", 4))),
+            ("a = $tag$b$tag$ OR $$c$$ = ')'; --", ExpressionError::Semicolon),
             (" ", ExpressionError::Empty),
         ] {
             assert_eq!(check_expression(sql), Err(error), "{sql}");

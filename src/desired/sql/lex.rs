@@ -4,7 +4,10 @@
 use std::ops::Range;
 
 use super::split::DEPTH_MAX;
-use crate::sql::token::escaped_end;
+use crate::sql::token::{
+    CommentError, comment_end, dollar_tag, escaped_end, is_space, is_word_start, line_end, number_end, quoted_end,
+    word_end,
+};
 
 /// A comment that no reader should descend into.
 pub(super) const DEEP_COMMENT: &str = "deep comment";
@@ -75,20 +78,18 @@ impl<'t> Lexer<'t> {
         let Some(&byte) = bytes.get(start) else { return Ok(None) };
         let following = bytes.get(start + 1).copied();
         let (kind, end) = match byte {
-            b'-' if following == Some(b'-') => (LexKind::LineComment, self.line_end(start)),
+            b'-' if following == Some(b'-') => (LexKind::LineComment, line_end(bytes, start)),
             b'/' if following == Some(b'*') => {
-                let end = comment_end(bytes, start).map_err(|what| open(what, start..start + 2))?;
+                let end = comment_end(bytes, start, DEPTH_MAX).map_err(|error| match error {
+                    CommentError::Open => open("comment", start..start + 2),
+                    CommentError::Deep => open(DEEP_COMMENT, start..start + 2),
+                })?;
                 (LexKind::BlockComment, end)
             }
             b'"' => (LexKind::Quoted, self.quoted(start, start + 1, b'"')?),
             b'\'' => (LexKind::Text, self.quoted(start, start + 1, b'\'')?),
             b'e' | b'E' if following == Some(b'\'') => {
-                let unterminated = || open("string", start..start + 2);
-                let mut end = escaped_end(bytes, start + 2).ok_or_else(unterminated)?;
-                // On the next line it goes on as it began: with escapes.
-                while let Some(part) = continued(bytes, end) {
-                    end = escaped_end(bytes, part).ok_or_else(unterminated)?;
-                }
+                let end = escaped_end(bytes, start + 2).ok_or_else(|| open("string", start..start + 2))?;
                 (LexKind::Text, end)
             }
             b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if following == Some(b'\'') => {
@@ -112,10 +113,7 @@ impl<'t> Lexer<'t> {
             },
             b'.' if following.is_some_and(|byte| byte.is_ascii_digit()) => (LexKind::Number, number_end(bytes, start)),
             b'0'..=b'9' => (LexKind::Number, number_end(bytes, start)),
-            byte if is_word_start(byte) => {
-                let length = bytes[start..].iter().position(|byte| !is_word_part(*byte));
-                (LexKind::Word, length.map_or(bytes.len(), |length| start + length))
-            }
+            byte if is_word_start(byte) => (LexKind::Word, word_end(bytes, start)),
             // All bytes from 0x80 on are letters to PostgreSQL, so this one is ASCII.
             byte => (LexKind::Symbol(char::from(byte)), start + 1),
         };
@@ -125,107 +123,17 @@ impl<'t> Lexer<'t> {
 
     /// The end of the line that this place is on, newline left out.
     pub(super) fn line_end(&self, at: usize) -> usize {
-        let rest = &self.sql.as_bytes()[at..];
-        rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).map_or(self.sql.len(), |length| at + length)
+        line_end(self.sql.as_bytes(), at)
     }
 
-    fn quoted(&self, start: usize, mut at: usize, quote: u8) -> Result<usize, Open> {
-        let bytes = self.sql.as_bytes();
+    fn quoted(&self, start: usize, at: usize, quote: u8) -> Result<usize, Open> {
         let what = if quote == b'"' { "quoted name" } else { "string" };
-        loop {
-            match bytes.get(at) {
-                None => {
-                    let mark = bytes[start..].iter().position(|byte| *byte == quote).unwrap_or(0);
-                    return Err(open(what, start..start + mark + 1));
-                }
-                Some(byte) if *byte != quote => at += 1,
-                Some(_) if bytes.get(at + 1) == Some(&quote) => at += 2,
-                Some(_) => return Ok(at + 1),
-            }
-        }
+        quoted_end(self.sql.as_bytes(), at, quote).ok_or_else(|| open(what, start..at))
     }
 }
 
 fn open(what: &'static str, span: Range<usize>) -> Open {
     Open { what, span }
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-pub(super) fn is_word_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-fn is_word_part(byte: u8) -> bool {
-    is_word_start(byte) || byte.is_ascii_digit() || byte == b'$'
-}
-
-fn number_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while at < bytes.len() {
-        let exponent_sign = matches!(bytes[at], b'+' | b'-')
-            && matches!(bytes[at - 1], b'e' | b'E')
-            && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        if !(bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'.' | b'_') || exponent_sign) {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
-/// Block comments nest in PostgreSQL.
-fn comment_end(bytes: &[u8], start: usize) -> Result<usize, &'static str> {
-    let mut depth = 0_usize;
-    let mut at = start;
-    while at + 1 < bytes.len() {
-        match (bytes[at], bytes[at + 1]) {
-            (b'/', b'*') => {
-                depth += 1;
-                at += 2;
-                if depth > DEPTH_MAX {
-                    return Err(DEEP_COMMENT);
-                }
-            }
-            (b'*', b'/') => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return Ok(at);
-                }
-            }
-            _ => at += 1,
-        }
-    }
-    Err("comment")
-}
-
-/// Where the next part of a string starts, behind its quote: with nothing but space and line comments before it, and the end
-/// of a line.
-fn continued(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut has_line_end = false;
-    loop {
-        match (bytes.get(at)?, bytes.get(at + 1)) {
-            (b'\'', _) => return has_line_end.then_some(at + 1),
-            (b'\n' | b'\r', _) => has_line_end = true,
-            (byte, _) if is_space(*byte) => {}
-            (b'-', Some(b'-')) => {
-                at += bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
-                has_line_end = true;
-            }
-            _ => return None,
-        }
-        at += 1;
-    }
-}
-
-/// The length of `$$` or `$tag$` at this place.
-fn dollar_tag(bytes: &[u8], start: usize) -> Option<usize> {
-    let rest = &bytes[start + 1..];
-    let length = rest.iter().position(|byte| !(is_word_start(*byte) || byte.is_ascii_digit()))?;
-    (rest[length] == b'$').then_some(length + 2)
 }
 
 #[cfg(test)]
