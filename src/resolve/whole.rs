@@ -17,7 +17,7 @@ use crate::sql::alike::alike;
 use crate::sql::filter::belongs;
 use crate::sql::ident;
 use crate::sql::rewrite::substitute;
-use crate::sql::token::TokenError;
+use crate::sql::token::{TokenError, tokens};
 
 /// A source column and what becomes of it.
 pub(crate) struct Kept<'k> {
@@ -139,13 +139,24 @@ fn adopt_names(whole: &Whole, carried: &Table, wanted: &mut Table) {
                 .indexes
                 .iter()
                 .find(|(other, one)| !wanted.indexes.contains_key(*other) && same_index(one, index));
-            let Some((other, one)) = twin else { continue };
-            let (other, definition) = (other.clone(), one.definition.clone());
-            if let Some(index) = wanted.indexes.remove(name) {
+            let Some((other, _)) = twin else { continue };
+            let (other, definition) = (other.clone(), renamed(&index.definition, other));
+            // What the file says of the index stands; the source lends its name.
+            if let Some(definition) = definition
+                && let Some(index) = wanted.indexes.remove(name)
+            {
                 wanted.indexes.insert(other, Index { definition, ..index });
             }
         }
     }
+}
+
+/// `CREATE INDEX` with another name for the index.
+fn renamed(definition: &str, name: &Ident) -> Option<String> {
+    let list = tokens(definition).ok()?;
+    let at = list.iter().position(|token| token.word() == Some("index"))? + 1;
+    let old = list.get(at).filter(|token| token.word() != Some("on") && token.name().is_some())?;
+    Some(format!("{}{}{}", &definition[..old.start], ident(name), &definition[old.end..]))
 }
 
 /// The same demand, whatever its name; texts are compared without quotes and blanks.
@@ -377,4 +388,18 @@ pub(crate) struct Sides<'s> {
     pub(crate) columns: &'s Columns,
     pub(crate) carried: &'s Table,
     pub(crate) wanted: &'s Table,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_takes_a_name_and_nothing_else() {
+        let name = Ident::new("Old").expect("a name");
+        let definition = "CREATE UNIQUE INDEX \"t_a_idx\" ON \"s\".\"index\" USING \"btree\" (\"t_a_idx\" DESC)";
+        let wanted = "CREATE UNIQUE INDEX \"Old\" ON \"s\".\"index\" USING \"btree\" (\"t_a_idx\" DESC)";
+        assert_eq!(renamed(definition, &name).as_deref(), Some(wanted));
+        assert_eq!(renamed("CREATE INDEX ON t (a)", &name), None);
+    }
 }
