@@ -21,6 +21,7 @@ pub mod gate;
 pub mod identity;
 pub mod lanes;
 pub mod leftover;
+mod order;
 pub mod postponed;
 pub mod preflight;
 pub mod published;

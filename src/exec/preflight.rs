@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::leftover;
+use super::{leftover, order};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
-use crate::plan::{End, Op};
+use crate::plan::{End, Op, Plan};
 use crate::sql;
 
 /// A check that failed.
@@ -361,8 +361,7 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
         if let Err(error) = found {
             target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
             if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
-                let database = quoted(&run.plan.target.server.database);
-                let fix = Fix::Statement(format!("GRANT TEMPORARY ON DATABASE {database} TO {user}"));
+                let fix = temporary(&run.plan, &user);
                 fail("temporary_right", format!("role {user} may not try the filter of {}", projection.source), fix);
                 continue;
             }
@@ -393,7 +392,23 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             }
         }
     }
+    for projection in &run.plan.projections {
+        let Some(found) = order::check(projection, source, target).await? else {
+            // Told of the filter already.
+            if failures.iter().all(|failure| failure.id != "temporary_right") {
+                let found = format!("role {user} may not try the expressions of {}", projection.source);
+                let fix = temporary(&run.plan, &user);
+                failures.push(Failure { id: "temporary_right", on: End::Target, found, fix });
+            }
+            continue;
+        };
+        failures.extend(found);
+    }
     Ok(failures)
+}
+
+fn temporary(plan: &Plan, user: &str) -> Fix {
+    Fix::Statement(format!("GRANT TEMPORARY ON DATABASE {} TO {user}", quoted(&plan.target.server.database)))
 }
 
 /// The name of a database or role for SQL. It came from a server, so it is a name.

@@ -24,6 +24,7 @@ pub static PREFLIGHT: &[&Rule] = &[
     &SOURCE_IS_TARGET,
     &ENCODING,
     &FILTER,
+    &ORDER_DIFFERS,
     &TEMPORARY_RIGHT,
     &COLLATION_VERSION,
     &SUPERUSER,
@@ -232,13 +233,27 @@ static FILTER: Rule = Rule {
               the target has too; a moment as a literal.",
 };
 
+static ORDER_DIFFERS: Rule = Rule {
+    code: "order_differs",
+    severity: Severity::Refused,
+    title: "the two ends order the values of an expression differently",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The copy evaluates `where:` and `using:` on the source, the stream on the target. Where they compare text by its \
+          order or change its case, the collations must have provider, locale, encoding and (where the server knows it) \
+          version in common; where they compare an enum, the labels must be in the same order. A row that one end keeps \
+          could be left out by the other. Equality under a deterministic collation is the same everywhere.",
+    instead: "Name the collation in the expression, such as `code COLLATE \"C\" < 'n'`; create the enum's labels in the \
+              source's order.",
+};
+
 static TEMPORARY_RIGHT: Rule = Rule {
     code: "temporary_right",
     severity: Severity::Refused,
-    title: "the role cannot try a filter on the target",
+    title: "the role cannot try an expression on the target",
     lock: None,
     effect: "`apply` refuses.",
-    why: "The target tries the filter on an empty temporary table, which is never kept.",
+    why: "The target tries `where:` and `using:` on an empty temporary table, which is never kept.",
     instead: "Run the GRANT that the check shows.",
 };
 

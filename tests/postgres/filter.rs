@@ -360,6 +360,50 @@ async fn filters_that_the_server_refuses() {
     }
 }
 
+/// The copy asks the source, the stream the target: where the two order values differently, a row could be kept by one and
+/// left out by the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_that_the_two_ends_would_answer_differently() {
+    let pair = TestPair::start(12, 18);
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    run(
+        &source,
+        "CREATE TYPE size AS ENUM ('small', 'large'); CREATE COLLATION loose (provider = icu, locale = 'und', deterministic = false); \
+         CREATE TABLE things (id integer PRIMARY KEY, n integer, c text, s text COLLATE \"en-x-icu\", l text COLLATE loose, size size)",
+    )
+    .await;
+    run(&target, "CREATE TYPE size AS ENUM ('large', 'huge', 'small'); CREATE COLLATION loose (provider = icu, locale = 'und', deterministic = false)").await;
+    for (key, refused) in [
+        ("where: \"s < 'b'\"", true),
+        ("where: \"n > 0 AND s BETWEEN 'a' AND 'b'\"", true),
+        ("where: \"lower(s) = 'b'\"", true),
+        ("where: \"s ~* 'b'\"", true),
+        ("where: \"greatest(s, 'b') = 'b'\"", true),
+        ("where: \"(n, s) < (1, 'b')\"", true),
+        ("where: \"l = 'b'\"", true),
+        ("where: \"size < 'large'\"", true),
+        ("where: \"greatest(size, 'small') = size\"", true),
+        ("columns: { s: { using: \"upper(s)\" } }", true),
+        ("where: \"s = 'b' AND n < 5\"", false),
+        ("where: \"s LIKE 'b%' OR s IN ('c', 'd') OR length(s) > 3\"", false),
+        ("where: \"s COLLATE \\\"C\\\" < 'b'\"", false),
+        ("where: \"c < 'b' AND lower(c) = c\"", false),
+        ("where: \"size = 'large'\"", false),
+        ("columns: { s: { using: \"left(s, 1)\" } }", false),
+    ] {
+        let yaml = format!("    - {{ name: things, {key} }}\n");
+        let migration = Migration::new(&pair, &yaml, "");
+        let planned = migration.run(&["plan", "--out", "plan.json", "--skip-data-checks"]);
+        let said = String::from_utf8_lossy(&planned.stderr);
+        assert!(planned.status.success(), "{key}: {said}");
+        assert_eq!(said.contains("[order_differs]"), refused, "{key}: {said}");
+        if refused {
+            let applied = migration.run(&["apply", "plan.json", "--yes"]);
+            assert_eq!(applied.status.code(), Some(3), "{key}: {}", String::from_utf8_lossy(&applied.stderr));
+        }
+    }
+}
+
 /// The same said in the desired SQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn by_a_directive() {
