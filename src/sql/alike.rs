@@ -31,7 +31,7 @@ enum Part {
     /// A constant.
     Constant(String),
     /// `::` with its type.
-    Cast(Vec<Part>),
+    Cast(Vec<Self>),
     /// A whole operator.
     Operator(String),
     /// A bracket or punctuation mark.
