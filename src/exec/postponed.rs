@@ -17,8 +17,9 @@ use super::stream::Applier;
 use crate::pg::error::PgError;
 use crate::replay::{Key, Lsn};
 
-/// Changes of a waiting row that make it wait anew; more do not prolong the wait, so that it ends on a busy stream too.
-const RENEWALS_MAX: u32 = 100;
+/// A row that changes while it waits is tried again and waits anew, this often; then its wait is not prolonged any more, so
+/// that it ends however often the row changes.
+const RENEWALS_MAX: u32 = 10;
 
 /// A row that waits.
 pub struct Postponed {
@@ -30,7 +31,9 @@ pub struct Postponed {
     copy: Bytes,
     /// Where it is due: fixed when it collides, however much is read again later.
     due: Due,
-    /// Changes that have been read again while it waited.
+    /// It was tried and still collided.
+    tried: bool,
+    /// Changes that were read again after it had been tried in vain.
     renewals: u32,
 }
 
@@ -80,7 +83,7 @@ impl Applier {
         if self.write_one(table, copy.clone()).await?.is_some() {
             // The row itself is among those that were read again.
             let due = Due::First(self.shared.router().rereads_until().unwrap_or_default());
-            self.postponed.push(Postponed { table, key, copy, due, renewals: 0 });
+            self.postponed.push(Postponed { table, key, copy, due, tried: false, renewals: 0 });
         }
         Ok(())
     }
@@ -108,7 +111,7 @@ impl Applier {
     pub(super) fn renew_postponed(&mut self, before: &Postponed, key: &Key) {
         let rows = self.postponed.iter_mut();
         for row in rows.filter(|row| row.table == before.table && row.key == *key) {
-            row.renewals = before.renewals + 1;
+            row.renewals = before.renewals + u32::from(before.tried);
             if row.renewals > RENEWALS_MAX {
                 row.due = Due::Last(before.due.until());
             }
@@ -126,7 +129,7 @@ impl Applier {
             let Some(due) = row.due.at(reached, newest) else { return Err(self.stays(&row, reached, collision)) };
             // An idle source must be made to move.
             self.shared.want(due.until());
-            row.due = due;
+            (row.due, row.tried) = (due, true);
             self.postponed.push(row);
         }
         Ok(self.postponed.is_empty())

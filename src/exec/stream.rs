@@ -287,6 +287,9 @@ impl Applier {
         self.flush().await?;
         if !self.postponed.is_empty() && !self.write_postponed(end).await? {
             self.group_end = Some(end);
+            // The rows are tried again with the next group, not at every transaction of a busy stream.
+            self.group_since = Instant::now();
+            self.group_changes = 0;
             return Ok(());
         }
         let discarded = self.discards_dirty.then(|| self.discarded());

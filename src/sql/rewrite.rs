@@ -305,7 +305,7 @@ pub fn referenced_table(definition: &str) -> Option<QualifiedName> {
     QualifiedName::new(list.get(at + 1)?.name()?, list.get(at + 3)?.name()?).ok()
 }
 
-/// The tokens' contents, names without quotes, casts to `pg_catalog` names written both ways alike: what two deparsed texts
+/// The tokens' contents without quotes, casts to `pg_catalog` names written both ways alike: what two deparsed texts
 /// of one meaning have in common.
 pub fn skeleton(sql: &str) -> Result<Vec<String>, TokenError> {
     let list = tokens(sql)?;
@@ -316,12 +316,11 @@ pub fn skeleton(sql: &str) -> Result<Vec<String>, TokenError> {
             at += 2;
             continue;
         }
-        let source = &sql[list[at].start..list[at].end];
         parts.push(match &list[at].kind {
-            TokenKind::Word(text) | TokenKind::Quoted(text) | TokenKind::Symbol(text) => text.clone(),
-            // A constant is never taken for a name or a bracket.
-            TokenKind::Text(text) if source.starts_with(['\'', '$']) => literal(text),
-            TokenKind::Text(_) | TokenKind::Number => source.to_owned(),
+            TokenKind::Word(text) | TokenKind::Quoted(text) | TokenKind::Text(text) | TokenKind::Symbol(text) => {
+                text.clone()
+            }
+            TokenKind::Number => sql[list[at].start..list[at].end].to_owned(),
         });
         at += 1;
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::casts::CastClass;
 use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
+use crate::plan::render::bare::bare;
 use crate::plan::render::lookup::{Lookup, by_table};
 use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
@@ -292,8 +293,7 @@ fn line(lookup: &Lookup<'_>, projection: &Projection, change: &Change) -> Option
                 (Some(_), Some(_)) => Symbol::Change,
             };
             let kind = if change.action == Action::Index { "index" } else { "constraint" };
-            let text =
-                |text: Option<&String>| text.map(|text| text.strip_prefix("CONSTRAINT ").unwrap_or(text).to_owned());
+            let text = |text: Option<&String>| text.map(|text| bare(text.strip_prefix("CONSTRAINT ").unwrap_or(text)));
             let line =
                 Line { symbol, name: format!("{kind} {name}"), before: text(before), after: text(after), note: None };
             Some(Line { note: checked(lookup, change), ..line })
