@@ -78,6 +78,30 @@ fn the_same_plan_has_no_differences() {
 }
 
 #[test]
+fn a_plan_is_made_and_compared_at_once() {
+    let env = Environment::of_case("narrowing_cast");
+    plan(&env, "reviewed.json", "source:", "source:");
+    let offline = ["plan", "--source-catalog", "source.json", "--target-catalog", "target.json"];
+    let against = |path: &'static str, more: &[&'static str]| {
+        let mut args = offline.to_vec();
+        args.extend(["--against", path, "--detailed-exitcode"]);
+        args.extend(more);
+        args
+    };
+    let ran = env.run_expecting(0, &against("reviewed.json", &[]));
+    assert!(ran.stdout.starts_with("No differences: both are plan "), "{}", ran.stdout);
+    plan(&env, "next.json", "type: integer", "type: smallint");
+    let ran = env.run_expecting(2, &against("reviewed.json", &["--out", "again.json"]));
+    let compared = env.run_expecting(2, &["diff", "reviewed.json", "next.json", "--detailed-exitcode"]);
+    assert_eq!(ran.stdout, compared.stdout);
+    let _ = env.run_expecting(0, &["diff", "next.json", "again.json", "--detailed-exitcode"]);
+    let refused = env.run_expecting(64, &against("reviewed.json", &["--format", "sql"]));
+    assert!(refused.stderr.contains("--against prints text, json or markdown"), "{}", refused.stderr);
+    let missing = env.run_expecting(64, &against("nowhere.json", &[]));
+    assert!(missing.stderr.contains("nowhere.json"), "{}", missing.stderr);
+}
+
+#[test]
 fn steps_come_and_go() {
     let env = Environment::of_case("rename_carried_into_indexes_and_fk");
     plan(&env, "before.json", "source:", "source:");

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::read_plan;
+use crate::plan::Plan;
 use crate::plan::compare::compare;
 use crate::plan::render::comparison;
 
@@ -40,8 +41,15 @@ pub enum DiffFormat {
 
 /// Compares two plan files; no database is asked.
 pub fn run(ctx: &Context, args: &DiffArgs) -> Result<Exit, CommandError> {
-    let found = compare(&read_plan(&args.before)?.plan, &read_plan(&args.after)?.plan);
-    let format = if ctx.json { DiffFormat::Json } else { args.format };
+    let (before, after) = (read_plan(&args.before)?.plan, read_plan(&args.after)?.plan);
+    let differ = print(ctx, &before, &after, args.format)?;
+    Ok(if args.detailed_exitcode && differ { Exit::Changes } else { Exit::Done })
+}
+
+/// Prints what is different; true when anything is.
+pub fn print(ctx: &Context, before: &Plan, after: &Plan, format: DiffFormat) -> Result<bool, CommandError> {
+    let found = compare(before, after);
+    let format = if ctx.json { DiffFormat::Json } else { format };
     ctx.data(&match format {
         DiffFormat::Text => comparison::text(&found),
         DiffFormat::Json => {
@@ -49,5 +57,5 @@ pub fn run(ctx: &Context, args: &DiffArgs) -> Result<Exit, CommandError> {
         }
         DiffFormat::Markdown => comparison::markdown(&found),
     })?;
-    Ok(if args.detailed_exitcode && !found.is_empty() { Exit::Changes } else { Exit::Done })
+    Ok(!found.is_empty())
 }

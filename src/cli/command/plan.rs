@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::cli::command::diff::{self, DiffFormat};
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{explain, quiet_run};
+use crate::cli::executor::{explain, quiet_run, read_plan};
 use crate::cli::output::write_private;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
@@ -49,6 +50,9 @@ pub struct PlanArgs {
     /// Speed of copying for the estimates, in MiB a second (docs/performance.md says how to measure it)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub throughput: Option<u64>,
+    /// Print what is different from a plan that was reviewed; `--detailed-exitcode` then speaks of that difference
+    #[arg(long, value_name = "PLAN", conflicts_with = "throughput")]
+    pub against: Option<PathBuf>,
     /// Show keys of rows that fail a data check, in the output and in the plan file
     #[arg(long)]
     pub show_values: bool,
@@ -74,6 +78,8 @@ pub enum PlanFormat {
 /// Compiles a plan, checks the data and shows what would happen.
 pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     let config = load_config(ctx)?;
+    let reviewed =
+        args.against.as_ref().map(|path| Ok::<_, CommandError>((read_plan(path)?, diff_format(args)?))).transpose()?;
     let wishes = Wishes {
         source_catalog: args.source_catalog.clone(),
         target_catalog: args.target_catalog.clone(),
@@ -90,7 +96,12 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         return Ok(Exit::Done);
     }
     let format = if ctx.json { PlanFormat::Json } else { args.format };
-    ctx.data(&rendered(&planned.file, format, ctx.verbose > 0, throughput(args.throughput)))?;
+    let mut speaks_of = !planned.file.plan.changes.is_empty();
+    if let Some((reviewed, format)) = &reviewed {
+        speaks_of = diff::print(ctx, &reviewed.plan, &planned.file.plan, *format)?;
+    } else {
+        ctx.data(&rendered(&planned.file, format, ctx.verbose > 0, throughput(args.throughput)))?;
+    }
     planned.refuse_if_blocked("no file was written")?;
     let has_changes = !planned.file.plan.changes.is_empty();
     if has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
@@ -100,7 +111,19 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         write_private(out, file::to_json(&planned.file).as_bytes())?;
         ctx.note(&format!("to run it: pcrd apply {}", out.display()));
     }
-    Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
+    Ok(if args.detailed_exitcode && speaks_of { Exit::Changes } else { Exit::Done })
+}
+
+/// A comparison has no graph and no statements of its own.
+fn diff_format(args: &PlanArgs) -> Result<DiffFormat, CommandError> {
+    match args.format {
+        PlanFormat::Text => Ok(DiffFormat::Text),
+        PlanFormat::Json => Ok(DiffFormat::Json),
+        PlanFormat::Markdown => Ok(DiffFormat::Markdown),
+        PlanFormat::Sql | PlanFormat::Dot | PlanFormat::Mermaid => {
+            Err(CommandError::new(Exit::Usage, "--against prints text, json or markdown"))
+        }
+    }
 }
 
 /// Says what `apply` will refuse as the servers are now. No reason to write no plan: it may be reviewed before the
