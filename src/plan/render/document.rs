@@ -211,13 +211,14 @@ fn critical_path(plan: &Plan) -> usize {
 }
 
 fn section(plan: &Plan, lookup: &Lookup<'_>, projection: &Projection, changes: &[&Change]) -> TableSection {
-    let source = projection.source.to_string();
-    let mut lines: Vec<Line> = changes.iter().filter_map(|change| line(lookup, projection, change)).collect();
+    let (source, address) = (projection.source.to_string(), plan.address(projection));
+    let mut lines: Vec<Line> =
+        changes.iter().filter_map(|change| line(lookup, (projection, address), change)).collect();
     // The order of the sample in the documentation: columns, then what concerns the whole row.
     lines.sort_by_key(|line| line.symbol == Symbol::Move);
     let changed: BTreeSet<&String> = changes.iter().map(|change| &change.address).collect();
     let columns = plan.source.tables.get(&projection.source).map_or(0, |table| {
-        let unchanged = |column: &&crate::catalog::Column| !changed.contains(&format!("{source}.{}", column.name));
+        let unchanged = |column: &&crate::catalog::Column| !changed.contains(&format!("{address}.{}", column.name));
         table.columns.iter().filter(unchanged).count()
     });
     TableSection {
@@ -244,10 +245,14 @@ fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
     parts.join(", ")
 }
 
-fn line(lookup: &Lookup<'_>, projection: &Projection, change: &Change) -> Option<Line> {
+fn line(
+    lookup: &Lookup<'_>,
+    (projection, address): (&Projection, &crate::catalog::QualifiedName),
+    change: &Change,
+) -> Option<Line> {
     let name = change
         .address
-        .strip_prefix(&format!("{}.", projection.source))
+        .strip_prefix(&format!("{address}."))
         .or_else(|| change.address.strip_prefix(&format!("{}.", projection.target)))
         .unwrap_or("table");
     let of = |symbol, before: Option<&String>, after: Option<&String>, note: Option<String>| {

@@ -48,7 +48,7 @@ impl<'a> Lookup<'a> {
 pub(super) fn by_table(plan: &Plan) -> Vec<Vec<&Change>> {
     let mut places: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for (place, projection) in plan.projections.iter().enumerate() {
-        places.entry(projection.source.to_string()).or_default().push((place, false));
+        places.entry(plan.address(projection).to_string()).or_default().push((place, false));
         places.entry(projection.target.to_string()).or_default().push((place, true));
     }
     let mut found: Vec<Vec<&Change>> = vec![Vec::new(); plan.projections.len()];
