@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
 use super::steps::Steps;
-use super::{ExecError, failpoint, sequences, verify};
+use super::{ExecError, constraints, failpoint, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::pg::client::Client;
@@ -72,6 +72,9 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     let run = Arc::clone(&engine.run);
     failpoint::hit("cutover.begin")?;
     verify::before_fence(engine).await?;
+    let questions = constraints::questions(&run, &engine.ledger).await?;
+    constraints::ask(&engine.ledger, &questions).await?;
+    failpoint::hit("cutover.asked")?;
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
@@ -83,7 +86,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, &nonce, fence_lsn) => result,
+            result = fenced(engine, &nonce, fence_lsn, &questions) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
@@ -123,7 +126,12 @@ async fn keep_lease(run: &Run, keeper: &Client) -> ExecError {
 }
 
 /// Between fence and switch.
-async fn fenced(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<(), ExecError> {
+async fn fenced(
+    engine: &mut Engine,
+    nonce: &Nonce,
+    fence_lsn: Lsn,
+    questions: &[constraints::Question],
+) -> Result<(), ExecError> {
     let run = Arc::clone(&engine.run);
     advance(engine, CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
     failpoint::hit("cutover.after-fenced")?;
@@ -131,6 +139,10 @@ async fn fenced(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<()
     advance(engine, CutoverState::Fenced, CutoverState::Drained, None).await?;
     failpoint::hit("cutover.after-drained")?;
     verify::at_fence(engine).await?;
+    constraints::ask(&engine.ledger, questions).await?;
+    if !questions.is_empty() {
+        run.note(format!("{} constraint(s) that only the target has hold for all rows", questions.len()));
+    }
     advance(engine, CutoverState::Drained, CutoverState::VerifiedFinal, None).await?;
     failpoint::hit("cutover.after-verified")?;
     set_sequences(engine).await?;

@@ -27,6 +27,7 @@ pub const ALL: &[&str] = &[
     "apply.idle-advance",
     "verify.begin",
     "cutover.begin",
+    "cutover.asked",
     "cutover.after-fence",
     "cutover.after-fenced",
     "cutover.after-drained",

@@ -7,6 +7,7 @@ pub mod catchup;
 pub mod changes;
 pub mod checks;
 pub mod cleanup;
+pub mod constraints;
 pub mod context;
 pub mod continuity;
 pub mod copy;

@@ -34,28 +34,31 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     // A sequence that wraps has no "past"; one that was never used starts where the source would.
     let wanted = if source_cycles || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
     let value = wanted.clamp(i128::from(min), i128::from(max)) as i64;
+    let stored = if cycle && set.source.is_some() { None } else { furthest(target, set, increment).await? };
+    let next = if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) };
+    let past = |stored: i64| if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
+    // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
+    let (value, is_called) = match stored.filter(|stored| !past(*stored)) {
+        Some(stored) => ((i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64, true),
+        None => (value, is_called),
+    };
     let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)));
     target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;
-    if cycle {
-        return Ok(());
-    }
-    for column in &set.columns {
-        let end = if increment > 0 { "max" } else { "min" };
-        let query =
-            format!("SELECT {end}({})::pg_catalog.int8 FROM {}", sql::ident(&column.column), sql::name(&column.table));
-        let row = target.query_one(&query, &[]).await.map_err(ExecError::target(at("check the value")))?;
-        let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
-        let next = if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) };
-        let past = if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
-        // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
-        if !past {
-            let beyond = (i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64;
-            target.execute(&query_set(set), &[&beyond, &true]).await.map_err(ExecError::target(at("set the value")))?;
-        }
-    }
     Ok(())
 }
 
-fn query_set(set: &SetSequence) -> String {
-    format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)))
+/// The value that the sequence would reach last among those that its columns hold.
+async fn furthest(target: &Client, set: &SetSequence, increment: i64) -> Result<Option<i64>, ExecError> {
+    let end = if increment > 0 { "max" } else { "min" };
+    let mut furthest = None;
+    for column in &set.columns {
+        let query =
+            format!("SELECT {end}({})::pg_catalog.int8 FROM {}", sql::ident(&column.column), sql::name(&column.table));
+        let doing = format!("read the furthest value of sequence {}", set.target);
+        let row = target.query_one(&query, &[]).await.map_err(ExecError::target(doing))?;
+        let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
+        furthest =
+            Some(furthest.map_or(stored, |one: i64| if increment > 0 { one.max(stored) } else { one.min(stored) }));
+    }
+    Ok(furthest)
 }

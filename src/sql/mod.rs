@@ -21,6 +21,7 @@ pub mod rewrite;
 #[cfg(test)]
 mod rewrite_tests;
 pub mod token;
+pub mod violation;
 
 pub use expr::{Frozen, ProjectionError};
 pub use quote::{ident, literal, name};

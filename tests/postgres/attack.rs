@@ -99,6 +99,8 @@ async fn a_publication_that_was_altered_and_put_back() {
             "ALTER PUBLICATION p SET (publish = 'insert')",
             "ALTER PUBLICATION p SET (publish = 'insert, update, delete, truncate')",
         ),
+        // Long enough for the run to see it away.
+        ("ALTER PUBLICATION p DROP TABLE items; SELECT pg_sleep(3)", "ALTER PUBLICATION p ADD TABLE items"),
     ] {
         let (pair, migration) = scene().await;
         let source = connect_to(&pair.source, "postgres").await;

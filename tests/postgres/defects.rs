@@ -109,9 +109,11 @@ async fn sequences_go_on_where_they_were() {
         CREATE SEQUENCE free INCREMENT 5; CREATE SEQUENCE down INCREMENT -3;
         CREATE TABLE tickets (no integer PRIMARY KEY DEFAULT nextval('free'), d integer DEFAULT nextval('down'),
           v integer GENERATED ALWAYS AS IDENTITY (INCREMENT BY 10 START WITH 7));
+        CREATE SEQUENCE two; CREATE TABLE pairs (id integer PRIMARY KEY, low bigint DEFAULT nextval('two'), high bigint DEFAULT nextval('two'));
+        INSERT INTO pairs VALUES (1, 70, 9000);
         INSERT INTO \"Users\" (note) SELECT 'n' FROM generate_series(1, 50);
         INSERT INTO tickets SELECT FROM generate_series(1, 50)";
-    let yaml = "    - { name: '\"Users\"', columns: { id: { rename: user_id, type: bigint } } }\n    - name: tickets\n";
+    let yaml = "    - { name: '\"Users\"', columns: { id: { rename: user_id, type: bigint } } }\n    - name: tickets\n    - name: pairs\n";
     let pair = TestPair::start(15, 15);
     let stage = Stage::new(&pair, "counted", ddl, yaml, "").await;
     let mut running = stage.start("");
@@ -121,6 +123,8 @@ async fn sequences_go_on_where_they_were() {
     stage.cut_over().assert_switched();
     run(&stage.target, "INSERT INTO \"Users\" (note) SELECT 'new' FROM generate_series(1, 3)").await;
     run(&stage.target, "INSERT INTO tickets SELECT FROM generate_series(1, 3)").await;
+    // Two columns use one sequence: the value of neither may come again.
+    assert_eq!(text(&stage.target, "SELECT nextval('two') > 9000").await, "t");
     let beyond = "SELECT (SELECT min(user_id) FILTER (WHERE note = 'new') > max(user_id) FILTER (WHERE note <> 'new') FROM \"Users\")";
     assert_eq!(text(&stage.target, beyond).await, "t");
     let newest = rows(&stage.target, "SELECT no, d, v FROM tickets ORDER BY no DESC LIMIT 3").await;

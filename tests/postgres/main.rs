@@ -10,6 +10,7 @@ mod support;
 mod attack;
 mod cleanup;
 mod collision;
+mod constraints;
 mod damaged;
 mod ddl;
 mod defects;
