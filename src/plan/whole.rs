@@ -309,6 +309,7 @@ fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &m
         computes && compared.flat_map(|check| &check.predicates).any(|predicate| predicate.address == at)
     };
     for projection in &plan.projections {
+        let address = plan.address(projection);
         let read: BTreeSet<_> = projection
             .columns
             .iter()
@@ -318,7 +319,7 @@ fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &m
             })
             .collect();
         for column in projection.source_columns.iter().filter(|column| !read.contains(&column.name)) {
-            let at = format!("{}.{}", plan.address(projection), column.name);
+            let at = format!("{address}.{}", column.name);
             if !dropped.contains(at.as_str()) && !is_computed(projection, &column.name, &at) {
                 found.push(WholeError::Unsaid(at));
             }

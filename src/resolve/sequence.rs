@@ -1,5 +1,6 @@
 //! Sequences go where their tables go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, ColumnRef, ColumnType, Ident, QualifiedName, Sequence, Table};
@@ -21,10 +22,14 @@ pub(crate) struct SequenceNames {
 
 impl SequenceNames {
     /// As a table has them.
-    pub(crate) fn of(&self, number: usize) -> BTreeMap<QualifiedName, QualifiedName> {
+    pub(crate) fn of(&self, number: usize) -> Cow<'_, BTreeMap<QualifiedName, QualifiedName>> {
+        let own = &self.own[number];
+        if own.is_empty() {
+            return Cow::Borrowed(&self.all);
+        }
         let mut names = self.all.clone();
-        names.extend(self.own.get(number).into_iter().flatten().map(|(name, target)| (name.clone(), target.clone())));
-        names
+        names.extend(own.iter().map(|(name, target)| (name.clone(), target.clone())));
+        Cow::Owned(names)
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&QualifiedName, &QualifiedName)> {
