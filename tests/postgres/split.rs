@@ -289,6 +289,44 @@ async fn rows_without_a_place_are_counted() {
     assert!(!said.status.success() && stderr.contains("not migrated"), "{stderr}");
 }
 
+/// What came without a place while the stream went on: the cutover is given up before writes stop, and behind the fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_place_stop_the_cutover() {
+    // Before the line is wrapped.
+    const LOST: &str = "1 of 19 rows of public.items are in";
+    let pair = TestPair::start(15, 15);
+    let ddl = format!("{ITEMS}; DELETE FROM items WHERE n BETWEEN 10 AND 20");
+    let stage = Stage::new(&pair, "late", &ddl, GAP_YAML, "").await;
+    let mut running = stage.start("cutover.asked=sleep(3000)");
+    running.wait_for(READY);
+    run(&stage.source, "UPDATE items SET n = 15 WHERE id = 5").await;
+    let refused = async || {
+        let said = tokio::task::block_in_place(|| stage.migration.run(&["cutover", "--yes"]));
+        let stderr = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(!said.status.success() && stderr.contains(LOST), "{stderr}");
+        // The source is open again.
+        run(&stage.source, "UPDATE items SET n = 1 WHERE id = 5").await;
+    };
+    refused().await;
+    let asked = "SELECT count(*) > 0 FROM pcrd.request WHERE taken_at IS NOT NULL AND ended_at IS NULL";
+    let asks = stage.migration.start(&["cutover", "--yes"], "");
+    stage.until_target(asked).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    run(&stage.source, "UPDATE items SET n = NULL WHERE id = 5").await;
+    let said = tokio::task::block_in_place(|| asks.finish());
+    assert!(said.code != Some(0) && said.stderr.contains(LOST), "{}", said.stderr);
+    run(&stage.source, "UPDATE items SET n = 1 WHERE id = 5").await;
+    stage.until_applied().await;
+    tokio::task::block_in_place(|| stage.migration.ok(&["cutover", "--yes"]));
+    let said = tokio::task::block_in_place(|| running.finish());
+    said.assert_switched();
+    // The second one was given up behind the fence, the first before it.
+    let fenced = said.lines.iter().filter(|line| line.contains("\"fenced\"")).count();
+    assert_eq!(fenced, 2, "{}", said.lines.join("\n"));
+    stage.assert_equal("SELECT * FROM items WHERE n < 10", "SELECT * FROM low").await;
+    stage.assert_equal("SELECT * FROM items WHERE n > 20", "SELECT * FROM high").await;
+}
+
 /// A difference in one target is found there and nowhere else; giving up removes both.
 #[tokio::test(flavor = "multi_thread")]
 async fn verification_and_abort() {
