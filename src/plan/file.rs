@@ -8,7 +8,7 @@ use crate::plan::strict;
 use crate::plan::{FORMAT, PlanFile};
 
 /// Largest file that is read, in bytes.
-pub const BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Why a file is not a plan that may run.
 #[derive(Debug, thiserror::Error)]

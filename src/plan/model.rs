@@ -279,6 +279,16 @@ impl Plan {
         if self.is_split(&projection.source) { &projection.target } else { &projection.source }
     }
 
+    /// [`Plan::address`] of every projection, in their order.
+    pub fn addresses(&self) -> Vec<&QualifiedName> {
+        let mut counts: BTreeMap<&QualifiedName, usize> = BTreeMap::new();
+        for projection in &self.projections {
+            *counts.entry(&projection.source).or_default() += 1;
+        }
+        let address = |one: &'_ Projection| counts[&one.source] > 1;
+        self.projections.iter().map(|one| if address(one) { &one.target } else { &one.source }).collect()
+    }
+
     /// The projection onto this target table.
     pub fn projection(&self, target: &QualifiedName) -> Option<&Projection> {
         self.projections.iter().find(|projection| &projection.target == target)

@@ -72,9 +72,9 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         .map(|op| (&op.name, op))
         .collect();
     let (mut addresses, mut targets) = (BTreeSet::new(), BTreeSet::new());
-    for projection in &plan.projections {
-        if !addresses.insert(plan.address(projection)) {
-            found.push(WholeError::Twice(plan.address(projection).clone()));
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
+        if !addresses.insert(address) {
+            found.push(WholeError::Twice(address.clone()));
         }
         if !targets.insert(&projection.target) {
             found.push(WholeError::Twice(projection.target.clone()));
@@ -254,9 +254,9 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
 
 /// A filter leaves rows out: it is one condition, a change says it word for word, and a finding that somebody must accept.
 fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
-    for projection in &plan.projections {
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
         let Some(filter) = &projection.filter else { continue };
-        let at = plan.address(projection).to_string();
+        let at = address.to_string();
         if let Err(why) = check_expression(&filter.sql) {
             found.push(WholeError::Expression { at: format!("the filter of {at}"), why });
         }
@@ -275,8 +275,11 @@ fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
 
 /// Of a source with several targets each row has a place, or rows without one are counted, or somebody accepts them.
 fn splits(plan: &Plan, found: &mut Vec<WholeError>) {
-    for source in plan.sources().into_iter().filter(|source| plan.is_split(source)) {
-        let parts: Vec<&Projection> = plan.projections.iter().filter(|one| &one.source == source).collect();
+    let mut groups: BTreeMap<&QualifiedName, Vec<&Projection>> = BTreeMap::new();
+    for projection in &plan.projections {
+        groups.entry(&projection.source).or_default().push(projection);
+    }
+    for (source, parts) in groups.into_iter().filter(|(_, parts)| parts.len() > 1) {
         let Some(check) = gap_check(&parts) else { continue };
         let at = source.to_string();
         match plan.findings.iter().find(|finding| finding.code == "SPLIT_GAP" && finding.address == at) {
@@ -308,8 +311,7 @@ fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &m
         let compared = plan.checks.iter().filter(|check| check.table == projection.source);
         computes && compared.flat_map(|check| &check.predicates).any(|predicate| predicate.address == at)
     };
-    for projection in &plan.projections {
-        let address = plan.address(projection);
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
         let read: BTreeSet<_> = projection
             .columns
             .iter()

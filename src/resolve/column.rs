@@ -13,7 +13,7 @@ use crate::resolve::ResolveOptions;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::types::{exists_on_target, reads_on_target};
+use crate::resolve::types::{exists_on_target, reads_on_target, unmapped};
 use crate::resolve::volatility::{Volatility, volatility};
 use crate::sql::expression::check_expression;
 use crate::sql::ident;
@@ -262,13 +262,10 @@ pub(crate) fn value(
         let expression = user_expression(scope, &at, using, &wanted.ty)?;
         out.reasons.insert(wanted.name.clone(), format!("using {}", using.value));
         let value = ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() };
-        return Ok(ProjectedColumn {
-            target: wanted.name.clone(),
-            ty: wanted.ty.clone(),
-            value,
-            class: CastClass::Custom,
-            inverse,
-        });
+        let (target, ty) = (wanted.name.clone(), wanted.ty.clone());
+        let projected = ProjectedColumn { target, ty, value, class: CastClass::Custom, inverse };
+        out.predicates.extend(unmapped(column, &using.value, &projected, &at));
+        return Ok(projected);
     }
     let types = user_types(scope);
     let context = casts::Context { zone: &options.zone, types: &types, oldest_major: oldest_major(scope) };

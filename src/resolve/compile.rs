@@ -12,6 +12,7 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
 use crate::resolve::sequence::SequenceNames;
+use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
     rows, sequence, split, tables, whole,
@@ -221,7 +222,9 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         filter: columns.filter,
     };
     report.errors.extend(filter::unfit(scope, &projection));
-    report.checks.extend(check::of_rows(scope.at(), &projection, &columns.predicates));
+    let mut predicates = columns.predicates;
+    predicates.extend(missing_labels(scope, &projection, report));
+    report.checks.extend(check::of_rows(scope.at(), &projection, &predicates));
     if let Some(check) = check::of_key(scope.at(), &projection, &columns.injective, report) {
         report.checks.push(check);
     }

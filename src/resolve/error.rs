@@ -189,16 +189,6 @@ pub enum ResolveErrorKind {
         /// How they differ.
         difference: String,
     },
-    /// An enum whose labels the target lacks.
-    #[error("{at}: the target's type {ty} lacks the values {missing}")]
-    EnumValueMissing {
-        /// Address of the column.
-        at: String,
-        /// The enum.
-        ty: String,
-        /// Labels.
-        missing: String,
-    },
     /// The target's version lacks something.
     #[error("{at} is {what}, which PostgreSQL {major} does not have")]
     TargetTooOld {
@@ -305,7 +295,6 @@ impl ResolveErrorKind {
             Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),
             Self::TypeMissing { .. } => Some(&rules::TYPE_MISSING),
             Self::TypeDiffers { .. } => Some(&rules::TYPE_DIFFERS),
-            Self::EnumValueMissing { .. } => Some(&rules::ENUM_VALUE_MISSING),
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)
             | Self::UnknownColumn { .. }

@@ -1,8 +1,8 @@
 //! What stands on the target already, and what depends on the tables and stays behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, Ident, QualifiedName, ReplicaIdentity};
+use crate::catalog::{Catalog, Dependent, Ident, QualifiedName, ReplicaIdentity};
 use crate::findings::Severity;
 use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::report::Report;
@@ -38,6 +38,8 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
 
 /// Lists what is not carried, by name.
 pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut Report) {
+    let referring = referring(scopes, source);
+    let dependents = by_table(&source.dependents);
     let mut seen = BTreeSet::new();
     for scope in scopes.iter().filter(|scope| seen.insert(scope.name)) {
         let at = |object: &Ident| format!("{}.{object}", scope.name);
@@ -73,22 +75,11 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
             format!("{} of {}", table.owner, scope.name),
             "the table will belong to the role that applies the plan",
         );
-        let dependents = source.dependents.iter().filter(|dependent| &dependent.table == scope.name);
-        for dependent in dependents {
+        for dependent in dependents.get(scope.name).into_iter().flatten() {
             report.leave(&dependent.kind, &dependent.name, format!("depends on {}", scope.name));
         }
-        for (name, other) in &source.tables {
-            let migrated = scopes.iter().any(|scope| scope.name == name);
-            let points_here = |references: &crate::catalog::References| &references.table == scope.name;
-            for (constraint, _) in
-                other.constraints.iter().filter(|(_, c)| !migrated && c.references.as_ref().is_some_and(points_here))
-            {
-                report.leave(
-                    "foreign key",
-                    format!("{name}.{constraint}"),
-                    format!("refers to {} from a table that stays", scope.name),
-                );
-            }
+        for address in referring.get(scope.name).into_iter().flatten() {
+            report.leave("foreign key", address, format!("refers to {} from a table that stays", scope.name));
         }
         let names: BTreeSet<&str> = report.not_carried[before..]
             .iter()
@@ -102,4 +93,26 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
             report.find_as(&UNTRACKABLE_DEPENDENCY, severity, scope.name, message);
         }
     }
+}
+
+/// Foreign keys of tables that stay, by the table that they refer to.
+fn referring<'s>(scopes: &[Scope<'_>], source: &'s Catalog) -> BTreeMap<&'s QualifiedName, Vec<String>> {
+    let migrated: BTreeSet<&QualifiedName> = scopes.iter().map(|scope| scope.name).collect();
+    let mut referring: BTreeMap<&QualifiedName, Vec<String>> = BTreeMap::new();
+    for (name, table) in source.tables.iter().filter(|(name, _)| !migrated.contains(name)) {
+        for (constraint, own) in &table.constraints {
+            if let Some(references) = &own.references {
+                referring.entry(&references.table).or_default().push(format!("{name}.{constraint}"));
+            }
+        }
+    }
+    referring
+}
+
+fn by_table(dependents: &[Dependent]) -> BTreeMap<&QualifiedName, Vec<&Dependent>> {
+    let mut by_table: BTreeMap<&QualifiedName, Vec<&Dependent>> = BTreeMap::new();
+    for dependent in dependents {
+        by_table.entry(&dependent.table).or_default().push(dependent);
+    }
+    by_table
 }

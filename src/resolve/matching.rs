@@ -45,9 +45,12 @@ pub fn match_tables(
             Err(problem) => problems.push(problem),
         }
     }
-    let is_split = |name: &QualifiedName| found.iter().filter(|(_, _, other)| &other.value == name).count() > 1;
+    let mut counts: BTreeMap<&QualifiedName, usize> = BTreeMap::new();
+    for (_, _, name) in &found {
+        *counts.entry(&name.value).or_default() += 1;
+    }
     for (table, matching, name) in &found {
-        match matching.table(name.clone(), is_split(&name.value), verified, &mut out) {
+        match matching.table(name.clone(), counts[&name.value] > 1, verified, &mut out) {
             Ok(desired) => out.tables.push(desired),
             Err(found) => problems.extend(found),
         }

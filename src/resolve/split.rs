@@ -44,15 +44,21 @@ pub(crate) fn short(name: &str) -> Option<Ident> {
 
 /// Finds the sources with several targets.
 pub(crate) fn settle(scopes: &mut [Scope<'_>], report: &mut Report) {
-    let found: Vec<Option<Split>> = scopes.iter().map(|scope| split(scope, scopes)).collect();
-    for (scope, split) in scopes.iter_mut().zip(found) {
-        scope.split = split;
+    let mut groups: BTreeMap<&QualifiedName, Vec<usize>> = BTreeMap::new();
+    for (number, scope) in scopes.iter().enumerate() {
+        groups.entry(scope.name).or_default().push(number);
     }
-    let mut names = BTreeSet::new();
+    for group in groups.into_values().filter(|group| group.len() > 1) {
+        let of_group: Vec<&Scope<'_>> = group.iter().map(|&number| &scopes[number]).collect();
+        let found: Vec<Option<Split>> = of_group.iter().map(|scope| split(scope, &of_group)).collect();
+        for (number, split) in group.into_iter().zip(found) {
+            scopes[number].split = split;
+        }
+    }
+    // Two targets of one name are told as such.
+    let (mut names, mut targets) = (BTreeSet::new(), BTreeSet::new());
     for scope in scopes.iter() {
-        // Two targets of one name are told as such.
-        let is_alone = scopes.iter().filter(|other| other.target_name == scope.target_name).count() == 1;
-        if !names.insert(scope.at()) && is_alone {
+        if targets.insert(scope.target_name) && !names.insert(scope.at()) {
             let kind = ResolveErrorKind::Ambiguous(scope.at().clone());
             let help = "the plan speaks of a table by its source's name, and by its target's name where the source goes \
                         into several; give the target another name";
@@ -61,9 +67,9 @@ pub(crate) fn settle(scopes: &mut [Scope<'_>], report: &mut Report) {
     }
 }
 
-fn split(scope: &Scope<'_>, scopes: &[Scope<'_>]) -> Option<Split> {
-    let is_other = |other: &&Scope<'_>| other.name == scope.name && other.target_name != scope.target_name;
-    let others: Vec<&Scope<'_>> = scopes.iter().filter(is_other).collect();
+fn split(scope: &Scope<'_>, group: &[&Scope<'_>]) -> Option<Split> {
+    let is_other = |other: &&Scope<'_>| other.target_name != scope.target_name;
+    let others: Vec<&Scope<'_>> = group.iter().copied().filter(is_other).collect();
     if others.is_empty() {
         return None;
     }

@@ -1,13 +1,18 @@
 //! User-defined types: what a column is, or what its value is made from, must be on the target and mean the same.
 
-use crate::catalog::{ColumnType, QualifiedName, TypeDef, TypeKind};
-use crate::findings::rules::DOMAIN_DIFFERS;
-use crate::projection::{ColumnValue, ProjectedColumn};
+use std::collections::BTreeSet;
+
+use crate::catalog::{Column, ColumnType, Ident, QualifiedName, TypeDef, TypeKind};
+use crate::findings::rules::{DOMAIN_DIFFERS, ENUM_VALUE_MISSING};
+use crate::projection::{ColumnValue, ProjectedColumn, Projection};
+use crate::resolve::column::Predicate;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::sql;
+use crate::sql::token::tokens;
 
-/// A user-defined type must be on the target: the same kind of type, with every enum label that rows may hold.
+/// A user-defined type must be on the target: the same kind of type, with the same parts.
 pub(crate) fn exists_on_target(
     scope: &Scope<'_>,
     at: &str,
@@ -31,15 +36,8 @@ pub(crate) fn exists_on_target(
         Err(ResolveError::new(kind).at(span).help("make the two types alike, or give the column another one"))
     };
     match (here, there) {
-        (TypeDef::Enum(labels), TypeDef::Enum(target_labels)) => {
-            let missing: Vec<&str> =
-                labels.iter().filter(|label| !target_labels.contains(label)).map(String::as_str).collect();
-            if !missing.is_empty() {
-                let missing = missing.join(", ");
-                let kind = ResolveErrorKind::EnumValueMissing { at: at.to_owned(), ty: name.to_string(), missing };
-                return Err(ResolveError::new(kind).at(span).help("add them with ALTER TYPE … ADD VALUE"));
-            }
-        }
+        // Labels that only the source has are a question for its rows: `rows_without`.
+        (TypeDef::Enum(_), TypeDef::Enum(_)) => {}
         (TypeDef::Domain { base, not_null, checks, .. }, TypeDef::Domain { base: b, not_null: n, checks: c, .. }) => {
             if base != b {
                 return differs(format!("a domain over {base} on the source, over {b} on the target"));
@@ -61,6 +59,48 @@ pub(crate) fn exists_on_target(
         }
     }
     Ok(())
+}
+
+/// No row may hold an enum's label that the target's type of this name lacks.
+pub(crate) fn missing_labels(scope: &Scope<'_>, projection: &Projection, report: &mut Report) -> Vec<Predicate> {
+    let expressions = projection.columns.iter().filter_map(|column| match &column.value {
+        ColumnValue::Expr { reads, .. } => Some(reads),
+        ColumnValue::Frozen { .. } => None,
+    });
+    let read: BTreeSet<&Ident> =
+        expressions.chain(projection.filter.iter().map(|filter| &filter.reads)).flatten().collect();
+    let mut predicates = Vec::new();
+    for column in projection.source_columns.iter().filter(|column| read.contains(&column.name)) {
+        let Some(name) = element_name(&column.ty) else { continue };
+        let ends = (scope.source.types.get(&name), scope.target.types.get(&name));
+        let (Some(TypeDef::Enum(own)), Some(TypeDef::Enum(there))) = ends else { continue };
+        let missing: Vec<&str> = own.iter().filter(|label| !there.contains(label)).map(String::as_str).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let address = scope.address(&column.name);
+        let labels = missing.join(", ");
+        report.find(&ENUM_VALUE_MISSING, &address, format!("the target's enum {name} lacks {labels}"));
+        let bad = match column.ty.kind {
+            TypeKind::Array => sql::check::contains_any(&column.name, &missing),
+            _ => sql::check::is_any(&column.name, &missing),
+        };
+        predicates.push(Predicate { address, bad, meaning: format!("with a label that the target lacks: {labels}") });
+    }
+    predicates
+}
+
+/// A label that no branch of a CASE takes becomes NULL without a word; `ELSE NULL` says that it is meant.
+pub(crate) fn unmapped(column: &Column, using: &str, projected: &ProjectedColumn, at: &str) -> Option<Predicate> {
+    let ColumnValue::Expr { sql, .. } = &projected.value else { return None };
+    let tokens = tokens(using).ok()?;
+    let has = |wanted: &str| tokens.iter().any(|token| token.word() == Some(wanted));
+    if column.ty.kind != TypeKind::Enum || !has("case") || has("else") {
+        return None;
+    }
+    let bad = format!("({sql}) IS NULL AND {} IS NOT NULL", sql::ident(&column.name));
+    let meaning = "with a label that no WHEN of its mapping takes (ELSE NULL, if that is meant)".to_owned();
+    Some(Predicate { address: at.to_owned(), bad, meaning })
 }
 
 /// The stream makes a value on the target from values of the source's types, so these must be there too.

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Ident, QualifiedName};
 use crate::sql::expr::{commas, only};
-use crate::sql::ident;
+use crate::sql::{ident, literal};
 
 /// Rows that a sample lists at most.
 pub const SAMPLE_ROWS: u32 = 10;
@@ -13,6 +13,21 @@ pub const SAMPLE_ROWS: u32 = 10;
 pub fn table_check(source: &QualifiedName, bad: &[String]) -> String {
     let counts = bad.iter().map(|predicate| format!("count(*) FILTER (WHERE {predicate})"));
     format!("SELECT {} FROM {}", commas(std::iter::once("count(*)".to_owned()).chain(counts)), only(source))
+}
+
+/// True of a row whose value, as text, is one of these.
+pub fn is_any(column: &Ident, values: &[&str]) -> String {
+    let list = commas(values.iter().map(|value| literal(value)));
+    format!("CAST({} AS pg_catalog.text) IN ({list})", ident(column))
+}
+
+/// True of a row whose array has one of these among its elements, as text.
+pub fn contains_any(column: &Ident, values: &[&str]) -> String {
+    let list = commas(values.iter().map(|value| literal(value)));
+    format!(
+        "CAST({} AS pg_catalog.text[]) OPERATOR(pg_catalog.&&) CAST(ARRAY[{list}] AS pg_catalog.text[])",
+        ident(column)
+    )
 }
 
 /// Keys of up to [`SAMPLE_ROWS`] bad rows as text columns; their `ctid` when the table has no key.

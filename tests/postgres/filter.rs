@@ -209,6 +209,9 @@ async fn killed_at_every_point() {
         let times = if point.starts_with("cutover") { "" } else { "2*off->" };
         let through = ["--json", "apply", "plan.json", "--yes", "--through", "cutover"];
         let dies = migration.start(&through, &format!("{point}={times}return(kill)"));
+        if point.starts_with("cutover") {
+            writers.slow_down();
+        }
         let said = tokio::task::block_in_place(|| dies.finish());
         assert_eq!(said.code, None, "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
         writers.slow_down();

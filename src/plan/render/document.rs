@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::casts::CastClass;
+use crate::catalog::QualifiedName;
 use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
 use crate::plan::render::lookup::{Lookup, by_table};
@@ -115,8 +116,10 @@ pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Through
     let lookup = Lookup::new(plan, evidence);
     let by_table = by_table(plan);
     let sections = plan.projections.iter().zip(&by_table);
-    let tables: Vec<TableSection> =
-        sections.map(|(projection, changes)| section(plan, &lookup, projection, changes)).collect();
+    let tables: Vec<TableSection> = sections
+        .zip(plan.addresses())
+        .map(|((projection, changes), address)| section(plan, &lookup, (projection, address), changes))
+        .collect();
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
     for step in &plan.steps {
         *phases.entry(step.phase).or_default() += 1;
@@ -210,8 +213,13 @@ fn critical_path(plan: &Plan) -> usize {
     length.into_values().max().unwrap_or(0)
 }
 
-fn section(plan: &Plan, lookup: &Lookup<'_>, projection: &Projection, changes: &[&Change]) -> TableSection {
-    let (source, address) = (projection.source.to_string(), plan.address(projection));
+fn section(
+    plan: &Plan,
+    lookup: &Lookup<'_>,
+    (projection, address): (&Projection, &QualifiedName),
+    changes: &[&Change],
+) -> TableSection {
+    let source = projection.source.to_string();
     let mut lines: Vec<Line> =
         changes.iter().filter_map(|change| line(lookup, (projection, address), change)).collect();
     // The order of the sample in the documentation: columns, then what concerns the whole row.
@@ -245,11 +253,7 @@ fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
     parts.join(", ")
 }
 
-fn line(
-    lookup: &Lookup<'_>,
-    (projection, address): (&Projection, &crate::catalog::QualifiedName),
-    change: &Change,
-) -> Option<Line> {
+fn line(lookup: &Lookup<'_>, (projection, address): (&Projection, &QualifiedName), change: &Change) -> Option<Line> {
     let name = change
         .address
         .strip_prefix(&format!("{address}."))

@@ -1,9 +1,9 @@
 //! Indexes, constraints, comments, statistics and comparison while the stream runs.
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{Ident, QualifiedName};
 use crate::plan::kind::Kind;
-use crate::plan::rules::rule::same_table;
-use crate::plan::rules::{Rule, World};
+use crate::plan::rules::rule::table;
+use crate::plan::rules::{Link, Rule, World};
 use crate::plan::{CommentTarget, Op};
 use crate::sql::rewrite::referenced_table;
 
@@ -13,97 +13,116 @@ pub const RULES: &[Rule] = &[
         sentence: "rows are copied before secondary indexes and constraints exist",
         earlier: &[Kind::CopyTable],
         later: &[Kind::CreateIndex, Kind::AddConstraint],
-        when: is_secondary,
+        gives: table,
+        needs: table_of_secondary,
     },
     Rule {
         sentence: "the referenced rows are copied before a foreign key looks for them",
         earlier: &[Kind::CopyTable],
         later: &[Kind::AddConstraint],
-        when: is_referenced,
+        gives: table,
+        needs: referenced,
     },
     Rule {
         sentence: "the referenced key exists before a foreign key names it",
         earlier: &[Kind::CreateIndex, Kind::AddConstraint],
         later: &[Kind::AddConstraint],
-        when: key_is_referenced,
+        gives: table_of_unique,
+        needs: referenced,
     },
     Rule {
         sentence: "a constraint is added before it is validated",
         earlier: &[Kind::AddConstraint],
         later: &[Kind::ValidateConstraint],
-        when: same_constraint,
+        gives: constraint,
+        needs: constraint,
     },
     Rule {
         sentence: "an object exists before its comment",
         earlier: &[Kind::CreateTable, Kind::CreateSequence, Kind::CreateIndex, Kind::AddConstraint],
         later: &[Kind::SetComment],
-        when: is_commented,
+        gives: built,
+        needs: commented,
     },
     Rule {
         sentence: "statistics are collected when all rows and expression indexes are there",
         earlier: &[Kind::CopyTable, Kind::CreateIndex],
         later: &[Kind::AnalyzeTable],
-        when: same_table,
+        gives: table,
+        needs: table,
     },
     Rule {
         sentence: "rows are copied before they are compared",
         earlier: &[Kind::CopyTable],
         later: &[Kind::VerifyTable],
-        when: same_table,
+        gives: table,
+        needs: table,
     },
     Rule {
         sentence: "the planner has statistics before rows are compared",
         earlier: &[Kind::AnalyzeTable],
         later: &[Kind::VerifyTable],
-        when: same_table,
+        gives: table,
+        needs: table,
     },
 ];
 
-fn is_secondary(world: &World, earlier: &Op, later: &Op) -> bool {
-    !later.builds_key() && same_table(world, earlier, later)
+fn table_of_secondary(world: &World, op: &Op) -> Vec<Link> {
+    if op.builds_key() { Vec::new() } else { table(world, op) }
 }
 
-fn is_referenced(_: &World, earlier: &Op, later: &Op) -> bool {
-    let Op::AddConstraint(constraint) = later else { return false };
-    let referenced = referenced_table(&constraint.definition);
-    referenced.is_some() && earlier.table() == referenced.as_ref()
+fn referenced(_: &World, op: &Op) -> Vec<Link> {
+    let Op::AddConstraint(add) = op else { return Vec::new() };
+    referenced_table(&add.definition).map(Link::Table).into_iter().collect()
 }
 
-fn key_is_referenced(world: &World, earlier: &Op, later: &Op) -> bool {
-    let index = matches!(earlier, Op::CreateIndex(index) if index.statement.starts_with("CREATE UNIQUE"));
-    let constraint = matches!(earlier, Op::AddConstraint(constraint)
-        if constraint.definition.starts_with("UNIQUE") || constraint.definition.starts_with("PRIMARY KEY"));
-    (index || constraint) && is_referenced(world, earlier, later)
+fn table_of_unique(world: &World, op: &Op) -> Vec<Link> {
+    let unique = match op {
+        Op::CreateIndex(create) => create.statement.starts_with("CREATE UNIQUE"),
+        Op::AddConstraint(add) => add.definition.starts_with("UNIQUE") || add.definition.starts_with("PRIMARY KEY"),
+        _ => false,
+    };
+    if unique { table(world, op) } else { Vec::new() }
 }
 
-fn same_constraint(world: &World, earlier: &Op, later: &Op) -> bool {
-    let (Op::AddConstraint(add), Op::ValidateConstraint(validate)) = (earlier, later) else { return false };
-    add.name == validate.name && same_table(world, earlier, later)
+fn constraint(_: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::AddConstraint(add) => vec![Link::Constraint(add.table.clone(), add.name.clone())],
+        Op::ValidateConstraint(validate) => vec![Link::Constraint(validate.table.clone(), validate.name.clone())],
+        _ => Vec::new(),
+    }
 }
 
-fn is_commented(_: &World, earlier: &Op, later: &Op) -> bool {
-    let Op::SetComment(comment) = later else { return false };
-    let built_by = |table: &QualifiedName| matches!(earlier, Op::CreateTable(op) if &op.name == table);
+/// What can have a comment once the step is done.
+fn built(_: &World, op: &Op) -> Vec<Link> {
+    let index = |table: &QualifiedName, name: &Ident| {
+        Link::Index(QualifiedName { schema: table.schema.clone(), name: name.clone() })
+    };
+    match op {
+        Op::CreateTable(create) => {
+            let key = create.key.iter().map(|key| index(&create.name, &key.name));
+            let identities = create.columns.iter().filter_map(|column| column.identity.as_ref());
+            let sequences = identities.map(|identity| Link::Sequence(identity.sequence.clone()));
+            std::iter::once(Link::Table(create.name.clone())).chain(key).chain(sequences).collect()
+        }
+        Op::CreateSequence(create) => vec![Link::Sequence(create.name.clone())],
+        Op::CreateIndex(create) => vec![index(&create.table, &create.name)],
+        Op::AddConstraint(add) => {
+            vec![Link::Constraint(add.table.clone(), add.name.clone()), index(&add.table, &add.name)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn commented(_: &World, op: &Op) -> Vec<Link> {
+    let Op::SetComment(comment) = op else { return Vec::new() };
     match &comment.on {
-        CommentTarget::Table(name) => built_by(name),
-        CommentTarget::Column(at) => built_by(&at.table),
+        CommentTarget::Table(name) => vec![Link::Table(name.clone())],
+        CommentTarget::Column(at) => vec![Link::Table(at.table.clone())],
         CommentTarget::Constraint(at) => {
-            let added = matches!(earlier, Op::AddConstraint(op) if op.table == at.table && op.name == at.column);
-            added || built_by(&at.table)
+            vec![Link::Constraint(at.table.clone(), at.column.clone()), Link::Table(at.table.clone())]
         }
-        CommentTarget::Index(name) => {
-            let key = matches!(earlier, Op::CreateTable(op) if op.key.as_ref().is_some_and(|key| key.name == name.name)
-                && op.name.schema == name.schema);
-            let constraint =
-                matches!(earlier, Op::AddConstraint(op) if op.name == name.name && op.table.schema == name.schema);
-            let index =
-                matches!(earlier, Op::CreateIndex(op) if op.name == name.name && op.table.schema == name.schema);
-            key || constraint || index
-        }
-        CommentTarget::Sequence(name) => {
-            let identity = matches!(earlier, Op::CreateTable(op)
-                if op.columns.iter().filter_map(|column| column.identity.as_ref()).any(|identity| &identity.sequence == name));
-            identity || matches!(earlier, Op::CreateSequence(op) if &op.name == name)
-        }
+        CommentTarget::Index(name) => vec![Link::Index(name.clone())],
+        CommentTarget::Sequence(name) => vec![Link::Sequence(name.clone())],
     }
 }

@@ -10,12 +10,14 @@ pub const RULES: &[Rule] = &[
         sentence: "nothing is removed before the target is open",
         earlier: &[Kind::Switch],
         later: &[Kind::DropFence, Kind::DropSlot, Kind::DropPublication],
-        when: always,
+        gives: always,
+        needs: always,
     },
     Rule {
         sentence: "the slot goes before the publication that it reads",
         earlier: &[Kind::DropSlot],
         later: &[Kind::DropPublication],
-        when: always,
+        gives: always,
+        needs: always,
     },
 ];

@@ -1,4 +1,4 @@
-//! Why one step comes before another: each rule is a sentence and a predicate over two ops.
+//! Why one step comes before another: each rule is a sentence, and what the one gives and the other needs.
 
 pub mod catchup;
 pub mod cleanup;
@@ -8,4 +8,4 @@ pub mod prepare;
 pub mod rule;
 pub mod schema;
 
-pub use rule::{Rule, World, all};
+pub use rule::{Link, Rule, World, all};

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{Ident, QualifiedName};
 use crate::plan::kind::Kind;
 use crate::plan::rules::{catchup, cleanup, copy, cutover, prepare, schema};
 use crate::plan::{Op, Plan};
 use crate::projection::RowIdentity;
 
-/// An ordering rule.
+/// An ordering rule: of two steps of its kinds, one comes before the other when the first gives what the second needs.
+/// Looked up rather than compared pair by pair, so that the time does not grow with the square of the steps.
 #[derive(Debug)]
 pub struct Rule {
     /// Said to the reader of the plan at every edge that it makes.
@@ -17,8 +18,31 @@ pub struct Rule {
     pub earlier: &'static [Kind],
     /// Kinds of the later step.
     pub later: &'static [Kind],
-    /// Whether it holds for these two.
-    pub when: fn(&World, &Op, &Op) -> bool,
+    /// What the earlier step gives.
+    pub gives: fn(&World, &Op) -> Vec<Link>,
+    /// What the later step waits for.
+    pub needs: fn(&World, &Op) -> Vec<Link>,
+}
+
+/// What one step has to do with another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Every step of the kinds.
+    Always,
+    /// A schema.
+    Schema(Ident),
+    /// A target table.
+    Table(QualifiedName),
+    /// A sequence.
+    Sequence(QualifiedName),
+    /// An index.
+    Index(QualifiedName),
+    /// A constraint of a table.
+    Constraint(QualifiedName, Ident),
+    /// The stream of changes.
+    Stream,
+    /// The end of what is read under the slot's snapshot.
+    SlotSnapshot,
 }
 
 /// What rules must know besides the two ops.
@@ -45,12 +69,12 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     [prepare::RULES, schema::RULES, copy::RULES, catchup::RULES, cutover::RULES, cleanup::RULES].into_iter().flatten()
 }
 
-/// Holds for any two.
-pub(crate) fn always(_: &World, _: &Op, _: &Op) -> bool {
-    true
+/// Any two steps of the kinds.
+pub(crate) fn always(_: &World, _: &Op) -> Vec<Link> {
+    vec![Link::Always]
 }
 
-/// Holds for ops of one table.
-pub(crate) fn same_table(_: &World, earlier: &Op, later: &Op) -> bool {
-    earlier.table().is_some() && earlier.table() == later.table()
+/// Steps of one table.
+pub(crate) fn table(_: &World, op: &Op) -> Vec<Link> {
+    op.table().cloned().map(Link::Table).into_iter().collect()
 }

@@ -2,8 +2,8 @@
 
 use crate::plan::Op;
 use crate::plan::kind::Kind;
-use crate::plan::rules::rule::same_table;
-use crate::plan::rules::{Rule, World};
+use crate::plan::rules::rule::table;
+use crate::plan::rules::{Link, Rule, World};
 use crate::sql::rewrite::sequences_named;
 
 /// See the module.
@@ -12,53 +12,73 @@ pub const RULES: &[Rule] = &[
         sentence: "a schema exists before its objects",
         earlier: &[Kind::CreateSchema],
         later: &[Kind::CreateTable, Kind::CreateSequence],
-        when: in_schema,
+        gives: schema,
+        needs: own_schema,
     },
     Rule {
         sentence: "a column exists before a sequence is owned by it",
         earlier: &[Kind::CreateTable],
         later: &[Kind::CreateSequence],
-        when: owns,
+        gives: table,
+        needs: owner,
     },
     Rule {
         sentence: "a table exists before its key is indexed",
         earlier: &[Kind::CreateTable],
         later: &[Kind::CreateIndex, Kind::AddConstraint],
-        when: is_key_of,
+        gives: table,
+        needs: table_of_key,
     },
     Rule {
         sentence: "a sequence exists before a default calls it",
         earlier: &[Kind::CreateSequence],
         later: &[Kind::FreezeDefaults, Kind::SetDefault],
-        when: is_called,
+        gives: sequence,
+        needs: called,
     },
     Rule {
         sentence: "a table exists before its defaults are evaluated",
         earlier: &[Kind::CreateTable],
         later: &[Kind::FreezeDefaults],
-        when: same_table,
+        gives: table,
+        needs: table,
     },
 ];
 
-fn in_schema(_: &World, earlier: &Op, later: &Op) -> bool {
-    let Op::CreateSchema(schema) = earlier else { return false };
-    let table = matches!(later, Op::CreateTable(table) if table.name.schema == schema.schema);
-    table || matches!(later, Op::CreateSequence(sequence) if sequence.name.schema == schema.schema)
+fn schema(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateSchema(create) = op else { return Vec::new() };
+    vec![Link::Schema(create.schema.clone())]
 }
 
-fn owns(_: &World, earlier: &Op, later: &Op) -> bool {
-    let (Op::CreateTable(table), Op::CreateSequence(sequence)) = (earlier, later) else { return false };
-    sequence.sequence.owned_by.as_ref().is_some_and(|owner| owner.table == table.name)
+fn own_schema(_: &World, op: &Op) -> Vec<Link> {
+    let name = match op {
+        Op::CreateTable(create) => &create.name,
+        Op::CreateSequence(create) => &create.name,
+        _ => return Vec::new(),
+    };
+    vec![Link::Schema(name.schema.clone())]
 }
 
-fn is_key_of(world: &World, earlier: &Op, later: &Op) -> bool {
-    later.builds_key() && same_table(world, earlier, later)
+fn owner(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateSequence(create) = op else { return Vec::new() };
+    create.sequence.owned_by.iter().map(|owner| Link::Table(owner.table.clone())).collect()
 }
 
-fn is_called(_: &World, earlier: &Op, later: &Op) -> bool {
-    let Op::CreateSequence(sequence) = earlier else { return false };
-    let calls = |default: &str| sequences_named(default).is_ok_and(|names| names.contains(&sequence.name));
-    let frozen =
-        matches!(later, Op::FreezeDefaults(freeze) if freeze.columns.iter().any(|column| calls(&column.default)));
-    frozen || matches!(later, Op::SetDefault(set) if calls(&set.default))
+fn table_of_key(world: &World, op: &Op) -> Vec<Link> {
+    if op.builds_key() { table(world, op) } else { Vec::new() }
+}
+
+fn sequence(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateSequence(create) = op else { return Vec::new() };
+    vec![Link::Sequence(create.name.clone())]
+}
+
+fn called(_: &World, op: &Op) -> Vec<Link> {
+    let defaults: Vec<&String> = match op {
+        Op::FreezeDefaults(freeze) => freeze.columns.iter().map(|column| &column.default).collect(),
+        Op::SetDefault(set) => vec![&set.default],
+        _ => Vec::new(),
+    };
+    let named = defaults.into_iter().flat_map(|default| sequences_named(default).unwrap_or_default());
+    named.map(Link::Sequence).collect()
 }
