@@ -77,7 +77,7 @@ fn case(path: &Path) -> Case {
 }
 
 /// Every kind of change that a desired schema can ask for.
-const KINDS: [&str; 38] = [
+const KINDS: [&str; 39] = [
     "add",
     "array",
     "backfill",
@@ -111,6 +111,7 @@ const KINDS: [&str; 38] = [
     "rename",
     "sequence",
     "serial",
+    "split",
     "storage",
     "table_rename",
     "unique",

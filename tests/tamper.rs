@@ -370,3 +370,26 @@ fn a_loss_cannot_be_hidden() {
     changed.id = digest::id(&changed);
     assert_refused(changed, "left out without the finding that says so");
 }
+
+/// Rows that none of several targets takes are counted, unless somebody accepts that they stay behind.
+#[test]
+fn a_gap_between_targets_cannot_be_hidden() {
+    let plan = plan("split_by_rows_and_columns");
+    let changed = |change: &dyn Fn(&mut Plan)| {
+        let mut changed = plan.clone();
+        change(&mut changed);
+        changed.id = digest::id(&changed);
+        changed
+    };
+    let is_gap = |check: &pcrd::plan::Check| check.id == "split:app.lines";
+    assert_refused(changed(&|plan| plan.findings.retain(|one| one.code != "SPLIT_GAP")), "app.lines is left out");
+    assert_refused(changed(&|plan| plan.checks.retain(|check| !is_gap(check))), "neither counted nor accepted");
+    let less = changed(&|plan| {
+        let check = plan.checks.iter_mut().find(|check| is_gap(check)).unwrap();
+        check.sql = check.sql.replace(" AND ", " AND false AND ");
+    });
+    assert_refused(less, "the SQL of split:app.lines is not what");
+    // A filter that two of them share says twice the same.
+    let twice = changed(&|plan| plan.projections[1].target = plan.projections[0].target.clone());
+    assert!(!problems(&twice).is_empty());
+}

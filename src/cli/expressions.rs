@@ -8,7 +8,7 @@ use crate::casts::CastClass;
 use crate::catalog::Ident;
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
-use crate::plan::End;
+use crate::plan::{End, Plan};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{ident, name};
 
@@ -17,9 +17,9 @@ use crate::sql::{ident, name};
 ///
 /// # Errors
 /// The server cannot be asked.
-pub async fn refused(client: &Client, end: End, projections: &[Projection]) -> Result<Vec<String>, PgError> {
+pub async fn refused(client: &Client, end: End, plan: &Plan) -> Result<Vec<String>, PgError> {
     let mut lines = Vec::new();
-    for projection in projections {
+    for projection in &plan.projections {
         let columns = projection.columns.iter().filter(|column| column.class == CastClass::Custom);
         let own = columns.filter_map(|column| match &column.value {
             ColumnValue::Expr { sql, reads } => {
@@ -28,8 +28,8 @@ pub async fn refused(client: &Client, end: End, projections: &[Projection]) -> R
             ColumnValue::Frozen { .. } => None,
         });
         let filter = projection.filter.iter();
-        let filter =
-            filter.map(|filter| (projection.source.to_string(), format!("({}) IS TRUE", filter.sql), &filter.reads));
+        let filter = filter
+            .map(|filter| (plan.address(projection).to_string(), format!("({}) IS TRUE", filter.sql), &filter.reads));
         for (address, sql, reads) in own.chain(filter) {
             let query = format!("SELECT {sql} FROM {}", rows(end, projection, reads));
             let Err(error) = client.prepare(&query).await else { continue };

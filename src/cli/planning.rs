@@ -77,7 +77,7 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
     let mut refused = Vec::new();
     for (end, seen) in [(End::Source, &source), (End::Target, &target)] {
         let Some(client) = &seen.client else { continue };
-        let found = expressions::refused(client, end, &compiled.plan.projections).await;
+        let found = expressions::refused(client, end, &compiled.plan).await;
         refused.extend(found.map_err(|error| EndError::new(end, error))?);
     }
     let mut results = Vec::new();
@@ -149,7 +149,7 @@ fn evidence(source: &Catalog, compiled: &Compiled, checks: Vec<CheckResult>) -> 
     });
     let row_bytes = tables.iter().map(|table| {
         let bytes = RowBytes { before: table.row_bytes.before, after: table.row_bytes.after };
-        (table.source.clone(), bytes)
+        (table.address().clone(), bytes)
     });
     Evidence { at: rfc3339(now_ms()), sizes: sizes.collect(), checks, row_bytes: row_bytes.collect() }
 }

@@ -9,23 +9,27 @@ use crate::desired::{ColumnWish, DesiredTable};
 
 /// Finds every contradiction between and inside the tables.
 pub fn contradictions(tables: &[DesiredTable], problems: &mut Vec<Problem>) {
-    let mut sources: BTreeMap<&QualifiedName, Range<usize>> = BTreeMap::new();
-    let mut targets: BTreeMap<&QualifiedName, Range<usize>> = BTreeMap::new();
+    let mut targets: BTreeMap<&QualifiedName, &DesiredTable> = BTreeMap::new();
     for table in tables {
-        let name = &table.source;
-        if let Some(first) = sources.get(&name.value) {
-            let message = format!("the table `{}` is listed twice", shown(&name.value.to_string()));
-            let problem = Problem::at(ProblemKind::Contradiction, name.span.clone(), message, "again");
-            problems.push(problem.and(first.clone(), "first here").help("merge the two entries"));
-        } else {
-            sources.insert(&name.value, name.span.clone());
-            let target = table.target.as_ref().unwrap_or(name);
-            if let Some(first) = targets.get(&target.value) {
-                let message = format!("two tables become `{}`", shown(&target.value.to_string()));
-                let problem = Problem::at(ProblemKind::Contradiction, target.span.clone(), message, "this one");
-                problems.push(problem.and(first.clone(), "and this one").help("give one of them another `target`"));
-            } else {
-                targets.insert(&target.value, target.span.clone());
+        let name = table.target.as_ref().unwrap_or(&table.source);
+        match targets.get(&name.value) {
+            Some(first) if first.source.value == table.source.value => {
+                let source = &table.source;
+                let message = format!("the table `{}` is listed twice", shown(&source.value.to_string()));
+                let problem = Problem::at(ProblemKind::Contradiction, source.span.clone(), message, "again");
+                let help =
+                    "merge the two entries, or give each its own `target`, and a `where` that says which rows it takes";
+                problems.push(problem.and(first.source.span.clone(), "first here").help(help));
+            }
+            Some(first) => {
+                let earlier = first.target.as_ref().unwrap_or(&first.source);
+                let message = format!("two tables become `{}`", shown(&name.value.to_string()));
+                let problem = Problem::at(ProblemKind::Contradiction, name.span.clone(), message, "this one");
+                let help = "give one of them another `target`: rows of two tables cannot be told apart in one yet";
+                problems.push(problem.and(earlier.span.clone(), "and this one").help(help));
+            }
+            None => {
+                targets.insert(&name.value, table);
             }
         }
         column_names(table, problems);

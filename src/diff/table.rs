@@ -13,6 +13,8 @@ use crate::sql::rewrite::{sequences, sequences_named, skeleton};
 pub struct TableDiff<'a> {
     /// Source name.
     pub source: &'a QualifiedName,
+    /// The source goes into other targets too: then changes speak of the table by its target's name.
+    pub split: bool,
     /// Target name.
     pub target: &'a QualifiedName,
     /// Source structure.
@@ -33,25 +35,31 @@ pub struct TableDiff<'a> {
     pub row_bytes: (u64, u64),
 }
 
+impl TableDiff<'_> {
+    fn address(&self) -> &QualifiedName {
+        if self.split { self.target } else { self.source }
+    }
+}
+
 /// Changes of the table: kept columns in target order, then dropped, then the order.
 pub fn table_changes(diff: &TableDiff<'_>) -> Vec<Change> {
     let mut changes = vec![Change {
         before: Some(diff.source.to_string()),
         after: Some(diff.target.to_string()),
-        ..change(diff.source.to_string(), Action::Migrate)
+        ..change(diff.address().to_string(), Action::Migrate)
     }];
-    if diff.source != diff.target {
+    if diff.source != diff.target && !diff.split {
         changes.push(Change {
             before: Some(diff.source.to_string()),
             after: Some(diff.target.to_string()),
-            ..change(diff.source.to_string(), Action::Rename)
+            ..change(diff.address().to_string(), Action::Rename)
         });
     }
     if let Some(filter) = &diff.projection.filter {
         changes.push(Change {
             after: Some(format!("where {}", filter.sql)),
-            note: Some("other rows are not copied".to_owned()),
-            ..change(diff.source.to_string(), Action::Filter)
+            note: Some(if diff.split { "other rows do not come here" } else { "other rows are not copied" }.to_owned()),
+            ..change(diff.address().to_string(), Action::Filter)
         });
     }
     for before in &diff.before.columns {
@@ -61,14 +69,14 @@ pub fn table_changes(diff: &TableDiff<'_>) -> Vec<Change> {
             None => changes.push(Change {
                 before: Some(before.ty.sql.clone()),
                 note: Some("the values are not copied".to_owned()),
-                ..change(address(diff.source, &before.name), Action::Drop)
+                ..change(address(diff.address(), &before.name), Action::Drop)
             }),
         }
     }
     let from_source: Vec<&Ident> = diff.renames.values().collect();
     let added = diff.after.columns.iter().filter(|column| !from_source.contains(&&column.name));
     changes.extend(added.map(|column| added_change(diff, column)));
-    changes.extend(diff.carried.into_iter().flat_map(|carried| object_changes(diff.source, carried, diff.after)));
+    changes.extend(diff.carried.into_iter().flat_map(|carried| object_changes(diff.address(), carried, diff.after)));
     changes.extend(order_change(diff));
     changes
 }
@@ -86,7 +94,7 @@ fn projected<'a>(diff: &TableDiff<'a>, column: &Ident) -> Option<&'a ProjectedCo
 }
 
 fn column_changes(diff: &TableDiff<'_>, before: &Column, after: &Column) -> Vec<Change> {
-    let at = || address(diff.source, &before.name);
+    let at = || address(diff.address(), &before.name);
     let mut changes = Vec::new();
     if before.name != after.name {
         changes.push(Change {
@@ -181,7 +189,7 @@ fn order_change(diff: &TableDiff<'_>) -> Option<Change> {
         before: Some(format!("{before} B")),
         after: Some(format!("{after} B")),
         note: Some("column order packed".to_owned()),
-        ..change(diff.source.to_string(), Action::Reorder)
+        ..change(diff.address().to_string(), Action::Reorder)
     })
 }
 
@@ -200,6 +208,6 @@ fn written_order(diff: &TableDiff<'_>) -> Option<Change> {
         before: Some(format!("{} B", diff.row_bytes.0)),
         after: Some(format!("{} B", diff.row_bytes.1)),
         note: Some("column order as written".to_owned()),
-        ..change(diff.source.to_string(), Action::Reorder)
+        ..change(diff.address().to_string(), Action::Reorder)
     })
 }

@@ -71,7 +71,7 @@ impl Applier {
         }
     }
 
-    pub(super) async fn insert(&mut self, table: usize, new: Tuple) -> Result<(), ExecError> {
+    pub(super) async fn insert(&mut self, table: usize, new: &Tuple) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         if task.in_lanes() {
@@ -163,8 +163,11 @@ impl Applier {
 
     pub(super) async fn truncate(&mut self, relations: &[u32]) -> Result<(), ExecError> {
         let source = self.source()?;
+        let mut tables = Vec::new();
         for relation in relations {
-            let table = self.table(*relation)?;
+            tables.extend_from_slice(&self.tables_of(*relation)?);
+        }
+        for table in tables {
             let route = loop {
                 let route = self.shared.router().truncate(table, source.xid, source.commit);
                 if route != TruncateRoute::Wait {

@@ -55,7 +55,8 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
     }
     let mut removed = Vec::new();
     for table in drop_source {
-        if run.plan.projections.iter().any(|projection| projection.source == *table && projection.filter.is_some()) {
+        let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
+        if !sql::filter::cover(&filters.map(|projection| projection.filter.as_ref()).collect::<Vec<_>>()) {
             return Err(ExecError::Step {
                 step: "cleanup".to_owned(),
                 reason: format!("{table} has rows that were not migrated, because of its filter; drop it yourself"),

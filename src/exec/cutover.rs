@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
 use super::steps::Steps;
-use super::{ExecError, constraints, failpoint, sequences, verify};
+use super::{ExecError, constraints, failpoint, gaps, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::pg::client::Client;
@@ -74,6 +74,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     verify::before_fence(engine).await?;
     let questions = constraints::questions(&run, &engine.ledger).await?;
     constraints::ask(&engine.ledger, &questions).await?;
+    gaps::ask(&run, &engine.source).await?;
     failpoint::hit("cutover.asked")?;
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
@@ -140,6 +141,7 @@ async fn fenced(
     failpoint::hit("cutover.after-drained")?;
     verify::at_fence(engine).await?;
     constraints::ask(&engine.ledger, questions).await?;
+    gaps::ask(&run, &engine.source).await?;
     if !questions.is_empty() {
         run.note(format!("{} constraint(s) that only the target has hold for all rows", questions.len()));
     }

@@ -17,6 +17,7 @@ pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod fence;
+pub mod gaps;
 pub mod gate;
 pub mod identity;
 pub mod lanes;

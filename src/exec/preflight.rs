@@ -200,9 +200,8 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             "Rename it: pcrd keeps its write fence in the schema pcrd.".into(),
         );
     }
-    for projection in &run.plan.projections {
-        let table = sql::literal(&sql::name(&projection.source));
-        let name = &projection.source;
+    for name in run.plan.sources() {
+        let table = sql::literal(&sql::name(name));
         let schema = sql::ident(&name.schema);
         let usage = format!("SELECT pg_catalog.has_schema_privilege({}, 'USAGE')", sql::literal(name.schema.as_str()));
         if !ask(source, End::Source, &usage).await? {
@@ -362,14 +361,15 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
             if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
                 let fix = temporary(&run.plan, &user);
-                fail("temporary_right", format!("role {user} may not try the filter of {}", projection.source), fix);
+                let found = format!("role {user} may not try the filter of {}", run.plan.address(projection));
+                fail("temporary_right", found, fix);
                 continue;
             }
             fail(
                 "filter",
                 format!(
                     "the filter of {} cannot be used: {}",
-                    projection.source,
+                    run.plan.address(projection),
                     crate::pg::error::PgError::from(error)
                 ),
                 "It must be an immutable condition over the row, with types and functions that the target has too."

@@ -49,7 +49,8 @@ pub struct Applier {
     pub(super) stream: Stream,
     pub(super) rereader: Rereader,
     pub(super) touched: Arc<Touched>,
-    pub(super) relations: HashMap<u32, usize>,
+    /// The tables of the plan that each relation of the stream fills.
+    pub(super) relations: HashMap<u32, Arc<[usize]>>,
     pub(super) batch: Batch,
     /// Rows that were read again and collide with rows that are behind.
     pub(super) postponed: Vec<Postponed>,
@@ -181,16 +182,24 @@ impl Applier {
             Message::Commit(commit) => self.commit(commit.end_lsn, sentinels).await,
             Message::Relation(relation) => self.relation(relation),
             Message::Insert { relation, new } => {
-                let table = self.table(relation)?;
-                self.insert(table, new).await
+                for &table in self.tables_of(relation)?.iter() {
+                    self.insert(table, &new).await?;
+                }
+                Ok(())
             }
             Message::Update { relation, old, new } => {
-                let table = self.table(relation)?;
-                self.update(table, old, new).await
+                let tables = self.tables_of(relation)?;
+                let Some((last, others)) = tables.split_last() else { return Ok(()) };
+                for &table in others {
+                    self.update(table, old.clone(), new.clone()).await?;
+                }
+                self.update(*last, old, new).await
             }
             Message::Delete { relation, kind, old } => {
-                let table = self.table(relation)?;
-                self.delete(table, kind, &old).await
+                for &table in self.tables_of(relation)?.iter() {
+                    self.delete(table, kind, &old).await?;
+                }
+                Ok(())
             }
             Message::Truncate(truncate) => self.truncate(&truncate.relations).await,
             Message::Message(message) => {
@@ -208,24 +217,26 @@ impl Applier {
     }
 
     fn relation(&mut self, relation: Relation) -> Result<(), ExecError> {
-        let found = self.tables.iter().find(|task| {
+        let is_of = |task: &&TableTask| {
             task.source_name().schema.as_str() == relation.schema && task.source_name().name.as_str() == relation.name
-        });
-        if let Some(task) = found {
+        };
+        let mut found = Vec::new();
+        for task in self.tables.iter().filter(is_of) {
             task.check_relation(&relation)?;
+            found.push(task.index);
         }
-        let Some(task) = found else {
+        if found.is_empty() {
             return Err(ExecError::Stale {
                 what: format!("publication {}", self.run.plan.settings.publication),
                 difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
             });
-        };
-        self.relations.insert(relation.oid, task.index);
+        }
+        self.relations.insert(relation.oid, found.into());
         Ok(())
     }
 
-    pub(super) fn table(&self, relation: u32) -> Result<usize, ExecError> {
-        self.relations.get(&relation).copied().ok_or_else(|| ExecError::Stale {
+    pub(super) fn tables_of(&self, relation: u32) -> Result<Arc<[usize]>, ExecError> {
+        self.relations.get(&relation).cloned().ok_or_else(|| ExecError::Stale {
             what: "change stream".to_owned(),
             difference: format!("a change of relation {relation}, which was never described"),
         })

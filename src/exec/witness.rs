@@ -143,7 +143,14 @@ fn text(witness: &Witness) -> Result<String, ExecError> {
 /// Looks at every table for the first time, or finds what was recorded then. Must come before the slot: a rewrite after
 /// this look and before the slot stops the run without need, one that is missed would be silent.
 pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
-    for task in tasks {
+    for at in 0..tasks.len() {
+        let (earlier, later) = tasks.split_at_mut(at);
+        let task = &mut later[0];
+        // One table, one look: what was seen of it for one target is what the others compare with.
+        if let Some(twin) = earlier.iter().find(|twin| twin.source_name() == task.source_name()) {
+            task.witness.clone_from(&twin.witness);
+            continue;
+        }
         let name = setting(task);
         let witness: Option<Witness> = match migration::setting(ledger, &run.id, &name).await? {
             Some(text) => Some(serde_json::from_str(&text).map_err(damaged)?),

@@ -78,6 +78,7 @@ fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
     before.map_or_else(Vec::new, |before| {
         table_changes(&TableDiff {
             source: &table.source,
+            split: table.split,
             target: &table.target,
             before,
             after: &table.wanted,
@@ -94,6 +95,7 @@ fn changes(resolved: &Resolved, table: &ResolvedTable) -> Vec<Change> {
 fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     let mut sources: Vec<QualifiedName> = resolved.tables.iter().map(|table| table.source.clone()).collect();
     sources.sort();
+    sources.dedup();
     let mut targets: Vec<QualifiedName> = resolved.tables.iter().map(|table| table.target.clone()).collect();
     targets.sort();
     let slot = &settings.slot;

@@ -13,7 +13,7 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::GuardTruncate(op) => each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds"),
         Op::CreatePublication(op) => each(End::Source, &op.tables, "SHARE UPDATE EXCLUSIVE", "milliseconds"),
         Op::CreateSlot(_) => {
-            let tables: Vec<_> = plan.projections.iter().map(|projection| projection.source.clone()).collect();
+            let tables: Vec<_> = plan.sources().into_iter().cloned().collect();
             each(End::Source, &tables, "ACCESS SHARE", "until the slot's snapshot is released")
         }
         Op::CopyTable(op) => {
@@ -68,8 +68,10 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         }
         Op::VerifyFinal(op) => {
             let held = "inside the write pause";
-            let sources = op.tables.iter().filter_map(|table| Some(plan.projection(table)?.source.clone()));
-            let mut list = each(End::Source, &sources.collect::<Vec<_>>(), "ACCESS SHARE", held);
+            let mut seen = BTreeSet::new();
+            let sources = op.tables.iter().filter_map(|table| Some(&plan.projection(table)?.source));
+            let sources: Vec<_> = sources.filter(|source| seen.insert(*source)).cloned().collect();
+            let mut list = each(End::Source, &sources, "ACCESS SHARE", held);
             list.extend(each(End::Target, &op.tables, "ACCESS SHARE", held));
             list
         }

@@ -1,6 +1,6 @@
 //! The plan file's types. `body` is digested; `evidence` is for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -243,7 +243,7 @@ pub struct Evidence {
     pub sizes: BTreeMap<QualifiedName, crate::catalog::Stats>,
     /// Results of the checks.
     pub checks: Vec<CheckResult>,
-    /// Bytes per row before and after, by source table.
+    /// Bytes per row before and after, by source table; by target table where the source goes into several.
     pub row_bytes: BTreeMap<QualifiedName, RowBytes>,
 }
 
@@ -262,6 +262,33 @@ pub struct CheckResult {
 }
 
 impl Plan {
+    /// The source tables, each once, in the order of the projections.
+    pub fn sources(&self) -> Vec<&QualifiedName> {
+        let mut seen = BTreeSet::new();
+        self.projections.iter().map(|projection| &projection.source).filter(|source| seen.insert(*source)).collect()
+    }
+
+    /// True when the source table goes into more than one target.
+    pub fn is_split(&self, source: &QualifiedName) -> bool {
+        self.projections.iter().filter(|projection| &projection.source == source).count() > 1
+    }
+
+    /// The table name by which changes, findings and checks speak of a projection: the source's, or the target's where
+    /// the source goes into several.
+    pub fn address<'a>(&self, projection: &'a Projection) -> &'a QualifiedName {
+        if self.is_split(&projection.source) { &projection.target } else { &projection.source }
+    }
+
+    /// [`Plan::address`] of every projection, in their order.
+    pub fn addresses(&self) -> Vec<&QualifiedName> {
+        let mut counts: BTreeMap<&QualifiedName, usize> = BTreeMap::new();
+        for projection in &self.projections {
+            *counts.entry(&projection.source).or_default() += 1;
+        }
+        let address = |one: &'_ Projection| counts[&one.source] > 1;
+        self.projections.iter().map(|one| if address(one) { &one.target } else { &one.source }).collect()
+    }
+
     /// The projection onto this target table.
     pub fn projection(&self, target: &QualifiedName) -> Option<&Projection> {
         self.projections.iter().find(|projection| &projection.target == target)

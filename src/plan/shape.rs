@@ -115,7 +115,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         }
         Op::CreateSlot(op) => {
             let lock = |table: &QualifiedName| source(Rule::lock_for_reading, vec![name(table)]);
-            let locks = plan.projections.iter().map(|projection| lock(&projection.source));
+            let locks = plan.sources().into_iter().map(lock);
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
         Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],

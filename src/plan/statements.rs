@@ -24,7 +24,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables)),
         Op::CreatePublication(op) => source([publication::create(&op.publication, &op.tables, major)]),
         Op::CreateSlot(op) => {
-            let locks = plan.projections.iter().map(|projection| chunk::lock_for_reading(&projection.source));
+            let locks = plan.sources().into_iter().map(chunk::lock_for_reading);
             source(locks.chain([publication::create_slot(&op.slot)]))
         }
         Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),

@@ -10,6 +10,7 @@ use crate::plan::{
 };
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
+use crate::resolve::split::gap_check;
 use crate::sql::check::{
     DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
 };
@@ -55,6 +56,9 @@ pub enum WholeError {
     /// Values that are not copied, and no finding says so.
     #[error("{0} is left out without the finding that says so")]
     Unfound(String),
+    /// Rows that no target takes.
+    #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
+    Uncounted(String),
 }
 
 /// Everything that is wrong between the parts of a plan.
@@ -67,10 +71,10 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         .filter_map(|step| if let Op::CreateTable(op) = &step.op { Some(op) } else { None })
         .map(|op| (&op.name, op))
         .collect();
-    let (mut sources, mut targets) = (BTreeSet::new(), BTreeSet::new());
-    for projection in &plan.projections {
-        if !sources.insert(&projection.source) {
-            found.push(WholeError::Twice(projection.source.clone()));
+    let (mut addresses, mut targets) = (BTreeSet::new(), BTreeSet::new());
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
+        if !addresses.insert(address) {
+            found.push(WholeError::Twice(address.clone()));
         }
         if !targets.insert(&projection.target) {
             found.push(WholeError::Twice(projection.target.clone()));
@@ -84,6 +88,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     }
     drops(plan, &tables, &mut found);
     filters(plan, &mut found);
+    splits(plan, &mut found);
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -249,9 +254,9 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
 
 /// A filter leaves rows out: it is one condition, a change says it word for word, and a finding that somebody must accept.
 fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
-    for projection in &plan.projections {
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
         let Some(filter) = &projection.filter else { continue };
-        let at = projection.source.to_string();
+        let at = address.to_string();
         if let Err(why) = check_expression(&filter.sql) {
             found.push(WholeError::Expression { at: format!("the filter of {at}"), why });
         }
@@ -264,6 +269,25 @@ fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
         }
         if !plan.findings.iter().any(|finding| finding.code == "ROW_FILTER" && finding.address == at) {
             found.push(WholeError::Unfound(at));
+        }
+    }
+}
+
+/// Of a source with several targets each row has a place, or rows without one are counted, or somebody accepts them.
+fn splits(plan: &Plan, found: &mut Vec<WholeError>) {
+    let mut groups: BTreeMap<&QualifiedName, Vec<&Projection>> = BTreeMap::new();
+    for projection in &plan.projections {
+        groups.entry(&projection.source).or_default().push(projection);
+    }
+    for (source, parts) in groups.into_iter().filter(|(_, parts)| parts.len() > 1) {
+        let Some(check) = gap_check(&parts) else { continue };
+        let at = source.to_string();
+        match plan.findings.iter().find(|finding| finding.code == "SPLIT_GAP" && finding.address == at) {
+            None => found.push(WholeError::Unfound(at)),
+            Some(gap) if gap.accepted.is_none() && !plan.checks.iter().any(|one| one.id == check.id) => {
+                found.push(WholeError::Uncounted(at));
+            }
+            Some(_) => {}
         }
     }
 }
@@ -287,7 +311,7 @@ fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &m
         let compared = plan.checks.iter().filter(|check| check.table == projection.source);
         computes && compared.flat_map(|check| &check.predicates).any(|predicate| predicate.address == at)
     };
-    for projection in &plan.projections {
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
         let read: BTreeSet<_> = projection
             .columns
             .iter()
@@ -297,7 +321,7 @@ fn drops(plan: &Plan, tables: &BTreeMap<&QualifiedName, &CreateTable>, found: &m
             })
             .collect();
         for column in projection.source_columns.iter().filter(|column| !read.contains(&column.name)) {
-            let at = format!("{}.{}", projection.source, column.name);
+            let at = format!("{address}.{}", column.name);
             if !dropped.contains(at.as_str()) && !is_computed(projection, &column.name, &at) {
                 found.push(WholeError::Unsaid(at));
             }
@@ -317,21 +341,27 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
             found.push(WholeError::Expression { at: format!("a predicate of {}", check.id), why });
         }
     }
-    let projection = plan.projections.iter().find(|projection| projection.source == check.table);
-    let rendered = projection.and_then(|projection| {
-        let table = &check.table;
+    let parts: Vec<&Projection> = plan.projections.iter().filter(|one| one.source == check.table).collect();
+    if check.id.starts_with("split:") {
+        if parts.len() < 2 || gap_check(&parts).as_ref() != Some(check) {
+            found.push(WholeError::Check(check.id.clone()));
+        }
+        return;
+    }
+    let rendered = parts.into_iter().filter_map(|projection| {
+        let (table, at) = (&check.table, plan.address(projection));
         if let Some(among) = &check.among {
-            let named = check.id.starts_with(&format!("check:{table}:")) && check.predicates.len() == 1;
+            let named = check.id.starts_with(&format!("check:{at}:")) && check.predicates.len() == 1;
             let (sql, sample) = among.sql(table);
             return named.then(|| (sql, vec![sample]));
         }
-        if check.id == format!("check:{table}") {
+        if check.id == format!("check:{at}") {
             let key = projection.source_key();
             let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();
             return Some((table_check(table, &bad), bad.iter().map(|bad| sample(table, &key, bad)).collect()));
         }
         let values: Vec<String> = key_values(projection);
-        let of_key = check.id == format!("check:{table}:key");
+        let of_key = check.id == format!("check:{at}:key");
         let belongs = projection.filter.as_ref().map(belongs);
         of_key.then(|| match belongs.as_deref() {
             None => (duplicates(table, &values), vec![duplicates_sample(table, &values)]),
@@ -343,7 +373,8 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
     });
     let samples: Vec<&String> = check.predicates.iter().map(|predicate| &predicate.sample_sql).collect();
     let is_rendered = |(sql, wanted): &(String, Vec<String>)| sql == &check.sql && samples.iter().copied().eq(wanted);
-    if !rendered.as_ref().is_some_and(is_rendered) {
+    let mut rendered = rendered;
+    if !rendered.any(|one| is_rendered(&one)) {
         found.push(WholeError::Check(check.id.clone()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::Ident;
+use crate::catalog::{Ident, QualifiedName};
 use crate::findings::rules::KEY_COLLAPSES;
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
@@ -14,12 +14,12 @@ use crate::sql::check::{
 use crate::sql::filter::belongs;
 
 /// The predicates of every column in one query.
-pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Option<Check> {
+pub(crate) fn of_rows(at: &QualifiedName, projection: &Projection, predicates: &[Predicate]) -> Option<Check> {
     if predicates.is_empty() {
         return None;
     }
     let key = projection.source_key();
-    let bad: Vec<String> = predicates.iter().map(|predicate| bad(projection, predicate)).collect();
+    let bad: Vec<String> = predicates.iter().map(|predicate| bad(at, projection, predicate)).collect();
     let predicates = predicates.iter().zip(&bad).map(|(predicate, bad)| CheckPredicate {
         address: predicate.address.clone(),
         bad: bad.clone(),
@@ -27,7 +27,7 @@ pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Opti
         sample_sql: sample(&projection.source, &key, bad),
     });
     Some(Check {
-        id: format!("check:{}", projection.source),
+        id: format!("check:{at}"),
         table: projection.source.clone(),
         sql: table_check(&projection.source, &bad),
         predicates: predicates.collect(),
@@ -37,10 +37,10 @@ pub(crate) fn of_rows(projection: &Projection, predicates: &[Predicate]) -> Opti
 
 /// Rows that do not belong may hold anything, but for their keys: a delete says no more of a row than its key, which is
 /// cast to look for the row, unless the filter reads nothing else.
-fn bad(projection: &Projection, predicate: &Predicate) -> String {
+fn bad(at: &QualifiedName, projection: &Projection, predicate: &Predicate) -> String {
     let Some(filter) = &projection.filter else { return predicate.bad.clone() };
     let key = projection.source_key();
-    let of_key = key.iter().any(|column| predicate.address == format!("{}.{column}", projection.source));
+    let of_key = key.iter().any(|column| predicate.address == format!("{at}.{column}"));
     if of_key && !filter.reads.iter().all(|column| key.contains(&column)) {
         return predicate.bad.clone();
     }
@@ -48,7 +48,12 @@ fn bad(projection: &Projection, predicate: &Predicate) -> String {
 }
 
 /// A key whose cast can make two values one is counted by its target value.
-pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, report: &mut Report) -> Option<Check> {
+pub(crate) fn of_key(
+    at: &QualifiedName,
+    projection: &Projection,
+    injective: &BTreeSet<Ident>,
+    report: &mut Report,
+) -> Option<Check> {
     let key: Vec<&ProjectedColumn> = projection
         .target_key()
         .into_iter()
@@ -66,9 +71,9 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
         .collect();
     let condition = projection.filter.as_ref().map(belongs);
     let message = "two keys may become one; the plan counts them, and none may be left";
-    report.find(&KEY_COLLAPSES, &projection.source, message);
+    report.find(&KEY_COLLAPSES, at, message);
     Some(Check {
-        id: format!("check:{}:key", projection.source),
+        id: format!("check:{at}:key"),
         table: projection.source.clone(),
         sql: match &condition {
             None => duplicates(&projection.source, &values),
@@ -76,7 +81,7 @@ pub(crate) fn of_key(projection: &Projection, injective: &BTreeSet<Ident>, repor
             some => duplicates_where(&projection.source, &values, some.as_deref(), DistinctNulls::No),
         },
         predicates: vec![CheckPredicate {
-            address: projection.source.to_string(),
+            address: at.to_string(),
             bad: "count(*) > 1".to_owned(),
             meaning: "the same key after the cast".to_owned(),
             sample_sql: match &condition {

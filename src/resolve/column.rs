@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::casts::{self, CastClass, typename};
 use crate::catalog::{Column, ColumnType, Generated, Ident, Identity, QualifiedName, TypeDef};
 use crate::desired::{At, ColumnWish};
+use crate::findings::Severity;
 use crate::findings::rules::{DELETES_DATA, GENERATED_RECOMPUTED};
 use crate::projection::{ColumnValue, Filter, ProjectedColumn};
 use crate::resolve::ResolveOptions;
@@ -59,8 +60,12 @@ pub(crate) fn columns(
     let mut out = Columns::default();
     for column in &scope.table.columns {
         if scope.dropped.contains(&column.name) {
-            let message = "the column is left out: its values are not copied";
-            report.find(&DELETES_DATA, scope.address(&column.name), message);
+            let elsewhere = scope.split.as_ref().is_some_and(|split| split.elsewhere.contains(&column.name));
+            let (severity, message) = match elsewhere {
+                true => (Severity::Info, "the column is left out here: another target of the source table has it"),
+                false => (DELETES_DATA.severity, "the column is left out: its values are not copied"),
+            };
+            report.find_as(&DELETES_DATA, severity, scope.address(&column.name), message);
             continue;
         }
         let result = kept(scope, column, options, sequence_names, &mut out, report);

@@ -11,10 +11,11 @@ use crate::resolve::column::{Columns, columns};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::{Scope, scope};
+use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
-    rows, sequence, tables, whole,
+    rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -34,7 +35,7 @@ pub fn resolve(
         let kind = ResolveErrorKind::SameDatabase(source.server.database.clone());
         report.errors.push(ResolveError::new(kind).help("point `target` at another cluster or database"));
     }
-    let scopes: Vec<Scope<'_>> = desired
+    let mut scopes: Vec<Scope<'_>> = desired
         .tables
         .iter()
         .filter_map(|table| {
@@ -45,12 +46,14 @@ pub fn resolve(
         })
         .collect();
     unique_targets(&scopes, &mut report);
+    split::settle(&mut scopes, &mut report);
     let sequence_names = sequence::names(&scopes, source, desired);
     let made: Vec<Made> = scopes
         .iter()
-        .map(|scope| {
+        .enumerate()
+        .map(|(number, scope)| {
             let n_errors = report.errors.len();
-            let mut columns = columns(scope, options, &sequence_names, &mut report);
+            let mut columns = columns(scope, options, &sequence_names.of(number), &mut report);
             columns.filter = filter::filter(scope, &mut report);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
@@ -98,6 +101,8 @@ pub fn resolve(
         tables.push(resolved_table(scope, made, &mut report));
         report.belong(n_errors, scope.desired.origin);
     }
+    split::judge(&tables, &mut report);
+    split::unique_names(&tables, &sequences, &mut report);
     ends::of_servers(&scopes, source, target, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
@@ -106,6 +111,7 @@ pub fn resolve(
     report.not_carried.sort();
     report.not_carried.dedup();
     accept(desired, options, &mut report);
+    split::without_accepted_gaps(&mut report);
     if !report.errors.is_empty() {
         return Err(report.errors);
     }
@@ -122,12 +128,8 @@ pub fn resolve(
 }
 
 fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
-    let (mut taken, mut used) = (BTreeSet::new(), BTreeSet::new());
+    let mut taken = BTreeSet::new();
     for scope in scopes {
-        if !used.insert(scope.name) {
-            let kind = ResolveErrorKind::SourceTwice(scope.name.clone());
-            report.errors.push(ResolveError::new(kind).at(&scope.desired.source.span));
-        }
         if !taken.insert(scope.target_name) {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
             report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span));
@@ -222,13 +224,14 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
     report.errors.extend(filter::unfit(scope, &projection));
     let mut predicates = columns.predicates;
     predicates.extend(missing_labels(scope, &projection, report));
-    report.checks.extend(check::of_rows(&projection, &predicates));
-    if let Some(check) = check::of_key(&projection, &columns.injective, report) {
+    report.checks.extend(check::of_rows(scope.at(), &projection, &predicates));
+    if let Some(check) = check::of_key(scope.at(), &projection, &columns.injective, report) {
         report.checks.push(check);
     }
     let table = ResolvedTable {
         source: scope.name.clone(),
         target: scope.target_name.clone(),
+        split: scope.split.is_some(),
         row_bytes: rows::row_bytes(scope.table, &wanted),
         wanted,
         projection,
@@ -244,12 +247,8 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
     table
 }
 
-fn source_extract(
-    scopes: &[Scope<'_>],
-    source: &Catalog,
-    sequence_names: &BTreeMap<QualifiedName, QualifiedName>,
-) -> Extract {
-    let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.contains_key(*name));
+fn source_extract(scopes: &[Scope<'_>], source: &Catalog, sequence_names: &SequenceNames) -> Extract {
+    let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
     Extract {
         server: source.server.clone(),
         tables: scopes.iter().map(|scope| (scope.name.clone(), scope.table.structure())).collect(),

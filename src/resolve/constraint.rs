@@ -8,6 +8,7 @@ use crate::findings::Severity;
 use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::split::referenced;
 use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
 use crate::sql::token::TokenError;
 
@@ -29,7 +30,8 @@ pub(crate) fn constraints(
         match result {
             Ok(Ok(constraint)) => {
                 not_valid(scope, name, &constraint, "on the source", report);
-                carried.insert(name.clone(), constraint);
+                let own = if constraint.index.is_some() { scope.object(name) } else { name.clone() };
+                carried.insert(own, constraint);
             }
             Ok(Err(why)) => leave(scope, name, why, report),
             Err(error) => leave(scope, name, format!("its definition cannot be read: {error}"), report),
@@ -62,14 +64,15 @@ fn renamed(scope: &Scope<'_>, columns: &[Ident]) -> Result<Vec<Ident>, String> {
 
 fn key(scope: &Scope<'_>, constraint: &Constraint, indexes: &BTreeMap<Ident, Index>) -> Carried {
     let columns = renamed(scope, &constraint.columns)?;
-    let index = constraint.index.as_ref().and_then(|name| indexes.get(name));
+    let own = constraint.index.as_ref().map(|name| scope.object(name));
+    let index = own.as_ref().and_then(|name| indexes.get(name));
     let index = index.ok_or_else(|| "its index cannot be carried".to_owned())?;
     if constraint.definition.contains("WITHOUT OVERLAPS") {
         return Err("WITHOUT OVERLAPS is not carried yet".to_owned());
     }
     let primary = constraint.kind == ConstraintKind::PrimaryKey;
     let definition = key_constraint(primary, index, constraint.deferrable, constraint.initially_deferred);
-    Ok(Constraint { definition, columns, ..constraint.clone() })
+    Ok(Constraint { definition, columns, index: own, ..constraint.clone() })
 }
 
 fn check(scope: &Scope<'_>, constraint: &Constraint) -> Result<Carried, TokenError> {
@@ -95,16 +98,18 @@ fn exclude(scope: &Scope<'_>, constraint: &Constraint) -> Result<Carried, TokenE
         return Ok(Err(format!("it reads the dropped column {column}")));
     }
     let columns = renamed(scope, &constraint.columns);
-    Ok(columns.map(|columns| Constraint { definition: rewritten.sql, columns, ..constraint.clone() }))
+    let index = constraint.index.as_ref().map(|name| scope.object(name));
+    Ok(columns.map(|columns| Constraint { definition: rewritten.sql, columns, index, ..constraint.clone() }))
 }
 
 /// The primary key with the target's names, when it is carried.
 pub(crate) fn primary_key(scope: &Scope<'_>, constraints: &BTreeMap<Ident, Constraint>) -> Option<Key> {
     let key = scope.table.primary_key.as_ref()?;
-    constraints.get(&key.name)?;
+    let name = scope.object(&key.name);
+    constraints.get(&name)?;
     let rename = |columns: &[Ident]| columns.iter().map(|column| scope.renames.get(column).cloned()).collect();
     let (columns, include): (Option<Vec<_>>, Option<Vec<_>>) = (rename(&key.columns), rename(&key.include));
-    Some(Key { columns: columns?, include: include?, ..key.clone() })
+    Some(Key { name, columns: columns?, include: include?, ..key.clone() })
 }
 
 /// Foreign keys between migrated tables; `wanted` are all target tables without their foreign keys.
@@ -120,7 +125,14 @@ pub(crate) fn foreign_keys(
     }
     for (name, constraint) in &scope.table.constraints {
         let Some(references) = &constraint.references else { continue };
-        let Some(far) = scopes.iter().find(|far| far.name == &references.table) else {
+        let far = match referenced(scopes, scope, name, references) {
+            Ok(far) => far,
+            Err(why) => {
+                leave(scope, name, why, report);
+                continue;
+            }
+        };
+        let Some(far) = far else {
             let why = format!("{} is not migrated", references.table);
             let message = format!("{why}, so the target cannot check the foreign key");
             report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
@@ -167,13 +179,13 @@ fn written_foreign_keys(
 
 /// What the source's foreign keys become by the changes of names alone; the base of the comparison with a whole table.
 pub(crate) fn carried_foreign_keys(scope: &Scope<'_>, scopes: &[Scope<'_>]) -> BTreeMap<Ident, Constraint> {
-    let carry = |constraint: &Constraint| {
+    let carry = |name: &Ident, constraint: &Constraint| {
         let references = constraint.references.as_ref()?;
-        let far = scopes.iter().find(|far| far.name == &references.table)?;
+        let far = referenced(scopes, scope, name, references).ok()??;
         foreign(scope, far, constraint, references).ok()?.ok()
     };
     let all = scope.table.constraints.iter();
-    all.filter_map(|(name, constraint)| Some((name.clone(), carry(constraint)?))).collect()
+    all.filter_map(|(name, constraint)| Some((name.clone(), carry(name, constraint)?))).collect()
 }
 
 fn foreign(

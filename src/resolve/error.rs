@@ -59,9 +59,12 @@ pub enum ResolveErrorKind {
         /// The column.
         column: Ident,
     },
-    /// One source table into two.
-    #[error("two tables would be made of {0}")]
-    SourceTwice(QualifiedName),
+    /// A name that the plan would use for two tables.
+    #[error("{0} would mean two tables in the plan: one of the source, and a target of another that goes into several")]
+    Ambiguous(QualifiedName),
+    /// A name in a schema of the target that two tables, indexes or sequences would have.
+    #[error("two objects of the target would be called {0}")]
+    NameTwice(QualifiedName),
     /// Two source tables into one.
     #[error("two tables would become {0}")]
     TargetTaken(QualifiedName),
@@ -297,7 +300,8 @@ impl ResolveErrorKind {
             | Self::UnknownColumn { .. }
             | Self::FilterUnusable { .. }
             | Self::NameTaken { .. }
-            | Self::SourceTwice(_)
+            | Self::Ambiguous(_)
+            | Self::NameTwice(_)
             | Self::TargetTaken(_)
             | Self::KeyCollapses(_)
             | Self::BadType { .. }

@@ -7,6 +7,7 @@ use crate::resolve::column::{pure_expression, sql_error};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::split::referenced;
 use crate::resolve::tables::may_be_large;
 use crate::resolve::types::exists_on_target;
 use crate::sql;
@@ -29,7 +30,7 @@ pub(crate) fn filter(scope: &Scope<'_>, report: &mut Report) -> Option<Filter> {
         Ok(found) => {
             if let Some(filter) = &found {
                 let message = format!("rows are migrated only where {}", filter.sql);
-                report.find(&ROW_FILTER, scope.name, message);
+                report.find(&ROW_FILTER, scope.at(), message);
                 reads_large(scope, filter, report);
             }
             found
@@ -52,7 +53,7 @@ fn reads_large(scope: &Scope<'_>, filter: &Filter, report: &mut Report) {
             "the filter reads {column}: an update that leaves a large one alone does not bring it along, and the row is \
              read from the source again"
         );
-        report.find(&TOAST_UNCHANGED, scope.name, message);
+        report.find(&TOAST_UNCHANGED, scope.at(), message);
     }
 }
 
@@ -64,9 +65,9 @@ pub(crate) fn filtered_parents(scopes: &[Scope<'_>], report: &mut Report) {
             if constraint.columns.iter().any(|column| scope.dropped.contains(column)) {
                 continue;
             }
-            let is_filtered = |other: &Scope<'_>| *other.name == references.table && other.desired.filter.is_some();
-            if scopes.iter().any(is_filtered) {
-                let message = format!("{} may lack the row that it refers to", references.table);
+            let far = referenced(scopes, scope, name, references).ok().flatten();
+            if let Some(far) = far.filter(|far| far.desired.filter.is_some()) {
+                let message = format!("{} may lack the row that it refers to", far.at());
                 report.find(&FILTERED_PARENT, scope.address(name), message);
             }
         }
@@ -92,7 +93,7 @@ pub(crate) fn unfit(scope: &Scope<'_>, projection: &Projection) -> Option<Resolv
 
 fn wanted(scope: &Scope<'_>, report: &mut Report) -> Result<Option<Filter>, ResolveError> {
     let Some(text) = &scope.desired.filter else { return Ok(None) };
-    let at = scope.name.to_string();
+    let at = scope.at().to_string();
     let refuse = |what: String| {
         Err(ResolveError::new(ResolveErrorKind::FilterUnusable { table: scope.name.clone(), what }).at(&text.span))
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, Dependent, QualifiedName, ReplicaIdentity};
+use crate::catalog::{Catalog, Dependent, Ident, QualifiedName, ReplicaIdentity};
 use crate::findings::Severity;
 use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::report::Report;
@@ -21,15 +21,14 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
         .iter()
         .filter(|(name, _)| !scopes.iter().any(|scope| scope.target_name == *name))
         .flat_map(|(name, table)| {
-            let index =
-                |index: &crate::catalog::Ident| QualifiedName { schema: name.schema.clone(), name: index.clone() };
+            let index = |index: &Ident| QualifiedName { schema: name.schema.clone(), name: index.clone() };
             table.indexes.keys().map(index).collect::<Vec<_>>()
         })
         .chain(target.sequences.keys().cloned())
         .collect();
     for scope in scopes {
         for index in scope.table.indexes.keys() {
-            let name = QualifiedName { schema: scope.target_name.schema.clone(), name: index.clone() };
+            let name = QualifiedName { schema: scope.target_name.schema.clone(), name: scope.object(index) };
             if taken.contains(&name) {
                 report.find(&TARGET_EXISTS, name, "an index or sequence of this name exists on the target");
             }
@@ -41,12 +40,14 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
 pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut Report) {
     let referring = referring(scopes, source);
     let dependents = by_table(&source.dependents);
-    for scope in scopes {
+    let mut seen = BTreeSet::new();
+    for scope in scopes.iter().filter(|scope| seen.insert(scope.name)) {
+        let at = |object: &Ident| format!("{}.{object}", scope.name);
         let table = scope.table;
         let before = report.not_carried.len();
         for (name, trigger) in &table.triggers {
             let disabled = if trigger.enabled == 'D' { " (disabled)" } else { "" };
-            report.leave("trigger", scope.address(name), format!("triggers are not carried yet{disabled}"));
+            report.leave("trigger", at(name), format!("triggers are not carried yet{disabled}"));
         }
         if table.row_security {
             report.leave("row security", scope.name, "policies are not carried yet; the target would show every row");
@@ -56,11 +57,7 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
         }
         for column in &table.columns {
             for grant in &column.grants {
-                report.leave(
-                    "grant",
-                    format!("{grant} on {}", scope.address(&column.name)),
-                    "grants are not carried yet",
-                );
+                report.leave("grant", format!("{grant} on {}", at(&column.name)), "grants are not carried yet");
             }
         }
         match &table.replica_identity {

@@ -16,7 +16,7 @@ pub(crate) fn indexes(scope: &Scope<'_>, report: &mut Report) -> BTreeMap<Ident,
     for (name, index) in &scope.table.indexes {
         match carry(scope, name, index) {
             Ok(Ok(index)) => {
-                carried.insert(name.clone(), index);
+                carried.insert(scope.object(name), index);
             }
             Ok(Err(why)) => leave(scope, name, index, why, report),
             Err(error) => leave(scope, name, index, format!("its definition cannot be read: {error}"), report),
@@ -79,6 +79,7 @@ fn carry(scope: &Scope<'_>, name: &Ident, index: &Index) -> Result<Result<Index,
     let expression_columns = index.expression_columns.iter().filter_map(|column| scope.renames.get(column).cloned());
     let mut carried =
         Index { elements, include, predicate, expression_columns: expression_columns.collect(), ..index.clone() };
-    carried.definition = create_index(name, scope.target_name, &carried);
+    carried.constraint = index.constraint.as_ref().map(|constraint| scope.object(constraint));
+    carried.definition = create_index(&scope.object(name), scope.target_name, &carried);
     Ok(Ok(carried))
 }

@@ -36,11 +36,21 @@ pub fn match_tables(
 ) -> Result<Matched, Vec<Problem>> {
     let mut out = Matched::default();
     let mut problems = Vec::new();
+    let mut found = Vec::new();
     for table in written {
         let Some(sql) = schema.table(&table.name) else { continue };
-        let columns = schema.columns(sql);
-        let matching = Matching { schema, sql, columns: &columns, written: table, source };
-        match matching.table(verified, &mut out) {
+        let matching = Matching { schema, sql, columns: schema.columns(sql), written: table, source };
+        match matching.source_name(&mut out) {
+            Ok(name) => found.push((table, matching, name)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let mut counts: BTreeMap<&QualifiedName, usize> = BTreeMap::new();
+    for (_, _, name) in &found {
+        *counts.entry(&name.value).or_default() += 1;
+    }
+    for (table, matching, name) in &found {
+        match matching.table(name.clone(), counts[&name.value] > 1, verified, &mut out) {
             Ok(desired) => out.tables.push(desired),
             Err(found) => problems.extend(found),
         }
@@ -55,14 +65,20 @@ pub fn match_tables(
 struct Matching<'m> {
     schema: &'m SqlSchema,
     sql: &'m SqlTable,
-    columns: &'m [SqlColumn],
+    columns: Vec<SqlColumn>,
     written: &'m WrittenTable,
     source: &'m Catalog,
 }
 
 impl Matching<'_> {
-    fn table(&self, verified: bool, out: &mut Matched) -> Result<DesiredTable, Vec<Problem>> {
-        let source_name = self.source_name(out).map_err(|problem| vec![problem])?;
+    /// `is_split`: the source goes into other tables of the file too.
+    fn table(
+        &self,
+        source_name: At<QualifiedName>,
+        is_split: bool,
+        verified: bool,
+        out: &mut Matched,
+    ) -> Result<DesiredTable, Vec<Problem>> {
         let source = &self.source.tables[&source_name.value];
         // Of a source table like this the plan says it with a rule of its own.
         if let (Some(what), None) = (unbuilt(&self.written.table), unbuilt(source)) {
@@ -90,7 +106,8 @@ impl Matching<'_> {
         for (column, span) in drops {
             columns.insert(column, At { value: ColumnWish { drop: true, ..ColumnWish::default() }, span });
         }
-        self.acceptances(&source_name.value, &sources, &dropped, out);
+        let at = if is_split { &self.sql.name.value } else { &source_name.value };
+        self.acceptances(&source_name.value, at, &sources, &dropped, out);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -176,7 +193,7 @@ impl Matching<'_> {
     fn sources(&self, source: &Table, out: &mut Matched, problems: &mut Vec<Problem>) -> BTreeMap<Ident, Ident> {
         let mut sources: BTreeMap<Ident, Ident> = BTreeMap::new();
         let mut used: BTreeMap<Ident, std::ops::Range<usize>> = BTreeMap::new();
-        for column in self.columns {
+        for column in &self.columns {
             let own = &column.name.value;
             let Some(old) = &column.directives.renamed_from else { continue };
             let old_name = &old.value.name;
@@ -202,7 +219,7 @@ impl Matching<'_> {
                 });
             }
         }
-        for column in self.columns {
+        for column in &self.columns {
             let own = &column.name.value;
             if sources.contains_key(own) || source.column(own).is_none() {
                 continue;
@@ -212,7 +229,7 @@ impl Matching<'_> {
                 sources.insert(own.clone(), own.clone());
             }
         }
-        for column in self.columns {
+        for column in &self.columns {
             let own = &column.name.value;
             let renamed_onto = sources.get(own).is_some_and(|old| old != own) && source.column(own).is_some();
             let is_placed = sources.values().any(|old| old == own) || self.is_dropped(own);
@@ -319,16 +336,19 @@ impl Matching<'_> {
     fn acceptances(
         &self,
         source: &QualifiedName,
+        at: &QualifiedName,
         sources: &BTreeMap<Ident, Ident>,
         dropped: &[Ident],
         out: &mut Matched,
     ) {
         let mut take = |said: &Directives, own: String| {
             for accepted in &said.accept {
-                let of_dropped = accepted.value.code == "DELETES_DATA" && own == source.to_string();
+                let of_dropped = accepted.value.code == "DELETES_DATA" && own == at.to_string();
+                let of_source = accepted.value.code == "SPLIT_GAP" && own == at.to_string();
                 let addresses = match dropped {
+                    _ if of_source => vec![source.to_string()],
                     [] => vec![own.clone()],
-                    dropped if of_dropped => dropped.iter().map(|column| format!("{source}.{column}")).collect(),
+                    dropped if of_dropped => dropped.iter().map(|column| format!("{at}.{column}")).collect(),
                     _ => vec![own.clone()],
                 };
                 for address in addresses {
@@ -337,22 +357,22 @@ impl Matching<'_> {
                 }
             }
         };
-        take(&self.sql.directives, source.to_string());
-        for column in self.columns {
+        take(&self.sql.directives, at.to_string());
+        for column in &self.columns {
             let own = &column.name.value;
             let address = match sources.get(own) {
-                Some(old) => format!("{source}.{old}"),
+                Some(old) => format!("{at}.{old}"),
                 None => format!("{}.{own}", self.sql.name.value),
             };
             take(&column.directives, address);
         }
         for constraint in &self.sql.constraints {
-            let name = constraint.name.as_ref().map(|name| format!("{source}.{}", name.value));
-            take(&constraint.directives, name.unwrap_or_else(|| source.to_string()));
+            let name = constraint.name.as_ref().map(|name| format!("{at}.{}", name.value));
+            take(&constraint.directives, name.unwrap_or_else(|| at.to_string()));
         }
         for index in &self.sql.indexes {
-            let name = index.name.as_ref().map(|name| format!("{source}.{}", name.value));
-            take(&index.directives, name.unwrap_or_else(|| source.to_string()));
+            let name = index.name.as_ref().map(|name| format!("{at}.{}", name.value));
+            take(&index.directives, name.unwrap_or_else(|| at.to_string()));
         }
     }
 }

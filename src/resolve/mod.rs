@@ -26,6 +26,7 @@ mod report;
 mod rows;
 mod scope;
 mod sequence;
+pub mod split;
 mod tables;
 mod types;
 mod volatility;

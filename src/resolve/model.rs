@@ -48,6 +48,8 @@ pub struct ResolvedTable {
     pub source: QualifiedName,
     /// Target table.
     pub target: QualifiedName,
+    /// The source goes into other targets too.
+    pub split: bool,
     /// The target's whole structure; index and constraint definitions are SQL with the target's names.
     pub wanted: Table,
     /// What the source's structure becomes by changes of names and types alone, when the file gives the whole table:
@@ -69,6 +71,14 @@ pub struct ResolvedTable {
     pub row_bytes: RowBytes,
     /// What reordering the target's columns for the least padding does to a row, when they were.
     pub packed: Option<RowBytes>,
+}
+
+impl ResolvedTable {
+    /// The name by which findings, changes and checks speak of the table: the source's, or the target's where the source
+    /// goes into several.
+    pub fn address(&self) -> &QualifiedName {
+        if self.split { &self.target } else { &self.source }
+    }
 }
 
 /// Bytes per row by the tuple model.

@@ -8,6 +8,7 @@ use crate::findings::{Rule, rules};
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::key::{RowKey, row_key};
 use crate::resolve::report::Report;
+use crate::resolve::split::Split;
 use crate::sql::rewrite::{self, Rewritten};
 use crate::sql::token::TokenError;
 
@@ -24,6 +25,8 @@ pub(crate) struct Scope<'a> {
     /// Kept source columns and their target names.
     pub(crate) renames: BTreeMap<Ident, Ident>,
     pub(crate) dropped: BTreeSet<Ident>,
+    /// Set when the source goes into several targets.
+    pub(crate) split: Option<Split>,
 }
 
 impl<'a> Scope<'a> {
@@ -37,9 +40,20 @@ impl<'a> Scope<'a> {
         self.desired.whole.as_deref()
     }
 
-    /// `schema.table.column` on the source.
+    /// The name by which findings, changes and checks speak of the table: the source's, or the target's where the source
+    /// goes into several.
+    pub(crate) fn at(&self) -> &'a QualifiedName {
+        if self.split.is_some() { self.target_name } else { self.name }
+    }
+
+    /// `schema.table.column`, the column by its name on the source.
     pub(crate) fn address(&self, column: &Ident) -> String {
-        format!("{}.{column}", self.name)
+        format!("{}.{column}", self.at())
+    }
+
+    /// The target's name for an index of the source, or for a constraint with an index.
+    pub(crate) fn object(&self, name: &Ident) -> Ident {
+        self.split.as_ref().map_or_else(|| name.clone(), |split| split.object(self.name, self.target_name, name))
     }
 
     /// Text with target names; what it reads is checked by the caller against `dropped`.
@@ -102,6 +116,7 @@ pub(crate) fn scope<'a>(
         key: None,
         renames: BTreeMap::new(),
         dropped: BTreeSet::new(),
+        split: None,
     };
     settle_names(&mut scope, report);
     match row_key(name, table, desired.key.as_ref()) {

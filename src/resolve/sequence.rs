@@ -1,5 +1,6 @@
 //! Sequences go where their tables go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, ColumnRef, ColumnType, Ident, QualifiedName, Sequence, Table};
@@ -8,23 +9,46 @@ use crate::findings::rules::{SEQUENCE_NEW, SEQUENCE_NOT_OWNED, SEQUENCE_SHARED};
 use crate::resolve::ResolvedSequence;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::split::short;
 use crate::sql::rewrite::sequences_named;
 
+/// Source sequences that are carried, and what they are called on the target.
+pub(crate) struct SequenceNames {
+    /// By source name.
+    pub(crate) all: BTreeMap<QualifiedName, QualifiedName>,
+    /// Of a source table with several targets, only one target has the sequence of that name; by number of the table.
+    own: Vec<BTreeMap<QualifiedName, QualifiedName>>,
+}
+
+impl SequenceNames {
+    /// As a table has them.
+    pub(crate) fn of(&self, number: usize) -> Cow<'_, BTreeMap<QualifiedName, QualifiedName>> {
+        let own = &self.own[number];
+        if own.is_empty() {
+            return Cow::Borrowed(&self.all);
+        }
+        let mut names = self.all.clone();
+        names.extend(own.iter().map(|(name, target)| (name.clone(), target.clone())));
+        Cow::Owned(names)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&QualifiedName, &QualifiedName)> {
+        self.all.iter().chain(self.own.iter().flatten())
+    }
+}
+
 /// Source sequences that are carried and their target names: those that a kept column owns or calls.
-pub(crate) fn names(
-    scopes: &[Scope<'_>],
-    source: &Catalog,
-    desired: &DesiredSchema,
-) -> BTreeMap<QualifiedName, QualifiedName> {
-    let mut names = BTreeMap::new();
-    for scope in scopes {
+pub(crate) fn names(scopes: &[Scope<'_>], source: &Catalog, desired: &DesiredSchema) -> SequenceNames {
+    let mut found = SequenceNames { all: BTreeMap::new(), own: vec![BTreeMap::new(); scopes.len()] };
+    for (number, scope) in scopes.iter().enumerate() {
         for (old, new) in &scope.renames {
-            given(scope, old, new, source, desired, &mut names);
+            given((number, scope), old, new, source, desired, &mut found);
         }
     }
+    let names = &mut found.all;
     for (name, sequence) in &source.sequences {
         let users = sequence.owned_by.iter().chain(&sequence.used_by);
-        let scope = users.filter_map(|user| kept(scopes, user)).map(|(scope, _)| scope).next();
+        let scope = users.flat_map(|user| kept(scopes.iter(), user)).map(|(scope, _)| scope).next();
         let scope = scope.filter(|scope| scope.whole().is_none());
         if let Some(scope) = scope {
             // OWNED BY wants one schema for both, so a sequence moves only when its table does.
@@ -33,17 +57,36 @@ pub(crate) fn names(
             names.insert(name.clone(), QualifiedName { schema: schema.clone(), name: name.name.clone() });
         }
     }
-    names
+    for (number, scope) in
+        scopes.iter().enumerate().filter(|(_, scope)| scope.split.is_some() && scope.whole().is_none())
+    {
+        further_identities(number, scope, scopes, &mut found);
+    }
+    found
+}
+
+/// An identity column of a further target has a sequence of its own, called as PostgreSQL would call it.
+fn further_identities(number: usize, scope: &Scope<'_>, scopes: &[Scope<'_>], found: &mut SequenceNames) {
+    for (old, new) in &scope.renames {
+        let Some(identity) = scope.table.column(old).and_then(|column| column.identity.as_ref()) else { continue };
+        let at = ColumnRef { table: scope.name.clone(), column: old.clone() };
+        let is_first = kept(scopes.iter(), &at).next().is_some_and(|(first, _)| first.target_name == scope.target_name);
+        let name = short(&format!("{}_{}_seq", scope.target_name.name.as_str(), new.as_str()));
+        if let (false, Some(name)) = (is_first, name) {
+            let target = QualifiedName { schema: scope.target_name.schema.clone(), name };
+            found.own[number].insert(identity.sequence.clone(), target);
+        }
+    }
 }
 
 /// Pairs the source's sequences of a column with those that the file gives it: by name first, then the only ones left.
 fn given(
-    scope: &Scope<'_>,
+    (number, scope): (usize, &Scope<'_>),
     old: &Ident,
     new: &Ident,
     source: &Catalog,
     desired: &DesiredSchema,
-    names: &mut BTreeMap<QualifiedName, QualifiedName>,
+    names: &mut SequenceNames,
 ) {
     let Some(whole) = scope.whole() else { return };
     let of_column = |table: &QualifiedName, column: Option<&Column>, all: &BTreeMap<QualifiedName, Sequence>| {
@@ -60,10 +103,12 @@ fn given(
     let after = of_column(scope.target_name, whole.table.column(new), &desired.sequences);
     for name in &before {
         let same_name = after.iter().find(|other| other.name == name.name);
-        let taken: BTreeSet<QualifiedName> = names.values().cloned().collect();
+        let taken: BTreeSet<QualifiedName> = names.pairs().map(|(_, target)| target.clone()).collect();
         let other = same_name.or_else(|| after.first()).filter(|other| !taken.contains(*other));
         if let Some(other) = other {
-            names.entry(name.clone()).or_insert_with(|| other.clone());
+            let is_known = names.all.contains_key(name);
+            let list = if is_known && scope.split.is_some() { &mut names.own[number] } else { &mut names.all };
+            list.entry(name.clone()).or_insert_with(|| other.clone());
         }
     }
 }
@@ -72,7 +117,7 @@ fn given(
 fn written(
     scopes: &[Scope<'_>],
     desired: &DesiredSchema,
-    names: &BTreeMap<QualifiedName, QualifiedName>,
+    names: &SequenceNames,
     report: &mut Report,
 ) -> Vec<ResolvedSequence> {
     let wanted: BTreeMap<&QualifiedName, &Table> =
@@ -84,7 +129,7 @@ fn written(
         if !used {
             continue;
         }
-        let source = names.iter().find(|(_, target)| *target == name).map(|(source, _)| source.clone());
+        let source = names.pairs().find(|(_, target)| *target == name).map(|(source, _)| source.clone());
         if source.is_none() {
             let message = "the source has no such sequence; at the cutover it starts past the values that are there";
             report.find(&SEQUENCE_NEW, name, message);
@@ -97,11 +142,15 @@ fn written(
     list
 }
 
-/// The target column of a source column, when it is kept.
-fn kept<'s, 'a>(scopes: &'s [Scope<'a>], at: &ColumnRef) -> Option<(&'s Scope<'a>, ColumnRef)> {
-    let scope = scopes.iter().find(|scope| scope.name == &at.table)?;
-    let column = scope.renames.get(&at.column)?;
-    Some((scope, ColumnRef { table: scope.target_name.clone(), column: column.clone() }))
+/// The target columns of a source column, where it is kept.
+fn kept<'s, 'a: 's>(
+    scopes: impl Iterator<Item = &'s Scope<'a>>,
+    at: &ColumnRef,
+) -> impl Iterator<Item = (&'s Scope<'a>, ColumnRef)> {
+    scopes.filter(|scope| scope.name == &at.table).filter_map(|scope| {
+        let column = scope.renames.get(&at.column)?;
+        Some((scope, ColumnRef { table: scope.target_name.clone(), column: column.clone() }))
+    })
 }
 
 /// The sequences with their options for the target.
@@ -109,27 +158,27 @@ pub(crate) fn sequences(
     scopes: &[Scope<'_>],
     source: &Catalog,
     desired: &DesiredSchema,
-    names: &BTreeMap<QualifiedName, QualifiedName>,
+    names: &SequenceNames,
     wanted: &BTreeMap<QualifiedName, Table>,
     report: &mut Report,
 ) -> Vec<ResolvedSequence> {
     let mut list = written(scopes, desired, names, report);
     for (name, sequence) in &source.sequences {
-        let Some(target) = names.get(name) else {
+        let Some(target) = names.all.get(name) else {
             if sequence.owned_by.as_ref().is_some_and(|owner| scopes.iter().any(|scope| scope.name == &owner.table)) {
                 report.leave("sequence", name, "no kept column uses it");
             }
             continue;
         };
         hazards(scopes, name, sequence, report);
-        if desired.sequences.contains_key(target) {
-            continue;
+        let mut groups: BTreeMap<&QualifiedName, Vec<&Scope<'_>>> = BTreeMap::new();
+        for (scope, own) in scopes.iter().zip(&names.own) {
+            groups.entry(own.get(name).unwrap_or(target)).or_default().push(scope);
         }
-        list.push(ResolvedSequence {
-            source: Some(name.clone()),
-            target: target.clone(),
-            wanted: carried(scopes, sequence, wanted),
-        });
+        for (target, group) in groups.into_iter().filter(|(target, _)| !desired.sequences.contains_key(*target)) {
+            let wanted = carried(&group, sequence, wanted);
+            list.push(ResolvedSequence { source: Some(name.clone()), target: target.clone(), wanted });
+        }
     }
     list
 }
@@ -162,10 +211,10 @@ fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, repo
 }
 
 /// Same options, wider or narrower with the column that takes the values.
-fn carried(scopes: &[Scope<'_>], sequence: &Sequence, wanted: &BTreeMap<QualifiedName, Table>) -> Sequence {
-    let target = |at: &ColumnRef| kept(scopes, at).map(|(_, at)| at);
-    let owned_by = sequence.owned_by.as_ref().and_then(target);
-    let used_by: Vec<ColumnRef> = sequence.used_by.iter().filter_map(target).collect();
+fn carried(scopes: &[&Scope<'_>], sequence: &Sequence, wanted: &BTreeMap<QualifiedName, Table>) -> Sequence {
+    let targets = |at| kept(scopes.iter().copied(), at).map(|(_, at)| at);
+    let owned_by = sequence.owned_by.as_ref().and_then(|at| targets(at).next());
+    let used_by: Vec<ColumnRef> = sequence.used_by.iter().flat_map(targets).collect();
     let type_of = |at: &ColumnRef| wanted.get(&at.table)?.column(&at.column).map(|column| &column.ty);
     let types: Vec<&ColumnType> = owned_by.iter().chain(&used_by).filter_map(type_of).collect();
     let widest = types.iter().filter_map(|ty| Width::of_column(ty)).max();

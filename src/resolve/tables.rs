@@ -25,13 +25,13 @@ fn copy(table: &ResolvedTable, report: &mut Report) {
             let message = format!(
                 "the table is copied under one snapshot, because {reason}: vacuum is held back on the source until then"
             );
-            report.find(&LONG_SNAPSHOT, &table.source, message);
+            report.find(&LONG_SNAPSHOT, table.address(), message);
         }
         RowIdentity::FullRow => {
             let message = "rows are found by their whole content; every update and delete scans the target table";
-            report.find(&NO_KEY, &table.source, message);
+            report.find(&NO_KEY, table.address(), message);
             let message = "the table is copied under one snapshot: vacuum is held back on the source until then";
-            report.find(&LONG_SNAPSHOT, &table.source, message);
+            report.find(&LONG_SNAPSHOT, table.address(), message);
         }
     }
 }

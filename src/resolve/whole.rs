@@ -187,7 +187,7 @@ pub(crate) fn same_index(one: &Index, other: &Index) -> bool {
 pub(crate) fn key_index(scope: &Scope<'_>, wanted: &Table) -> Result<Option<Ident>, ResolveError> {
     let Some(key) = &scope.key else { return Ok(None) };
     if scope.whole().is_none() {
-        return Ok(Some(key.index.clone()));
+        return Ok(Some(scope.object(&key.index)));
     }
     let columns: BTreeSet<&Ident> = key.columns.iter().filter_map(|column| scope.renames.get(column)).collect();
     let fits = |index: &Index| {
@@ -378,7 +378,7 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
 fn several(scope: &Scope<'_>, name: &Ident, among: Among, bad: &str, meaning: String) -> Check {
     let (sql, sample_sql) = among.sql(scope.name);
     let predicate = CheckPredicate { address: scope.address(name), bad: bad.to_owned(), meaning, sample_sql };
-    let id = format!("check:{}:{name}", scope.name);
+    let id = format!("check:{}:{name}", scope.at());
     Check { id, table: scope.name.clone(), sql, predicates: vec![predicate], among: Some(among) }
 }
 

@@ -14,6 +14,26 @@ pub fn belongs(filter: &Filter) -> String {
     format!("({}) IS TRUE", filter.sql)
 }
 
+/// True when every row surely meets one of the filters of one source table: there is none somewhere, or one is another's
+/// opposite, written `(…) IS NOT TRUE`. `NOT (…)` is none: where the condition is NULL both are.
+pub fn cover(filters: &[Option<&Filter>]) -> bool {
+    let Some(all) = filters.iter().copied().collect::<Option<Vec<&Filter>>>() else { return true };
+    all.iter().any(|one| all.iter().any(|other| is_opposite(&one.sql, &other.sql)))
+}
+
+/// True when `other` is `(one) IS NOT TRUE`, character by character.
+fn is_opposite(one: &str, other: &str) -> bool {
+    let rest = other.trim().strip_prefix('(').map(str::trim_start).and_then(|text| text.strip_prefix(one.trim()));
+    let said = rest.map(str::trim_start).and_then(|text| text.strip_prefix(')'));
+    said.is_some_and(|said| said.split_whitespace().map(str::to_ascii_lowercase).eq(["is", "not", "true"]))
+}
+
+/// The rows that meet none of the filters.
+pub fn left_out(filters: &[&Filter]) -> String {
+    let out = |filter: &&Filter| format!("({}) IS NOT TRUE", filter.sql);
+    filters.iter().map(out).collect::<Vec<_>>().join(" AND ")
+}
+
 /// A condition of a query on the source with the projection's filter.
 pub fn source_condition(projection: &Projection, predicate: Option<&str>) -> Option<String> {
     match (&projection.filter, predicate) {
@@ -136,4 +156,30 @@ fn reads<'a>(
     filter: &'a Filter,
 ) -> impl Iterator<Item = &'a crate::catalog::Ident> {
     values.flat_map(|value| value.reads).chain(&filter.reads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_opposite_or_no_filter_covers_all_rows() {
+        let filters = |texts: &[&str]| -> Vec<Filter> {
+            texts.iter().map(|sql| Filter { sql: (*sql).to_owned(), reads: Vec::new() }).collect()
+        };
+        let covers = |texts: &[&str]| {
+            let filters = filters(texts);
+            cover(&filters.iter().map(Some).collect::<Vec<_>>())
+        };
+        assert!(covers(&["\"n\" > 1", "(\"n\" > 1) IS NOT TRUE"]));
+        assert!(covers(&["( \"n\" > 1 ) is  not true", "\"k\"", "\"n\" > 1 "]));
+        assert!(!covers(&["\"n\" > 1", "NOT (\"n\" > 1)"]));
+        assert!(!covers(&["\"n\" > 1", "(\"n\" > 10) IS NOT TRUE"]));
+        assert!(!covers(&["\"n\" > 1", "(\"n\" > 1) IS NOT TRUE AND \"k\""]));
+        assert!(!covers(&["\"n\" > 1 OR \"k\"", "\"n\" > 1 OR (\"k\") IS NOT TRUE"]));
+        assert!(!covers(&["\"n\" > 1"]));
+        let one = filters(&["\"n\" > 1"]);
+        assert!(cover(&[None]) && cover(&[one.first(), None]));
+        assert_eq!(left_out(&[&one[0], &one[0]]), "(\"n\" > 1) IS NOT TRUE AND (\"n\" > 1) IS NOT TRUE");
+    }
 }

@@ -283,6 +283,13 @@ fn wishes_that_contradict_each_other() {
             Some("key"),
             "the key column `a` is dropped",
         ),
+        (
+            both("{ name: t, target: x }, { name: t, target: public.x, where: a }"),
+            "contradiction",
+            "t",
+            Some("t"),
+            "listed twice",
+        ),
         (both("{ name: t }, { name: public.t }"), "contradiction", "public.t", Some("t"), "listed twice"),
         (
             both("{ name: t, target: x }, { name: u, target: public.x }"),

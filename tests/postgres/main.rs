@@ -32,6 +32,7 @@ mod rights;
 mod secrets;
 mod settings;
 mod shared_schema;
+mod split;
 mod stage;
 mod state_file;
 mod stop;

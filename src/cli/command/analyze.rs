@@ -1,5 +1,6 @@
 //! `pcrd analyze`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use similar::get_close_matches;
@@ -59,11 +60,13 @@ pub async fn run(ctx: &Context, args: &AnalyzeArgs) -> Result<Exit, CommandError
 fn names(config: &Config, args: &AnalyzeArgs) -> Result<Vec<QualifiedName>, CommandError> {
     let listed = config.analyze_tables.iter().flatten().map(|table| table.value.clone());
     let migrated = config.migrate.desired.tables.iter().map(|table| table.source.value.clone());
-    let names: Vec<QualifiedName> = match (args.tables.is_empty(), config.analyze_tables.is_some()) {
+    let mut names: Vec<QualifiedName> = match (args.tables.is_empty(), config.analyze_tables.is_some()) {
         (false, _) => args.tables.clone(),
         (true, true) => listed.collect(),
         (true, false) => migrated.collect(),
     };
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     if names.is_empty() {
         let text =
             "nothing to analyze: name a table with --table, or in the config under analyze.tables or migrate.tables";
@@ -90,17 +93,19 @@ async fn comparisons(
     names: &[QualifiedName],
 ) -> Result<Vec<Comparison>, CommandError> {
     let compiled = compile(config, source, target, Vec::new()).await?;
-    names
-        .iter()
-        .map(|name| {
-            let resolved = compiled.resolved.tables.iter().find(|table| &table.source == name).ok_or_else(|| {
-                let text = format!("{name} is not under migrate.tables, so there is no target to compare it with");
-                CommandError::new(Exit::Usage, text)
-            })?;
+    let mut found = Vec::new();
+    for name in names {
+        let mut resolved = compiled.resolved.tables.iter().filter(|table| &table.source == name).peekable();
+        if resolved.peek().is_none() {
+            let text = format!("{name} is not under migrate.tables, so there is no target to compare it with");
+            return Err(CommandError::new(Exit::Usage, text));
+        }
+        for resolved in resolved {
             let live = target.catalog.tables.get(&resolved.target);
-            Ok(compare(find(source, name)?, resolved, live.unwrap_or(&resolved.wanted), live.is_some()))
-        })
-        .collect()
+            found.push(compare(find(source, name)?, resolved, live.unwrap_or(&resolved.wanted), live.is_some()));
+        }
+    }
+    Ok(found)
 }
 
 fn analyses_text(analyses: &[Analysis]) -> String {

@@ -29,8 +29,7 @@ pub async fn run(ctx: &Context, args: &CleanupArgs) -> Result<Exit, CommandError
     let plan = plan_of(ctx, &config, &found.id)?;
     drop(ledger);
     let mut dropped = Vec::new();
-    for projection in plan.projections.iter().filter(|_| args.drop_source) {
-        let name = &projection.source;
+    for name in plan.sources().into_iter().filter(|_| args.drop_source) {
         let named = args.yes_drop.iter().any(|table| table == &name.to_string());
         let question = format!("Drop {name} on the source, with its rows?");
         if named || (!args.yes && confirm(ctx, &question, false).await?) {

@@ -258,9 +258,16 @@ fn give(
     };
     if let Some(first) = twin {
         let message = format!("`{name}` is said twice of the same object");
-        problems.push(Problem::at(ProblemKind::DirectiveDuplicate, span, message, "again").and(first, "first here"));
+        let problem = Problem::at(ProblemKind::DirectiveDuplicate, span, message, "again").and(first, "first here");
+        problems.push(match name {
+            "renamed_from" => problem.help(ONE_ORIGIN),
+            _ => problem,
+        });
     }
 }
+
+const ONE_ORIGIN: &str =
+    "several source tables cannot become one yet; a column that is made of several has `using` instead";
 
 /// Takes the value, or returns where another one was said.
 fn once<T>(slot: &mut Option<At<T>>, value: T, span: &Range<usize>) -> Option<Range<usize>> {

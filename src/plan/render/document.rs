@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::casts::CastClass;
+use crate::catalog::QualifiedName;
 use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
 use crate::plan::render::bare::bare;
@@ -116,8 +117,10 @@ pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Through
     let lookup = Lookup::new(plan, evidence);
     let by_table = by_table(plan);
     let sections = plan.projections.iter().zip(&by_table);
-    let tables: Vec<TableSection> =
-        sections.map(|(projection, changes)| section(plan, &lookup, projection, changes)).collect();
+    let tables: Vec<TableSection> = sections
+        .zip(plan.addresses())
+        .map(|((projection, changes), address)| section(plan, &lookup, (projection, address), changes))
+        .collect();
     let mut phases: BTreeMap<Phase, usize> = BTreeMap::new();
     for step in &plan.steps {
         *phases.entry(step.phase).or_default() += 1;
@@ -211,14 +214,20 @@ fn critical_path(plan: &Plan) -> usize {
     length.into_values().max().unwrap_or(0)
 }
 
-fn section(plan: &Plan, lookup: &Lookup<'_>, projection: &Projection, changes: &[&Change]) -> TableSection {
+fn section(
+    plan: &Plan,
+    lookup: &Lookup<'_>,
+    (projection, address): (&Projection, &QualifiedName),
+    changes: &[&Change],
+) -> TableSection {
     let source = projection.source.to_string();
-    let mut lines: Vec<Line> = changes.iter().filter_map(|change| line(lookup, projection, change)).collect();
+    let mut lines: Vec<Line> =
+        changes.iter().filter_map(|change| line(lookup, (projection, address), change)).collect();
     // The order of the sample in the documentation: columns, then what concerns the whole row.
     lines.sort_by_key(|line| line.symbol == Symbol::Move);
     let changed: BTreeSet<&String> = changes.iter().map(|change| &change.address).collect();
     let columns = plan.source.tables.get(&projection.source).map_or(0, |table| {
-        let unchanged = |column: &&crate::catalog::Column| !changed.contains(&format!("{source}.{}", column.name));
+        let unchanged = |column: &&crate::catalog::Column| !changed.contains(&format!("{address}.{}", column.name));
         table.columns.iter().filter(unchanged).count()
     });
     TableSection {
@@ -245,10 +254,10 @@ fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
     parts.join(", ")
 }
 
-fn line(lookup: &Lookup<'_>, projection: &Projection, change: &Change) -> Option<Line> {
+fn line(lookup: &Lookup<'_>, (projection, address): (&Projection, &QualifiedName), change: &Change) -> Option<Line> {
     let name = change
         .address
-        .strip_prefix(&format!("{}.", projection.source))
+        .strip_prefix(&format!("{address}."))
         .or_else(|| change.address.strip_prefix(&format!("{}.", projection.target)))
         .unwrap_or("table");
     let of = |symbol, before: Option<&String>, after: Option<&String>, note: Option<String>| {

@@ -47,8 +47,8 @@ impl<'a> Lookup<'a> {
 /// The changes of each projection's table and columns, in the order of the projections and of the plan.
 pub(super) fn by_table(plan: &Plan) -> Vec<Vec<&Change>> {
     let mut places: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
-    for (place, projection) in plan.projections.iter().enumerate() {
-        places.entry(projection.source.to_string()).or_default().push((place, false));
+    for ((place, projection), address) in plan.projections.iter().enumerate().zip(plan.addresses()) {
+        places.entry(address.to_string()).or_default().push((place, false));
         places.entry(projection.target.to_string()).or_default().push((place, true));
     }
     let mut found: Vec<Vec<&Change>> = vec![Vec::new(); plan.projections.len()];
