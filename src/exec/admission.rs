@@ -62,7 +62,12 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
 }
 
 /// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
-async fn take_lock(run: &Run, ledger: &Client, source: &Client, targets: &[QualifiedName]) -> Result<(), ExecError> {
+pub(super) async fn take_lock(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    targets: &[QualifiedName],
+) -> Result<(), ExecError> {
     let began = std::time::Instant::now();
     let slot = run.plan.settings.slot.as_str();
     loop {

@@ -17,7 +17,8 @@ use crate::sql;
 pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
     check_databases(run, &ledger, &source).await?;
-    take_lock(run, &ledger).await?;
+    let targets: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    admission::take_lock(run, &ledger, &source, &targets).await?;
     if is_cut_over(run, &ledger).await? || fence::standing(run, &source).await? == Standing::Permanent {
         return Err(ExecError::Step {
             step: "abort".to_owned(),
@@ -45,7 +46,8 @@ async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
 pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
     check_databases(run, &ledger, &source).await?;
-    take_lock(run, &ledger).await?;
+    let targets: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    admission::take_lock(run, &ledger, &source, &targets).await?;
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
     if !matches!(state.as_deref(), Some("cut_over" | "cleaned")) {
         return Err(ExecError::Step {
@@ -86,14 +88,6 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
 async fn check_databases(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     admission::check_database(End::Source, &run.plan.source.server, source).await?;
     admission::check_database(End::Target, &run.plan.target.server, ledger).await
-}
-
-async fn take_lock(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    let tables: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
-    match lock::take(ledger, &tables).await? {
-        Ok(()) => Ok(()),
-        Err(table) => Err(ExecError::Busy { what: table.to_string() }),
-    }
 }
 
 async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
