@@ -269,15 +269,14 @@ impl Batch {
     /// The same, but the answers may come later: at the next call of this or of [`Batch::flush`].
     pub async fn send(&mut self, to: To<'_>) -> Result<(), ExecError> {
         self.settle(to).await?;
-        let rows = std::mem::take(&mut self.rows);
-        self.bytes = 0;
+        let (rows, bytes) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
         if rows.is_empty() {
             return Ok(());
         }
         let ways = &self.ways;
         let shape = |row: &Row| ways[row.way].shape.clone();
         let one = |row: &Row| ways[row.way].requests(row).collect();
-        match self.sets.send(to.target, to.tables, rows, &shape, &one).await? {
+        match self.sets.send(to.target, to.tables, (rows, bytes), &shape, &one).await? {
             Ok(in_flight) => self.in_flight = Some(in_flight),
             Err(rows) => self.one_by_one(to, &rows).await?,
         }

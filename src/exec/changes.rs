@@ -278,7 +278,8 @@ impl Applier {
         let mut change = RowChange { kind, new, old, commit };
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
         let to = To { target: &target, tables: &tables, counters: &shared.counters };
-        let mut pushed = self.batch.push(to, task, change).await?;
+        let pushed = self.batch.push(to, task, change).await;
+        let mut pushed = self.refused_beside_reread(pushed)?;
         if pushed == Pushed::NeedsLook {
             self.flush().await?;
             let look = self.batch.look(&self.target, task, change).await?;

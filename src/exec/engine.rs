@@ -181,6 +181,7 @@ async fn start_applier(
         .start(&run.plan.settings.slot, progress.applied, &options, StreamLimits::default())
         .await
         .map_err(pg)?;
+    shared.set_nudge(stream.nudge());
     Ok(Applier::new(Parts {
         run: Arc::clone(run),
         shared: Arc::clone(shared),

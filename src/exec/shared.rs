@@ -1,7 +1,7 @@
 //! What the tasks of one run share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::ExecError;
 use super::context::Run;
 
+use crate::pg::replication::Nudge;
 use crate::replay::{Lsn, Router};
 
 /// Router, positions and counters. The mutex is never held across an await.
@@ -21,6 +22,8 @@ pub struct Shared {
     applied: watch::Sender<Lsn>,
     /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
     wanted: AtomicU64,
+    /// Asks the source how far it is, once there is a stream.
+    nudge: OnceLock<Nudge>,
     /// Rows and bytes copied by table, earlier runs included.
     copied: Mutex<Vec<(u64, u64)>>,
     /// Too many discarded transactions wait to become visible.
@@ -94,6 +97,7 @@ impl Shared {
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
             wanted: AtomicU64::new(0),
+            nudge: OnceLock::new(),
             copied: Mutex::new(copied),
             discard_pressure: AtomicBool::new(false),
             counters: Counters::default(),
@@ -139,6 +143,12 @@ impl Shared {
         self.wanted.fetch_max(lsn.0, Ordering::Relaxed);
     }
 
+    /// Gives whoever waits a way to hurry the stream.
+    pub fn set_nudge(&self, nudge: Nudge) {
+        // A run has one stream.
+        let _first_counts = self.nudge.set(nudge);
+    }
+
     /// The position that somebody waits for, if it is not applied yet.
     pub fn wanted(&self) -> Option<Lsn> {
         Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())
@@ -148,15 +158,19 @@ impl Shared {
     pub async fn applied_changed(&self, at_most: Duration) {
         let mut applied = self.applied.subscribe();
         applied.borrow_and_update();
+        // An idle source says how far it is when it is asked.
+        if let Some(nudge) = self.nudge.get() {
+            nudge.nudge();
+        }
         // A timeout is as good as a change: the caller looks again.
         let _changed_or_late = tokio::time::timeout(at_most, applied.changed()).await;
     }
 
     /// Waits until the position is applied, or `stop` says to give up.
     pub async fn wait_applied(&self, lsn: Lsn, run: &Run) -> Result<(), ExecError> {
-        self.want(lsn);
         while self.applied() < lsn {
             run.stop_check()?;
+            self.want(lsn);
             self.applied_changed(Duration::from_millis(50)).await;
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::pg::replication::{Incoming, Stream};
 use crate::replay::{FullXid, Lsn};
 
 /// A group of source transactions is committed at this many changes …
-const GROUP_CHANGES: usize = 2_000;
+const GROUP_CHANGES: usize = 5_000;
 /// … or at this age.
 const GROUP_AGE: Duration = Duration::from_millis(200);
 /// The server is given this long to end the stream.
@@ -273,7 +273,7 @@ impl Applier {
         self.refused_beside_reread(result)
     }
 
-    fn refused_beside_reread(&self, result: Result<(), ExecError>) -> Result<(), ExecError> {
+    pub(super) fn refused_beside_reread<T>(&self, result: Result<T, ExecError>) -> Result<T, ExecError> {
         match result {
             // With a row that is ahead of the stream: this one may be ahead too.
             Err(ExecError::Refused(mut refused)) if self.shared.router().rereads_until().is_some() => {

@@ -21,6 +21,12 @@ use crate::sql::apply_set::{self, CARRIED_SQL, Carried, push_element};
 
 /// Fewer rows are sent one by one: a subtransaction costs as much.
 const ROWS_MIN: usize = 8;
+/// Executions of a statement before it is prepared anew. From the sixth on the server may keep a plan that was good for the
+/// few rows that the table had: a scan of all of its index for every batch.
+const USES_MAX: u32 = 5;
+/// A batch with more bytes goes one by one: what must be escaped in an array is twice as long, and a server closes the
+/// connection on a message of 1 GB.
+const BYTES_MAX: usize = 64 << 20;
 /// After a batch that had to be applied again, so many are not tried together: what was in the way may be the rule.
 const SPARED: u32 = 16;
 
@@ -58,6 +64,7 @@ struct Prepared {
     statement: Statement,
     /// The source column of each parameter.
     columns: Vec<usize>,
+    uses: u32,
 }
 
 /// What changes have in common that are sent with others.
@@ -98,11 +105,11 @@ impl Sets {
         &mut self,
         target: &Arc<Client>,
         tables: &[TableTask],
-        rows: Vec<Row>,
+        (rows, bytes): (Vec<Row>, usize),
         shape: &impl Fn(&Row) -> Shape,
         one: &impl Fn(&Row) -> Vec<Request>,
     ) -> Result<Result<InFlight, Vec<Row>>, ExecError> {
-        if rows.len() < ROWS_MIN {
+        if rows.len() < ROWS_MIN || bytes > BYTES_MAX {
             return Ok(Err(rows));
         }
         if self.spared > 0 {
@@ -195,8 +202,13 @@ impl Sets {
     }
 
     async fn statement(&mut self, target: &Client, task: &TableTask, of: Of) -> Result<Option<Prepared>, ExecError> {
-        if let Some(known) = self.prepared.get(&of) {
-            return Ok(known.clone());
+        match self.prepared.get_mut(&of) {
+            Some(Some(known)) if known.uses < USES_MAX => {
+                known.uses += 1;
+                return Ok(Some(known.clone()));
+            }
+            Some(None) => return Ok(None),
+            Some(Some(_)) | None => {}
         }
         let carried = match self.carried.entry(task.index) {
             Entry::Occupied(known) => known.into_mut(),
@@ -215,7 +227,7 @@ impl Sets {
         let made = match text {
             Some(text) => {
                 let statement = self.tried(target, &text.sql).await?;
-                statement.map(|statement| Prepared { statement, columns: text.columns })
+                statement.map(|statement| Prepared { statement, columns: text.columns, uses: 1 })
             }
             None => None,
         };

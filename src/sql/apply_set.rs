@@ -33,12 +33,14 @@ pub struct SetStatement {
 
 /// A query for what the target can make of the types named in `$1` (`text[]`): one row for each, in their order, with
 /// two booleans. An array of the type exists, separates its elements by commas, and `unnest` does not take its elements
-/// apart; a cast from text would call a function.
-pub const CARRIED_SQL: &str = "SELECT t.typarray <> 0 AND t.typdelim = ',' AND t.typcategory <> 'C', \
-     EXISTS (SELECT FROM pg_catalog.pg_cast AS c WHERE c.castsource = 'pg_catalog.text'::pg_catalog.regtype \
-             AND c.casttarget = t.oid AND c.castfunc <> 0) \
+/// apart; a cast from text would do something else than reading a value: one that somebody made, or that of a domain, which
+/// cuts to a length. Types that the target does not have are read by nobody.
+pub const CARRIED_SQL: &str = "SELECT coalesce(t.typarray <> 0 AND t.typdelim = ',' AND t.typcategory <> 'C', false), \
+     coalesce(t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_cast AS c \
+             WHERE c.castsource = 'pg_catalog.text'::pg_catalog.regtype AND c.casttarget = t.oid \
+             AND c.castmethod <> 'i'), true) \
      FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(type, n) \
-     JOIN pg_catalog.pg_type AS t ON t.oid = u.type::pg_catalog.regtype ORDER BY u.n";
+     LEFT JOIN pg_catalog.pg_type AS t ON t.oid = pg_catalog.to_regtype(u.type) ORDER BY u.n";
 
 impl Carried {
     /// From a row of [`CARRIED_SQL`].
@@ -46,7 +48,6 @@ impl Carried {
         match (has_array, has_cast) {
             (true, _) => Self::Typed,
             (false, false) => Self::Cast,
-            // What a function makes of a text is its own affair.
             (false, true) => Self::Not,
         }
     }
@@ -187,7 +188,7 @@ pub fn push_element(array: &mut Vec<u8>, text: Option<&[u8]>) {
     };
     array.push(b'"');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
         array.extend_from_slice(&rest[..at]);
         array.push(b'\\');
         array.push(rest[at]);

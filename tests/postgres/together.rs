@@ -101,3 +101,38 @@ async fn a_row_that_is_not_as_believed_stops_the_run() {
         assert_eq!(text(&stage.target, "SELECT count(*) || ' ' || sum(n) FROM items").await, before, "{name}");
     }
 }
+
+/// What is dropped needs no type on the target.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_column_of_a_type_that_only_the_source_has() {
+    let ddl = "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE items (id integer PRIMARY KEY, n integer, gone mood)";
+    let yaml = "    - name: items\n      drop_columns: [gone]\naccept:\n  - { code: DELETES_DATA, address: public.items.gone, reason: test }\n";
+    for major in [10, 15] {
+        let pair = TestPair::start(15, major);
+        let stage = Stage::new(&pair, "only_source", ddl, yaml, "").await;
+        let mut running = stage.start("");
+        running.wait_for(READY);
+        run(&stage.source, "INSERT INTO items SELECT g, g, 'ok' FROM generate_series(1, 100) AS g").await;
+        stage.until_applied().await;
+        stage.assert_equal("SELECT id, n FROM items", "SELECT id, n FROM items").await;
+        let said = interrupted(running);
+        assert!(Stage::counter(&said, "batches_together") >= 1, "{:?}", said.counters());
+    }
+}
+
+/// The statements are used more often than one prepared statement is.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_batches_of_one_kind() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "many", ITEMS, YAML, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    for round in 0..20 {
+        run(&stage.source, &format!("UPDATE items SET n = {round} WHERE id <= 100")).await;
+        stage.until_applied().await;
+    }
+    caught_up(&stage).await;
+    let said = interrupted(running);
+    assert!(Stage::counter(&said, "batches_together") >= 15, "{:?}", said.counters());
+    assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
+}

@@ -11,4 +11,4 @@ mod wire;
 pub use connect::{Replication, connect};
 pub use feedback::Confirm;
 pub use slot::{CreatedSlot, NewSlot, SystemIdentity};
-pub use stream::{Incoming, PgoutputOptions, Stream, StreamLimits};
+pub use stream::{Incoming, Nudge, PgoutputOptions, Stream, StreamLimits};

@@ -102,8 +102,10 @@ impl Reader {
     async fn read(&mut self, clock: &mut Clock) -> Result<std::convert::Infallible, End> {
         loop {
             let taken = self.take_buffered(clock).await;
-            // What came before an error comes before it here too.
-            self.deliver_piece(clock).await?;
+            // What came before an error comes before it here too; when the consumer wants no more, that is all.
+            if matches!(taken, Ok(()) | Err(End::Failed(_))) {
+                self.deliver_piece(clock).await?;
+            }
             taken?;
             tokio::select! {
                 read = self.wire.read_more() => {
@@ -118,7 +120,11 @@ impl Reader {
                     self.check_silence(clock).await?;
                     self.tell_if_due(clock).await?;
                 }
-                () = self.nudge.notified() => self.tell(clock, true).await?,
+                () = self.nudge.notified() => {
+                    // Somebody waits for the answer: it is not too soon.
+                    clock.keepalive = clock.keepalive.checked_sub(TICK).unwrap_or(clock.keepalive);
+                    self.tell(clock, true).await?;
+                }
                 stop = &mut self.stopped => return Err(stop.map_or(End::Abandoned, |()| End::Stop)),
             }
         }

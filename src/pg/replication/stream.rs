@@ -89,6 +89,18 @@ pub struct Stream {
     ended: bool,
 }
 
+/// Makes the server say how far it is.
+#[derive(Debug, Clone)]
+pub struct Nudge(Arc<Notify>);
+
+impl Nudge {
+    /// Tells the server the confirmed position now, and asks it for a keepalive. The answer may come from before the
+    /// server has read its newest log: who waits for a position asks again until it is reached.
+    pub fn nudge(&self) {
+        self.0.notify_one();
+    }
+}
+
 impl std::fmt::Debug for Queued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queued").finish_non_exhaustive()
@@ -242,10 +254,9 @@ impl Stream {
         self.confirm.clone()
     }
 
-    /// Tells the server the confirmed position now, and asks it for a keepalive. The answer may come from before the
-    /// server has read its newest log: who waits for a position asks again until it is reached.
-    pub fn nudge(&self) {
-        self.nudge.notify_one();
+    /// For whoever waits for a position.
+    pub fn nudge(&self) -> Nudge {
+        Nudge(Arc::clone(&self.nudge))
     }
 
     /// Process id of the server's side.
