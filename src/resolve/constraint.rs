@@ -8,7 +8,7 @@ use crate::findings::Severity;
 use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::split::referenced;
+use crate::resolve::split::{merged, referenced};
 use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
 use crate::sql::token::TokenError;
 
@@ -168,6 +168,11 @@ fn written_foreign_keys(
             let message = format!("{why}, so the target cannot check the foreign key");
             report.find(&FK_OUT_OF_SCOPE, scope.address(name), message);
             report.leave("foreign key", scope.address(name), why);
+            continue;
+        }
+        let mut far = scopes.iter().filter(|far| far.target_name == &references.table);
+        if let Some(far) = far.find(|far| far.part.is_some()) {
+            leave(scope, name, merged(far.name, far.target_name), report);
             continue;
         }
         compare_types(scope, name, constraint, wanted, report);

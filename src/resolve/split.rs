@@ -95,6 +95,9 @@ pub(crate) fn referenced<'s, 'a>(
     references: &References,
 ) -> Result<Option<&'s Scope<'a>>, String> {
     let found: Vec<&Scope<'a>> = scopes.iter().filter(|far| far.name == &references.table).collect();
+    if let Some(far) = found.iter().find(|far| far.part.is_some()) {
+        return Err(merged(&references.table, far.target_name));
+    }
     if found.len() < 2 {
         return Ok(found.first().copied());
     }
@@ -106,6 +109,11 @@ pub(crate) fn referenced<'s, 'a>(
         (None, Some(only), None) => Ok(Some(only)),
         _ => Err(format!("{} becomes several tables, and which has a row is not the same for all", references.table)),
     }
+}
+
+/// Why no foreign key refers to a table that has the rows of several sources.
+pub(crate) fn merged(source: &QualifiedName, target: &QualifiedName) -> String {
+    format!("{source} becomes a part of {target}, whose key says whose the row is; add the foreign key after the cutover")
 }
 
 /// Whether every row of a source with several targets has a place in one of them; if that is not sure, rows without one
@@ -178,6 +186,8 @@ pub(crate) fn unique_names(tables: &[ResolvedTable], sequences: &[ResolvedSequen
         return;
     }
     let mut names: BTreeSet<QualifiedName> = BTreeSet::new();
+    let mut targets = BTreeSet::new();
+    let tables = tables.iter().filter(|table| targets.insert(&table.target)).collect::<Vec<_>>();
     let indexes = tables.iter().flat_map(|table| {
         let schema = &table.target.schema;
         table.wanted.indexes.keys().map(move |index| QualifiedName { schema: schema.clone(), name: index.clone() })

@@ -93,5 +93,5 @@ fn indexes(table: &ResolvedTable, report: &mut Report) {
 /// The source column's address, or the target's where there is no such column.
 fn address(scope: &Scope<'_>, table: &ResolvedTable, projected: &ProjectedColumn) -> String {
     let source = scope.renames.iter().find(|(_, target)| *target == &projected.target);
-    source.map_or_else(|| format!("{}.{}", table.target, projected.target), |(source, _)| scope.address(source))
+    source.map_or_else(|| scope.added(&projected.target), |(source, _)| scope.address(source))
 }
