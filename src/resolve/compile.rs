@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::desired::check::MERGED;
 use crate::desired::{DesiredSchema, Order};
 use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
@@ -138,7 +139,7 @@ fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
     for scope in scopes {
         if !taken.insert(scope.target_name) && scope.part.is_none() {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
-            report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span).help(merge::FORM));
+            report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span).help(MERGED));
         }
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! A column that is missing in the file is never taken for dropped, and never guessed to be renamed: the file must say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, Column, ColumnType, Ident, Persistence, QualifiedName, Table};
 use crate::desired::problem::{Problem, ProblemKind, did_you_mean, shown};
 use crate::desired::sql::{Directives, MergedFrom, SqlColumn, SqlOrder, SqlSchema, SqlTable, WrittenTable};
 use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order, Origin, Whole};
-use crate::sql::name;
 use crate::sql::quote::name_if_needed;
 
 /// A file's tables as wishes about the source's, and what became of directives that are already satisfied.

@@ -15,12 +15,6 @@ use crate::sql::part::{canonical, value};
 use crate::sql::token::{TokenKind, tokens};
 use crate::sql::{ident, literal};
 
-/// What a reader of the error can write.
-pub(crate) const FORM: &str = "describe the table in a desired SQL file (`migrate.schema`), with a column of its key that tells \
-    the sources apart:\n    -- pcrd: merged_from public.east with region = 'east'\n    \
-    -- pcrd: merged_from public.west with region = 'west'\n    \
-    CREATE TABLE public.world (region text, id bigint, PRIMARY KEY (region, id));";
-
 /// Finds the targets with several sources, and by what the rows of each are known.
 pub(crate) fn settle(scopes: &mut [Scope<'_>], report: &mut Report) {
     let mut groups: BTreeMap<&QualifiedName, Vec<usize>> = BTreeMap::new();
