@@ -53,3 +53,25 @@ pub fn canonical(text: &str, ty: &ColumnType) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::casts::typename;
+
+    #[test]
+    fn values_are_the_same_exactly_when_their_texts_are() {
+        let of = |text: &str, ty: &str| canonical(text, &typename::parse(ty, &BTreeMap::new()).expect("a type"));
+        assert_eq!(of("007", "integer").as_deref(), Some("7"));
+        assert_eq!(of("-0", "bigint").as_deref(), Some("0"));
+        assert_eq!(of("32768", "smallint"), None);
+        assert_eq!(of("0x10", "integer"), None);
+        assert_eq!(of("a ", "text").as_deref(), Some("a "));
+        assert_eq!(of("a", "varchar").as_deref(), Some("a"));
+        for ty in ["varchar(3)", "character(3)", "boolean", "numeric", "name", "text[]", "real"] {
+            assert_eq!(of("1", ty), None, "{ty}");
+        }
+    }
+}
