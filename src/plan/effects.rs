@@ -123,7 +123,7 @@ pub fn done_when(op: &Op) -> String {
         Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),
         Op::SetSequence(op) => match &op.source {
             Some(source) => {
-                let sources = names(&[std::slice::from_ref(source), &op.further].concat());
+                let sources = names(&[std::slice::from_ref(source), op.further.as_slice()].concat());
                 format!("{} is past {sources} and past every value in its columns", op.target)
             }
             None => format!("{} is past every value in its columns", op.target),

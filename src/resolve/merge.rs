@@ -83,15 +83,16 @@ fn constant(scope: &Scope<'_>, whole: &Whole, own: &At<Ident>) -> Result<String,
     let added = scope.desired.add.iter().find(|added| added.value.name.value == own.value);
     let text = added.and_then(|added| added.value.backfill.as_ref()).map_or("", |text| text.value.as_str());
     let unclear = || format!("{text} is no constant of {} that can be told from others by its text", column.ty.sql);
+    let is_number = ["int2", "int4", "int8"].iter().any(|ty| column.ty.is(ty));
     let list = tokens(text).map_err(|_| unclear())?;
     let written = match list.as_slice() {
         [only] => match &only.kind {
             // Not `E'…'`, whose escapes nobody has read.
             TokenKind::Text(inside) if text[only.start..].starts_with('\'') => inside.clone(),
-            TokenKind::Number => text[only.start..only.end].to_owned(),
+            TokenKind::Number if is_number => text[only.start..only.end].to_owned(),
             _ => return Err(unclear()),
         },
-        [sign, number] if sign.is("-") && number.kind == TokenKind::Number => {
+        [sign, number] if is_number && sign.is("-") && matches!(number.kind, TokenKind::Number) => {
             format!("-{}", &text[number.start..number.end])
         }
         _ => return Err(unclear()),

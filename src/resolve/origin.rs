@@ -68,6 +68,13 @@ impl<'m> Matching<'m> {
                 }
             }
         }
+        for (at, (name, ..)) in names.iter().enumerate() {
+            if let Some((first, ..)) = names[..at].iter().find(|(first, ..)| first.value == name.value) {
+                let message = format!("{} is named twice", name.value);
+                let problem = Problem::at(ProblemKind::DirectiveDuplicate, name.span.clone(), message, "again");
+                problems.push(problem.and(first.span.clone(), "first here"));
+            }
+        }
         if let ([only], []) = (sql.directives.merged_from.as_slice(), problems.as_slice()) {
             let message = "the table is merged from one source alone";
             let problem = Problem::at(ProblemKind::DirectiveContradiction, only.span.clone(), message, "the only one");

@@ -349,7 +349,7 @@ fn merged(table: &SqlTable, exclude: &mut dyn FnMut(&Range<usize>, &Range<usize>
         let message = "the table has one source, and several".to_owned();
         exclude(&renamed.span, &first.span, message, "each of several sources has a line `merged_from`");
     }
-    if let (Some(order), true) = (&said.order, said.order.as_ref().is_some_and(|order| order.value == SqlOrder::Keep)) {
+    if let Some(order) = said.order.as_ref().filter(|order| order.value == SqlOrder::Keep) {
         let message = "the table has several sources: which one's order of columns?".to_owned();
         exclude(&order.span, &first.span, message, "leave the directive out: columns stand as in the file");
     }

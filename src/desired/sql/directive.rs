@@ -265,7 +265,7 @@ fn value(
     let Some(pair) = pair else {
         return Err(bad(format!("`{}` is not complete, or has too much", shown(word)), whole.clone()));
     };
-    let mut parts = pair.into_inner().filter(|part| part.as_rule() != Rule::EOI);
+    let mut parts = pair.into_inner().filter(|part| !matches!(part.as_rule(), Rule::EOI | Rule::with));
     let place = |part: &Pair<'_, Rule>| {
         let span = part.as_span();
         (at + span.start()).saturating_sub(shift)..(at + span.end()).saturating_sub(shift)
