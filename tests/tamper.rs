@@ -421,7 +421,10 @@ fn parts_of_a_merged_table_cannot_be_mixed() {
         }
     };
     refused(&|plan| create(plan, &|table| table.columns[0].not_null = false), "can be NULL");
-    refused(&|plan| create(plan, &|table| table.key.as_mut().unwrap().columns.retain(|one| one.as_str() != "kind")), "lacks kind");
+    refused(
+        &|plan| create(plan, &|table| table.key.as_mut().unwrap().columns.retain(|one| one.as_str() != "kind")),
+        "lacks kind",
+    );
     refused(
         &|plan| {
             for step in &mut plan.steps {

@@ -24,7 +24,11 @@ pub(super) fn problems(plan: &Plan) -> Vec<WholeError> {
 fn told_apart(plan: &Plan, projections: &[&Projection]) -> Result<(), String> {
     let parts: Vec<&Part> = projections.iter().filter_map(|projection| projection.part.as_ref()).collect();
     let [first, rest @ ..] = parts.as_slice() else {
-        return if projections.len() == 1 { Ok(()) } else { Err("it has several sources, and nothing tells them apart".to_owned()) };
+        return if projections.len() == 1 {
+            Ok(())
+        } else {
+            Err("it has several sources, and nothing tells them apart".to_owned())
+        };
     };
     if parts.len() != projections.len() || rest.is_empty() {
         return Err("not all of its several sources say which rows are theirs".to_owned());
@@ -40,7 +44,10 @@ fn told_apart(plan: &Plan, projections: &[&Projection]) -> Result<(), String> {
         return Err(format!("{}, which tells its sources apart, can be NULL", column.name));
     }
     if column.collation.as_ref().is_some_and(|collation| collation.schema.as_str() != "pg_catalog") {
-        return Err(format!("{}, which tells its sources apart, has a collation that may find two texts equal", column.name));
+        return Err(format!(
+            "{}, which tells its sources apart, has a collation that may find two texts equal",
+            column.name
+        ));
     }
     let mut values = BTreeSet::new();
     for (projection, own) in projections.iter().zip(&parts) {

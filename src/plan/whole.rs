@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, QualifiedName};
+use crate::plan::merged;
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
     Switch, VerifyFinal, VerifyTable,
 };
-use crate::plan::merged;
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
 use crate::resolve::split::gap_check;

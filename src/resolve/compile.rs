@@ -139,7 +139,9 @@ fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
     for scope in scopes {
         if !taken.insert(scope.target_name) && scope.part.is_none() {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
-            report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span).help(MERGED));
+            report.errors.push(
+                ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span).help(MERGED),
+            );
         }
     }
 }

@@ -113,7 +113,9 @@ pub(crate) fn referenced<'s, 'a>(
 
 /// Why no foreign key refers to a table that has the rows of several sources.
 pub(crate) fn merged(source: &QualifiedName, target: &QualifiedName) -> String {
-    format!("{source} becomes a part of {target}, whose key says whose the row is; add the foreign key after the cutover")
+    format!(
+        "{source} becomes a part of {target}, whose key says whose the row is; add the foreign key after the cutover"
+    )
 }
 
 /// Whether every row of a source with several targets has a place in one of them; if that is not sure, rows without one

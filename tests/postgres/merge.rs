@@ -64,7 +64,8 @@ fn migration(pair: &TestPair, desired: &str, more: &str) -> Migration {
 /// Every source against its own rows of the target, which has no others.
 async fn assert_merged(source: &Client, target: &Client, kind: KeyKind, parts: &[Part], detail: &str) {
     for (schema, value) in parts {
-        let left = sorted_copy(source, &kind.source_query().replace("FROM items", &format!("FROM {schema}.items"))).await;
+        let left =
+            sorted_copy(source, &kind.source_query().replace("FROM items", &format!("FROM {schema}.items"))).await;
         let origin = format!("FROM items WHERE origin = '{}'", value.replace('\'', "''"));
         let right = sorted_copy(target, &kind.target_query().replace("FROM items", &origin)).await;
         assert!(left == right, "{schema}.items is not the rows of {value:?}: {detail}");
@@ -283,11 +284,15 @@ async fn every_change_stays_with_its_own_rows() {
         format!("INSERT INTO {east} (note) VALUES ('new'); INSERT INTO west (id, note) VALUES (3000, 'far')"),
         format!("TRUNCATE {east}; INSERT INTO {east} (note) VALUES ('after')"),
         "BEGIN; TRUNCATE west; INSERT INTO west (note) VALUES ('first'), ('second'); COMMIT".to_owned(),
-        format!("TRUNCATE west, {east}; INSERT INTO west (id) VALUES (1), (2); INSERT INTO {east} (note) VALUES ('last')"),
+        format!(
+            "TRUNCATE west, {east}; INSERT INTO west (id) VALUES (1), (2); INSERT INTO {east} (note) VALUES ('last')"
+        ),
     ] {
         run(&source, &sql).await;
         until_applied(&source, &target).await;
-        for (query, side) in [(format!("SELECT id, note, NULL::real FROM {east}"), 1), ("SELECT * FROM west".to_owned(), -2)] {
+        for (query, side) in
+            [(format!("SELECT id, note, NULL::real FROM {east}"), 1), ("SELECT * FROM west".to_owned(), -2)]
+        {
             let left = sorted_copy(&source, &query).await;
             let right =
                 sorted_copy(&target, &format!("SELECT id, note, weight FROM \"wor\"\"ld\" WHERE side = {side}")).await;
@@ -356,9 +361,15 @@ async fn with_a_filter() {
     create(&source, kind, parts, 60).await;
     let filter = "-- pcrd: where n % 2 = 0\n-- pcrd: accept ROW_FILTER reason=\"even ones\"\n";
     let (migration, running) = ready(&pair, &desired(kind, parts, filter)).await;
-    run(&source, "UPDATE public.items SET n = 1 WHERE id IN (3, 4); UPDATE other.items SET n = 3 WHERE id IN (4, 5)").await;
-    run(&source, "UPDATE public.items SET n = 2 WHERE id IN (3, 7); UPDATE other.items SET n = 4 WHERE id IN (4, 7)").await;
-    run(&source, "DELETE FROM public.items WHERE id IN (8, 9); UPDATE other.items SET id = id + 100 WHERE id IN (8, 9)").await;
+    run(&source, "UPDATE public.items SET n = 1 WHERE id IN (3, 4); UPDATE other.items SET n = 3 WHERE id IN (4, 5)")
+        .await;
+    run(&source, "UPDATE public.items SET n = 2 WHERE id IN (3, 7); UPDATE other.items SET n = 4 WHERE id IN (4, 7)")
+        .await;
+    run(
+        &source,
+        "DELETE FROM public.items WHERE id IN (8, 9); UPDATE other.items SET id = id + 100 WHERE id IN (8, 9)",
+    )
+    .await;
     until_applied(&source, &target).await;
     tokio::task::block_in_place(|| migration.ok(&["verify"]));
     tokio::task::block_in_place(|| migration.ok(&["cutover", "--yes"]));

@@ -220,7 +220,9 @@ fn give(
     let fits = match &directive.said {
         Said::RenamedFrom(old) => is_table || (is_column && old.schema.is_none()),
         Said::Using(_) | Said::Reverse(_) | Said::Backfill(_) => is_column,
-        Said::MergedFrom(_) | Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => is_table,
+        Said::MergedFrom(_) | Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => {
+            is_table
+        }
         Said::Accept(_) => true,
     };
     let name = directive.said.name();
@@ -240,7 +242,8 @@ fn give(
     let twin = match directive.said {
         Said::RenamedFrom(old) => once(&mut into.renamed_from, old, &span),
         Said::MergedFrom(one) => {
-            let twin = into.merged_from.iter().find(|other| other.value.name == one.name).map(|other| other.span.clone());
+            let twin =
+                into.merged_from.iter().find(|other| other.value.name == one.name).map(|other| other.span.clone());
             into.merged_from.push(At { value: one, span: span.clone() });
             twin
         }
@@ -356,7 +359,12 @@ fn merged(table: &SqlTable, exclude: &mut dyn FnMut(&Range<usize>, &Range<usize>
     let column = &first.value.column;
     for other in rest.iter().filter(|other| other.value.column.value != column.value) {
         let message = "the sources are told apart by two columns".to_owned();
-        exclude(&column.span, &other.value.column.span, message, "name one column, with another constant for each source");
+        exclude(
+            &column.span,
+            &other.value.column.span,
+            message,
+            "name one column, with another constant for each source",
+        );
     }
     let Some(found) = table.columns.iter().find(|one| one.name.value == column.value) else { return };
     let of_column = &found.directives;

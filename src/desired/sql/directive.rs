@@ -52,7 +52,8 @@ pub struct Directives {
 impl Directives {
     /// What was said, without the places where it was.
     pub fn values(&self) -> Vec<String> {
-        let Self { renamed_from, merged_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } = self;
+        let Self { renamed_from, merged_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } =
+            self;
         let names = |names: &At<Vec<At<Ident>>>| {
             names.value.iter().map(|name| name.value.to_string()).collect::<Vec<_>>().join(", ")
         };
