@@ -296,7 +296,7 @@ impl Plan {
     }
 
     /// The projections onto this target table: more than one where it has several sources.
-    pub fn onto<'p>(&'p self, target: &'p QualifiedName) -> impl Iterator<Item = &'p Projection> + Clone {
+    pub fn onto<'p>(&'p self, target: &QualifiedName) -> impl Iterator<Item = &'p Projection> + Clone {
         self.projections.iter().filter(move |projection| &projection.target == target)
     }
 }
