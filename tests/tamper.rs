@@ -412,7 +412,7 @@ fn parts_of_a_merged_table_cannot_be_mixed() {
     refused(&|plan| part(plan, 1, &|part| part.value = "user".to_owned()), "have the same kind");
     refused(&|plan| part(plan, 1, &|part| part.value = "agents".to_owned()), "do not all get its kind");
     refused(&|plan| part(plan, 0, &|part| part.others.clear()), "would not be compared");
-    refused(&|plan| part(plan, 0, &|part| part.column = plan_column("email")), "told apart by different columns");
+    refused(&|plan| part(plan, 1, &|part| part.column = plan_column("email")), "told apart by different columns");
     let create = |plan: &mut Plan, change: &dyn Fn(&mut pcrd::plan::CreateTable)| {
         for step in &mut plan.steps {
             if let Op::CreateTable(create) = &mut step.op {

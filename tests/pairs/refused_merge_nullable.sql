@@ -2,6 +2,8 @@
 -- [source]
 CREATE TABLE east (id int, v text);
 CREATE TABLE west (id int, v text);
+ALTER TABLE east REPLICA IDENTITY FULL;
+ALTER TABLE west REPLICA IDENTITY FULL;
 -- [desired]
 -- pcrd: merged_from east with region = 'east'
 -- pcrd: merged_from west with region = 'west'
