@@ -344,8 +344,11 @@ fn contradictions(schema: &SqlSchema, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Tells of two places that cannot both stand, and what to do about it.
+type Exclude<'e> = dyn FnMut(&Range<usize>, &Range<usize>, String, &str) + 'e;
+
 /// What a table of several sources cannot say too.
-fn merged(table: &SqlTable, exclude: &mut dyn FnMut(&Range<usize>, &Range<usize>, String, &str)) {
+fn merged(table: &SqlTable, exclude: &mut Exclude<'_>) {
     let said = &table.directives;
     let [first, rest @ ..] = said.merged_from.as_slice() else { return };
     if let Some(renamed) = &said.renamed_from {
