@@ -154,17 +154,30 @@ pub(crate) fn constant_column(scope: &Scope<'_>, columns: &mut Columns) {
     columns.reasons.insert(part.column.clone(), reason);
 }
 
-/// What belongs to the target is the same for all its sources, and told once.
-pub(crate) fn join(tables: &mut [ResolvedTable], report: &mut Report) {
+/// What belongs to the target is the same for all its sources, and told once. `tables` are those of `scopes`.
+pub(crate) fn join(scopes: &[Scope<'_>], tables: &mut [ResolvedTable], report: &mut Report) {
     if tables.iter().all(|table| table.projection.part.is_none()) {
         return;
     }
     let mut late: BTreeMap<QualifiedName, BTreeSet<Ident>> = BTreeMap::new();
-    for table in tables.iter() {
+    let mut keys: BTreeMap<QualifiedName, Ident> = BTreeMap::new();
+    for (scope, table) in scopes.iter().zip(&*tables) {
         late.entry(table.target.clone()).or_default().extend(table.late_defaults.iter().cloned());
+        let Some(own) = &table.key_index else { continue };
+        let key = keys.entry(table.target.clone()).or_insert_with(|| own.clone());
+        if let (true, Some(part)) = (&*key != own, &scope.desired.part) {
+            let why = format!("its rows would be found by {own}, and those of another source by {key}");
+            let help =
+                "name columns by `-- pcrd: key (…)` that one unique index has, with the column that tells them apart";
+            let first = report.errors.len();
+            refuse(scope, &part.span, why, Some(help.to_owned()), report);
+            report.belong(first, scope.desired.origin);
+        }
     }
     for table in tables.iter_mut() {
         table.late_defaults = late.get(&table.target).cloned().unwrap_or_default();
+        // A source without a key has no use for it, but the others have.
+        table.key_index = keys.get(&table.target).cloned();
     }
     let mut seen = BTreeSet::new();
     report.findings.retain(|one| seen.insert((one.address.clone(), one.code.clone(), one.message.clone())));

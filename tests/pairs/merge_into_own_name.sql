@@ -10,7 +10,7 @@ INSERT INTO "Old; --"."or'ders" SELECT g, g % 9 + 1, 'then' FROM generate_series
 -- [desired]
 CREATE TABLE shops (id int PRIMARY KEY);
 -- pcrd: merged_from "or'ders" with "it's ""old""" = 'no; --'
--- pcrd: merged_from "Old; --"."or'ders" with "it's ""old""" = 'y''es'
+-- pcrd: merged_from "Old; --"."or'ders" with "it's ""old""" = 'y''es\ é'
 CREATE TABLE "or'ders" (
     "it's ""old""" text,
     "Id" int,
@@ -21,6 +21,6 @@ CREATE TABLE "or'ders" (
 COMMENT ON TABLE "or'ders" IS 'both';
 COMMENT ON COLUMN "or'ders"."it's ""old""" IS 'whose';
 -- [by hand]
-CREATE TABLE both_ AS SELECT 'no; --' AS "it's ""old""", * FROM "or'ders" UNION ALL SELECT 'y''es', * FROM "Old; --"."or'ders";
+CREATE TABLE both_ AS SELECT 'no; --' AS "it's ""old""", * FROM "or'ders" UNION ALL SELECT 'y''es\ é', * FROM "Old; --"."or'ders";
 DROP TABLE "or'ders";
 ALTER TABLE both_ RENAME TO "or'ders";
