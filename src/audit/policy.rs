@@ -8,6 +8,7 @@ use crate::desired::At;
 use crate::desired::document::parse_document;
 use crate::desired::fields::{Fields, Key, Section};
 use crate::desired::problem::{Problem, ProblemKind, shown};
+use crate::findings::{ALL, nearest};
 
 /// The modes of table locks, weakest first.
 pub const LOCK_MODES: [&str; 8] = [
@@ -143,6 +144,13 @@ fn forbidden(text: &At<String>, problems: &mut Vec<Problem>) -> Option<Forbidden
         problems.push(problem.help("for example DELETES_DATA, or DELETES_DATA@public.orders.legacy_flag"));
         return None;
     }
+    if !ALL.iter().any(|rule| rule.code == code) {
+        let message = format!("there is no finding {code}: this would forbid nothing");
+        let problem = Problem::at(ProblemKind::BadValue, text.span.clone(), message, "not a code");
+        let near = nearest(code).map(|near| format!("did you mean {near}?"));
+        problems.push(problem.help(near.unwrap_or_else(|| "all codes are in `pcrd explain`".to_owned())));
+        return None;
+    }
     Some(Forbidden { code: code.to_owned(), address: address.map(str::to_owned) })
 }
 
@@ -172,6 +180,9 @@ mod tests {
         assert_eq!(places, ["deletes", "SHARE ROW EXCLUSIV", "fence", "0", "x"]);
         assert!(refused("")[0].contains("empty"));
         assert!(refused("- a\n")[0].contains("must be a map"));
-        assert!(!refused("forbid: [A]\nforbid: [B]\n").is_empty());
+        assert!(!refused("forbid: [NO_KEY]\nforbid: [NO_KEY]\n").is_empty());
+        let unknown = parse("policy.yml", "forbid: [DELETE_DATA, NO_KEY@public.t]\n").unwrap_err().problems;
+        assert_eq!(unknown.len(), 1);
+        assert_eq!(unknown[0].help.as_deref(), Some("did you mean DELETES_DATA?"));
     }
 }

@@ -7,22 +7,19 @@ use crate::audit::report::{Entry, Report, Rule};
 
 /// The report as a SARIF log with one run; `uri` is the plan file as the repository knows it.
 pub fn sarif(report: &Report, uri: &str) -> String {
-    let rules = Rule::ALL
-        .map(|rule| json!({ "id": rule.id(), "shortDescription": { "text": rule.meaning() }, "helpUri": HELP }));
+    let rules = Rule::ALL.map(|rule| json!({ "id": rule.id(), "shortDescription": { "text": rule.meaning() } }));
     let results: Vec<Value> = report.entries.iter().map(|entry| result(entry, uri)).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
-            "tool": { "driver": { "name": "pcrd", "version": env!("CARGO_PKG_VERSION"), "informationUri": HELP, "rules": rules } },
+            "tool": { "driver": { "name": "pcrd", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
             "artifacts": [{ "location": { "uri": uri } }],
             "results": results,
         }],
     });
     format!("{log:#}\n")
 }
-
-const HELP: &str = "https://docs.rs/pcrd";
 
 fn result(entry: &Entry, uri: &str) -> Value {
     let index = Rule::ALL.iter().position(|rule| *rule == entry.rule);

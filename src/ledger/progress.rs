@@ -110,14 +110,16 @@ pub async fn advance(
 /// The highest position of the source that anything on the target rests on: changes, chunks, rows read again.
 pub async fn newest(client: &Client, id: &str) -> Result<Option<Lsn>, LedgerError> {
     let row = client
-        .query_one(
-            "SELECT max(lsn)::text FROM (SELECT applied_lsn FROM pcrd.progress WHERE migration = $1 \
+        .query_opt(
+            // Before PostgreSQL 13 there is no max(pg_lsn).
+            "SELECT lsn::text FROM (SELECT applied_lsn FROM pcrd.progress WHERE migration = $1 \
              UNION ALL SELECT lsn_hi FROM pcrd.chunk WHERE migration = $1 \
-             UNION ALL SELECT lsn_hi FROM pcrd.reread WHERE migration = $1) AS all_of_them (lsn)",
+             UNION ALL SELECT lsn_hi FROM pcrd.reread WHERE migration = $1) AS all_of_them (lsn) \
+             ORDER BY all_of_them.lsn DESC LIMIT 1",
             &[&id],
         )
         .await?;
-    let text: Option<String> = row.get(0);
+    let text: Option<String> = row.map(|row| row.get(0));
     text.map(|text| text.parse().map_err(|why| LedgerError::damaged("position", why))).transpose()
 }
 

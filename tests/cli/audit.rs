@@ -89,7 +89,7 @@ fn every_kind_of_edit_is_refused_by_apply_before_it_connects() {
 #[test]
 fn a_policy_is_held_against_the_plan() {
     let env = planned("narrowing_cast");
-    env.write("strict.yml", "forbid: [WAL_RETENTION, NO_SUCH@x]\nhighest_source_lock: ACCESS SHARE\ntimeouts: {fence_timeout: 5, lag_drain_timeout: 300}\n");
+    env.write("strict.yml", "forbid: [WAL_RETENTION, NO_KEY@x]\nhighest_source_lock: ACCESS SHARE\ntimeouts: {fence_timeout: 5, lag_drain_timeout: 300}\n");
     let ran = env.run_expecting(3, &["audit", "plan.json", "--policy", "strict.yml", "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     let errors: Vec<String> = report["entries"]
