@@ -6,9 +6,10 @@ use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, 
 use crate::desired::Whole;
 use crate::findings::Severity;
 use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
+use crate::resolve::merge::{merged, stays_in_its_part};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::split::{merged, referenced};
+use crate::resolve::split::referenced;
 use crate::sql::ddl_index::{foreign_key, key_constraint, timing};
 use crate::sql::token::TokenError;
 
@@ -170,9 +171,8 @@ fn written_foreign_keys(
             report.leave("foreign key", scope.address(name), why);
             continue;
         }
-        let mut far = scopes.iter().filter(|far| far.target_name == &references.table);
-        if let Some(far) = far.find(|far| far.part.is_some()) {
-            leave(scope, name, merged(far.name, far.target_name), report);
+        if !stays_in_its_part(scope, scopes, constraint, references) {
+            leave(scope, name, merged(&references.table), report);
             continue;
         }
         if has_period(constraint) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::catalog::{ConstraintKind, Ident, QualifiedName};
+use crate::catalog::{Constraint, ConstraintKind, Ident, QualifiedName, References};
 use crate::desired::{At, Whole};
 use crate::projection::{ColumnValue, Part};
 use crate::resolve::ResolvedTable;
@@ -130,6 +130,40 @@ fn fit(scope: &Scope<'_>, whole: &Whole, name: &Ident, report: &mut Report) {
         let help = "leave it out, and add it after the cutover".to_owned();
         refuse(scope, place, why, Some(help), report);
     }
+}
+
+/// Why a foreign key to a table that has the rows of several sources stays behind.
+pub(crate) fn merged(target: &QualifiedName) -> String {
+    format!(
+        "{target} has the rows of several tables, and not every row says by a constant which of them it refers to; add the \
+         foreign key after the cutover"
+    )
+}
+
+/// True when the foreign key refers to a table with one source, or each row refers to rows of one of the sources: that
+/// with the constant of its own.
+pub(crate) fn stays_in_its_part(
+    scope: &Scope<'_>,
+    scopes: &[Scope<'_>],
+    constraint: &Constraint,
+    references: &References,
+) -> bool {
+    let far: Vec<&Part> = parts_of(&references.table, scopes).collect();
+    let Some(first) = far.first() else { return true };
+    let near: Vec<&Part> = parts_of(scope.target_name, scopes).collect();
+    let Some(own) = near.first() else { return false };
+    let mut pairs = constraint.columns.iter().zip(&references.columns);
+    pairs.any(|pair| pair == (&own.column, &first.column))
+        && near.iter().all(|near| far.iter().any(|far| far.value == near.value))
+}
+
+fn parts_of<'s>(target: &QualifiedName, scopes: &'s [Scope<'_>]) -> impl Iterator<Item = &'s Part> {
+    scopes.iter().filter(move |scope| scope.target_name == target).filter_map(|scope| scope.part.as_ref())
+}
+
+/// True when rows of `near` may refer to those of `far`, as far as constants tell: [`stays_in_its_part`] has been asked.
+pub(crate) fn is_counterpart(near: &Scope<'_>, far: &Scope<'_>) -> bool {
+    far.part.as_ref().is_none_or(|far| near.part.as_ref().is_some_and(|near| near.value == far.value))
 }
 
 /// A plan speaks of a part by its source's name, and of any other table by its target's too.

@@ -8,6 +8,7 @@ use crate::findings::Severity;
 use crate::findings::rules::{ROW_FILTER, SPLIT_GAP};
 use crate::projection::{Filter, Projection};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::merge::merged;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::{Check, CheckPredicate, ResolvedSequence, ResolvedTable};
@@ -96,7 +97,7 @@ pub(crate) fn referenced<'s, 'a>(
 ) -> Result<Option<&'s Scope<'a>>, String> {
     let found: Vec<&Scope<'a>> = scopes.iter().filter(|far| far.name == &references.table).collect();
     if let Some(far) = found.iter().find(|far| far.part.is_some()) {
-        return Err(merged(&references.table, far.target_name));
+        return Err(merged(far.target_name));
     }
     if found.len() < 2 {
         return Ok(found.first().copied());
@@ -109,13 +110,6 @@ pub(crate) fn referenced<'s, 'a>(
         (None, Some(only), None) => Ok(Some(only)),
         _ => Err(format!("{} becomes several tables, and which has a row is not the same for all", references.table)),
     }
-}
-
-/// Why no foreign key refers to a table that has the rows of several sources.
-pub(crate) fn merged(source: &QualifiedName, target: &QualifiedName) -> String {
-    format!(
-        "{source} becomes a part of {target}, whose key says whose the row is; add the foreign key after the cutover"
-    )
 }
 
 /// Whether every row of a source with several targets has a place in one of them; if that is not sure, rows without one

@@ -9,6 +9,7 @@ use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::merge::is_counterpart;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::types::{exists_on_target, reads_on_target};
@@ -351,7 +352,8 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
     for (name, constraint) in &near.wanted.constraints {
         let Some(references) = &constraint.references else { continue };
         let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
-        let far = all.iter().find(|far| far.scope.target_name == &references.table);
+        let mut fars = all.iter().filter(|far| far.scope.target_name == &references.table);
+        let far = fars.find(|far| is_counterpart(near.scope, far.scope));
         let (true, Some(far)) = (constraint.validated, far) else { continue };
         if !is_new && far.columns.filter.is_none() {
             continue;
