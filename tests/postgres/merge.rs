@@ -388,3 +388,41 @@ async fn with_a_filter() {
         assert!(left == right && !left.is_empty(), "{schema}");
     }
 }
+
+const REFERRING: &str = "CREATE TABLE orders_eu (id int PRIMARY KEY); CREATE TABLE orders_us (id int PRIMARY KEY); \
+    CREATE TABLE lines_eu (id int PRIMARY KEY, of int); CREATE TABLE lines_us (id int PRIMARY KEY, of int); \
+    INSERT INTO orders_eu SELECT generate_series(1, 9); INSERT INTO orders_us SELECT generate_series(1, 9); \
+    INSERT INTO lines_eu SELECT g, g FROM generate_series(1, 9) g; INSERT INTO lines_us SELECT g, g FROM generate_series(1, 9) g";
+const REFERRING_SQL: &str = "-- pcrd: merged_from orders_eu with region = 'eu'\n-- pcrd: merged_from orders_us with region = 'us'\n\
+    CREATE TABLE public.orders (region text, id int, PRIMARY KEY (region, id));\n\
+    -- pcrd: merged_from lines_eu with region = 'eu'\n-- pcrd: merged_from lines_us with region = 'us'\n\
+    CREATE TABLE public.lines (region text, id int, of int, PRIMARY KEY (region, id),\n \
+    FOREIGN KEY (region, of) REFERENCES public.orders (region, id));\n";
+
+/// A row that the other source has with the same key is not the one that is referred to: the cutover is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn references_stay_within_a_part() {
+    let pair = TestPair::start(15, 15);
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    run(&source, REFERRING).await;
+    let (migration, running) = ready(&pair, REFERRING_SQL).await;
+    run(&source, "DELETE FROM orders_us WHERE id = 5; DELETE FROM orders_eu WHERE id = 6").await;
+    run(&source, "UPDATE lines_eu SET of = NULL WHERE of = 6; UPDATE lines_us SET of = 4 WHERE id = 3").await;
+    until_applied(&source, &target).await;
+    let refused = tokio::task::block_in_place(|| migration.run(&["cutover", "--yes"]));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let flat = said.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!refused.status.success() && flat.contains("1 row(s) without their row of public.orders"), "{said}");
+    run(&source, "INSERT INTO orders_us VALUES (5)").await;
+    until_applied(&source, &target).await;
+    tokio::task::block_in_place(|| migration.ok(&["cutover", "--yes"]));
+    tokio::task::block_in_place(|| running.finish()).assert_switched();
+    for (sources, query) in [("orders", "SELECT region, id FROM orders"), ("lines", "SELECT region, id, of FROM lines")]
+    {
+        let all = format!("SELECT 'eu', * FROM {sources}_eu UNION ALL SELECT 'us', * FROM {sources}_us");
+        let (left, right) = (sorted_copy(&source, &all).await, sorted_copy(&target, query).await);
+        assert!(left == right && !left.is_empty(), "{sources}");
+    }
+    let valid = "SELECT string_agg(convalidated::text, ',') FROM pg_constraint WHERE contype = 'f'";
+    assert_eq!(text(&target, valid).await, "true");
+}
