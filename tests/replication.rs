@@ -367,5 +367,6 @@ async fn what_waits_for_the_consumer_is_bounded_in_bytes() {
             waiting += data.len();
         }
     }
-    assert!((32 * 1024..=64 * 1024).contains(&waiting), "{waiting} bytes");
+    // A piece of messages is always admitted, however large.
+    assert!((32 * 1024..=256 * 1024).contains(&waiting), "{waiting} bytes");
 }

@@ -1,5 +1,4 @@
-//! Rows on their way to the target: prepared statements, sent without waiting for one another, each checked to
-//! change exactly one row.
+//! Rows on their way to the target: applied together or one by one, each checked to change exactly one row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,12 +10,19 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::ExecError;
 use super::error::Refused;
+use super::shared::{Counters, count};
 use super::table::{TableTask, text_of};
+use super::together::{InFlight, Request, Sets};
 use crate::pg::client::Client;
 use crate::pg::pgoutput::ColumnData;
 use crate::replay::Lsn;
-use crate::sql::apply::{self, Applied, OldTuple, Param, Tuple, Update, UpdateShape};
+use crate::sql::apply::{self, OldTuple, Param, Tuple, Update, UpdateShape};
 use crate::sql::filter;
+
+/// Rows that are sent to the server at once …
+const BATCH_ROWS: usize = 1_000;
+/// … or their bytes.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// What a change does to one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +49,7 @@ impl RowKind {
 
 /// A value in PostgreSQL's text form, bound as the type that the statement says.
 #[derive(Debug)]
-struct RawText(Option<Bytes>);
+pub(super) struct RawText(pub(super) Option<Bytes>);
 
 impl ToSql for RawText {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
@@ -67,16 +73,18 @@ impl ToSql for RawText {
     tokio_postgres::types::to_sql_checked!();
 }
 
+/// What changes have in common that are applied by the same statements.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Shape {
-    table: usize,
-    kind: RowKind,
-    key_changed: bool,
+pub(super) struct Shape {
+    pub(super) table: usize,
+    pub(super) kind: RowKind,
+    pub(super) key_changed: bool,
     old: OldTuple,
-    sent: Vec<bool>,
+    pub(super) sent: Vec<bool>,
 }
 
-struct Prepared {
+/// A statement for one row.
+pub(super) struct Prepared {
     statement: Statement,
     params: Vec<Param>,
 }
@@ -103,18 +111,47 @@ fn shape(task: &TableTask, change: RowChange<'_>) -> Shape {
 }
 
 /// How changes of one shape are applied.
-enum Way {
+struct Way {
+    shape: Shape,
+    how: How,
+}
+
+enum How {
     Statements(Vec<Prepared>),
     ReRead,
     Look(Prepared),
 }
 
-struct Row {
-    shape: Shape,
-    /// Which statement of the shape.
-    nth: usize,
-    values: Vec<RawText>,
+impl Way {
+    /// What to send for one row, each of which must affect one.
+    fn requests(&self, row: &Row) -> impl Iterator<Item = Request> {
+        let How::Statements(statements) = &self.how else { unreachable!("rows of this shape are never queued") };
+        statements.iter().map(|prepared| Request {
+            statement: prepared.statement.clone(),
+            values: prepared.values(&row.new, row.old_tuple()),
+            rows: 1,
+        })
+    }
+}
+
+/// A change that waits to be sent.
+pub(super) struct Row {
+    /// Number of its way.
+    pub(super) way: usize,
+    new: Vec<ColumnData>,
+    /// Empty when the stream sent none: the new tuple has the key.
+    old: Vec<ColumnData>,
     commit: Lsn,
+}
+
+impl Row {
+    pub(super) fn new_tuple(&self) -> &[ColumnData] {
+        &self.new
+    }
+
+    pub(super) fn old_tuple(&self) -> &[ColumnData] {
+        if self.old.is_empty() { &self.new } else { &self.old }
+    }
 }
 
 /// One change of the stream.
@@ -154,13 +191,28 @@ pub struct Look {
 #[derive(Default)]
 pub struct Batch {
     rows: Vec<Row>,
-    ways: HashMap<Shape, Way>,
+    bytes: usize,
+    ways: Vec<Way>,
+    shapes: HashMap<Shape, usize>,
+    sets: Sets,
+    in_flight: Option<InFlight>,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// The applier's connection.
+    pub target: &'a Arc<Client>,
+    /// The tables of the run.
+    pub tables: &'a [TableTask],
+    /// Where it is counted how they went.
+    pub counters: &'a Counters,
 }
 
 impl Batch {
-    /// Rows waiting.
-    pub fn len(&self) -> usize {
-        self.rows.len()
+    /// True when the rows are as many, or as large, as are worth sending at once.
+    pub fn is_full(&self) -> bool {
+        self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
     /// True when none wait.
@@ -169,37 +221,34 @@ impl Batch {
     }
 
     /// Adds a change; prepares its statement if it is the first of its shape.
-    pub async fn push(
-        &mut self,
-        target: &Client,
-        task: &TableTask,
-        change: RowChange<'_>,
-    ) -> Result<Pushed, ExecError> {
-        let RowChange { new, old, commit, .. } = change;
+    pub async fn push(&mut self, to: To<'_>, task: &TableTask, change: RowChange<'_>) -> Result<Pushed, ExecError> {
         let shape = shape(task, change);
-        if !self.ways.contains_key(&shape) {
-            let way = prepare(target, task, &shape).await?;
-            self.ways.insert(shape.clone(), way);
-        }
-        let statements = match &self.ways[&shape] {
-            Way::Statements(statements) => statements,
-            Way::ReRead => return Ok(Pushed::NeedsReRead),
-            Way::Look(_) => return Ok(Pushed::NeedsLook),
+        let way = match self.shapes.get(&shape) {
+            Some(&way) => way,
+            None => {
+                self.settle(to).await?;
+                let how = prepare(to.target, task, &shape).await?;
+                self.ways.push(Way { shape: shape.clone(), how });
+                self.shapes.insert(shape, self.ways.len() - 1);
+                self.ways.len() - 1
+            }
         };
-        // Without an old tuple the key did not change: the new one has it.
-        let old = old.map_or(new, |(_, old)| old);
-        for (nth, prepared) in statements.iter().enumerate() {
-            let values = prepared.values(new, old);
-            self.rows.push(Row { shape: shape.clone(), nth, values, commit });
+        match &self.ways[way].how {
+            How::Statements(_) => {}
+            How::ReRead => return Ok(Pushed::NeedsReRead),
+            How::Look(_) => return Ok(Pushed::NeedsLook),
         }
+        let RowChange { new, old, commit, .. } = change;
+        let row = Row { way, new: new.to_vec(), old: old.map_or_else(Vec::new, |(_, old)| old.to_vec()), commit };
+        self.bytes += row.new.iter().chain(&row.old).map(bytes_of).sum::<usize>();
+        self.rows.push(row);
         Ok(Pushed::Queued)
     }
 
     /// Asks the target about a change that was pushed in vain. What was pushed before must have been flushed.
     pub async fn look(&mut self, target: &Client, task: &TableTask, change: RowChange<'_>) -> Result<Look, ExecError> {
-        let Some(Way::Look(prepared)) = self.ways.get(&shape(task, change)) else {
-            unreachable!("asked for a change that needs no look")
-        };
+        let way = self.shapes.get(&shape(task, change)).map(|&way| &self.ways[way].how);
+        let Some(How::Look(prepared)) = way else { unreachable!("asked for a change that needs no look") };
         let values = prepared.values(change.new, change.old.map_or(change.new, |(_, old)| old));
         let rows = target.query_raw(&prepared.statement, &values);
         let failed = || ExecError::target(format!("look for a row of {}", task.name));
@@ -210,42 +259,73 @@ impl Batch {
         Ok(row.map_or(Look { belongs: false, there: false }, |row| Look { belongs: row.get(0), there: row.get(1) }))
     }
 
-    /// Sends all rows in order and checks each result.
-    pub async fn flush(&mut self, target: &Client, tables: &[TableTask]) -> Result<(), ExecError> {
+    /// Sends all rows and checks each result: together where that does the same, else in order, one by one. What fails
+    /// together is tried one by one: a row may only be in the way for a moment, and if not, this names it.
+    pub async fn flush(&mut self, to: To<'_>) -> Result<(), ExecError> {
+        self.send(to).await?;
+        self.settle(to).await
+    }
+
+    /// The same, but the answers may come later: at the next call of this or of [`Batch::flush`].
+    pub async fn send(&mut self, to: To<'_>) -> Result<(), ExecError> {
+        self.settle(to).await?;
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         if rows.is_empty() {
             return Ok(());
         }
-        let depth = rows.len();
-        let statements: Vec<&Statement> = rows
-            .iter()
-            .map(|row| match &self.ways[&row.shape] {
-                Way::Statements(statements) => &statements[row.nth].statement,
-                Way::ReRead | Way::Look(_) => unreachable!("rows of this shape are never queued"),
-            })
-            .collect();
-        // Requests are sent in this order, without waiting for one another's answers.
-        let mut requests = Vec::with_capacity(depth);
-        for (row, statement) in rows.iter().zip(statements) {
-            requests.push(target.execute_raw(statement, &row.values));
+        let ways = &self.ways;
+        let shape = |row: &Row| ways[row.way].shape.clone();
+        let one = |row: &Row| ways[row.way].requests(row).collect();
+        match self.sets.send(to.target, to.tables, rows, &shape, &one).await? {
+            Ok(in_flight) => self.in_flight = Some(in_flight),
+            Err(rows) => self.one_by_one(to, &rows).await?,
         }
+        Ok(())
+    }
+
+    async fn settle(&mut self, to: To<'_>) -> Result<(), ExecError> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        match self.sets.settle(to.target, in_flight).await? {
+            Ok(()) => count(&to.counters.batches_together),
+            Err(rows) => {
+                count(&to.counters.batches_again);
+                self.one_by_one(to, &rows).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the rows in order, without waiting for one another's answers.
+    async fn one_by_one(&self, To { target, tables, .. }: To<'_>, rows: &[Row]) -> Result<(), ExecError> {
+        let sent: Vec<(&Row, Request)> =
+            rows.iter().flat_map(|row| self.ways[row.way].requests(row).map(move |request| (row, request))).collect();
+        let (rows, requests): (Vec<&Row>, Vec<_>) = sent
+            .into_iter()
+            .map(|(row, Request { statement, values, .. })| {
+                (row, async move { target.execute_raw(&statement, values).await })
+            })
+            .unzip();
+        let depth = requests.len();
         let results: Vec<Result<u64, tokio_postgres::Error>> = stream::iter(requests).buffered(depth).collect().await;
-        for (row, result) in rows.iter().zip(results) {
-            let kind = row.shape.kind.verb();
-            let table = || tables[row.shape.table].name.clone();
+        for (row, result) in rows.into_iter().zip(results) {
+            let shape = &self.ways[row.way].shape;
+            let (kind, task) = (shape.kind.verb(), &tables[shape.table]);
             match result {
                 Ok(1) => {}
-                Ok(found) => return Err(ExecError::Strict { kind, table: table(), found, lsn: row.commit }),
+                Ok(found) => {
+                    return Err(ExecError::Strict { kind, table: task.name.clone(), found, lsn: row.commit });
+                }
                 Err(error) => {
                     let constraint = error
                         .as_db_error()
                         .and_then(|error| error.constraint())
                         .map(|name| format!(" (constraint {name})"));
-                    let key = self.key_of(row, &tables[row.shape.table]);
+                    let key = key_of(row, shape, task);
                     return Err(ExecError::Refused(Arc::new(Refused {
                         kind,
-                        table: table(),
-                        row: key.as_ref().map_or_else(String::new, |key| shown(key, &tables[row.shape.table])),
+                        table: task.name.clone(),
+                        row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
                         key,
                         constraint: constraint.unwrap_or_else(String::new),
                         lsn: row.commit,
@@ -257,19 +337,19 @@ impl Batch {
         }
         Ok(())
     }
+}
 
-    /// The key under which the source has the row, for a table that is routed by keys.
-    fn key_of(&self, row: &Row, task: &TableTask) -> Option<Vec<String>> {
-        let Way::Statements(statements) = self.ways.get(&row.shape)? else { return None };
-        let params = &statements.get(row.nth)?.params;
-        let value = |tuple, at| params.iter().position(|param| param.tuple == tuple && param.column == at);
-        let key = task.key_at.iter().map(|&at| {
-            // An update that leaves the key alone has it in the condition only.
-            let bytes = row.values[value(Tuple::New, at).or_else(|| value(Tuple::Old, at))?].0.as_ref()?;
-            String::from_utf8(bytes.to_vec()).ok()
-        });
-        task.in_lanes().then(|| key.collect()).flatten()
+fn bytes_of(data: &ColumnData) -> usize {
+    match data {
+        ColumnData::Text(bytes) | ColumnData::Binary(bytes) => bytes.len(),
+        ColumnData::Null | ColumnData::UnchangedToast => 0,
     }
+}
+
+/// The key under which the source has the row, for a table that is routed by keys.
+fn key_of(row: &Row, shape: &Shape, task: &TableTask) -> Option<Vec<String>> {
+    let tuple = if shape.kind == RowKind::Delete { row.old_tuple() } else { row.new_tuple() };
+    task.in_lanes().then(|| task.key_texts(tuple).ok()).flatten()
 }
 
 /// Numbers tell where to look and nothing about anybody; other keys may.
@@ -282,9 +362,9 @@ pub(super) fn shown(key: &[String], task: &TableTask) -> String {
     format!(", row ({})", parts.collect::<Vec<_>>().join(", "))
 }
 
-async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way, ExecError> {
+async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<How, ExecError> {
     let applied =
-        Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
+        apply::Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
     let update = UpdateShape { sent: &shape.sent, old: shape.old, key_changed: shape.key_changed };
     let texts = match (shape.kind, &task.projection.filter) {
         (RowKind::Insert, None) => vec![apply::insert(applied)?],
@@ -297,21 +377,21 @@ async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<Way
         }
         (RowKind::Update, Some(filter)) => {
             return Ok(match filter::look(applied, filter, &shape.sent, shape.old)? {
-                Some(text) => Way::Look(prepared(target, task, shape, text).await?),
-                None => Way::ReRead,
+                Some(text) => How::Look(prepared(target, task, shape, text).await?),
+                None => How::ReRead,
             });
         }
         (RowKind::Update | RowKind::Stay, _) => match apply::update(applied, update)? {
             Update::Statement(statement) => vec![statement],
             Update::DeleteInsert { delete, insert } => vec![delete, insert],
-            Update::ReRead => return Ok(Way::ReRead),
+            Update::ReRead => return Ok(How::ReRead),
         },
     };
     let mut statements = Vec::new();
     for text in texts {
         statements.push(prepared(target, task, shape, text).await?);
     }
-    Ok(Way::Statements(statements))
+    Ok(How::Statements(statements))
 }
 
 async fn prepared(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ExecError;
-use super::batch::{Pushed, RowChange, RowKind};
+use super::batch::{Pushed, RowChange, RowKind, To};
 use super::error::Refused;
 use super::failpoint;
 use super::shared::count;
@@ -14,9 +14,6 @@ use crate::pg::pgoutput::{ColumnData, OldKind, Tuple};
 use crate::replay::routing::TruncateRoute;
 use crate::replay::{Decision, Key};
 use crate::sql::apply::OldTuple;
-
-/// Rows sent to the server before their results are awaited.
-const BATCH_ROWS: usize = 500;
 
 fn old_tuple(kind: OldKind) -> OldTuple {
     match kind {
@@ -214,7 +211,7 @@ impl Applier {
         // that the read did not see has seen everything that it saw.
         self.touched.touch(table, &key, row.entry.snapshot.xmax);
         count(&self.shared.counters.rereads);
-        crate::ledger::chunk::insert_reread(&*self.target, &self.run.id, &task.name, &row.entry).await?;
+        crate::ledger::chunk::insert_reread(&**self.target, &self.run.id, &task.name, &row.entry).await?;
         if let Some(replaced) = replaced {
             super::reread::remove(&self.target, task, &task.key_texts(replaced)?).await?;
         }
@@ -279,18 +276,18 @@ impl Applier {
                 .map_err(|error| if error.is_of_value() { ExecError::Refused(refused) } else { error });
         }
         let mut change = RowChange { kind, new, old, commit };
-        let mut pushed = self.batch.push(&self.target, task, change).await?;
+        let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
+        let to = To { target: &target, tables: &tables, counters: &shared.counters };
+        let mut pushed = self.batch.push(to, task, change).await?;
         if pushed == Pushed::NeedsLook {
             self.flush().await?;
             let look = self.batch.look(&self.target, task, change).await?;
             pushed = match (look.belongs, look.there) {
                 (false, false) => return Ok(()),
-                (false, true) => {
-                    self.batch.push(&self.target, task, RowChange { kind: RowKind::Delete, ..change }).await?
-                }
+                (false, true) => self.batch.push(to, task, RowChange { kind: RowKind::Delete, ..change }).await?,
                 (true, true) => {
                     change.kind = RowKind::Stay;
-                    self.batch.push(&self.target, task, change).await?
+                    self.batch.push(to, task, change).await?
                 }
                 // It comes to belong, with values that were not sent.
                 (true, false) => Pushed::NeedsReRead,
@@ -312,8 +309,8 @@ impl Applier {
         count(&self.shared.counters.changes);
         self.group_changes += 1;
         failpoint::hit("apply.mid-transaction")?;
-        if self.batch.len() >= BATCH_ROWS {
-            self.flush().await?;
+        if self.batch.is_full() {
+            self.send().await?;
         }
         Ok(())
     }

@@ -142,7 +142,8 @@ impl Run {
         client
             // Prepared while a table was empty, a statement would go on scanning it when it is full.
             .batch_execute(
-                "SET session_replication_role = replica; SET synchronous_commit = on; SET enable_seqscan = off",
+                "SET session_replication_role = replica; SET synchronous_commit = on; SET enable_seqscan = off; \
+                 SET enable_hashjoin = off; SET enable_mergejoin = off",
             )
             .await
             .map_err(ExecError::target("set session_replication_role"))?;

@@ -39,6 +39,7 @@ pub mod stream;
 pub mod surplus;
 pub mod table;
 pub mod throttle;
+mod together;
 pub mod touched;
 pub mod truncate;
 pub mod upkeep;

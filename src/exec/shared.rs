@@ -49,6 +49,10 @@ counters! {
     transactions,
     /// Changes applied.
     changes,
+    /// Batches of changes that were applied together.
+    batches_together,
+    /// Batches that had to be applied again, one change after another.
+    batches_again,
     /// Changes discarded: the chunk that covers the key comes later.
     discarded,
     /// Changes skipped: the chunk's snapshot saw them.

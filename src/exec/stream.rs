@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::ExecError;
-use super::batch::Batch;
+use super::batch::{Batch, To};
 use super::context::Run;
 use super::failpoint;
 use super::postponed::Postponed;
@@ -45,7 +45,7 @@ pub struct Applier {
     pub(super) run: Arc<Run>,
     pub(super) shared: Arc<Shared>,
     pub(super) tables: Arc<Vec<TableTask>>,
-    pub(super) target: Client,
+    pub(super) target: Arc<Client>,
     pub(super) stream: Stream,
     pub(super) rereader: Rereader,
     pub(super) touched: Arc<Touched>,
@@ -110,7 +110,7 @@ impl Applier {
             run,
             shared,
             tables,
-            target,
+            target: Arc::new(target),
             stream,
             rereader,
             touched,
@@ -162,7 +162,7 @@ impl Applier {
         if self.source.is_none() && self.group_end.is_some() {
             self.commit_group(sentinels).await?;
         } else if self.open && !self.batch.is_empty() {
-            self.flush().await?;
+            self.send().await?;
         }
         tokio::select! {
             biased;
@@ -261,7 +261,19 @@ impl Applier {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), ExecError> {
-        let result = self.batch.flush(&self.target, &self.tables).await;
+        let to = To { target: &self.target, tables: &self.tables, counters: &self.shared.counters };
+        let result = self.batch.flush(to).await;
+        self.refused_beside_reread(result)
+    }
+
+    /// Sends what has come up; the answers may come while more is read.
+    pub(super) async fn send(&mut self) -> Result<(), ExecError> {
+        let to = To { target: &self.target, tables: &self.tables, counters: &self.shared.counters };
+        let result = self.batch.send(to).await;
+        self.refused_beside_reread(result)
+    }
+
+    fn refused_beside_reread(&self, result: Result<(), ExecError>) -> Result<(), ExecError> {
         match result {
             // With a row that is ahead of the stream: this one may be ahead too.
             Err(ExecError::Refused(mut refused)) if self.shared.router().rereads_until().is_some() => {
@@ -304,7 +316,7 @@ impl Applier {
             return Ok(());
         }
         let discarded = self.discards_dirty.then(|| self.discarded());
-        progress::advance(&*self.target, &self.run.id, self.run.epoch, end, self.near, discarded.as_deref()).await?;
+        progress::advance(&**self.target, &self.run.id, self.run.epoch, end, self.near, discarded.as_deref()).await?;
         failpoint::hit("apply.before-commit")?;
         self.target.batch_execute("COMMIT").await.map_err(ExecError::target("commit changes"))?;
         self.open = false;
@@ -338,7 +350,7 @@ impl Applier {
         if wal_end <= applied || (!hurry && self.idle_since.elapsed() < IDLE_ADVANCE) {
             return Ok(());
         }
-        progress::advance(&*self.target, &self.run.id, self.run.epoch, wal_end, self.near, None).await?;
+        progress::advance(&**self.target, &self.run.id, self.run.epoch, wal_end, self.near, None).await?;
         failpoint::hit("apply.idle-advance")?;
         self.idle_since = Instant::now();
         self.shared.set_applied(wal_end);

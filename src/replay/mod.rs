@@ -4,6 +4,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod compact;
 pub mod key;
 pub mod position;
 pub mod routing;

@@ -4,6 +4,7 @@
 
 pub mod alike;
 pub mod apply;
+pub mod apply_set;
 pub mod check;
 pub mod chunk;
 pub mod copy;

@@ -40,6 +40,7 @@ mod stop;
 mod surplus;
 mod tls;
 mod toast;
+mod together;
 mod torture;
 mod truncate;
 mod values;

@@ -250,7 +250,7 @@ const TABLES: &str = "    - name: \"\\\"Odd; \\\"\\\"name\\\"\"
       columns: { id: { type: bigint } }
 ";
 
-async fn by_copy_and_by_stream(name: &str, identity: &str, after: &str) {
+async fn by_copy_and_by_stream(name: &str, identity: &str, after: &str, in_batches: bool) {
     let pair = TestPair::start(15, 15);
     // Settings that change how values are written, on roles and databases of both ends.
     let ddl = format!("{} {after}", ddl(identity));
@@ -276,8 +276,12 @@ async fn by_copy_and_by_stream(name: &str, identity: &str, after: &str) {
     let columns = (0..COLUMNS.len()).map(column).collect::<Vec<_>>().join(", ");
     let query = format!("SELECT id, {columns} FROM \"Odd; \"\"name\"");
     stage.assert_equal(&query, &query).await;
-    for sql in inserts(20_000) {
-        run(&stage.source, &sql).await;
+    if in_batches {
+        run(&stage.source, &format!("BEGIN; {}; COMMIT", inserts(20_000).join("; "))).await;
+    } else {
+        for sql in inserts(20_000) {
+            run(&stage.source, &sql).await;
+        }
     }
     stage.until_applied().await;
     stage.assert_equal(&query, &query).await;
@@ -286,20 +290,38 @@ async fn by_copy_and_by_stream(name: &str, identity: &str, after: &str) {
     run(&stage.source, CHANGES).await;
     stage.until_applied().await;
     stage.assert_equal(&query, &query).await;
-    running.kill();
+    if in_batches {
+        // Every value is written over by itself, in rows that are found by their keys.
+        let all = (0..COLUMNS.len()).map(|n| format!("{0} = {0}", column(n))).collect::<Vec<_>>().join(", ");
+        run(&stage.source, &format!("UPDATE \"Odd; \"\"name\" SET {all}")).await;
+        run(&stage.source, "DELETE FROM \"Odd; \"\"name\" WHERE id % 7 = 0").await;
+        stage.until_applied().await;
+        stage.assert_equal(&query, &query).await;
+        let said = tokio::task::block_in_place(|| running.interrupt());
+        let count = |name| Stage::counter(&said, name);
+        assert!(count("batches_together") >= 3 && count("batches_again") == 0, "{:?}", said.counters());
+    } else {
+        running.kill();
+    }
     stage.cut_over().assert_switched();
     stage.assert_equal(&query, &query).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_key() {
-    by_copy_and_by_stream("keyed", "PRIMARY KEY", "").await;
+    by_copy_and_by_stream("keyed", "PRIMARY KEY", "", false).await;
 }
 
 /// Every value is compared as part of an old row.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_key() {
-    by_copy_and_by_stream("loose", "", "ALTER TABLE \"Odd; \"\"name\" REPLICA IDENTITY FULL").await;
+    by_copy_and_by_stream("loose", "", "ALTER TABLE \"Odd; \"\"name\" REPLICA IDENTITY FULL", false).await;
+}
+
+/// The values of many rows travel in arrays.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_batches() {
+    by_copy_and_by_stream("batches", "PRIMARY KEY", "", true).await;
 }
 
 /// What jsonb cannot hold is refused by the copy and by the stream, and the message says where.

@@ -23,8 +23,14 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// What a message weighs beyond its bytes, so that the queue of a million empty ones is bounded too.
 const MESSAGE_OVERHEAD: usize = 128;
 
+/// Messages are handed over in pieces of about this weight, or as many as have arrived.
+const PIECE_BYTES: usize = 128 * 1024;
+
 pub(super) struct Reader {
     pub(super) wire: Wire,
+    /// Messages that are not in the queue yet, and what they weigh.
+    pub(super) piece: Vec<Incoming>,
+    pub(super) piece_bytes: usize,
     pub(super) queue: mpsc::UnboundedSender<Result<Queued, PgError>>,
     pub(super) room: Arc<Semaphore>,
     pub(super) queue_bytes: usize,
@@ -95,9 +101,10 @@ impl Reader {
 
     async fn read(&mut self, clock: &mut Clock) -> Result<std::convert::Infallible, End> {
         loop {
-            while let Some(frame) = self.wire.buffered_frame()? {
-                self.take(frame, clock).await?;
-            }
+            let taken = self.take_buffered(clock).await;
+            // What came before an error comes before it here too.
+            self.deliver_piece(clock).await?;
+            taken?;
             tokio::select! {
                 read = self.wire.read_more() => {
                     if read? == 0 {
@@ -117,6 +124,16 @@ impl Reader {
         }
     }
 
+    async fn take_buffered(&mut self, clock: &mut Clock) -> Result<(), End> {
+        while let Some(frame) = self.wire.buffered_frame()? {
+            self.take(frame, clock).await?;
+            if self.piece_bytes >= PIECE_BYTES {
+                self.deliver_piece(clock).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn take(&mut self, Frame { tag, body }: Frame, clock: &mut Clock) -> Result<(), End> {
         match tag {
             b'd' => self.copy_data(body, clock).await,
@@ -134,10 +151,11 @@ impl Reader {
             b'w' if body.len() >= 24 => {
                 let (start, wal_end) = (Lsn(body.get_u64()), Lsn(body.get_u64()));
                 body.advance(8);
-                let room = self.wait_for_room(body.len(), clock).await?;
                 // The data that follows says more than the keepalive before it.
                 clock.held_back = None;
-                self.deliver(Incoming::XLogData { start, wal_end, data: body }, room)
+                self.piece_bytes += body.len() + MESSAGE_OVERHEAD;
+                self.piece.push(Incoming::XLogData { start, wal_end, data: body });
+                Ok(())
             }
             b'k' if body.len() == 17 => {
                 let wal_end = Lsn(body.get_u64());
@@ -146,11 +164,12 @@ impl Reader {
                 if reply_requested {
                     self.tell(clock, false).await?;
                 }
-                match Arc::clone(&self.room).try_acquire_many_owned(self.weight(0)) {
+                self.deliver_piece(clock).await?;
+                match Arc::clone(&self.room).try_acquire_many_owned(self.weight(MESSAGE_OVERHEAD)) {
                     Ok(room) if clock.keepalive.elapsed() >= TICK => {
                         clock.keepalive = Instant::now();
                         clock.held_back = None;
-                        self.deliver(Incoming::Keepalive { wal_end, reply_requested }, room)
+                        self.deliver(vec![Incoming::Keepalive { wal_end, reply_requested }], room)
                     }
                     _ => {
                         clock.held_back = Some(wal_end);
@@ -164,7 +183,7 @@ impl Reader {
 
     fn weight(&self, bytes: usize) -> u32 {
         // `queue_bytes` fits: `Replication::start` bounds it.
-        (bytes + MESSAGE_OVERHEAD).min(self.queue_bytes) as u32
+        bytes.min(self.queue_bytes) as u32
     }
 
     /// Waits for the consumer, and keeps the server content meanwhile.
@@ -185,7 +204,18 @@ impl Reader {
         }
     }
 
-    fn deliver(&self, incoming: Incoming, room: OwnedSemaphorePermit) -> Result<(), End> {
+    /// Queues what has been read, as soon as there is room.
+    async fn deliver_piece(&mut self, clock: &mut Clock) -> Result<(), End> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let room = self.wait_for_room(self.piece_bytes, clock).await?;
+        self.piece_bytes = 0;
+        let piece = std::mem::take(&mut self.piece);
+        self.deliver(piece, room)
+    }
+
+    fn deliver(&self, incoming: Vec<Incoming>, room: OwnedSemaphorePermit) -> Result<(), End> {
         self.queue.send(Ok(Queued { incoming, room })).map_err(|_| End::Abandoned)
     }
 
@@ -194,12 +224,12 @@ impl Reader {
             return;
         }
         if let Some(wal_end) = clock.held_back
-            && let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(self.weight(0))
+            && let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(self.weight(MESSAGE_OVERHEAD))
         {
             clock.held_back = None;
             clock.keepalive = Instant::now();
             // A consumer that is gone is noticed by `stopped`.
-            let _ = self.deliver(Incoming::Keepalive { wal_end, reply_requested: false }, room);
+            let _ = self.deliver(vec![Incoming::Keepalive { wal_end, reply_requested: false }], room);
         }
     }
 

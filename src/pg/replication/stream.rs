@@ -41,7 +41,7 @@ pub struct StreamLimits {
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self { queue_bytes: 32 << 20, status_interval: None, silence_max: Duration::from_secs(120) }
+        Self { queue_bytes: 8 << 20, status_interval: None, silence_max: Duration::from_secs(120) }
     }
 }
 
@@ -67,8 +67,8 @@ pub enum Incoming {
 }
 
 pub(super) struct Queued {
-    pub(super) incoming: Incoming,
-    /// Room in the queue, given back when the consumer takes the message.
+    pub(super) incoming: Vec<Incoming>,
+    /// Room in the queue, given back when the consumer takes the messages.
     pub(super) room: OwnedSemaphorePermit,
 }
 
@@ -78,6 +78,8 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub struct Stream {
     queue: mpsc::UnboundedReceiver<Result<Queued, PgError>>,
+    /// Messages that left the queue with others.
+    taken: std::vec::IntoIter<Incoming>,
     confirm: Confirm,
     nudge: Arc<Notify>,
     stop: oneshot::Sender<()>,
@@ -132,6 +134,8 @@ impl Replication {
         let queue_bytes = limits.queue_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let reader = Reader {
             wire: self.wire,
+            piece: Vec::new(),
+            piece_bytes: 0,
             queue: sender,
             room: Arc::new(Semaphore::new(queue_bytes)),
             queue_bytes,
@@ -143,6 +147,7 @@ impl Replication {
         };
         Ok(Stream {
             queue,
+            taken: Vec::new().into_iter(),
             confirm,
             nudge,
             stop,
@@ -187,9 +192,12 @@ impl Stream {
     /// # Errors
     /// Why the stream ended, once, after everything that came before; `Closed` from then on.
     pub async fn next(&mut self) -> Result<Incoming, PgError> {
-        match self.queue.recv().await {
-            Some(message) => self.unpack(message),
-            None => Err(PgError::Closed),
+        loop {
+            if let Some(incoming) = self.taken.next() {
+                return Ok(incoming);
+            }
+            let Some(messages) = self.queue.recv().await else { return Err(PgError::Closed) };
+            self.unpack(messages)?;
         }
     }
 
@@ -198,18 +206,24 @@ impl Stream {
     /// # Errors
     /// As `next`.
     pub fn try_next(&mut self) -> Result<Option<Incoming>, PgError> {
-        match self.queue.try_recv() {
-            Ok(message) => self.unpack(message).map(Some),
-            Err(mpsc::error::TryRecvError::Empty) => Ok(None),
-            Err(mpsc::error::TryRecvError::Disconnected) => Err(PgError::Closed),
+        loop {
+            if let Some(incoming) = self.taken.next() {
+                return Ok(Some(incoming));
+            }
+            match self.queue.try_recv() {
+                Ok(messages) => self.unpack(messages)?,
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(None),
+                Err(mpsc::error::TryRecvError::Disconnected) => return Err(PgError::Closed),
+            }
         }
     }
 
-    fn unpack(&mut self, message: Result<Queued, PgError>) -> Result<Incoming, PgError> {
-        match message {
+    fn unpack(&mut self, messages: Result<Queued, PgError>) -> Result<(), PgError> {
+        match messages {
             Ok(Queued { incoming, room }) => {
                 drop(room);
-                Ok(incoming)
+                self.taken = incoming.into_iter();
+                Ok(())
             }
             Err(error) => {
                 self.ended = true;

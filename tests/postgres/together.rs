@@ -1,0 +1,103 @@
+//! Changes that are applied by one statement for many rows: the net effect is that of the changes one by one, and what one
+//! by one would have been refused is refused.
+
+use crate::migration::Said;
+use crate::stage::Stage;
+use crate::support::{TestPair, run, text};
+
+const READY: &str = "\"type\":\"gate\",\"ready\":true";
+
+const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, u integer, n integer, big text);
+    CREATE UNIQUE INDEX ON items (u);
+    ALTER TABLE items ALTER big SET STORAGE EXTERNAL;
+    INSERT INTO items SELECT g, g, 0, repeat('x', 3000) FROM generate_series(1, 400) AS g";
+const YAML: &str = "    - name: items\n      columns: { id: { type: bigint } }\n";
+
+async fn caught_up(stage: &Stage) {
+    stage.until_applied().await;
+    stage.assert_equal("SELECT id, u, n, big FROM items", "SELECT id, u, n, big FROM items").await;
+}
+
+fn interrupted(running: crate::migration::Running) -> Said {
+    tokio::task::block_in_place(|| running.interrupt())
+}
+
+/// One transaction each, so that a batch holds all of it.
+const WRITES: &[&str] = &[
+    "UPDATE items SET n = n + 1; UPDATE items SET n = n + 1 WHERE id % 2 = 0; UPDATE items SET big = 'short' WHERE id % 3 = 0",
+    // The large value is not sent by the later update, or by the earlier one.
+    "UPDATE items SET big = repeat('y', 4000), n = 7 WHERE id <= 100; UPDATE items SET n = 8 WHERE id <= 100",
+    "UPDATE items SET n = 9 WHERE id <= 100; UPDATE items SET big = repeat('z', 4000) WHERE id <= 50",
+    "DELETE FROM items WHERE id <= 40; INSERT INTO items SELECT g, g, 1, NULL FROM generate_series(1, 40) AS g; \
+     UPDATE items SET n = 2, big = repeat('w', 3000) WHERE id <= 20; UPDATE items SET n = 3 WHERE id <= 10",
+    // New rows that go again, and come again.
+    "INSERT INTO items SELECT g, g, 1, NULL FROM generate_series(1001, 1030) AS g; DELETE FROM items WHERE id > 1000; \
+     INSERT INTO items SELECT g, g, 2, 'again' FROM generate_series(1001, 1030) AS g; DELETE FROM items WHERE id > 1015",
+    // Keys that change among them.
+    "UPDATE items SET n = 20 WHERE id < 50; UPDATE items SET id = id + 5000 WHERE id BETWEEN 10 AND 15; \
+     INSERT INTO items SELECT g, -g, 1, NULL FROM generate_series(10, 12) AS g; UPDATE items SET n = 21 WHERE id > 300",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_net_effect_is_that_of_the_changes() {
+    for (majors, name) in [((15, 15), "net"), ((10, 18), "net_old"), ((18, 10), "net_new")] {
+        let pair = TestPair::start(majors.0, majors.1);
+        let stage = Stage::new(&pair, name, ITEMS, YAML, "").await;
+        let mut running = stage.start("");
+        running.wait_for(READY);
+        for sql in WRITES {
+            run(&stage.source, &format!("BEGIN; {sql}; COMMIT")).await;
+            caught_up(&stage).await;
+        }
+        let said = interrupted(running);
+        // A batch ends where nothing more has arrived, too.
+        assert!(Stage::counter(&said, "batches_together") >= 3, "{:?}", said.counters());
+        assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
+        stage.cut_over().assert_switched();
+    }
+}
+
+/// Two rows that exchange a unique value cannot be updated by one statement; one by one, over a third value, they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn unique_values_that_move() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "moving", ITEMS, YAML, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    let swap = "UPDATE items SET u = -u WHERE id <= 20; UPDATE items SET u = 21 + u WHERE id <= 20";
+    run(&stage.source, &format!("BEGIN; {swap}; COMMIT")).await;
+    caught_up(&stage).await;
+    run(&stage.source, "UPDATE items SET n = n + 1").await;
+    caught_up(&stage).await;
+    let said = interrupted(running);
+    assert!(Stage::counter(&said, "batches_again") >= 1, "{:?}", said.counters());
+    stage.cut_over().assert_switched();
+}
+
+/// A row that is missing on the target, or there although it should not be, stops the run as it does by itself; nothing of
+/// the batch stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_not_as_believed_stops_the_run() {
+    let pair = TestPair::start(15, 15);
+    for (name, on_target, write, says) in [
+        ("gone", "DELETE FROM items WHERE id = 17", "UPDATE items SET n = 1 WHERE id <= 30", "update"),
+        ("lost", "DELETE FROM items WHERE id = 17", "DELETE FROM items WHERE id <= 30", "delete"),
+        (
+            "there",
+            "INSERT INTO items VALUES (2017, 2017, 0, NULL)",
+            "INSERT INTO items SELECT g, g, 0, NULL FROM generate_series(2001, 2030) AS g",
+            "insert",
+        ),
+    ] {
+        let stage = Stage::new(&pair, name, ITEMS, YAML, "").await;
+        let mut running = stage.start("");
+        running.wait_for(READY);
+        run(&stage.target, on_target).await;
+        let before = text(&stage.target, "SELECT count(*) || ' ' || sum(n) FROM items").await;
+        run(&stage.source, write).await;
+        let said = tokio::task::block_in_place(|| running.finish());
+        assert_eq!(said.code, Some(1), "{name}: {}", said.stderr);
+        assert!(said.stderr.contains(says) && said.stderr.contains("public.items"), "{name}: {}", said.stderr);
+        assert_eq!(text(&stage.target, "SELECT count(*) || ' ' || sum(n) FROM items").await, before, "{name}");
+    }
+}
