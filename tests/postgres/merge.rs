@@ -426,3 +426,58 @@ async fn references_stay_within_a_part() {
     let valid = "SELECT string_agg(convalidated::text, ',') FROM pg_constraint WHERE conrelid = 'lines'::regclass AND contype = 'f'";
     assert_eq!(text(&target, valid).await, "true");
 }
+
+const BATCHED: &str = "CREATE TABLE east (id int PRIMARY KEY, n int, v text); CREATE TABLE west (id int PRIMARY KEY, n int, v text); \
+    INSERT INTO east SELECT g, 0, 'e' FROM generate_series(1, 60) g; INSERT INTO west SELECT g, 0, 'w' FROM generate_series(1, 60) g";
+const BATCHED_SQL: &str = "-- pcrd: merged_from east with side = 'e'\n-- pcrd: merged_from west with side = 'w'\n\
+    CREATE TABLE public.world (id int, side text, n bigint, v text, PRIMARY KEY (id, side));\n";
+
+async fn assert_both(source: &Client, target: &Client, what: &str) {
+    let all = "SELECT id, 'e', n, v FROM east UNION ALL SELECT id, 'w', n, v FROM west";
+    let (left, right) = (sorted_copy(source, all).await, sorted_copy(target, "SELECT * FROM world").await);
+    assert!(left == right, "source and target differ after {what}");
+}
+
+/// Many rows by one statement: only those of the source that they come from, and as many as it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_by_one_statement() {
+    let pair = TestPair::start(15, 15);
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    run(&source, BATCHED).await;
+    let (migration, running) = ready(&pair, BATCHED_SQL).await;
+    for sql in [
+        "UPDATE east SET n = n + 1; UPDATE west SET n = n - 1 WHERE id <= 30",
+        "DELETE FROM west WHERE id <= 20; UPDATE east SET v = 'x' WHERE id <= 40; INSERT INTO west SELECT g, 7 FROM generate_series(1, 15) g",
+        "DELETE FROM east WHERE id > 20; DELETE FROM west WHERE id BETWEEN 10 AND 40",
+    ] {
+        run(&source, &format!("BEGIN; {sql}; COMMIT")).await;
+        until_applied(&source, &target).await;
+        assert_both(&source, &target, sql).await;
+    }
+    let stopped = tokio::task::block_in_place(|| running.interrupt());
+    let counters = stopped.counters();
+    assert!(counters["batches_together"] >= 3, "{counters:?}");
+    assert_eq!(counters["batches_again"], 0, "{counters:?}");
+    tokio::task::block_in_place(|| migration.cut_over("")).assert_switched();
+    assert_both(&source, &target, "the cutover").await;
+}
+
+/// Where one source's row is missing on the target, the other's with its key is not taken for it, though the number of
+/// rows would be right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_the_other_source_is_no_substitute() {
+    let pair = TestPair::start(15, 15);
+    let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
+    for change in ["DELETE FROM east WHERE id <= 30", "UPDATE east SET n = 5 WHERE id <= 30"] {
+        run(&source, &format!("DROP TABLE IF EXISTS east, west; {BATCHED}; DELETE FROM west WHERE id <> 17")).await;
+        let (migration, running) = ready(&pair, BATCHED_SQL).await;
+        run(&target, "DELETE FROM world WHERE side = 'e' AND id = 17").await;
+        run(&source, change).await;
+        let said = tokio::task::block_in_place(|| running.finish());
+        assert_eq!(said.code, Some(1), "{change}: {}", said.stderr);
+        assert!(said.stderr.contains("public.east"), "{change}: {}", said.stderr);
+        assert_eq!(text(&target, "SELECT id || v || n FROM world WHERE side = 'w'").await, "17w0", "{change}");
+        assert_eq!(text(&target, "SELECT count(*) || ' ' || sum(n) FROM world").await, "60 0", "{change}");
+        migration.ok(&["abort", "--yes"]);
+    }
+}
