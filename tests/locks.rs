@@ -171,10 +171,10 @@ impl Servers {
                     self.apply(projection).await;
                 }
             }
-            Op::VerifyTable(op) => self.compare(plan.projection(&op.table).unwrap()).await,
+            Op::VerifyTable(op) => self.compare(plan.onto(&op.table).next().unwrap()).await,
             Op::VerifyFinal(op) => {
                 for table in &op.tables {
-                    self.compare(plan.projection(table).unwrap()).await;
+                    self.compare(plan.onto(table).next().unwrap()).await;
                 }
             }
             Op::SetSequence(op) => {

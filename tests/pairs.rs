@@ -77,7 +77,7 @@ fn case(path: &Path) -> Case {
 }
 
 /// Every kind of change that a desired schema can ask for.
-const KINDS: [&str; 39] = [
+const KINDS: [&str; 40] = [
     "add",
     "array",
     "backfill",
@@ -102,6 +102,7 @@ const KINDS: [&str; 39] = [
     "jsonb",
     "key",
     "lossy",
+    "merge",
     "move",
     "names",
     "not_null",

@@ -108,6 +108,7 @@ fn projection(
                 inverse: None,
             })
             .collect(),
+        part: None,
         filter: None,
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use miette::Diagnostic;
 use tokio_postgres::error::SqlState;
 
-use crate::catalog::{Catalog, QualifiedName, Table};
+use crate::catalog::{Catalog, QualifiedName, Sequence, Table};
 use crate::config::Config;
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::sql::{SchemaErrors, Written, written};
@@ -130,23 +130,40 @@ fn refused(made: &Written, refusal: &Refusal) -> Problem {
 pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), CommandError> {
     let sequences: BTreeMap<_, _> =
         resolved.sequences.iter().map(|sequence| (sequence.target.clone(), sequence.wanted.clone())).collect();
-    let carried: Vec<(QualifiedName, Table)> = resolved
-        .tables
-        .iter()
-        .filter(|table| table.verified)
-        .filter_map(|table| Some((table.target.clone(), (**table.carried.as_ref()?).clone())))
-        .collect();
+    // What several sources would become each has the name of their one target.
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for (number, table) in resolved.tables.iter().enumerate().filter(|(_, table)| table.verified) {
+        let before = resolved.tables[..number].iter().filter(|one| one.target == table.target).count();
+        rounds.resize_with(rounds.len().max(before + 1), Vec::new);
+        rounds[before].push(number);
+    }
+    for round in rounds {
+        normalise_each(client, resolved, &round, &sequences).await?;
+    }
+    Ok(())
+}
+
+/// The tables of these numbers, which have different targets.
+async fn normalise_each(
+    client: &Client,
+    resolved: &mut Resolved,
+    numbers: &[usize],
+    sequences: &BTreeMap<QualifiedName, Sequence>,
+) -> Result<(), CommandError> {
+    let wanted = numbers.iter().map(|&number| &resolved.tables[number]);
+    let carried: Vec<(QualifiedName, Table)> =
+        wanted.filter_map(|table| Some((table.target.clone(), (**table.carried.as_ref()?).clone()))).collect();
     let definitions: Vec<Definition<'_>> =
         carried.iter().map(|(name, table)| Definition { name, table, search_path: &[] }).collect();
     if definitions.is_empty() {
         return Ok(());
     }
     let mut read = BTreeMap::new();
-    match read_back(client, &definitions, &sequences).await {
+    match read_back(client, &definitions, sequences).await {
         Ok(all) => read = all,
         Err(ScratchError::Refused(_)) => {
             for definition in definitions {
-                match read_back(client, &[definition], &sequences).await {
+                match read_back(client, &[definition], sequences).await {
                     Ok(one) => read.extend(one),
                     Err(ScratchError::Refused(_)) => {}
                     Err(error) => return Err(EndError::new(End::Target, error).into()),
@@ -155,7 +172,8 @@ pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), C
         }
         Err(error) => return Err(EndError::new(End::Target, error).into()),
     }
-    for table in &mut resolved.tables {
+    for &number in numbers {
+        let table = &mut resolved.tables[number];
         if let Some(read) = read.remove(&table.target) {
             table.carried = Some(Box::new(read));
         }

@@ -7,6 +7,12 @@ use crate::catalog::{Ident, QualifiedName};
 use crate::desired::problem::{Problem, ProblemKind, shown};
 use crate::desired::{ColumnWish, DesiredTable};
 
+/// How to say that rows of several tables belong in one.
+pub const MERGED: &str = "describe the table in a desired SQL file (`migrate.schema`), with a new column of its key that \
+    tells the sources apart:\n    -- pcrd: merged_from public.east with region = 'east'\n    \
+    -- pcrd: merged_from public.west with region = 'west'\n    \
+    CREATE TABLE public.world (region text, id bigint, PRIMARY KEY (region, id));";
+
 /// Finds every contradiction between and inside the tables.
 pub fn contradictions(tables: &[DesiredTable], problems: &mut Vec<Problem>) {
     let mut targets: BTreeMap<&QualifiedName, &DesiredTable> = BTreeMap::new();
@@ -25,7 +31,7 @@ pub fn contradictions(tables: &[DesiredTable], problems: &mut Vec<Problem>) {
                 let earlier = first.target.as_ref().unwrap_or(&first.source);
                 let message = format!("two tables become `{}`", shown(&name.value.to_string()));
                 let problem = Problem::at(ProblemKind::Contradiction, name.span.clone(), message, "this one");
-                let help = "give one of them another `target`: rows of two tables cannot be told apart in one yet";
+                let help = format!("give one of them another `target`; or, if rows of both belong there, {MERGED}");
                 problems.push(problem.and(earlier.span.clone(), "and this one").help(help));
             }
             None => {

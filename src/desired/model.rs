@@ -51,6 +51,8 @@ pub struct DesiredTable {
     pub order: Order,
     /// Wishes by source column.
     pub columns: BTreeMap<Ident, At<ColumnWish>>,
+    /// The new column that tells the rows of several sources of the target apart; its `backfill` is the constant of this one.
+    pub part: Option<At<Ident>>,
     /// Which rows (SQL over source columns); all when there is none.
     pub filter: Option<At<String>>,
     /// New columns, in the order of the file.

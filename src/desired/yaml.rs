@@ -124,6 +124,7 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
         None => Vec::new(),
     };
     Some(DesiredTable {
+        part: None,
         source: source?,
         target,
         key,

@@ -178,7 +178,7 @@ fn added_change(diff: &TableDiff<'_>, column: &Column) -> Change {
         class: projected.map(|column| column.class),
         expr: projected.and_then(expression),
         note: diff.reasons.get(&column.name).cloned(),
-        ..change(address(diff.target, &column.name), Action::Add)
+        ..change(address(diff.projection.task(), &column.name), Action::Add)
     }
 }
 

@@ -16,7 +16,7 @@ const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i64, ExecError> {
     check_identity(End::Source, &run.plan.source.server, source).await?;
     check_identity(End::Target, &run.plan.target.server, ledger).await?;
-    let targets: Vec<QualifiedName> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    let targets: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
     take_lock(run, ledger, source, &targets).await?;
     failpoint::hit("setup.after-lock")?;
     let registration = migration::Registration {

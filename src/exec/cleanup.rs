@@ -17,7 +17,7 @@ use crate::sql;
 pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
     check_databases(run, &ledger, &source).await?;
-    let targets: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
     if is_cut_over(run, &ledger).await? || fence::standing(run, &source).await? == Standing::Permanent {
         return Err(ExecError::Step {
@@ -46,7 +46,7 @@ async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
 pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
     check_databases(run, &ledger, &source).await?;
-    let targets: Vec<_> = run.plan.projections.iter().map(|projection| projection.target.clone()).collect();
+    let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
     if !matches!(state.as_deref(), Some("cut_over" | "cleaned")) {

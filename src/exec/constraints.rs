@@ -29,7 +29,7 @@ pub struct Question {
 /// # Errors
 /// The target cannot be asked, or a constraint can be proven by no query.
 pub async fn questions(run: &Run, target: &Client) -> Result<Vec<Question>, ExecError> {
-    let names: Vec<QualifiedName> = run.plan.projections.iter().map(|one| one.target.clone()).collect();
+    let names: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
     let catalog = introspect::tables(target, &names).await?;
     let mut questions = Vec::new();
     for (name, table) in &catalog.tables {
@@ -128,7 +128,7 @@ struct Carried<'p> {
 
 impl<'p> Carried<'p> {
     fn of(plan: &'p Plan, targets: &'p BTreeMap<QualifiedName, Table>, name: &QualifiedName) -> Option<Self> {
-        let mut own = plan.projections.iter().filter(|one| &one.target == name);
+        let mut own = plan.onto(name);
         let (Some(projection), None) = (own.next(), own.next()) else { return None };
         Some(Self { projection, source: plan.source.tables.get(&projection.source)?, target: targets.get(name)? })
     }

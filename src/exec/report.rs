@@ -72,7 +72,7 @@ pub struct StepRow {
 /// A table.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableRow {
-    /// Target table.
+    /// Target table; the source table where the target has several.
     pub table: String,
     /// Rows copied.
     pub rows_done: i64,
@@ -198,19 +198,27 @@ async fn step_rows(
     let rows = ids.into_iter().map(|(id, phase)| {
         let times = times.remove(&id).unwrap_or_default();
         let name = id.strip_prefix("copy:");
-        let copied = name.and_then(|name| tables.iter().find(|table| table.table == name));
+        let copied = name.map_or_else(Vec::new, |name| copied(plan.ok(), tables, name));
         StepRow {
             phase,
             status: word(&id).to_owned(),
-            rows_done: name.map(|_| copied.map_or(0, |table| table.rows_done)),
+            rows_done: name.map(|_| copied.iter().map(|table| table.rows_done).sum()),
             rows_estimate: name.and_then(|name| estimates.get(name).copied()),
-            bytes_done: name.map(|_| copied.map_or(0, |table| table.bytes_done)),
+            bytes_done: name.map(|_| copied.iter().map(|table| table.bytes_done).sum()),
             started_at: times.started_at,
             ended_at: times.ended_at,
             id,
         }
     });
     Ok(rows.collect())
+}
+
+/// What was copied to a target table, from each of its sources.
+fn copied<'t>(plan: Option<&Plan>, tables: &'t [TableRow], target: &str) -> Vec<&'t TableRow> {
+    let onto = plan.into_iter().flat_map(|plan| &plan.projections).filter(|one| one.target.to_string() == target);
+    let names: Vec<String> = onto.map(|projection| projection.task().to_string()).collect();
+    let is_of = |table: &&TableRow| if names.is_empty() { table.table == target } else { names.contains(&table.table) };
+    tables.iter().filter(is_of).collect()
 }
 
 /// Steps that have no record of their own: those of the cutover are its states, and the stream ends in it.
@@ -249,7 +257,7 @@ async fn estimates(source: &Client, plan: &Plan) -> Result<BTreeMap<String, u64>
             .await
             .map_err(ExecError::source("read the row estimates"))?;
         if let Some(rows) = row.get::<_, Option<i64>>(0).and_then(|rows| u64::try_from(rows).ok()) {
-            found.insert(projection.target.to_string(), rows);
+            *found.entry(projection.target.to_string()).or_default() += rows;
         }
     }
     Ok(found)

@@ -9,18 +9,6 @@ use crate::sql;
 /// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
 pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence) -> Result<(), ExecError> {
     let at = |what: &str| format!("{what} of sequence {}", set.source.as_ref().unwrap_or(&set.target));
-    let given_out = match &set.source {
-        Some(name) => {
-            let query = format!("SELECT last_value, is_called FROM {}", sql::name(name));
-            let row = source.query_one(&query, &[]).await.map_err(ExecError::source(at("read the value")))?;
-            let options = run.plan.source.sequences.get(name).ok_or_else(|| ExecError::Step {
-                step: format!("set_sequence:{}", set.target),
-                reason: "the plan has no options of it".to_owned(),
-            })?;
-            Some((row.get::<_, i64>(0), row.get::<_, bool>(1), options.cycle))
-        }
-        None => None,
-    };
     let row = target
         .query_one(
             "SELECT seqmin, seqmax, seqincrement, seqcycle, seqstart FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass",
@@ -29,13 +17,26 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
         .await
         .map_err(ExecError::target(at("read the options")))?;
     let (min, max, increment, cycle): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
-    let (last_value, is_called, source_cycles) = given_out.unwrap_or((row.get(4), false, cycle));
     let margin = i128::from(set.buffer) * i128::from(increment);
-    // A sequence that wraps has no "past"; one that was never used starts where the source would.
-    let wanted = if source_cycles || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
-    let value = wanted.clamp(i128::from(min), i128::from(max)) as i64;
+    let start = GivenOut { last_value: row.get(4), is_called: false, cycle };
+    let mut position: Option<(i64, bool)> = None;
+    for given_out in given_out(run, source, set).await?.unwrap_or_else(|| vec![start]) {
+        let GivenOut { last_value, is_called, cycle } = given_out;
+        // A sequence that wraps has no "past"; one that was never used starts where the source would.
+        let wanted = if cycle || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
+        let own = (wanted.clamp(i128::from(min), i128::from(max)) as i64, is_called);
+        // Of several sources the furthest counts.
+        let is_further = |before: (i64, bool)| {
+            let (own, before) = (next_value(own, increment), next_value(before, increment));
+            if increment > 0 { own > before } else { own < before }
+        };
+        if position.is_none_or(is_further) {
+            position = Some(own);
+        }
+    }
+    let (value, is_called) = position.unwrap_or((start.last_value, false));
     let stored = if cycle && set.source.is_some() { None } else { furthest(target, set, increment).await? };
-    let next = if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) };
+    let next = next_value((value, is_called), increment);
     let past = |stored: i64| if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
     // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
     let (value, is_called) = match stored.filter(|stored| !past(*stored)) {
@@ -45,6 +46,35 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)));
     target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;
     Ok(())
+}
+
+/// What a sequence of the source has given out.
+#[derive(Debug, Clone, Copy)]
+struct GivenOut {
+    last_value: i64,
+    is_called: bool,
+    cycle: bool,
+}
+
+/// The number that a sequence gives next from this state.
+fn next_value((value, is_called): (i64, bool), increment: i64) -> i128 {
+    if is_called { i128::from(value) + i128::from(increment) } else { i128::from(value) }
+}
+
+/// Of every sequence of the source that goes on here; `None` when the target's is new.
+async fn given_out(run: &Run, source: &Client, set: &SetSequence) -> Result<Option<Vec<GivenOut>>, ExecError> {
+    let mut found = Vec::new();
+    for name in set.source.iter().chain(&set.further) {
+        let query = format!("SELECT last_value, is_called FROM {}", sql::name(name));
+        let doing = format!("read the value of sequence {name}");
+        let row = source.query_one(&query, &[]).await.map_err(ExecError::source(doing))?;
+        let options = run.plan.source.sequences.get(name).ok_or_else(|| ExecError::Step {
+            step: format!("set_sequence:{}", set.target),
+            reason: "the plan has no options of it".to_owned(),
+        })?;
+        found.push(GivenOut { last_value: row.get(0), is_called: row.get(1), cycle: options.cycle });
+    }
+    Ok((!found.is_empty()).then_some(found))
 }
 
 /// The value that the sequence would reach last among those that its columns hold.

@@ -176,7 +176,8 @@ async fn freeze_defaults(run: &Run, ledger: &Client, freeze: &FreezeDefaults) ->
 
 /// Frozen values of a table as SQL literals of the column's type.
 pub async fn frozen(run: &Run, ledger: &Client, task: &TableTask) -> Result<BTreeMap<Ident, String>, ExecError> {
-    let values = chunk::frozen(ledger, &run.id, &task.name).await?;
+    // Evaluated once for the target, whatever number of sources it has.
+    let values = chunk::frozen(ledger, &run.id, &task.projection.target.to_string()).await?;
     let mut frozen = BTreeMap::new();
     for (name, value) in values {
         let Some(column) = task.projection.columns.iter().find(|column| column.target.as_str() == name) else {

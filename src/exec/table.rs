@@ -18,7 +18,7 @@ use crate::replay::{Key, KeyValue};
 pub struct TableTask {
     /// Number in the plan: the router's index.
     pub index: usize,
-    /// Target name as the ledger writes it.
+    /// Name as the ledger writes it: the target's, or the source's where the target has several.
     pub name: String,
     /// The projection.
     pub projection: Projection,
@@ -68,7 +68,7 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
             };
             Ok(TableTask {
                 index,
-                name: projection.target.to_string(),
+                name: projection.task().to_string(),
                 projection: projection.clone(),
                 source: source.clone(),
                 frozen: BTreeMap::new(),

@@ -22,9 +22,10 @@ pub async fn delete(target: &Client, task: &TableTask, ranges: &[RangeKeys], spa
         let range = KeyRange { lo: lo.as_deref(), hi: hi.as_deref() };
         let predicate = sql::range::range_predicate(&task.projection, Side::Target, range)?;
         let statement = format!(
-            "DELETE FROM ONLY {} WHERE {}{spared}",
+            "DELETE FROM ONLY {} WHERE {}{}{spared}",
             sql::name(&task.projection.target),
-            predicate.as_deref().unwrap_or("true")
+            predicate.as_deref().unwrap_or("true"),
+            sql::part::and_own(&task.projection, "")
         );
         let doing = format!("empty {} as the source did", task.name);
         target.batch_execute(&statement).await.map_err(ExecError::target(doing))?;

@@ -42,8 +42,12 @@ pub async fn copy(
         check_shape(source, task).await?;
         let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, None)?;
         // What an earlier, unfinished attempt left belongs to another snapshot.
+        let empty = match sql::part::own(&task.projection, "") {
+            Some(own) => format!("DELETE FROM ONLY {} WHERE {own}", sql::name(&task.projection.target)),
+            None => format!("TRUNCATE ONLY {}", sql::name(&task.projection.target)),
+        };
         target
-            .batch_execute(&format!("BEGIN; TRUNCATE ONLY {}", sql::name(&task.projection.target)))
+            .batch_execute(&format!("BEGIN; {empty}"))
             .await
             .map_err(ExecError::target(format!("empty {}", task.name)))?;
         let (rows, bytes) = pipe(source, &copy_out, &target, task).await?;

@@ -98,6 +98,10 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     sources.dedup();
     let mut targets: Vec<QualifiedName> = resolved.tables.iter().map(|table| table.target.clone()).collect();
     targets.sort();
+    targets.dedup();
+    let mut seen = BTreeSet::new();
+    // What is built belongs to the target, whatever number of sources it has: their `wanted` are the same.
+    let built: Vec<&ResolvedTable> = resolved.tables.iter().filter(|table| seen.insert(&table.target)).collect();
     let slot = &settings.slot;
     let publication = &settings.publication;
     let mut ops = vec![Op::CreateLedger(CreateLedger {})];
@@ -108,11 +112,12 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
     ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
     let identities = identities(resolved);
-    for table in &resolved.tables {
+    for table in &built {
         ops.push(create_table(table, &identities));
     }
-    for table in &resolved.tables {
-        ops.extend(frozen(&table.projection));
+    for table in &built {
+        let onto = resolved.tables.iter().filter(|one| one.target == table.target);
+        ops.extend(frozen(onto.map(|one| &one.projection)));
     }
     for sequence in resolved.sequences.iter().filter(|sequence| !sequence.wanted.identity) {
         ops.push(Op::CreateSequence(CreateSequence {
@@ -120,9 +125,9 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
             sequence: sequence.wanted.clone(),
         }));
     }
-    ops.extend(resolved.tables.iter().map(|table| Op::CopyTable(CopyTable { table: table.target.clone() })));
+    ops.extend(built.iter().map(|table| Op::CopyTable(CopyTable { table: table.target.clone() })));
     ops.push(Op::StreamChanges(StreamChanges { slot: slot.clone(), publication: publication.clone() }));
-    for table in &resolved.tables {
+    for table in &built {
         ops.extend(objects(table));
         ops.extend(comments(table));
     }
@@ -130,7 +135,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         let text = sequence.wanted.comment.clone()?;
         Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
     }));
-    for table in &resolved.tables {
+    for table in &built {
         ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.target.clone() }));
         ops.push(Op::VerifyTable(VerifyTable { table: table.target.clone() }));
     }
@@ -140,12 +145,13 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     for sequence in &resolved.sequences {
         ops.push(Op::SetSequence(SetSequence {
             source: sequence.source.clone(),
+            further: sequence.further.clone(),
             target: sequence.target.clone(),
             columns: sequence_columns(&sequence.wanted),
             buffer: settings.sequence_buffer,
         }));
     }
-    ops.extend(resolved.tables.iter().flat_map(late_defaults));
+    ops.extend(built.iter().flat_map(|table| late_defaults(table)));
     ops.push(Op::Switch(Switch {}));
     ops.push(Op::DropFence(DropFence { tables: sources }));
     ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));

@@ -283,7 +283,7 @@ fn check_verified(plan: &Plan) -> Result<(), CheckError> {
         if !verified.contains(copied) {
             return Err(CheckError::NotVerified(copied.to_string()));
         }
-        if plan.projection(copied).is_none() {
+        if plan.onto(copied).next().is_none() {
             return Err(StatementError::NoProjection(copied.clone()).into());
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::QualifiedName;
 use crate::plan::{CommentTarget, End, Lock, Op, Plan};
+use crate::projection::Projection;
 use crate::sql::rewrite::referenced_table;
 
 /// Locks that the op takes on tables, the strongest on each; `tests/locks.rs` compares with servers. A table that the op
@@ -17,16 +18,13 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             each(End::Source, &tables, "ACCESS SHARE", "until the slot's snapshot is released")
         }
         Op::CopyTable(op) => {
-            let projection = plan.projection(&op.table);
-            let mut list: Vec<Lock> = projection
-                .map(|projection| lock(End::Source, &projection.source, "ACCESS SHARE", "one chunk"))
-                .into_iter()
-                .collect();
+            let lock_source = |one: &Projection| lock(End::Source, &one.source, "ACCESS SHARE", "one chunk");
+            let mut list: Vec<Lock> = plan.onto(&op.table).map(lock_source).collect();
             list.push(lock(End::Target, &op.table, "ROW EXCLUSIVE", "one chunk"));
             list
         }
         Op::StreamChanges(_) => {
-            let tables: Vec<_> = plan.projections.iter().map(|projection| projection.target.clone()).collect();
+            let tables: Vec<_> = plan.targets().into_iter().cloned().collect();
             each(End::Target, &tables, "ROW EXCLUSIVE", "one group of transactions")
         }
         Op::CreateIndex(op) => vec![lock(End::Target, &op.table, "SHARE", "the build; the stream waits")],
@@ -55,11 +53,8 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         },
         Op::AnalyzeTable(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "a sample of the table")],
         Op::VerifyTable(op) => {
-            let projection = plan.projection(&op.table);
-            let mut list: Vec<Lock> = projection
-                .map(|projection| lock(End::Source, &projection.source, "ACCESS SHARE", "one chunk"))
-                .into_iter()
-                .collect();
+            let lock_source = |one: &Projection| lock(End::Source, &one.source, "ACCESS SHARE", "one chunk");
+            let mut list: Vec<Lock> = plan.onto(&op.table).map(lock_source).collect();
             list.push(lock(End::Target, &op.table, "ACCESS SHARE", "one chunk"));
             list
         }
@@ -69,7 +64,7 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::VerifyFinal(op) => {
             let held = "inside the write pause";
             let mut seen = BTreeSet::new();
-            let sources = op.tables.iter().filter_map(|table| Some(&plan.projection(table)?.source));
+            let sources = op.tables.iter().flat_map(|table| plan.onto(table)).map(|one| &one.source);
             let sources: Vec<_> = sources.filter(|source| seen.insert(*source)).cloned().collect();
             let mut list = each(End::Source, &sources, "ACCESS SHARE", held);
             list.extend(each(End::Target, &op.tables, "ACCESS SHARE", held));
@@ -127,7 +122,10 @@ pub fn done_when(op: &Op) -> String {
         Op::Drain(_) => "the ledger's position is at or past the fence".to_owned(),
         Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),
         Op::SetSequence(op) => match &op.source {
-            Some(source) => format!("{} is past {source} and past every value in its columns", op.target),
+            Some(source) => {
+                let sources = names(&[std::slice::from_ref(source), op.further.as_slice()].concat());
+                format!("{} is past {sources} and past every value in its columns", op.target)
+            }
             None => format!("{} is past every value in its columns", op.target),
         },
         Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),

@@ -55,11 +55,19 @@ pub struct Estimate {
 
 /// Estimates a plan; `None` without sizes of its tables.
 pub fn estimate(plan: &Plan, evidence: &Evidence, throughput: Throughput) -> Option<Estimate> {
-    let sizes: BTreeMap<&QualifiedName, &Stats> = plan
-        .projections
-        .iter()
-        .filter_map(|projection| Some((&projection.target, evidence.sizes.get(&projection.source)?)))
-        .collect();
+    let mut sizes: BTreeMap<&QualifiedName, Stats> = BTreeMap::new();
+    for projection in &plan.projections {
+        let Some(stats) = evidence.sizes.get(&projection.source) else { continue };
+        match sizes.get_mut(&projection.target) {
+            Some(sum) => {
+                sum.table_bytes = sum.table_bytes.saturating_add(stats.table_bytes);
+                sum.rows_estimate = sum.rows_estimate.zip(stats.rows_estimate).map(|(one, other)| one + other);
+            }
+            None => {
+                sizes.insert(&projection.target, stats.clone());
+            }
+        }
+    }
     if sizes.is_empty() {
         return None;
     }

@@ -11,6 +11,7 @@ pub mod estimate;
 pub mod file;
 pub mod graph;
 pub mod kind;
+mod merged;
 pub mod model;
 pub mod op;
 pub mod render;

@@ -289,8 +289,14 @@ impl Plan {
         self.projections.iter().map(|one| if address(one) { &one.target } else { &one.source }).collect()
     }
 
-    /// The projection onto this target table.
-    pub fn projection(&self, target: &QualifiedName) -> Option<&Projection> {
-        self.projections.iter().find(|projection| &projection.target == target)
+    /// The target tables, each once, in the order of the projections.
+    pub fn targets(&self) -> Vec<&QualifiedName> {
+        let mut seen = BTreeSet::new();
+        self.projections.iter().map(|projection| &projection.target).filter(|target| seen.insert(*target)).collect()
+    }
+
+    /// The projections onto this target table: more than one where it has several sources.
+    pub fn onto<'p>(&'p self, target: &QualifiedName) -> impl Iterator<Item = &'p Projection> + Clone {
+        self.projections.iter().filter(move |projection| &projection.target == target)
     }
 }

@@ -168,7 +168,9 @@ VerifyFinal { /// Target tables.
 payload! { /// See [`Op::SetSequence`].
 SetSequence { /// Source sequence; without one the target's starts past the values in its columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<QualifiedName>, /// Target sequence.
+    source: Option<QualifiedName>, /// Further source sequences: of a table with several sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    further: Vec<QualifiedName>, /// Target sequence.
     target: QualifiedName, /// Target columns that take values from it.
     columns: Vec<crate::catalog::ColumnRef>, /// Safety margin in steps of the increment.
     buffer: u64 } }

@@ -3,8 +3,8 @@
 
 use crate::catalog::{Column, ColumnRef, QualifiedName};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
-use crate::plan::{AddConstraint, CommentTarget, CopyTable, CreateTable, End, Op, Plan, Statement, Step};
-use crate::projection::{ColumnValue, CopyFormat, RowIdentity};
+use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
+use crate::projection::{ColumnValue, CopyFormat, Projection, RowIdentity};
 use crate::sql::{ddl, ident, literal, name, publication};
 
 /// A statement that is none of those that its step may run.
@@ -132,7 +132,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             };
             vec![target(Rule::freeze, op.columns.iter().flat_map(frozen).collect())]
         }
-        Op::CopyTable(op) => copy(op, plan),
+        Op::CopyTable(op) => plan.onto(&op.table).flat_map(copy).collect(),
         Op::StreamChanges(op) => {
             let says = vec![ident(&op.slot), literal(&ident(&op.publication))];
             vec![source(Rule::start_replication, says)]
@@ -288,8 +288,7 @@ fn constraint(op: &AddConstraint) -> Vec<String> {
     says
 }
 
-fn copy(op: &CopyTable, plan: &Plan) -> Vec<Shape> {
-    let Some(projection) = plan.projection(&op.table) else { return Vec::new() };
+fn copy(projection: &Projection) -> Vec<Shape> {
     let format = match projection.format {
         CopyFormat::Binary => "binary",
         CopyFormat::Text => "text",

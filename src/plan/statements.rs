@@ -37,8 +37,12 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             target([ddl::freeze(&columns)])
         }
         Op::CopyTable(op) => {
-            let projection = plan.projection(&op.table);
-            copy_statements(projection.ok_or_else(|| StatementError::NoProjection(op.table.clone()))?)?
+            let lists: Result<Vec<_>, _> = plan.onto(&op.table).map(copy_statements).collect();
+            let list = lists?.concat();
+            if list.is_empty() {
+                return Err(StatementError::NoProjection(op.table.clone()));
+            }
+            list
         }
         Op::StreamChanges(op) => source([publication::start(&op.slot, &op.publication, major)]),
         Op::CreateIndex(op) => target([op.statement.clone()]),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, QualifiedName};
+use crate::plan::merged;
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
@@ -76,7 +77,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         if !addresses.insert(address) {
             found.push(WholeError::Twice(address.clone()));
         }
-        if !targets.insert(&projection.target) {
+        if !targets.insert(projection.task()) {
             found.push(WholeError::Twice(projection.target.clone()));
         }
         let table = projection.target.clone();
@@ -89,22 +90,25 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     drops(plan, &tables, &mut found);
     filters(plan, &mut found);
     splits(plan, &mut found);
+    found.extend(merged::problems(plan));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
     found
 }
 
-/// Defaults of the projection that are evaluated once.
-pub(super) fn frozen(projection: &Projection) -> Option<Op> {
-    let column = |column: &ProjectedColumn| match &column.value {
-        ColumnValue::Frozen { default } => {
-            Some(FrozenColumn { column: column.target.clone(), ty: column.ty.sql.clone(), default: default.clone() })
+/// Defaults of one target table that are evaluated once, whatever number of sources it has.
+pub(super) fn frozen<'p>(onto: impl Iterator<Item = &'p Projection> + Clone) -> Option<Op> {
+    let table = onto.clone().next()?.target.clone();
+    let mut columns: Vec<FrozenColumn> = Vec::new();
+    for column in onto.flat_map(|projection| &projection.columns) {
+        let ColumnValue::Frozen { default } = &column.value else { continue };
+        if columns.iter().all(|one| one.column != column.target) {
+            let (name, ty) = (column.target.clone(), column.ty.sql.clone());
+            columns.push(FrozenColumn { column: name, ty, default: default.clone() });
         }
-        ColumnValue::Expr { .. } => None,
-    };
-    let columns: Vec<FrozenColumn> = projection.columns.iter().filter_map(column).collect();
-    (!columns.is_empty()).then(|| Op::FreezeDefaults(FreezeDefaults { table: projection.target.clone(), columns }))
+    }
+    (!columns.is_empty()).then_some(Op::FreezeDefaults(FreezeDefaults { table, columns }))
 }
 
 /// The steps that move rows safely follow from tables, settings and the source's version: none may be missing.
@@ -151,7 +155,7 @@ fn wanted(plan: &Plan) -> Vec<Op> {
         ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.clone() }));
         ops.push(Op::VerifyTable(VerifyTable { table }));
     }
-    ops.extend(plan.projections.iter().filter_map(frozen));
+    ops.extend(plan.targets().into_iter().filter_map(|target| frozen(plan.onto(target))));
     ops
 }
 

@@ -27,6 +27,23 @@ pub struct Projection {
     /// Which rows; all when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
+    /// Set when the target has rows of other source tables too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// Which rows of a target with several source tables come from this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The target column that tells the sources apart: NOT NULL, and in every unique index of the target.
+    pub column: Ident,
+    /// Its value in every row from here: the text of a constant of the column's type.
+    pub value: String,
+    /// In the first of the sources, the values of the others: comparison takes every row for its own that is none of theirs, so
+    /// that a row of nobody is found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 /// A condition that a row of the source meets or does not: only TRUE meets it.
@@ -151,6 +168,12 @@ pub enum ColumnValue {
 }
 
 impl Projection {
+    /// By what a run knows the work of this projection: the target's name, or the source's where the target has several
+    /// sources.
+    pub fn task(&self) -> &QualifiedName {
+        if self.part.is_some() { &self.source } else { &self.target }
+    }
+
     /// Names of the source key columns; empty without a key.
     pub fn source_key(&self) -> Vec<&Ident> {
         match &self.identity {

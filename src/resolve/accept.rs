@@ -1,5 +1,7 @@
 //! Findings that the user has accepted, each with a reason.
 
+use std::collections::BTreeSet;
+
 use crate::desired::{Acceptance, DesiredSchema, Origin};
 use crate::findings;
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
@@ -20,11 +22,22 @@ pub(crate) fn accept(desired: &DesiredSchema, options: &ResolveOptions, report: 
             report.errors.push(error.at(&acceptance.span));
         }
     }
+    // What is said once of a table with several sources may be true of one.
+    let mut used = BTreeSet::new();
+    let mut refused = Vec::new();
     for acceptance in &desired.accept_in_schema {
-        if let Err(error) = mark(&acceptance.value, &in_schema(acceptance.span.start), "", report) {
-            report.errors.push(ResolveError { origin: Origin::Schema, ..error.at(&acceptance.span) });
+        match mark(&acceptance.value, &in_schema(acceptance.span.start), "", report) {
+            Ok(()) => {
+                used.insert(acceptance.span.start);
+            }
+            Err(error) => refused.push(ResolveError { origin: Origin::Schema, ..error.at(&acceptance.span) }),
         }
     }
+    let is_other = |error: &ResolveError| {
+        let start = error.span.as_ref().map_or(0, |span| span.start);
+        !(matches!(*error.kind, ResolveErrorKind::UnusedAcceptance { .. }) && used.contains(&start))
+    };
+    report.errors.extend(refused.into_iter().filter(is_other));
     for acceptance in &options.allow {
         let flag = format!("--allow {}@{}: ", acceptance.code, acceptance.address);
         let error = mark(acceptance, "--allow", &flag, report).err();

@@ -21,7 +21,7 @@ pub(crate) fn added(
     report: &mut Report,
 ) -> Result<(), ResolveError> {
     let wish = &added.value;
-    let at = format!("{}.{}", scope.target_name, wish.name.value);
+    let at = scope.added(&wish.name.value);
     let ty = wanted_type(scope, &at, &wish.ty)?;
     wish.default.as_ref().map_or(Ok(()), |default| check_shape(&at, default))?;
     exists_on_target(scope, &at, &ty, report)?;

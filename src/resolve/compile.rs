@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::desired::check::MERGED;
 use crate::desired::{DesiredSchema, Order};
 use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
 use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
@@ -15,7 +16,7 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
-    rows, sequence, split, tables, whole,
+    merge, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -45,8 +46,12 @@ pub fn resolve(
             scope
         })
         .collect();
-    unique_targets(&scopes, &mut report);
     split::settle(&mut scopes, &mut report);
+    let n_errors = report.errors.len();
+    merge::settle(&mut scopes, &mut report);
+    if report.errors.len() == n_errors {
+        unique_targets(&scopes, &mut report);
+    }
     let sequence_names = sequence::names(&scopes, source, desired);
     let made: Vec<Made> = scopes
         .iter()
@@ -55,6 +60,7 @@ pub fn resolve(
             let n_errors = report.errors.len();
             let mut columns = columns(scope, options, &sequence_names.of(number), &mut report);
             columns.filter = filter::filter(scope, &mut report);
+            merge::constant_column(scope, &mut columns);
             if columns.projected.is_empty() && report.errors.is_empty() {
                 // COPY and INSERT have no form for it, and without a value one row is like another.
                 let kind = ResolveErrorKind::NotOrdinary {
@@ -107,6 +113,7 @@ pub fn resolve(
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
+    merge::join(&scopes, &mut tables, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -130,9 +137,11 @@ pub fn resolve(
 fn unique_targets(scopes: &[Scope<'_>], report: &mut Report) {
     let mut taken = BTreeSet::new();
     for scope in scopes {
-        if !taken.insert(scope.target_name) {
+        if !taken.insert(scope.target_name) && scope.part.is_none() {
             let span = scope.desired.target.as_ref().map_or(&scope.desired.source.span, |target| &target.span);
-            report.errors.push(ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span));
+            report.errors.push(
+                ResolveError::new(ResolveErrorKind::TargetTaken(scope.target_name.clone())).at(span).help(MERGED),
+            );
         }
     }
 }
@@ -220,6 +229,7 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         format_reason,
         columns: projected,
         filter: columns.filter,
+        part: scope.part.clone(),
     };
     report.errors.extend(filter::unfit(scope, &projection));
     let mut predicates = columns.predicates;

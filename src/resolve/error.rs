@@ -65,6 +65,16 @@ pub enum ResolveErrorKind {
     /// A name in a schema of the target that two tables, indexes or sequences would have.
     #[error("two objects of the target would be called {0}")]
     NameTwice(QualifiedName),
+    /// Rows of several sources in one target that could be taken for one another's.
+    #[error("{table} cannot be merged into {target}: {why}")]
+    NotMerged {
+        /// The source table.
+        table: QualifiedName,
+        /// The target table.
+        target: QualifiedName,
+        /// Why.
+        why: String,
+    },
     /// Two source tables into one.
     #[error("two tables would become {0}")]
     TargetTaken(QualifiedName),
@@ -303,6 +313,7 @@ impl ResolveErrorKind {
             | Self::Ambiguous(_)
             | Self::NameTwice(_)
             | Self::TargetTaken(_)
+            | Self::NotMerged { .. }
             | Self::KeyCollapses(_)
             | Self::BadType { .. }
             | Self::GeneratedFromDropped { .. }

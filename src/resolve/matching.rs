@@ -2,13 +2,12 @@
 //!
 //! A column that is missing in the file is never taken for dropped, and never guessed to be renamed: the file must say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, Column, ColumnType, Ident, Persistence, QualifiedName, Table};
 use crate::desired::problem::{Problem, ProblemKind, did_you_mean, shown};
-use crate::desired::sql::{Directives, SqlColumn, SqlOrder, SqlSchema, SqlTable, WrittenTable};
+use crate::desired::sql::{Directives, MergedFrom, SqlColumn, SqlOrder, SqlSchema, SqlTable, WrittenTable};
 use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order, Origin, Whole};
-use crate::sql::name;
 use crate::sql::quote::name_if_needed;
 
 /// A file's tables as wishes about the source's, and what became of directives that are already satisfied.
@@ -39,22 +38,30 @@ pub fn match_tables(
     let mut found = Vec::new();
     for table in written {
         let Some(sql) = schema.table(&table.name) else { continue };
-        let matching = Matching { schema, sql, columns: schema.columns(sql), written: table, source };
-        match matching.source_name(&mut out) {
-            Ok(name) => found.push((table, matching, name)),
-            Err(problem) => problems.push(problem),
+        let matching =
+            Matching { schema, sql, columns: schema.columns(sql), written: table, source, beside: Vec::new() };
+        if sql.directives.merged_from.is_empty() {
+            match matching.source_name(&mut out) {
+                Ok(name) => found.push((matching, name, None)),
+                Err(problem) => problems.push(problem),
+            }
+        } else {
+            match matching.of_each_source() {
+                Ok(parts) => found.extend(parts),
+                Err(found) => problems.extend(found),
+            }
         }
+        out.left.extend(table.left.iter().cloned());
     }
     let mut counts: BTreeMap<&QualifiedName, usize> = BTreeMap::new();
-    for (_, _, name) in &found {
+    for (_, name, _) in &found {
         *counts.entry(&name.value).or_default() += 1;
     }
-    for (table, matching, name) in &found {
-        match matching.table(name.clone(), counts[&name.value] > 1, verified, &mut out) {
+    for (matching, name, part) in &found {
+        match matching.table(name.clone(), (counts[&name.value] > 1, *part), verified, &mut out) {
             Ok(desired) => out.tables.push(desired),
             Err(found) => problems.extend(found),
         }
-        out.left.extend(table.left.iter().cloned());
     }
     for sql in schema.tables.iter().filter(|table| !table.is_managed()) {
         out.left.extend(sql.unsupported.iter().map(|what| (what.value.word(), sql.name.value.to_string())));
@@ -62,12 +69,14 @@ pub fn match_tables(
     if problems.is_empty() { Ok(out) } else { Err(problems) }
 }
 
-struct Matching<'m> {
-    schema: &'m SqlSchema,
-    sql: &'m SqlTable,
-    columns: Vec<SqlColumn>,
-    written: &'m WrittenTable,
-    source: &'m Catalog,
+pub(super) struct Matching<'m> {
+    pub(super) schema: &'m SqlSchema,
+    pub(super) sql: &'m SqlTable,
+    pub(super) columns: Vec<SqlColumn>,
+    pub(super) written: &'m WrittenTable,
+    pub(super) source: &'m Catalog,
+    /// The other sources of the table: what is said of a column may be about theirs.
+    pub(super) beside: Vec<&'m Table>,
 }
 
 impl Matching<'_> {
@@ -75,7 +84,7 @@ impl Matching<'_> {
     fn table(
         &self,
         source_name: At<QualifiedName>,
-        is_split: bool,
+        (is_split, part): (bool, Option<&MergedFrom>),
         verified: bool,
         out: &mut Matched,
     ) -> Result<DesiredTable, Vec<Problem>> {
@@ -102,6 +111,9 @@ impl Matching<'_> {
                 None => add.push(At { value: added(wanted, column), span: column.span.clone() }),
             }
         }
+        if let Some(part) = part {
+            problems.extend(self.told_apart_by(part, source, &source_name.value, &mut add));
+        }
         let dropped: Vec<Ident> = drops.keys().cloned().collect();
         for (column, span) in drops {
             columns.insert(column, At { value: ColumnWish { drop: true, ..ColumnWish::default() }, span });
@@ -125,6 +137,7 @@ impl Matching<'_> {
                 Some(SqlOrder::Packed) => Order::Packed,
                 Some(SqlOrder::Keep) => Order::Keep,
             },
+            part: part.map(|part| part.column.clone()),
             filter: said.filter.clone(),
             columns,
             add,
@@ -143,52 +156,6 @@ impl Matching<'_> {
         sources.get(column).unwrap_or(column).clone()
     }
 
-    fn source_name(&self, out: &mut Matched) -> Result<At<QualifiedName>, Problem> {
-        let own = &self.sql.name;
-        let exists = |name: &QualifiedName| self.source.tables.contains_key(name);
-        if let Some(old) = &self.sql.directives.renamed_from {
-            let schema = old.value.schema.clone().unwrap_or_else(|| own.value.schema.clone());
-            let old_name = QualifiedName { schema, name: old.value.name.clone() };
-            if exists(&old_name) {
-                return Ok(At { value: old_name, span: old.span.clone() });
-            }
-            if exists(&own.value) {
-                let message = format!("{} is renamed already: the directive has nothing left to do", own.value);
-                let note = Problem::at(ProblemKind::DirectiveValue, old.span.clone(), message, "can go");
-                out.notes.push(note);
-                return Ok(own.clone());
-            }
-            let message = format!("the source has no table {old_name}");
-            let problem = Problem::at(ProblemKind::SqlUnknown, old.span.clone(), message, "renamed from what?");
-            return Err(self.nearest_table(problem, &old_name));
-        }
-        if exists(&own.value) {
-            return Ok(own.clone());
-        }
-        let message = format!("the source has no table {}", own.value);
-        let problem = Problem::at(ProblemKind::SqlUnknown, own.span.clone(), message, "not on the source");
-        let named: BTreeSet<&QualifiedName> = self.schema.tables.iter().map(|table| &table.name.value).collect();
-        let mut rest = self.source.tables.iter().filter(|(name, _)| !named.contains(name));
-        let alike = |table: &Table| {
-            let own: BTreeSet<&Ident> = self.columns.iter().map(|column| &column.name.value).collect();
-            table.columns.iter().filter(|column| own.contains(&column.name)).count() * 2 >= own.len().max(1)
-        };
-        let renamed = rest.find(|(_, table)| alike(table)).map(|(name, _)| name);
-        let first = renamed.map_or_else(String::new, |old| {
-            format!("if it was renamed, write above it:\n    -- pcrd: renamed_from {}\n", shown(&plain(old)))
-        });
-        Err(problem.help(format!("{first}if it is none of pcrd's business, write above it:\n    -- pcrd: ignore")))
-    }
-
-    fn nearest_table(&self, problem: Problem, wanted: &QualifiedName) -> Problem {
-        let names: Vec<String> = self.source.tables.keys().map(ToString::to_string).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        match did_you_mean(&wanted.to_string(), &names) {
-            Some(help) => problem.help(help),
-            None => problem,
-        }
-    }
-
     /// Source columns by target column.
     fn sources(&self, source: &Table, out: &mut Matched, problems: &mut Vec<Problem>) -> BTreeMap<Ident, Ident> {
         let mut sources: BTreeMap<Ident, Ident> = BTreeMap::new();
@@ -204,6 +171,8 @@ impl Matching<'_> {
                     problems.push(Problem::at(kind, old.span.clone(), message, "this one").and(first, "and this one"));
                 }
                 sources.insert(own.clone(), old_name.clone());
+            } else if self.beside.iter().any(|other| other.column(old_name).is_some()) {
+                // Of this source the column is as its own name says.
             } else if source.column(own).is_some() {
                 let message = format!("{own} is renamed already: the directive has nothing left to do");
                 out.notes.push(Problem::at(ProblemKind::DirectiveValue, old.span.clone(), message, "can go"));
@@ -274,7 +243,7 @@ impl Matching<'_> {
                 problems.push(problem.help("take the name out of `drops`, or the column out of the table"));
             } else if source.column(&dropped.value).is_some() {
                 drops.insert(dropped.value.clone(), dropped.span.clone());
-            } else {
+            } else if self.beside.iter().all(|other| other.column(&dropped.value).is_none()) {
                 let message = format!("the source has no column {}: there is nothing left to drop", dropped.value);
                 out.notes.push(Problem::at(ProblemKind::DirectiveValue, dropped.span.clone(), message, "can go"));
             }
@@ -362,7 +331,8 @@ impl Matching<'_> {
             let own = &column.name.value;
             let address = match sources.get(own) {
                 Some(old) => format!("{at}.{old}"),
-                None => format!("{}.{own}", self.sql.name.value),
+                None if self.beside.is_empty() => format!("{}.{own}", self.sql.name.value),
+                None => format!("{at}.{own}"),
             };
             take(&column.directives, address);
         }
@@ -386,11 +356,6 @@ fn unbuilt(table: &Table) -> Option<&'static str> {
         return Some("a partition");
     }
     (table.persistence != Persistence::Permanent).then_some("an unlogged table")
-}
-
-fn plain(table: &QualifiedName) -> String {
-    let bare = format!("{}.{}", name_if_needed(&table.schema), name_if_needed(&table.name));
-    if bare.contains('\n') { name(table) } else { bare }
 }
 
 fn kept(old: &Column, wanted: &Column, column: &SqlColumn) -> ColumnWish {

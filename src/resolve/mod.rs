@@ -20,8 +20,10 @@ mod key;
 #[cfg(test)]
 mod key_tests;
 pub mod matching;
+mod merge;
 pub mod model;
 pub mod options;
+mod origin;
 mod report;
 mod rows;
 mod scope;

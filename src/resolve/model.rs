@@ -96,6 +96,8 @@ pub struct RowBytes {
 pub struct ResolvedSequence {
     /// Source sequence; `None` when only the target has one.
     pub source: Option<QualifiedName>,
+    /// Further source sequences: of a table with several sources.
+    pub further: Vec<QualifiedName>,
     /// Target sequence.
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Catalog, Ident, Persistence, QualifiedName, Table, TableKind};
 use crate::desired::{ColumnWish, DesiredTable, Whole};
 use crate::findings::{Rule, rules};
+use crate::projection::Part;
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::key::{RowKey, row_key};
 use crate::resolve::report::Report;
@@ -27,6 +28,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) dropped: BTreeSet<Ident>,
     /// Set when the source goes into several targets.
     pub(crate) split: Option<Split>,
+    /// Set when the target has several sources.
+    pub(crate) part: Option<Part>,
 }
 
 impl<'a> Scope<'a> {
@@ -49,6 +52,11 @@ impl<'a> Scope<'a> {
     /// `schema.table.column`, the column by its name on the source.
     pub(crate) fn address(&self, column: &Ident) -> String {
         format!("{}.{column}", self.at())
+    }
+
+    /// The address of a column that only the target has: by the target's name, where its column has one value.
+    pub(crate) fn added(&self, column: &Ident) -> String {
+        format!("{}.{column}", if self.part.is_some() { self.name } else { self.target_name })
     }
 
     /// The target's name for an index of the source, or for a constraint with an index.
@@ -117,6 +125,7 @@ pub(crate) fn scope<'a>(
         renames: BTreeMap::new(),
         dropped: BTreeSet::new(),
         split: None,
+        part: None,
     };
     settle_names(&mut scope, report);
     match row_key(name, table, desired.key.as_ref()) {

@@ -104,7 +104,9 @@ fn given(
     for name in &before {
         let same_name = after.iter().find(|other| other.name == name.name);
         let taken: BTreeSet<QualifiedName> = names.pairs().map(|(_, target)| target.clone()).collect();
-        let other = same_name.or_else(|| after.first()).filter(|other| !taken.contains(*other));
+        // Rows of several sources are numbered by one sequence.
+        let is_free = |other: &&QualifiedName| scope.part.is_some() || !taken.contains(*other);
+        let other = same_name.or_else(|| after.first()).filter(is_free);
         if let Some(other) = other {
             let is_known = names.all.contains_key(name);
             let list = if is_known && scope.split.is_some() { &mut names.own[number] } else { &mut names.all };
@@ -129,7 +131,9 @@ fn written(
         if !used {
             continue;
         }
-        let source = names.pairs().find(|(_, target)| *target == name).map(|(source, _)| source.clone());
+        let mut sources = names.pairs().filter(|(_, target)| *target == name).map(|(source, _)| source.clone());
+        let source = sources.next();
+        let further = sources.collect();
         if source.is_none() {
             let message = "the source has no such sequence; at the cutover it starts past the values that are there";
             report.find(&SEQUENCE_NEW, name, message);
@@ -137,7 +141,7 @@ fn written(
         let owned_by = sequence.owned_by.clone().filter(is_wanted);
         let used_by = sequence.used_by.iter().filter(|at| is_wanted(at)).cloned().collect();
         let wanted = Sequence { owned_by, used_by, ..sequence.clone() };
-        list.push(ResolvedSequence { source, target: name.clone(), wanted });
+        list.push(ResolvedSequence { source, further, target: name.clone(), wanted });
     }
     list
 }
@@ -177,7 +181,8 @@ pub(crate) fn sequences(
         }
         for (target, group) in groups.into_iter().filter(|(target, _)| !desired.sequences.contains_key(*target)) {
             let wanted = carried(&group, sequence, wanted);
-            list.push(ResolvedSequence { source: Some(name.clone()), target: target.clone(), wanted });
+            let source = Some(name.clone());
+            list.push(ResolvedSequence { source, further: Vec::new(), target: target.clone(), wanted });
         }
     }
     list

@@ -8,6 +8,7 @@ use crate::findings::Severity;
 use crate::findings::rules::{ROW_FILTER, SPLIT_GAP};
 use crate::projection::{Filter, Projection};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::merge::merged;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::{Check, CheckPredicate, ResolvedSequence, ResolvedTable};
@@ -95,6 +96,9 @@ pub(crate) fn referenced<'s, 'a>(
     references: &References,
 ) -> Result<Option<&'s Scope<'a>>, String> {
     let found: Vec<&Scope<'a>> = scopes.iter().filter(|far| far.name == &references.table).collect();
+    if let Some(far) = found.iter().find(|far| far.part.is_some()) {
+        return Err(merged(far.target_name));
+    }
     if found.len() < 2 {
         return Ok(found.first().copied());
     }
@@ -178,6 +182,8 @@ pub(crate) fn unique_names(tables: &[ResolvedTable], sequences: &[ResolvedSequen
         return;
     }
     let mut names: BTreeSet<QualifiedName> = BTreeSet::new();
+    let mut targets = BTreeSet::new();
+    let tables = tables.iter().filter(|table| targets.insert(&table.target)).collect::<Vec<_>>();
     let indexes = tables.iter().flat_map(|table| {
         let schema = &table.target.schema;
         table.wanted.indexes.keys().map(move |index| QualifiedName { schema: schema.clone(), name: index.clone() })

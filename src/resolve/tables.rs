@@ -40,7 +40,7 @@ fn key(scope: &Scope<'_>, table: &ResolvedTable, report: &mut Report) {
     for target in table.projection.target_key() {
         let projected = table.projection.columns.iter().find(|column| &column.target == target);
         let Some(projected) = projected.filter(|column| column.class != CastClass::Identical) else { continue };
-        let at = address(scope, table, projected);
+        let at = address(scope, projected);
         report.find(&KEY_TYPE_CHANGED, at, format!("rows are found by it; it becomes {}", projected.ty.sql));
     }
 }
@@ -67,7 +67,7 @@ fn columns(scope: &Scope<'_>, table: &ResolvedTable, report: &mut Report) {
             let message = format!(
                 "an update that leaves a large {large} alone does not bring it along: the row is read from the source again"
             );
-            report.find(&TOAST_UNCHANGED, address(scope, table, projected), message);
+            report.find(&TOAST_UNCHANGED, address(scope, projected), message);
         }
     }
 }
@@ -91,7 +91,7 @@ fn indexes(table: &ResolvedTable, report: &mut Report) {
 }
 
 /// The source column's address, or the target's where there is no such column.
-fn address(scope: &Scope<'_>, table: &ResolvedTable, projected: &ProjectedColumn) -> String {
+fn address(scope: &Scope<'_>, projected: &ProjectedColumn) -> String {
     let source = scope.renames.iter().find(|(_, target)| *target == &projected.target);
-    source.map_or_else(|| format!("{}.{}", table.target, projected.target), |(source, _)| scope.address(source))
+    source.map_or_else(|| scope.added(&projected.target), |(source, _)| scope.address(source))
 }

@@ -9,6 +9,7 @@ use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
 use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
+use crate::resolve::merge::is_counterpart;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::types::{exists_on_target, reads_on_target};
@@ -87,7 +88,7 @@ pub(crate) fn added(
     report: &mut Report,
 ) -> Result<(), ResolveError> {
     if let Some(generated) = &wanted.generated {
-        let at = format!("{}.{}", scope.target_name, wanted.name);
+        let at = scope.added(&wanted.name);
         generates(scope, &at, generated, &added.span)?;
         exists_on_target(scope, &at, &wanted.ty, report)?;
         out.wanted.push(wanted.clone());
@@ -104,8 +105,12 @@ pub(crate) fn added(
 pub(crate) fn table(scope: &Scope<'_>, whole: &Whole, columns: &Columns, carried: &Table) -> Table {
     let mut wanted = whole.table.clone();
     wanted.constraints.retain(|_, constraint| constraint.kind != ConstraintKind::ForeignKey);
-    adopt_names(whole, carried, &mut wanted);
-    let place = |name: &Ident| match scope.desired.order {
+    // Where there are several sources, none of them lends its names.
+    let order = if scope.part.is_some() { Order::AsWritten } else { scope.desired.order };
+    if scope.part.is_none() {
+        adopt_names(whole, carried, &mut wanted);
+    }
+    let place = |name: &Ident| match order {
         Order::AsWritten => whole.table.columns.iter().position(|column| &column.name == name),
         Order::Keep | Order::Packed => columns.wanted.iter().position(|column| &column.name == name),
     };
@@ -189,7 +194,8 @@ pub(crate) fn key_index(scope: &Scope<'_>, wanted: &Table) -> Result<Option<Iden
     if scope.whole().is_none() {
         return Ok(Some(scope.object(&key.index)));
     }
-    let columns: BTreeSet<&Ident> = key.columns.iter().filter_map(|column| scope.renames.get(column)).collect();
+    let mut columns: BTreeSet<&Ident> = key.columns.iter().filter_map(|column| scope.renames.get(column)).collect();
+    columns.extend(scope.part.as_ref().map(|part| &part.column));
     let fits = |index: &Index| {
         let own: BTreeSet<&Ident> = index.elements.iter().filter_map(|element| element.column.as_ref()).collect();
         index.unique
@@ -346,7 +352,8 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
     for (name, constraint) in &near.wanted.constraints {
         let Some(references) = &constraint.references else { continue };
         let is_new = !near.carried.constraints.values().any(|one| same_constraint(one, constraint));
-        let far = all.iter().find(|far| far.scope.target_name == &references.table);
+        let mut fars = all.iter().filter(|far| far.scope.target_name == &references.table);
+        let far = fars.find(|far| is_counterpart(near.scope, far.scope));
         let (true, Some(far)) = (constraint.validated, far) else { continue };
         if !is_new && far.columns.filter.is_none() {
             continue;

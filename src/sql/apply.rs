@@ -10,6 +10,7 @@ use crate::catalog::Ident;
 use crate::projection::{Filter, Projection, RowIdentity};
 use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, position, values};
 use crate::sql::filter::only_belonging;
+use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
 /// SQL and what goes into `$1`, `$2`, ….
@@ -211,7 +212,7 @@ pub(crate) fn find_row(
         let equal = key.iter().enumerate().map(|(number, value)| format!("t.{} = o.k{number}", ident(value.target)));
         return Ok(Found {
             from: format!("(SELECT {items} FROM {row}) AS o"),
-            found: equal.collect::<Vec<_>>().join(" AND "),
+            found: equal.collect::<Vec<_>>().join(" AND ") + &and_own(projection, "t."),
         });
     }
     // Image equality also holds for types without `=` and between NULLs. Frozen values are the same in every row.
@@ -225,8 +226,9 @@ pub(crate) fn find_row(
     Ok(Found {
         from: format!(
             "(SELECT r.ctid AS at FROM {} AS r, (SELECT {items} FROM {row}) AS o \
-             WHERE ROW({here})::record OPERATOR(pg_catalog.*=) ROW({there})::record{narrowed} LIMIT 1) AS f",
+             WHERE ROW({here})::record OPERATOR(pg_catalog.*=) ROW({there})::record{narrowed}{} LIMIT 1) AS f",
             only(&projection.target),
+            and_own(projection, "r."),
         ),
         found: "t.ctid = f.at".to_owned(),
     })

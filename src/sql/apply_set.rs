@@ -9,6 +9,7 @@ use crate::catalog::Ident;
 use crate::projection::RowIdentity;
 use crate::sql::apply::Applied;
 use crate::sql::expr::{ProjectionError, Value, commas, key_values, only, position, values};
+use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
 /// What the target can make of an array of texts.
@@ -83,7 +84,7 @@ pub fn delete(applied: Applied<'_>, carried: &[Carried]) -> Result<Option<SetSta
         "DELETE FROM {} AS t USING (SELECT {} FROM {rows}) AS n WHERE {}",
         only(&applied.projection.target),
         commas(keys(&key)),
-        found(&key),
+        found(applied, &key),
     );
     Ok(Some(SetStatement { sql, columns }))
 }
@@ -130,7 +131,7 @@ pub fn update(
         only(&projection.target),
         commas(set.iter().enumerate().map(|(number, value)| format!("{} = n.v{number}", ident(value.target)))),
         commas(new.chain(keys(&key))),
-        found(&key),
+        found(applied, &key),
     );
     Ok(Some(SetStatement { sql, columns }))
 }
@@ -139,9 +140,9 @@ fn keys(key: &[Value<'_>]) -> impl Iterator<Item = String> {
     key.iter().enumerate().map(|(number, value)| format!("{} AS k{number}", value.sql)).collect::<Vec<_>>().into_iter()
 }
 
-fn found(key: &[Value<'_>]) -> String {
+fn found(applied: Applied<'_>, key: &[Value<'_>]) -> String {
     let equal = key.iter().enumerate().map(|(number, value)| format!("t.{} = n.k{number}", ident(value.target)));
-    equal.collect::<Vec<_>>().join(" AND ")
+    equal.collect::<Vec<_>>().join(" AND ") + &and_own(applied.projection, "t.")
 }
 
 /// A FROM item with typed rows of the source columns that these values read, under their source names.

@@ -15,6 +15,7 @@ pub mod expression;
 pub mod fence;
 pub mod filter;
 pub mod hash;
+pub mod part;
 pub mod publication;
 pub mod quote;
 pub mod range;

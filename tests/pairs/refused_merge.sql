@@ -1,11 +1,11 @@
--- kinds: split, table_rename. Two tables of the source cannot become one: a table of the file has one origin.
+-- kinds: merge, table_rename. Two names are not enough for two sources of one table: a column must tell their rows apart.
 -- [source]
-CREATE TABLE east (id int PRIMARY KEY);
-CREATE TABLE west (id int PRIMARY KEY);
+CREATE TABLE east (id int PRIMARY KEY, v text);
+CREATE TABLE west (id int PRIMARY KEY, v text);
 -- [desired]
 -- pcrd: renamed_from east
 -- pcrd: renamed_from west
-CREATE TABLE world (id int PRIMARY KEY);
+CREATE TABLE world (id int PRIMARY KEY, v text);
 -- [refused]
 -- `renamed_from` is said twice of the same object
--- several source tables cannot become one yet
+-- -- pcrd: merged_from east with region = 'east'

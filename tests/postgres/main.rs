@@ -23,6 +23,7 @@ mod kill;
 mod large;
 mod leftover;
 mod masked;
+mod merge;
 mod migration;
 mod moved;
 mod operate;

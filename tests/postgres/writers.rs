@@ -143,6 +143,18 @@ pub struct Writers {
 impl Writers {
     /// Starts `count` writers over `rows` keys.
     pub async fn start(pair: &TestPair, kind: KeyKind, rows: u32, count: u64, delayed: bool) -> Self {
+        Self::start_in(pair, "public", kind, rows, count, delayed).await
+    }
+
+    /// The same for the table of another schema.
+    pub async fn start_in(
+        pair: &TestPair,
+        schema: &'static str,
+        kind: KeyKind,
+        rows: u32,
+        count: u64,
+        delayed: bool,
+    ) -> Self {
         let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let rest_ms = Arc::new(AtomicU64::new(0));
         let (mut tasks, mut canceller) = (JoinSet::new(), JoinSet::new());
@@ -152,8 +164,9 @@ impl Writers {
             let (stop, commits, rest_ms) = (Arc::clone(&stop), Arc::clone(&commits), Arc::clone(&rest_ms));
             tasks.spawn(async move {
                 let mut random = StdRng::seed_from_u64(seed);
+                let begin = format!("BEGIN; SET LOCAL search_path = {schema};");
                 while !stop.load(Ordering::Relaxed) {
-                    let sql = transaction(&mut random, kind, rows, delayed);
+                    let sql = transaction(&mut random, kind, rows, delayed).replacen("BEGIN;", &begin, 1);
                     match client.batch_execute(&sql).await {
                         Ok(()) => {
                             commits.fetch_add(1, Ordering::Relaxed);

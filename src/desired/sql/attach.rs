@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::directive::{Directive, Directives, Said, read_comment};
+use super::directive::{Directive, Directives, Said, SqlOrder, read_comment};
 use super::lex::Lexeme;
 use super::split::Pieces;
-use super::tree::{Level, SqlColumn, SqlSchema};
+use super::tree::{Level, SqlColumn, SqlSchema, SqlTable};
 use crate::catalog::Ident;
 use crate::desired::At;
 use crate::desired::problem::{Problem, ProblemKind, shown};
@@ -220,7 +220,9 @@ fn give(
     let fits = match &directive.said {
         Said::RenamedFrom(old) => is_table || (is_column && old.schema.is_none()),
         Said::Using(_) | Said::Reverse(_) | Said::Backfill(_) => is_column,
-        Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => is_table,
+        Said::MergedFrom(_) | Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => {
+            is_table
+        }
         Said::Accept(_) => true,
     };
     let name = directive.said.name();
@@ -239,6 +241,12 @@ fn give(
     let span = directive.span;
     let twin = match directive.said {
         Said::RenamedFrom(old) => once(&mut into.renamed_from, old, &span),
+        Said::MergedFrom(one) => {
+            let twin =
+                into.merged_from.iter().find(|other| other.value.name == one.name).map(|other| other.span.clone());
+            into.merged_from.push(At { value: one, span: span.clone() });
+            twin
+        }
         Said::Using(expr) => once(&mut into.using, expr, &span),
         Said::Reverse(expr) => once(&mut into.reverse, expr, &span),
         Said::Backfill(expr) => once(&mut into.backfill, expr, &span),
@@ -266,8 +274,9 @@ fn give(
     }
 }
 
-const ONE_ORIGIN: &str =
-    "several source tables cannot become one yet; a column that is made of several has `using` instead";
+const ONE_ORIGIN: &str = "several tables become one by a column that tells them apart, each with a constant of its own:\n    \
+    -- pcrd: merged_from east with region = 'east'\n    -- pcrd: merged_from west with region = 'west'\n\
+    a column that is made of several has `using` instead";
 
 /// Takes the value, or returns where another one was said.
 fn once<T>(slot: &mut Option<At<T>>, value: T, span: &Range<usize>) -> Option<Range<usize>> {
@@ -289,6 +298,7 @@ fn contradictions(schema: &SqlSchema, problems: &mut Vec<Problem>) {
         let said = &table.directives;
         let others = [
             said.renamed_from.as_ref().map(|at| &at.span),
+            said.merged_from.first().map(|at| &at.span),
             said.drops.as_ref().map(|at| &at.span),
             said.order.as_ref().map(|at| &at.span),
             said.key.as_ref().map(|at| &at.span),
@@ -298,6 +308,7 @@ fn contradictions(schema: &SqlSchema, problems: &mut Vec<Problem>) {
             let message = "the table is ignored and also has wishes".to_owned();
             exclude(&ignore.span, other, message, "remove one of the two");
         }
+        merged(table, &mut exclude);
         let is_new = |column: &&SqlColumn| column.directives.renamed_from.is_none();
         let kept: BTreeMap<&Ident, &SqlColumn> = match &said.drops {
             Some(_) => table.columns.iter().filter(is_new).map(|column| (&column.name.value, column)).collect(),
@@ -330,5 +341,39 @@ fn contradictions(schema: &SqlSchema, problems: &mut Vec<Problem>) {
                 exclude(&generated.span, &other.span, message, "remove the directive");
             }
         }
+    }
+}
+
+/// Tells of two places that cannot both stand, and what to do about it.
+type Exclude<'e> = dyn FnMut(&Range<usize>, &Range<usize>, String, &str) + 'e;
+
+/// What a table of several sources cannot say too.
+fn merged(table: &SqlTable, exclude: &mut Exclude<'_>) {
+    let said = &table.directives;
+    let [first, rest @ ..] = said.merged_from.as_slice() else { return };
+    if let Some(renamed) = &said.renamed_from {
+        let message = "the table has one source, and several".to_owned();
+        exclude(&renamed.span, &first.span, message, "each of several sources has a line `merged_from`");
+    }
+    if let Some(order) = said.order.as_ref().filter(|order| order.value == SqlOrder::Keep) {
+        let message = "the table has several sources: which one's order of columns?".to_owned();
+        exclude(&order.span, &first.span, message, "leave the directive out: columns stand as in the file");
+    }
+    let column = &first.value.column;
+    for other in rest.iter().filter(|other| other.value.column.value != column.value) {
+        let message = "the sources are told apart by two columns".to_owned();
+        exclude(
+            &column.span,
+            &other.value.column.span,
+            message,
+            "name one column, with another constant for each source",
+        );
+    }
+    let Some(found) = table.columns.iter().find(|one| one.name.value == column.value) else { return };
+    let of_column = &found.directives;
+    let other = [&of_column.using, &of_column.backfill].into_iter().flatten().map(|at| &at.span).next();
+    if let Some(other) = other.or(of_column.renamed_from.as_ref().map(|at| &at.span)) {
+        let message = format!("column `{}` gets its values from `merged_from`", shown(column.value.as_str()));
+        exclude(&first.span, other, message, "remove one of the two");
     }
 }

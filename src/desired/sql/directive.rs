@@ -27,6 +27,8 @@ mod grammar {
 pub struct Directives {
     /// The old name.
     pub renamed_from: Option<At<OldName>>,
+    /// The sources of a table that has several.
+    pub merged_from: Vec<At<MergedFrom>>,
     /// Expression over source columns, of a column.
     pub using: Option<At<String>>,
     /// Expression back over target columns, of a column.
@@ -50,12 +52,17 @@ pub struct Directives {
 impl Directives {
     /// What was said, without the places where it was.
     pub fn values(&self) -> Vec<String> {
-        let Self { renamed_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } = self;
+        let Self { renamed_from, merged_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } =
+            self;
         let names = |names: &At<Vec<At<Ident>>>| {
             names.value.iter().map(|name| name.value.to_string()).collect::<Vec<_>>().join(", ")
         };
         let mut said = Vec::new();
         said.extend(renamed_from.as_ref().map(|old| format!("renamed_from {:?}", old.value)));
+        said.extend(merged_from.iter().map(|one| {
+            let MergedFrom { name, column, value } = &one.value;
+            format!("merged_from {name:?} with {} = {}", column.value, value.value)
+        }));
         said.extend(using.as_ref().map(|expr| format!("using {}", expr.value)));
         said.extend(reverse.as_ref().map(|expr| format!("reverse {}", expr.value)));
         said.extend(backfill.as_ref().map(|expr| format!("backfill {}", expr.value)));
@@ -76,6 +83,17 @@ pub struct OldName {
     pub schema: Option<Ident>,
     /// The name.
     pub name: Ident,
+}
+
+/// One of several tables that become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergedFrom {
+    /// The source table.
+    pub name: OldName,
+    /// The column that tells its rows from those of the others.
+    pub column: At<Ident>,
+    /// The column's value in each of them.
+    pub value: At<String>,
 }
 
 /// Order of columns.
@@ -109,6 +127,7 @@ pub(super) struct Directive {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     RenamedFrom(OldName),
+    MergedFrom(MergedFrom),
     Using(String),
     Reverse(String),
     Backfill(String),
@@ -124,6 +143,7 @@ impl Said {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::RenamedFrom(_) => "renamed_from",
+            Self::MergedFrom(_) => "merged_from",
             Self::Using(_) => "using",
             Self::Reverse(_) => "reverse",
             Self::Backfill(_) => "backfill",
@@ -138,8 +158,9 @@ impl Said {
 }
 
 /// Name, rule and form of every directive.
-const FORMS: [(&str, Rule, &str); 10] = [
+const FORMS: [(&str, Rule, &str); 11] = [
     ("renamed_from", Rule::renamed_from, "renamed_from old_name"),
+    ("merged_from", Rule::merged_from, "merged_from table with column = 'constant'"),
     ("using", Rule::using, "using <expression over source columns>"),
     ("reverse", Rule::reverse, "reverse <expression over target columns>"),
     ("backfill", Rule::backfill, "backfill <expression over source columns>"),
@@ -245,7 +266,7 @@ fn value(
     let Some(pair) = pair else {
         return Err(bad(format!("`{}` is not complete, or has too much", shown(word)), whole.clone()));
     };
-    let mut parts = pair.into_inner().filter(|part| part.as_rule() != Rule::EOI);
+    let mut parts = pair.into_inner().filter(|part| !matches!(part.as_rule(), Rule::EOI | Rule::with));
     let place = |part: &Pair<'_, Rule>| {
         let span = part.as_span();
         (at + span.start()).saturating_sub(shift)..(at + span.end()).saturating_sub(shift)
@@ -265,19 +286,26 @@ fn value(
         }
         Ok(found)
     };
-    let mut expression = || {
-        let part = parts.next();
+    let expression = |part: Option<Pair<'_, Rule>>| {
         let text = part.as_ref().map_or("", |part| part.as_str().trim());
         match check_expression(text) {
             Ok(()) => Ok(text.to_owned()),
             Err(error) => Err(bad(format!("not one expression: {error}"), part.as_ref().map_or(whole.clone(), &place))),
         }
     };
+    let old_name = |part: Option<Pair<'_, Rule>>| {
+        let mut names: Vec<Ident> = Vec::new();
+        for part in part.into_iter().flat_map(Pair::into_inner) {
+            names.push(ident(part.as_str()).map_err(|message| bad(message, place(&part)))?);
+        }
+        let name = names.pop().ok_or_else(|| bad("no name".to_owned(), whole.clone()))?;
+        Ok::<OldName, Problem>(OldName { schema: names.pop(), name })
+    };
     let said = match rule {
-        Rule::using => Said::Using(expression()?),
-        Rule::reverse => Said::Reverse(expression()?),
-        Rule::backfill => Said::Backfill(expression()?),
-        Rule::filter => Said::Where(expression()?),
+        Rule::using => Said::Using(expression(parts.next())?),
+        Rule::reverse => Said::Reverse(expression(parts.next())?),
+        Rule::backfill => Said::Backfill(expression(parts.next())?),
+        Rule::filter => Said::Where(expression(parts.next())?),
         Rule::drops => Said::Drops(names(parts.next())?),
         Rule::key => Said::Key(names(parts.next())?),
         Rule::order => Said::Order(match parts.next().map(|mode| mode.as_rule()) {
@@ -294,14 +322,16 @@ fn value(
             Said::Accept(Accepted { code, reason })
         }
         Rule::ignore => Said::Ignore,
-        _ => {
-            let mut names: Vec<Ident> = Vec::new();
-            for part in parts.next().into_iter().flat_map(Pair::into_inner) {
-                names.push(ident(part.as_str()).map_err(|message| bad(message, place(&part)))?);
-            }
-            let name = names.pop().ok_or_else(|| bad("no name".to_owned(), whole.clone()))?;
-            Said::RenamedFrom(OldName { schema: names.pop(), name })
+        Rule::merged_from => {
+            let name = old_name(parts.next())?;
+            let column = parts.next().ok_or_else(|| bad("no column".to_owned(), whole.clone()))?;
+            let span = place(&column);
+            let column = At { value: ident(column.as_str()).map_err(|message| bad(message, span.clone()))?, span };
+            let part = parts.next();
+            let span = part.as_ref().map_or(whole.clone(), &place);
+            Said::MergedFrom(MergedFrom { name, column, value: At { value: expression(part)?, span } })
         }
+        _ => Said::RenamedFrom(old_name(parts.next())?),
     };
     Ok(Directive { span: whole.clone(), said })
 }

@@ -26,7 +26,7 @@ mod tree;
 mod written;
 mod written_object;
 
-pub use directive::{Accepted, Directives, OldName, SqlOrder};
+pub use directive::{Accepted, Directives, MergedFrom, OldName, SqlOrder};
 pub use errors::SchemaErrors;
 pub use format::{FormatError, format};
 pub use read::{Reading, read};

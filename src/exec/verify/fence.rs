@@ -95,7 +95,7 @@ async fn count(sides: &Sides<'_>, report: &mut TableReport) -> Result<(), ExecEr
     let number = async |side: Side| {
         let (table, condition) = match side {
             Side::Source => (&projection.source, sql::filter::source_condition(projection, None)),
-            Side::Target => (&projection.target, None),
+            Side::Target => (&projection.target, sql::part::compared(projection, "")),
         };
         let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
         let query = format!("SELECT count(*) FROM ONLY {}{condition}", sql::name(table));

@@ -49,7 +49,7 @@ pub(super) fn by_table(plan: &Plan) -> Vec<Vec<&Change>> {
     let mut places: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for ((place, projection), address) in plan.projections.iter().enumerate().zip(plan.addresses()) {
         places.entry(address.to_string()).or_default().push((place, false));
-        places.entry(projection.target.to_string()).or_default().push((place, true));
+        places.entry(projection.task().to_string()).or_default().push((place, true));
     }
     let mut found: Vec<Vec<&Change>> = vec![Vec::new(); plan.projections.len()];
     for change in &plan.changes {
