@@ -357,12 +357,10 @@ async fn a_stream_that_nobody_reads_ends_politely() {
     sql.batch_execute("CREATE TABLE public.t (id int PRIMARY KEY)").await.unwrap();
     let limits = StreamLimits { queue_bytes: 64 * 1024, ..StreamLimits::default() };
     let (stream, _) = stream(&cluster, &sql, limits).await;
-    sql.batch_execute(
-        "SET synchronous_commit = off;
-         DO $$ BEGIN FOR i IN 1..5000 LOOP INSERT INTO public.t VALUES (i); COMMIT; END LOOP; END $$",
-    )
-    .await
-    .unwrap();
+    sql.batch_execute("SET synchronous_commit = off").await.unwrap();
+    sql.batch_execute("DO $$ BEGIN FOR i IN 1..5000 LOOP INSERT INTO public.t VALUES (i); COMMIT; END LOOP; END $$")
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     stream.stop(Duration::from_secs(20)).await.unwrap();
 }
@@ -372,7 +370,7 @@ async fn what_waits_for_the_consumer_is_bounded_in_bytes() {
     let cluster = Cluster::start(15).unwrap();
     let sql = sql(&cluster).await;
     sql.batch_execute("CREATE TABLE public.t (id int PRIMARY KEY, v text)").await.unwrap();
-    let limits = StreamLimits { queue_bytes: 64 * 1024, ..StreamLimits::default() };
+    let limits = StreamLimits { queue_bytes: 1024 * 1024, ..StreamLimits::default() };
     let (mut stream, _) = stream(&cluster, &sql, limits).await;
     sql.batch_execute("INSERT INTO public.t SELECT i, repeat('y', 500) FROM generate_series(1, 20000) i")
         .await
@@ -385,6 +383,6 @@ async fn what_waits_for_the_consumer_is_bounded_in_bytes() {
             waiting += data.len();
         }
     }
-    // A piece of messages is always admitted, however large.
-    assert!((16 * 1024..=256 * 1024).contains(&waiting), "{waiting} bytes");
+    // Messages are handed over in pieces, one of which may just not have fitted.
+    assert!((512 * 1024..=1024 * 1024).contains(&waiting), "{waiting} bytes");
 }

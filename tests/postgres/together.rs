@@ -106,7 +106,7 @@ async fn a_row_that_is_not_as_believed_stops_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_column_of_a_type_that_only_the_source_has() {
     let ddl = "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE items (id integer PRIMARY KEY, n integer, gone mood)";
-    let yaml = "    - name: items\n      drop_columns: [gone]\naccept:\n  - { code: DELETES_DATA, address: public.items.gone, reason: test }\n";
+    let yaml = "    - name: items\n      columns: { gone: { drop: true } }\naccept:\n  - { code: DELETES_DATA, address: public.items.gone, reason: test }\n";
     for major in [10, 15] {
         let pair = TestPair::start(15, major);
         let stage = Stage::new(&pair, "only_source", ddl, yaml, "").await;
