@@ -103,7 +103,7 @@ fn with_text(text: &str) -> Plan {
         left.why = text.to_owned();
     }
     for table in plan.source.tables.values_mut() {
-        table.columns[0].name = name.clone();
+        std::sync::Arc::make_mut(table).columns[0].name = name.clone();
     }
     plan.projections[1].target = QualifiedName::new(text, text).unwrap();
     plan

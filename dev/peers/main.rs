@@ -11,6 +11,7 @@ mod work;
 use std::path::PathBuf;
 
 use clap::Parser;
+use stream::Backlog;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -44,6 +45,12 @@ enum What {
         #[arg(long, default_value_t = 300_000)]
         rows: u64,
     },
+    /// Follows one transaction that updates every row
+    Bigtxn {
+        /// Rows
+        #[arg(long, default_value_t = 5_000_000)]
+        rows: u64,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -51,7 +58,8 @@ async fn main() {
     let args = Args::parse();
     let report = match args.what {
         What::Backfill { rows } => backfill::run(rows, args.rounds).await,
-        What::Stream { transactions, rows } => stream::run(transactions, rows, args.rounds).await,
+        What::Stream { transactions, rows } => stream::run(Backlog::Small(transactions), rows, args.rounds).await,
+        What::Bigtxn { rows } => stream::run(Backlog::One, rows, args.rounds).await,
     };
     println!("{}", report.markdown());
     if let Some(path) = args.json {

@@ -1,4 +1,5 @@
-//! A backlog of small transactions: pcrd and a subscription of the server's own, from the same slot position.
+//! A backlog of small transactions, or one large one: pcrd and a subscription of the server's own, from the same slot
+//! position.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,6 +7,8 @@ use std::time::Duration;
 use crate::machine::{Measured, Meter};
 use crate::report::Report;
 use crate::work::{Servers, connect, done, pcrd, plan, text, uri};
+
+const NATIVE: &str = "native subscription";
 
 /// The mix of the backlog: weights in per cent.
 const MIX: [(&str, u32, &str); 3] = [
@@ -23,7 +26,16 @@ const MIX: [(&str, u32, &str); 3] = [
     ("delete", 15, "\\set id random(1, :rows)\nDELETE FROM listings WHERE id = :id"),
 ];
 
-pub(crate) async fn run(transactions: u64, rows: u64, rounds: usize) -> Report {
+/// What waits in the slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backlog {
+    /// So many transactions of one change each.
+    Small(u64),
+    /// One transaction that changes every row.
+    One,
+}
+
+pub(crate) async fn run(what: Backlog, rows: u64, rounds: usize) -> Report {
     let servers = Servers::start(rows).await;
     let source = connect(&servers.source, "postgres").await;
     let dir = tempfile::tempdir().unwrap();
@@ -32,14 +44,25 @@ pub(crate) async fn run(transactions: u64, rows: u64, rounds: usize) -> Report {
     done(&mut pcrd(dir.path(), &["apply", "plan.json", "--yes", "--through", "catchup"]));
     subscribe(&servers).await;
 
-    let mut report = Report::new("stream", "transactions", transactions, "native subscription");
-    report.note(format!(
-        "a backlog of {transactions} transactions of one change (insert 40, update 45, delete 15 per cent) on a table of {rows} rows; PostgreSQL 15 to 15"
-    ));
+    let (mut report, backlog_note) = match what {
+        Backlog::Small(transactions) => (
+            Report::new("stream", "transactions", transactions, NATIVE),
+            format!(
+                "a backlog of {transactions} transactions of one change (insert 40, update 45, delete 15 per cent) on a table of {rows} rows"
+            ),
+        ),
+        Backlog::One => {
+            (Report::new("bigtxn", "rows", rows, NATIVE), format!("one transaction that updates {rows} rows"))
+        }
+    };
+    report.note(format!("{backlog_note}; PostgreSQL 15 to 15"));
     report.note("pcrd converts, renames, drops and reorders columns and commits durably; the subscription copies as it is, with its default of asynchronous commits".to_owned());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
-        backlog(dir.path(), &servers, transactions, rows);
+        match what {
+            Backlog::Small(transactions) => backlog(dir.path(), &servers, transactions, rows),
+            Backlog::One => update_all(&source).await,
+        }
         source.batch_execute(&format!("INSERT INTO marker VALUES ({round})")).await.unwrap();
         servers.rest().await;
         // Who comes first changes from round to round.
@@ -49,7 +72,7 @@ pub(crate) async fn run(transactions: u64, rows: u64, rounds: usize) -> Report {
                 report.add("pcrd", measured);
             } else {
                 let measured = with_subscription(&servers, round).await;
-                report.add("native subscription", measured);
+                report.add(NATIVE, measured);
             }
         }
         assert_same_rows(&servers, &source).await;
@@ -103,6 +126,12 @@ fn backlog(dir: &std::path::Path, servers: &Servers, transactions: u64, rows: u6
     }
     command.arg(uri(&servers.source, "postgres")).env("PGOPTIONS", "-c synchronous_commit=off");
     done(&mut command);
+}
+
+async fn update_all(source: &tokio_postgres::Client) {
+    // Else the table grows by its own size in every round.
+    source.batch_execute("VACUUM listings").await.unwrap();
+    source.batch_execute("UPDATE listings SET list_price = list_price + 1, active = NOT active").await.unwrap();
 }
 
 async fn marked(client: &tokio_postgres::Client, round: usize) -> bool {

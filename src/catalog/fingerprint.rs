@@ -14,8 +14,13 @@ pub struct Fingerprint(pub String);
 impl Fingerprint {
     /// Digests raw bytes.
     pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::of_hash(Sha256::new_with_prefix(bytes))
+    }
+
+    /// Of bytes that were hashed one after another.
+    pub fn of_hash(hash: Sha256) -> Self {
         let mut text = String::from("sha256:");
-        for byte in Sha256::digest(bytes) {
+        for byte in hash.finalize() {
             text.push_str(&format!("{byte:02x}"));
         }
         Self(text)

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 /// PostgreSQL truncates longer names silently, so two of them could become one; we refuse instead.
 pub const IDENT_BYTES_MAX: usize = 63;
@@ -12,7 +13,7 @@ pub const IDENT_BYTES_MAX: usize = 63;
 /// One identifier: not empty, at most 63 bytes, no NUL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(transparent)]
-pub struct Ident(String);
+pub struct Ident(SmolStr);
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ impl Ident {
             let bytes = name.len();
             return Err(NameError::TooLong(name, bytes));
         }
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 
     /// The bare name.

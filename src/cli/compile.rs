@@ -106,12 +106,15 @@ pub async fn compile(
     }
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
     inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
+    let notes = wanted.notes;
+    // As large as the plan will be.
+    drop((wanted.schema, wanted.files));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;
     // What `apply` would refuse is said now, and not after the review.
     check(&plan).map_err(|error| {
         CommandError::new(Exit::Failed, format!("pcrd made a plan that is not sound, which is its own defect: {error}"))
     })?;
-    Ok(Compiled { resolved, plan, notes: wanted.notes })
+    Ok(Compiled { resolved, plan, notes })
 }
 
 fn refusal(config: &Config, files: Option<&SchemaFiles>, errors: Vec<ResolveError>) -> CommandError {

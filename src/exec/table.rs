@@ -1,6 +1,7 @@
 //! A table of the plan as the run needs it: its projection, its key, and what the stream must look like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio_postgres::Client;
@@ -23,7 +24,7 @@ pub struct TableTask {
     /// The projection.
     pub projection: Projection,
     /// The source table at plan time.
-    pub source: Table,
+    pub source: Arc<Table>,
     /// Frozen defaults as SQL literals, by target column.
     pub frozen: BTreeMap<Ident, String>,
     /// Target columns GENERATED ALWAYS AS IDENTITY.

@@ -64,11 +64,10 @@ pub fn build(resolved: &Resolved, settings: &Settings, inputs: &[Input]) -> Resu
 }
 
 fn side(extract: &Extract) -> Side {
-    let tables: BTreeMap<_, _> = extract.tables.iter().map(|(name, table)| (name.clone(), table.structure())).collect();
     Side {
         server: extract.server.clone(),
-        fingerprint: digest::side(&tables, &extract.sequences),
-        tables,
+        fingerprint: digest::side(&extract.tables, &extract.sequences),
+        tables: extract.tables.clone(),
         sequences: extract.sequences.clone(),
     }
 }

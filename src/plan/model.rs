@@ -1,6 +1,7 @@
 //! The plan file's types. `body` is digested; `evidence` is for people.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub struct Side {
     /// Digest of `tables` and `sequences`.
     pub fingerprint: Fingerprint,
     /// Structure of every table that the plan reads (source) or found (target).
-    pub tables: BTreeMap<QualifiedName, Table>,
+    pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences that the plan reads.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
 }

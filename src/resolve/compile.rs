@@ -1,6 +1,7 @@
 //! The way from the user's wishes to a whole target.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::desired::check::MERGED;
@@ -261,7 +262,7 @@ fn source_extract(scopes: &[Scope<'_>], source: &Catalog, sequence_names: &Seque
     let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
     Extract {
         server: source.server.clone(),
-        tables: scopes.iter().map(|scope| (scope.name.clone(), scope.table.structure())).collect(),
+        tables: scopes.iter().map(|scope| (scope.name.clone(), Arc::new(scope.table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
     }
 }
@@ -271,7 +272,7 @@ fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedS
     let sequences = sequences.iter().filter_map(|sequence| target.sequences.get_key_value(&sequence.target));
     Extract {
         server: target.server.clone(),
-        tables: tables.map(|(name, table)| (name.clone(), table.structure())).collect(),
+        tables: tables.map(|(name, table)| (name.clone(), Arc::new(table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
     }
 }

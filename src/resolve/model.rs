@@ -1,6 +1,7 @@
 //! The result of resolving: everything that `plan` needs and nothing that it must decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub struct Extract {
     /// The cluster and database.
     pub server: Server,
     /// Tables.
-    pub tables: BTreeMap<QualifiedName, Table>,
+    pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
 }
