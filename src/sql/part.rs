@@ -2,7 +2,7 @@
 
 use crate::catalog::ColumnType;
 use crate::projection::{Part, Projection};
-use crate::sql::expr::{commas, constant};
+use crate::sql::expr::{commas, constant, only};
 use crate::sql::{ident, literal};
 
 /// `"column" = 'value'` over the target table: what every statement asks that looks for rows of this source alone. `None`
@@ -13,15 +13,41 @@ pub fn own(projection: &Projection, alias: &str) -> Option<String> {
     Some(format!("{alias}{} = {}", ident(&part.column), literal(&part.value)))
 }
 
-/// The rows of the target that comparison holds against this source: its own, and in the first of the sources also those
-/// of nobody.
-pub fn compared(projection: &Projection, alias: &str) -> Option<String> {
-    let part = projection.part.as_ref()?;
-    if part.others.is_empty() {
-        return own(projection, alias);
+/// The constants of all sources of the target in the order of its column, which only its server knows: one text a row.
+/// `None` unless this source is the one that answers for rows of nobody.
+pub fn constants(projection: &Projection) -> Option<String> {
+    let part = projection.part.as_ref().filter(|part| !part.others.is_empty())?;
+    // They take type and collation of the column: literals have none of their own.
+    let each = values(part).map(|value| format!(" UNION ALL SELECT {value}")).collect::<String>();
+    let column = format!("SELECT {} FROM {} WHERE false", ident(&part.column), only(&projection.target));
+    Some(format!("SELECT CAST(c.v AS pg_catalog.text) FROM ({column}{each}) AS c(v) ORDER BY c.v"))
+}
+
+/// Up to `max` rows of the target that come from none of its sources, as text: `ctid`, the column that tells sources apart,
+/// then the key of the target. `ordered` is what [`constants`] gave: an index that begins with the column then finds what
+/// is before, between and after them, where `NOT IN` alone would read the table.
+pub fn strays(projection: &Projection, ordered: &[String], max: usize) -> Option<String> {
+    let part = projection.part.as_ref().filter(|part| !part.others.is_empty())?;
+    let column = format!("t.{}", ident(&part.column));
+    let (first, last) = (ordered.first()?, ordered.last()?);
+    let mut gaps = vec![format!("{column} < {}", literal(first))];
+    for pair in ordered.windows(2) {
+        gaps.push(format!("{column} > {} AND {column} < {}", literal(&pair[0]), literal(&pair[1])));
     }
-    let others = commas(part.others.iter().map(|value| literal(value)));
-    Some(format!("{alias}{} NOT IN ({others})", ident(&part.column)))
+    gaps.push(format!("{column} > {}", literal(last)));
+    let key = projection.target_key().into_iter().map(|key| format!("t.{}", ident(key)));
+    let shown = ["t.ctid".to_owned(), column.clone()].into_iter().chain(key);
+    Some(format!(
+        "SELECT {} FROM {} AS t WHERE ({}) AND {column} NOT IN ({}) LIMIT {max}",
+        commas(shown.map(|value| format!("CAST({value} AS pg_catalog.text)"))),
+        only(&projection.target),
+        gaps.join(" OR "),
+        commas(values(part)),
+    ))
+}
+
+fn values(part: &Part) -> impl Iterator<Item = String> {
+    std::iter::once(&part.value).chain(&part.others).map(|value| literal(value))
 }
 
 /// ` AND …` of [`own`], or nothing.

@@ -26,6 +26,7 @@ mod masked;
 mod merge;
 mod migration;
 mod moved;
+mod nobody;
 mod operate;
 mod refused;
 mod reserved;

@@ -10,7 +10,7 @@ use crate::migration::{Migration, Running, Said};
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 use crate::writers::{self, KeyKind, Writers};
 
-const READY: &str = "\"type\":\"gate\",\"ready\":true";
+pub const READY: &str = "\"type\":\"gate\",\"ready\":true";
 
 /// The schema of a source, and what its rows are known by.
 type Part = (&'static str, &'static str);
@@ -52,7 +52,7 @@ fn desired(kind: KeyKind, parts: &[Part], more: &str) -> String {
     )
 }
 
-fn migration(pair: &TestPair, desired: &str, more: &str) -> Migration {
+pub fn migration(pair: &TestPair, desired: &str, more: &str) -> Migration {
     let migration = Migration::new(pair, "    []\n", &format!("  schema: ./desired.sql\n{more}"));
     let path = migration.dir.path().join("pcrd.config.yml");
     let config = std::fs::read_to_string(&path).unwrap();
@@ -247,7 +247,7 @@ const NUMBERED_SQL: &str = "-- pcrd: merged_from \"eas't\" with side = 1\n-- pcr
     CREATE TABLE public.\"wor\"\"ld\" (\n id int GENERATED ALWAYS AS IDENTITY,\n note text,\n weight real,\n \
     side smallint,\n PRIMARY KEY (side, id)\n);\n";
 
-async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
+pub async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
     let migration = migration(pair, desired, "  lag_threshold_bytes: 33554432");
     migration.plan();
     migration.ok(&["audit", "plan.json"]);
@@ -256,11 +256,11 @@ async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
     (migration, running)
 }
 
-async fn until_applied(source: &Client, target: &Client) {
+pub async fn until_applied(source: &Client, target: &Client) {
     let lsn = text(source, "SELECT pg_current_wal_insert_lsn()::text").await;
     run(source, "SELECT pg_logical_emit_message(true, 'noise', '')").await;
     let began = Instant::now();
-    while text(target, &format!("SELECT applied_lsn >= '{lsn}' FROM pcrd.progress")).await != "t" {
+    while text(target, &format!("SELECT bool_or(applied_lsn >= '{lsn}') FROM pcrd.progress")).await != "t" {
         assert!(began.elapsed() < Duration::from_secs(60), "the stream stands still");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
