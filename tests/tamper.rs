@@ -437,6 +437,45 @@ fn parts_of_a_merged_table_cannot_be_mixed() {
     );
 }
 
+/// A unique index keeps the sources apart by the column itself, not by a word that is its name.
+#[test]
+fn an_index_over_a_merged_table_compares_the_column_itself() {
+    let plan = plan("merge_of_two_sources");
+    let more = |elements: &str, name: &str| {
+        let statement = format!(
+            "CREATE UNIQUE INDEX {} ON \"public\".\"people\" USING \"btree\" {elements}",
+            pcrd::sql::ident(&plan_column(name))
+        );
+        let (table, name) = (plan.projections[0].target.clone(), plan_column(name));
+        let mut all = ops(&plan);
+        all.push(Op::CreateIndex(CreateIndex { table, name, statement, key: false }));
+        rebuilt(plan.clone(), all)
+    };
+    assert_eq!(problems(&more("(\"email\", \"kind\" DESC) WHERE \"kind\" > ''", "i")), []);
+    for (elements, name) in [
+        ("(\"email\")", "kind"),
+        ("(\"email\") INCLUDE (\"kind\")", "i"),
+        ("(\"email\") WHERE \"kind\" = 'user'", "i"),
+        ("(\"email\", lower(\"kind\"))", "i"),
+        ("(\"email\", (\"kind\" || ''))", "i"),
+        ("(\"kind\" COLLATE \"public\".\"mine\", \"email\")", "i"),
+        ("(\"kind\" \"public\".\"my_ops\", \"email\")", "i"),
+    ] {
+        assert_refused(more(elements, name), "it lacks kind");
+    }
+    for definition in ["UNIQUE (\"email\") INCLUDE (\"kind\")", "EXCLUDE (\"kind\" WITH =)"] {
+        let mut all = ops(&plan);
+        for op in &mut all {
+            if let Op::AddConstraint(add) = op
+                && add.definition.starts_with("UNIQUE")
+            {
+                add.definition = definition.to_owned();
+            }
+        }
+        assert_refused(rebuilt(plan.clone(), all), "it lacks kind");
+    }
+}
+
 fn plan_column(name: &str) -> pcrd::catalog::Ident {
     pcrd::catalog::Ident::new(name).unwrap()
 }

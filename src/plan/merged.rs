@@ -78,7 +78,9 @@ fn told_apart(plan: &Plan, projections: &[&Projection]) -> Result<(), String> {
 
 /// Two rows of different sources must never stand in each other's way.
 fn unique(plan: &Plan, table: &CreateTable, column: &Ident) -> Result<(), String> {
-    let lacks = |name: &Ident| Err(format!("{name} can bring rows of two of its sources together: it lacks {column}"));
+    let lacks = |name: &Ident| {
+        Err(format!("{name} can bring rows of two of its sources together: it lacks {column} among what it compares"))
+    };
     if let Some(key) = table.key.as_ref().filter(|key| !key.columns.contains(column)) {
         return lacks(&key.name);
     }
@@ -95,8 +97,7 @@ fn unique(plan: &Plan, table: &CreateTable, column: &Ident) -> Result<(), String
             (Some("create"), second) => second == Some("unique"),
             _ => false,
         };
-        let has_column = list.iter().any(|token| token.name() == Some(column.as_str()));
-        if is_unique && (!has_column || word(0) == Some("exclude")) {
+        if is_unique && (!part::tells_apart(text, column) || word(0) == Some("exclude")) {
             return lacks(name);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::catalog::{Constraint, ConstraintKind, Ident, QualifiedName, References};
+use crate::catalog::{Constraint, ConstraintKind, Ident, IndexElement, QualifiedName, References};
 use crate::desired::{At, Whole};
 use crate::projection::{ColumnValue, Part};
 use crate::resolve::ResolvedTable;
@@ -11,7 +11,7 @@ use crate::resolve::column::Columns;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::sql::part::{canonical, value};
+use crate::sql::part::{canonical, tells_apart, value};
 use crate::sql::token::{TokenKind, tokens};
 use crate::sql::{ident, literal};
 
@@ -115,13 +115,25 @@ fn fit(scope: &Scope<'_>, whole: &Whole, name: &Ident, report: &mut Report) {
         at_column(format!("{name} has a collation of its own, which may find two texts equal"));
     }
     for (index_name, index) in whole.table.indexes.iter().filter(|(_, index)| index.unique) {
-        if index.elements.iter().any(|element| element.column.as_ref() == Some(name)) {
-            continue;
-        }
+        let element = index.elements.iter().find(|element| element.column.as_ref() == Some(name));
+        // Where no server has read the file, only the text has what stands beside a column.
+        let is_plain = |element: &IndexElement| {
+            let is_told_apart = index.definition.is_empty() || tells_apart(&index.definition, name);
+            element.collation.is_none() && element.opclass.is_none() && is_told_apart
+        };
+        let (why, help) = match element {
+            Some(element) if is_plain(element) => continue,
+            Some(_) => (
+                format!("{index_name} has {name} with a collation or operator class, which may find two values equal"),
+                format!("just the column: ({}, …)", ident(name)),
+            ),
+            None => (
+                format!("{index_name} lacks {name}: rows of two sources may have the same values there"),
+                format!("add the column: ({}, …)", ident(name)),
+            ),
+        };
         let places = &whole.places;
         let place = places.indexes.get(index_name).or_else(|| places.constraints.get(index_name));
-        let why = format!("{index_name} lacks {name}: rows of two sources may have the same values there");
-        let help = format!("add the column: ({}, …)", ident(name));
         refuse(scope, place.unwrap_or(&places.name), why, Some(help), report);
     }
     for (constraint, _) in whole.table.constraints.iter().filter(|(_, one)| one.kind == ConstraintKind::Exclude) {

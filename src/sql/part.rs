@@ -1,8 +1,9 @@
 //! The rows of a target table with several source tables that come from one of them.
 
-use crate::catalog::ColumnType;
+use crate::catalog::{ColumnType, Ident};
 use crate::projection::{Part, Projection};
 use crate::sql::expr::{commas, constant, only};
+use crate::sql::token::{Token, tokens};
 use crate::sql::{ident, literal};
 
 /// `"column" = 'value'` over the target table: what every statement asks that looks for rows of this source alone. `None`
@@ -80,6 +81,44 @@ pub fn canonical(text: &str, ty: &ColumnType) -> Option<String> {
     }
 }
 
+/// True when the first list in parentheses of an index or a key has the column as an element, compared as the column is:
+/// with a collation or an operator class of its own two constants might be the same.
+pub fn tells_apart(definition: &str, column: &Ident) -> bool {
+    let Ok(list) = tokens(definition) else { return false };
+    let Some(start) = list.iter().position(|token| token.is("(")) else { return false };
+    let (mut depth, mut element) = (0_usize, Vec::new());
+    for token in &list[start + 1..] {
+        let ends = token.is(")");
+        if depth == 0 && (ends || token.is(",")) {
+            if is_just(&element, column) {
+                return true;
+            }
+            if ends {
+                return false;
+            }
+            element.clear();
+            continue;
+        }
+        if token.is("(") {
+            depth += 1;
+        } else if ends {
+            depth -= 1;
+        }
+        element.push(token);
+    }
+    false
+}
+
+fn is_just(element: &[&Token], column: &Ident) -> bool {
+    let [first, order @ ..] = element else { return false };
+    let order: Vec<Option<&str>> = order.iter().map(|token| token.word()).collect();
+    let nulls = match order.as_slice() {
+        [Some("asc" | "desc"), nulls @ ..] => nulls,
+        nulls => nulls,
+    };
+    first.name() == Some(column.as_str()) && matches!(nulls, [] | [Some("nulls"), Some("first" | "last")])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -98,6 +137,36 @@ mod tests {
         assert_eq!(of("a", "varchar").as_deref(), Some("a"));
         for ty in ["varchar(3)", "character(3)", "boolean", "numeric", "name", "text[]", "real"] {
             assert_eq!(of("1", ty), None, "{ty}");
+        }
+    }
+
+    #[test]
+    fn only_an_element_that_is_just_the_column_tells_apart() {
+        let of = |definition: &str| tells_apart(definition, &Ident::new("kind").expect("a name"));
+        for good in [
+            "UNIQUE (kind, id)",
+            "PRIMARY KEY (\"id\", \"kind\") INCLUDE (\"x\")",
+            "UNIQUE NULLS NOT DISTINCT (kind)",
+            "CREATE UNIQUE INDEX \"i (\" ON \"s\".\"t\" USING \"btree\" (lower(x, y), \"kind\" DESC NULLS LAST) WHERE x > 0",
+            "CREATE UNIQUE INDEX i ON t USING btree (\"kind\" NULLS FIRST)",
+        ] {
+            assert!(of(good), "{good}");
+        }
+        for bad in [
+            "UNIQUE (\"Kind\", id)",
+            "UNIQUE (id) INCLUDE (kind)",
+            "CREATE UNIQUE INDEX \"kind\" ON \"s\".\"kind\" USING \"btree\" (\"id\") WHERE \"kind\" > ''",
+            "CREATE UNIQUE INDEX i ON t USING btree (lower(kind), id)",
+            "CREATE UNIQUE INDEX i ON t USING btree (f(x, kind, y), id)",
+            "CREATE UNIQUE INDEX i ON t USING btree ((kind), (kind || ''))",
+            "CREATE UNIQUE INDEX i ON t USING btree (kind COLLATE \"mine\", id)",
+            "CREATE UNIQUE INDEX i ON t USING btree (kind mine.ops, id)",
+            "CREATE UNIQUE INDEX i ON t USING btree (kind first, id)",
+            "CREATE UNIQUE INDEX i ON t USING btree (kind desc last, id)",
+            "CREATE UNIQUE INDEX i ON t USING btree (id",
+            "CREATE UNIQUE INDEX i ON t",
+        ] {
+            assert!(!of(bad), "{bad}");
         }
     }
 }
