@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use crate::catalog::{Constraint, ConstraintKind, Ident, IndexElement, QualifiedName, References};
 use crate::desired::{At, Whole};
+use crate::findings::rules::TABLES_MERGED;
 use crate::projection::{ColumnValue, Part};
 use crate::resolve::ResolvedTable;
 use crate::resolve::column::Columns;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::sql::part::{canonical, tells_apart, value};
+use crate::sql::part::{canonical, tells_apart, told, told_of_all, value};
 use crate::sql::token::{TokenKind, tokens};
 use crate::sql::{ident, literal};
 
@@ -29,6 +30,9 @@ pub(crate) fn settle(scopes: &mut [Scope<'_>], report: &mut Report) {
             for (number, part) in group.iter().zip(parts) {
                 scopes[*number].part = Some(part);
             }
+            let sources = group.iter().map(|&number| &scopes[number]);
+            let sources = sources.filter_map(|scope| Some((scope.name, scope.part.as_ref()?)));
+            report.find(&TABLES_MERGED, scopes[group[0]].target_name, told_of_all(sources));
             for number in group {
                 unambiguous(&scopes[number], scopes, report);
             }
@@ -196,8 +200,7 @@ pub(crate) fn constant_column(scope: &Scope<'_>, columns: &mut Columns) {
     for column in columns.projected.iter_mut().filter(|column| column.target == part.column) {
         column.value = ColumnValue::Expr { sql: value(part, &column.ty), reads: Vec::new() };
     }
-    let reason = format!("{} in every row from here, and in no other", literal(&part.value));
-    columns.reasons.insert(part.column.clone(), reason);
+    columns.reasons.insert(part.column.clone(), told(part));
 }
 
 /// What belongs to the target is the same for all its sources, and told once. `tables` are those of `scopes`.

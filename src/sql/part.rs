@@ -1,6 +1,6 @@
 //! The rows of a target table with several source tables that come from one of them.
 
-use crate::catalog::{ColumnType, Ident};
+use crate::catalog::{ColumnType, Ident, QualifiedName};
 use crate::projection::{Part, Projection};
 use crate::sql::expr::{commas, constant, only};
 use crate::sql::token::{Token, tokens};
@@ -59,6 +59,17 @@ pub(crate) fn and_own(projection: &Projection, alias: &str) -> String {
 /// The expression that makes the column.
 pub fn value(part: &Part, ty: &ColumnType) -> String {
     constant(&part.value, ty)
+}
+
+/// What a change says of the column.
+pub fn told(part: &Part) -> String {
+    format!("{} in every row from here, and in no other", literal(&part.value))
+}
+
+/// What the finding says of a target, whose sources these are.
+pub fn told_of_all<'a>(sources: impl Iterator<Item = (&'a QualifiedName, &'a Part)>) -> String {
+    let sources = sources.map(|(source, part)| format!("{source} ({} = {})", part.column, literal(&part.value)));
+    format!("it gets the rows of {}", commas(sources))
 }
 
 /// The value that a text stands for in a column of this type, so that two values are the same exactly when their texts are:
