@@ -13,7 +13,7 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::part::{canonical, tells_apart, told, told_of_all, value};
-use crate::sql::token::{TokenKind, tokens};
+use crate::sql::token::{Token, TokenKind, tokens};
 use crate::sql::{ident, literal};
 
 /// Finds the targets with several sources, and by what the rows of each are known.
@@ -171,6 +171,32 @@ pub(crate) fn stays_in_its_part(
     let mut pairs = constraint.columns.iter().zip(&references.columns);
     pairs.any(|pair| pair == (&own.column, &first.column))
         && near.iter().all(|near| far.iter().any(|far| far.value == near.value))
+}
+
+/// Why a foreign key would change what tells the sources of its own table apart, when it would: after the cutover a row
+/// that is deleted or changed there would make a row of nobody here, or of another source.
+pub(crate) fn changes_its_part(scope: &Scope<'_>, constraint: &Constraint, references: &References) -> Option<String> {
+    let column = &scope.part.as_ref()?.column;
+    if !constraint.columns.contains(column) {
+        return None;
+    }
+    let list = tokens(&references.actions).unwrap_or_default();
+    let word = |at: usize| list.get(at).and_then(|token| token.word());
+    let (at, event) = (0..list.len()).find_map(|at| {
+        let event = word(at + 1).filter(|_| word(at) == Some("on") && word(at + 2) == Some("set"))?;
+        let named: Option<Vec<&Token>> = list.get(at + 4).filter(|token| token.is("(")).map(|_| {
+            let rest = list[at + 5..].iter();
+            rest.take_while(|token| !token.is(")")).collect()
+        });
+        let is_changed = named.is_none_or(|named| named.iter().any(|token| token.name() == Some(column.as_str())));
+        is_changed.then_some((at, event))
+    })?;
+    let action = format!("ON {} SET {}", event, word(at + 3).unwrap_or_default()).to_uppercase();
+    Some(format!(
+        "{action} would change {column}, which tells the sources of {} apart; name the other columns, or add the foreign \
+         key after the cutover",
+        scope.target_name
+    ))
 }
 
 fn parts_of<'s>(target: &QualifiedName, scopes: &'s [Scope<'_>]) -> impl Iterator<Item = &'s Part> {

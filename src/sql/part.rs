@@ -87,7 +87,7 @@ pub fn canonical(text: &str, ty: &ColumnType) -> Option<String> {
         "int4" => integer(i64::from(i32::MIN), i64::from(i32::MAX)),
         "int8" => integer(i64::MIN, i64::MAX),
         // A length would cut it off.
-        "text" | "varchar" if ty.typmod == -1 => Some(text.to_owned()),
+        "text" | "varchar" if ty.typmod == -1 && !text.contains('\0') => Some(text.to_owned()),
         _ => None,
     }
 }
@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(of("0x10", "integer"), None);
         assert_eq!(of("a ", "text").as_deref(), Some("a "));
         assert_eq!(of("a", "varchar").as_deref(), Some("a"));
+        assert_eq!(of("a\0", "text"), None);
         for ty in ["varchar(3)", "character(3)", "boolean", "numeric", "name", "text[]", "real"] {
             assert_eq!(of("1", ty), None, "{ty}");
         }

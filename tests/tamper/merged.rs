@@ -29,6 +29,11 @@ fn parts_of_a_merged_table_cannot_be_mixed() {
     refused(&|plan| part(plan, 1, &|part| part.value = "user".to_owned()), "have the same kind");
     refused(&|plan| part(plan, 1, &|part| part.value = "agents".to_owned()), "do not all get its kind");
     refused(&|plan| part(plan, 0, &|part| part.others.clear()), "would not be compared");
+    refused(&|plan| part(plan, 1, &|part| part.value = "a\0".to_owned()), "is no plain value of kind");
+    let mut again = plan("merge_of_two_sources");
+    again.projections.push(again.projections[1].clone());
+    let found: Vec<String> = problems(&again).iter().map(ToString::to_string).collect();
+    assert!(found.contains(&"table public.agents stands in two projections".to_owned()), "{found:?}");
     refused(&|plan| part(plan, 1, &|part| part.column = name("email")), "told apart by different columns");
     let create = |plan: &mut Plan, change: &dyn Fn(&mut pcrd::plan::CreateTable)| {
         for step in &mut plan.steps {
