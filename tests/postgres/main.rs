@@ -28,6 +28,7 @@ mod migration;
 mod moved;
 mod nobody;
 mod operate;
+mod ordeal;
 mod refused;
 mod reserved;
 mod rights;
