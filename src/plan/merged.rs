@@ -71,7 +71,7 @@ fn told_apart(plan: &Plan, projections: &[&Projection]) -> Result<(), String> {
     }
     let others = rest.iter().map(|other| &other.value);
     if !first.others.iter().eq(others) || rest.iter().any(|other| !other.others.is_empty()) {
-        return Err("rows of none of its sources would not be compared".to_owned());
+        return Err("rows of none of its sources would not be looked for".to_owned());
     }
     unique(plan, table, &first.column)?;
     said(plan, column, projections)

@@ -180,7 +180,9 @@ pub(crate) fn changes_its_part(scope: &Scope<'_>, constraint: &Constraint, refer
     if !constraint.columns.contains(column) {
         return None;
     }
-    let list = tokens(&references.actions).unwrap_or_default();
+    let Ok(list) = tokens(&references.actions) else {
+        return Some(format!("nobody can say what it does to {column}: {}", references.actions));
+    };
     let word = |at: usize| list.get(at).and_then(|token| token.word());
     let (at, event) = (0..list.len()).find_map(|at| {
         let event = word(at + 1).filter(|_| word(at) == Some("on") && word(at + 2) == Some("set"))?;

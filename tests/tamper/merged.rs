@@ -28,7 +28,7 @@ fn parts_of_a_merged_table_cannot_be_mixed() {
     refused(&|plan| plan.projections[1].part = None, "not all of its several sources");
     refused(&|plan| part(plan, 1, &|part| part.value = "user".to_owned()), "have the same kind");
     refused(&|plan| part(plan, 1, &|part| part.value = "agents".to_owned()), "do not all get its kind");
-    refused(&|plan| part(plan, 0, &|part| part.others.clear()), "would not be compared");
+    refused(&|plan| part(plan, 0, &|part| part.others.clear()), "would not be looked for");
     refused(&|plan| part(plan, 1, &|part| part.value = "a\0".to_owned()), "is no plain value of kind");
     let mut again = plan("merge_of_two_sources");
     again.projections.push(again.projections[1].clone());
