@@ -4,7 +4,7 @@ use super::ExecError;
 use super::context::Run;
 use crate::catalog::ColumnRef;
 use crate::pg::client::Client;
-use crate::plan::{Op, Plan, SetSequence};
+use crate::plan::{Plan, SetSequence};
 use crate::sql;
 
 /// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
@@ -96,19 +96,13 @@ async fn furthest(run: &Run, target: &Client, set: &SetSequence, increment: i64)
     Ok(furthest)
 }
 
-/// What is asked of the column's rows, so that the table's key finds the furthest: all of them at once, or where the key
-/// begins with what tells several sources apart, those of each.
+/// What is asked of the column's rows, so that the table's key finds the furthest: all of them at once where the key begins
+/// with the column, else those of each of several sources.
 fn conditions(plan: &Plan, column: &ColumnRef) -> Vec<String> {
-    let begins_with_it = plan.steps.iter().any(|step| match &step.op {
-        Op::CreateTable(op) if op.name == column.table => {
-            op.key.as_ref().is_some_and(|key| key.columns.first() == Some(&column.column))
-        }
-        _ => false,
-    });
     let parts: Option<Vec<String>> =
         plan.onto(&column.table).map(|projection| sql::part::own(projection, "")).collect();
     match parts {
-        Some(parts) if !begins_with_it && !parts.is_empty() => {
+        Some(parts) if !plan.is_found_by(&column.table, &column.column) && !parts.is_empty() => {
             parts.into_iter().map(|own| format!(" WHERE {own}")).collect()
         }
         _ => vec![String::new()],

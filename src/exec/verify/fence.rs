@@ -17,8 +17,8 @@ use crate::plan::End;
 use crate::sql::{self, Side};
 use crate::verify::{Difference, DifferenceKind, Report, TableReport};
 
-/// Targets up to this estimate, of all their sources together, are counted too, and searched for rows of nobody. A larger
-/// one would hold up writers, and that proves nothing that the comparison has not proven.
+/// Up to this estimate the rows of a table are counted too, and those of nobody looked for. More would hold up writers, and
+/// prove nothing that the comparison has not proven.
 const COUNT_ROWS_MAX: i64 = 5_000_000;
 
 /// Compares everything that was written since its last comparison, or was never compared.
@@ -31,18 +31,24 @@ pub async fn at_fence(engine: &mut Engine) -> Result<(), ExecError> {
     let target = run.connect(End::Target, "verify").await?;
     let digest = sides::digest(&run.plan);
     let tables = Arc::clone(&engine.tables);
-    // Without an index for it, what is asked of one source's rows reads those of the others too.
-    let mut rows: BTreeMap<&QualifiedName, i64> = BTreeMap::new();
+    let (mut own, mut all) = (Vec::new(), BTreeMap::<&QualifiedName, i64>::new());
     for task in tables.iter() {
-        *rows.entry(&task.projection.target).or_default() += estimate(&source, task).await?;
+        own.push(estimate(&source, task).await?);
+        *all.entry(&task.projection.target).or_default() += own[task.index];
     }
     let mut reports = Vec::new();
     for task in tables.iter() {
         let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
         let sides = Sides { source: &source, target: &target, subject };
         let mut report = compare(engine, &sides, task).await?;
-        if rows[&task.projection.target] <= COUNT_ROWS_MAX {
+        let (target_name, part) = (&task.projection.target, task.projection.part.as_ref());
+        // Without an index for it, what is asked of one source's rows reads those of the others too.
+        let is_found = part.is_some_and(|part| run.plan.is_found_by(target_name, &part.column));
+        let rows_read = if is_found { own[task.index] } else { all[target_name] };
+        if rows_read <= COUNT_ROWS_MAX {
             count(&sides, &mut report).await?;
+        }
+        if is_found || rows_read <= COUNT_ROWS_MAX {
             strays::add(&target, &task.projection, &mut report).await?;
         }
         report.keys_pending = Some(0);

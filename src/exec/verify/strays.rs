@@ -6,7 +6,7 @@ use super::ranges::DIFFERENCES_MAX;
 use super::sides::failed;
 use crate::exec::ExecError;
 use crate::projection::Projection;
-use crate::sql::{Side, part};
+use crate::sql::{Side, literal, part};
 use crate::verify::{Difference, DifferenceKind, TableReport};
 
 /// Adds the rows of nobody to the report of the source that answers for them; nothing for any other. Asked once for each
@@ -20,7 +20,7 @@ pub async fn add(target: &Client, projection: &Projection, report: &mut TableRep
     let found = target.query(&query, &[]).await.map_err(failed(Side::Target, doing()))?;
     report.rows_target += found.len() as u64;
     report.differences.extend(found.iter().map(|row| {
-        let column = projection.part.iter().map(|part| format!("{} {}", part.column, row.get::<_, String>(1)));
+        let column = projection.part.iter().map(|part| format!("{} = {}", part.column, literal(row.get(1))));
         let key: Vec<String> = (2..row.len()).map(|at| row.get(at)).collect();
         let shown = if key.is_empty() { vec![format!("ctid {}", row.get::<_, String>(0))] } else { key };
         Difference {
