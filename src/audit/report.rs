@@ -1,5 +1,7 @@
 //! What an audit finds.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::audit::policy::{LOCK_MODES, Policy};
@@ -168,7 +170,7 @@ pub fn audit(text: &str, policy: &Policy) -> Report {
     report.plan_id = Some(plan.id.to_string());
     report.steps = plan.steps.len();
     report.statements = plan.steps.iter().map(|step| step.statements.len() + step.revert.len()).sum();
-    let lines = Lines { text };
+    let lines = Lines::of(text);
     for error in problems(&plan) {
         let place = error.step().map_or_else(String::new, ToString::to_string);
         let line = if place.is_empty() { 1 } else { lines.step(&place) };
@@ -260,9 +262,19 @@ fn of_policy(plan: &Plan, policy: &Policy, lines: &Lines<'_>) -> Vec<Entry> {
 /// Finds things again in the file, for those who look there.
 struct Lines<'t> {
     text: &'t str,
+    /// Where lines end.
+    ends: Vec<usize>,
+    /// Where sections begin.
+    sections: BTreeMap<&'static str, usize>,
 }
 
-impl Lines<'_> {
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        let start = |name| (name, text.find(&format!("\"{name}\":")).unwrap_or(0));
+        Self { text, ends, sections: ["findings", "settings", "steps"].map(start).into() }
+    }
+
     fn step(&self, id: &str) -> usize {
         self.after("steps", &["id", id])
     }
@@ -273,9 +285,9 @@ impl Lines<'_> {
 
     /// The line of the first place behind `section` where all words stand one after another as JSON strings; the
     /// section's own line when they do not.
-    fn after(&self, section: &str, words: &[&str]) -> usize {
+    fn after(&self, section: &'static str, words: &[&str]) -> usize {
         let quoted = |word: &str| serde_json::Value::from(word).to_string();
-        let start = self.text.find(&format!("{}:", quoted(section))).unwrap_or(0);
+        let start = self.sections.get(section).copied().unwrap_or(0);
         let mut at = start;
         let wanted: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         for pair in wanted.chunks(2) {
@@ -293,6 +305,6 @@ impl Lines<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text[..at].matches('\n').count() + 1
+        self.ends.partition_point(|&end| end < at) + 1
     }
 }

@@ -1,5 +1,7 @@
 //! What must hold before anything is written: each check with a stable id, what was found, and how to mend it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::ExecError;
@@ -377,13 +379,18 @@ async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Ve
             );
         }
     }
+    let mut is_missing: BTreeMap<QualifiedName, bool> = BTreeMap::new();
     for step in &run.plan.steps {
         let Op::CreateTable(create) = &step.op else { continue };
         for column in &create.columns {
             // By name, not as SQL: `to_regtype` reads no modifier before PG 16, and a name may have parentheses.
             let ty = QualifiedName { schema: column.ty.schema.clone(), name: column.ty.name.clone() };
-            let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&sql::name(&ty)));
-            if ask(target, End::Target, &query).await? {
+            // Asked once, not once for each of a thousand tables' columns.
+            if !is_missing.contains_key(&ty) {
+                let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&sql::name(&ty)));
+                is_missing.insert(ty.clone(), ask(target, End::Target, &query).await?);
+            }
+            if is_missing.get(&ty) == Some(&true) {
                 fail(
                     "type_missing",
                     format!("type {} of {}.{} does not exist", column.ty.sql, create.name, column.name),

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::plan::check::{CheckError, check};
-use crate::plan::strict;
-use crate::plan::{FORMAT, PlanFile};
+use crate::plan::{FORMAT, PlanFile, canonical, strict};
 
 /// Largest file that is read, in bytes.
 pub const BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -48,10 +47,9 @@ pub fn to_json(file: &PlanFile) -> String {
 /// # Errors
 /// When the file is not exactly what [`to_json`] could have written, white space and order of fields aside.
 pub fn read(text: &str) -> Result<PlanFile, PlanFileError> {
-    let tree = tree(text)?;
-    let file = PlanFile::deserialize(&tree)?;
+    let (file, spelling) = parsed(text)?;
     check(&file.plan)?;
-    check_spelling(&tree, &file)?;
+    check_spelling(&spelling, &file)?;
     Ok(file)
 }
 
@@ -60,31 +58,47 @@ pub fn read(text: &str) -> Result<PlanFile, PlanFileError> {
 /// # Errors
 /// When the text is not strict JSON of the plan's types.
 pub fn parse(text: &str) -> Result<PlanFile, PlanFileError> {
-    let tree = tree(text)?;
-    let file = PlanFile::deserialize(&tree)?;
-    check_spelling(&tree, &file)?;
+    let (file, spelling) = parsed(text)?;
+    check_spelling(&spelling, &file)?;
     Ok(file)
 }
 
-fn tree(text: &str) -> Result<Value, PlanFileError> {
+/// The file, and the canonical text of its plan as it was found.
+fn parsed(text: &str) -> Result<(PlanFile, Vec<u8>), PlanFileError> {
     if text.len() > BYTES_MAX {
         return Err(PlanFileError::TooLarge(text.len()));
     }
-    let tree = strict::parse(text)?;
-    let format = tree.pointer("/plan/format").and_then(Value::as_str);
-    match format.filter(|format| *format != FORMAT) {
-        Some(found) => Err(PlanFileError::Format { found: found.to_owned() }),
-        None => Ok(tree),
+    let spelling = strict::canonical(text, Some("evidence"))?;
+    let head: Result<Head, _> = serde_json::from_str(text);
+    let format = head.ok().and_then(|head| head.plan.format);
+    if let Some(found) = format.filter(|format| *format != FORMAT) {
+        return Err(PlanFileError::Format { found });
     }
+    Ok((serde_json::from_str(text)?, spelling))
+}
+
+/// What tells of a file of another version: it may have other fields.
+#[derive(Deserialize)]
+struct Head {
+    plan: PlanHead,
+}
+
+#[derive(Deserialize)]
+struct PlanHead {
+    format: Option<String>,
 }
 
 /// A member that was left out, or a name in another spelling, reads as the same plan: not what was reviewed.
-fn check_spelling(tree: &Value, file: &PlanFile) -> Result<(), PlanFileError> {
-    let again = serde_json::to_value(&file.plan)?;
-    match difference(tree.get("plan").unwrap_or(&Value::Null), &again) {
-        Some(place) => Err(PlanFileError::Spelling { place: format!("plan{place}") }),
-        None => Ok(()),
+fn check_spelling(found: &[u8], file: &PlanFile) -> Result<(), PlanFileError> {
+    let expected = canonical::text(file, Some("evidence"));
+    if found == expected {
+        return Ok(());
     }
+    let found: Value = serde_json::from_slice(found)?;
+    let expected: Value = serde_json::from_slice(&expected)?;
+    Err(PlanFileError::Spelling {
+        place: difference(&found, &expected).unwrap_or_default().trim_start_matches('.').to_owned(),
+    })
 }
 
 /// The first place at which two trees differ.

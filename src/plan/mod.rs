@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod build;
+mod canonical;
 pub mod check;
 pub mod compare;
 pub mod digest;
@@ -19,7 +20,7 @@ pub mod rules;
 pub mod shape;
 mod shape_grammar;
 pub mod statements;
-pub mod strict;
+mod strict;
 pub mod whole;
 
 pub use build::{BuildError, build};
