@@ -11,6 +11,9 @@ use pcrd::plan::{
 };
 use serde_json::{Value, json};
 
+#[path = "tamper/merged.rs"]
+mod merged;
+
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans").join(case).join("plan.json.snap");
@@ -392,51 +395,4 @@ fn a_gap_between_targets_cannot_be_hidden() {
     // A filter that two of them share says twice the same.
     let twice = changed(&|plan| plan.projections[1].target = plan.projections[0].target.clone());
     assert!(!problems(&twice).is_empty());
-}
-
-/// Rows of several sources stay told apart, in all that the plan does.
-#[test]
-fn parts_of_a_merged_table_cannot_be_mixed() {
-    let plan = plan("merge_of_two_sources");
-    let refused = |change: &dyn Fn(&mut Plan), why: &str| {
-        let mut changed = plan.clone();
-        change(&mut changed);
-        let steps = ops(&changed);
-        assert_refused(rebuilt(changed, steps), why);
-    };
-    let part = |plan: &mut Plan, at: usize, change: &dyn Fn(&mut pcrd::projection::Part)| {
-        change(plan.projections[at].part.as_mut().unwrap());
-    };
-    refused(&|plan| plan.projections.iter_mut().for_each(|one| one.part = None), "stands in two projections");
-    refused(&|plan| plan.projections[1].part = None, "not all of its several sources");
-    refused(&|plan| part(plan, 1, &|part| part.value = "user".to_owned()), "have the same kind");
-    refused(&|plan| part(plan, 1, &|part| part.value = "agents".to_owned()), "do not all get its kind");
-    refused(&|plan| part(plan, 0, &|part| part.others.clear()), "would not be compared");
-    refused(&|plan| part(plan, 1, &|part| part.column = plan_column("email")), "told apart by different columns");
-    let create = |plan: &mut Plan, change: &dyn Fn(&mut pcrd::plan::CreateTable)| {
-        for step in &mut plan.steps {
-            if let Op::CreateTable(create) = &mut step.op {
-                change(create);
-            }
-        }
-    };
-    refused(&|plan| create(plan, &|table| table.columns[0].not_null = false), "can be NULL");
-    refused(
-        &|plan| create(plan, &|table| table.key.as_mut().unwrap().columns.retain(|one| one.as_str() != "kind")),
-        "lacks kind",
-    );
-    refused(
-        &|plan| {
-            for step in &mut plan.steps {
-                if let Op::AddConstraint(add) = &mut step.op {
-                    add.definition = add.definition.replace("\"kind\", ", "").replace("(kind, ", "(");
-                }
-            }
-        },
-        "lacks kind",
-    );
-}
-
-fn plan_column(name: &str) -> pcrd::catalog::Ident {
-    pcrd::catalog::Ident::new(name).unwrap()
 }

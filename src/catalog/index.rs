@@ -137,3 +137,10 @@ pub struct References {
     /// What follows the column list in the definition: MATCH, ON UPDATE, ON DELETE. Empty when there is nothing.
     pub actions: String,
 }
+
+impl References {
+    /// MATCH FULL: all columns are NULL, or none.
+    pub fn is_match_full(&self) -> bool {
+        self.actions.starts_with("MATCH FULL")
+    }
+}

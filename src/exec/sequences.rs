@@ -2,8 +2,9 @@
 
 use super::ExecError;
 use super::context::Run;
+use crate::catalog::ColumnRef;
 use crate::pg::client::Client;
-use crate::plan::SetSequence;
+use crate::plan::{Plan, SetSequence};
 use crate::sql;
 
 /// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
@@ -35,7 +36,7 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
         }
     }
     let (value, is_called) = position.unwrap_or((start.last_value, false));
-    let stored = if cycle && set.source.is_some() { None } else { furthest(target, set, increment).await? };
+    let stored = if cycle && set.source.is_some() { None } else { furthest(run, target, set, increment).await? };
     let next = next_value((value, is_called), increment);
     let past = |stored: i64| if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
     // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
@@ -78,17 +79,32 @@ async fn given_out(run: &Run, source: &Client, set: &SetSequence) -> Result<Opti
 }
 
 /// The value that the sequence would reach last among those that its columns hold.
-async fn furthest(target: &Client, set: &SetSequence, increment: i64) -> Result<Option<i64>, ExecError> {
+async fn furthest(run: &Run, target: &Client, set: &SetSequence, increment: i64) -> Result<Option<i64>, ExecError> {
     let end = if increment > 0 { "max" } else { "min" };
     let mut furthest = None;
     for column in &set.columns {
-        let query =
-            format!("SELECT {end}({})::pg_catalog.int8 FROM {}", sql::ident(&column.column), sql::name(&column.table));
-        let doing = format!("read the furthest value of sequence {}", set.target);
-        let row = target.query_one(&query, &[]).await.map_err(ExecError::target(doing))?;
-        let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
-        furthest =
-            Some(furthest.map_or(stored, |one: i64| if increment > 0 { one.max(stored) } else { one.min(stored) }));
+        for condition in conditions(&run.plan, column) {
+            let (value, table) = (sql::ident(&column.column), sql::name(&column.table));
+            let query = format!("SELECT {end}({value})::pg_catalog.int8 FROM {table}{condition}");
+            let doing = format!("read the furthest value of sequence {}", set.target);
+            let row = target.query_one(&query, &[]).await.map_err(ExecError::target(doing))?;
+            let Some(stored) = row.get::<_, Option<i64>>(0) else { continue };
+            furthest =
+                Some(furthest.map_or(stored, |one: i64| if increment > 0 { one.max(stored) } else { one.min(stored) }));
+        }
     }
     Ok(furthest)
+}
+
+/// What is asked of the column's rows, so that the table's key finds the furthest: all of them at once where the key begins
+/// with the column, else those of each of several sources.
+fn conditions(plan: &Plan, column: &ColumnRef) -> Vec<String> {
+    let parts: Option<Vec<String>> =
+        plan.onto(&column.table).map(|projection| sql::part::own(projection, "")).collect();
+    match parts {
+        Some(parts) if !plan.is_found_by(&column.table, &column.column) && !parts.is_empty() => {
+            parts.into_iter().map(|own| format!(" WHERE {own}")).collect()
+        }
+        _ => vec![String::new()],
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::Ident;
+use crate::catalog::{Column, Ident};
 use crate::plan::whole::WholeError;
-use crate::plan::{CreateTable, Op, Plan};
+use crate::plan::{Action, Change, CreateTable, Finding, Op, Plan};
 use crate::projection::{ColumnValue, Part, Projection};
 use crate::sql::part;
 use crate::sql::token::tokens;
@@ -71,14 +71,37 @@ fn told_apart(plan: &Plan, projections: &[&Projection]) -> Result<(), String> {
     }
     let others = rest.iter().map(|other| &other.value);
     if !first.others.iter().eq(others) || rest.iter().any(|other| !other.others.is_empty()) {
-        return Err("rows of none of its sources would not be compared".to_owned());
+        return Err("rows of none of its sources would not be looked for".to_owned());
     }
-    unique(plan, table, &first.column)
+    unique(plan, table, &first.column)?;
+    said(plan, column, projections)
+}
+
+/// What a reviewer reads are the constants that the rows get.
+fn said(plan: &Plan, column: &Column, projections: &[&Projection]) -> Result<(), String> {
+    let parts = || projections.iter().filter_map(|one| Some((&one.source, one.part.as_ref()?)));
+    for (source, own) in parts() {
+        let at = format!("{source}.{}", column.name);
+        let mut changes = plan.changes.iter().filter(|change| change.address == at);
+        let is_said = |change: &Change| {
+            let (expr, note) = (Some(part::value(own, &column.ty)), Some(part::told(own)));
+            change.action == Action::Add && (&change.expr, &change.note) == (&expr, &note)
+        };
+        if !changes.next().is_some_and(is_said) || changes.next().is_some() {
+            return Err(format!("the change of {at} does not say what its rows get"));
+        }
+    }
+    let told = part::told_of_all(parts());
+    let is_told = |finding: &Finding| finding.address == projections[0].target.to_string() && finding.message == told;
+    let mut findings = plan.findings.iter().filter(|finding| finding.code == "TABLES_MERGED");
+    if findings.any(is_told) { Ok(()) } else { Err("no finding says which of its rows come from where".to_owned()) }
 }
 
 /// Two rows of different sources must never stand in each other's way.
 fn unique(plan: &Plan, table: &CreateTable, column: &Ident) -> Result<(), String> {
-    let lacks = |name: &Ident| Err(format!("{name} can bring rows of two of its sources together: it lacks {column}"));
+    let lacks = |name: &Ident| {
+        Err(format!("{name} can bring rows of two of its sources together: it lacks {column} among what it compares"))
+    };
     if let Some(key) = table.key.as_ref().filter(|key| !key.columns.contains(column)) {
         return lacks(&key.name);
     }
@@ -95,8 +118,7 @@ fn unique(plan: &Plan, table: &CreateTable, column: &Ident) -> Result<(), String
             (Some("create"), second) => second == Some("unique"),
             _ => false,
         };
-        let has_column = list.iter().any(|token| token.name() == Some(column.as_str()));
-        if is_unique && (!has_column || word(0) == Some("exclude")) {
+        if is_unique && (!part::tells_apart(text, column) || word(0) == Some("exclude")) {
             return lacks(name);
         }
     }

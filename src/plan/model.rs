@@ -296,6 +296,16 @@ impl Plan {
         self.projections.iter().map(|projection| &projection.target).filter(|target| seen.insert(*target)).collect()
     }
 
+    /// True when an index finds rows of the table by this column: the key that it is created with begins with it.
+    pub fn is_found_by(&self, table: &QualifiedName, column: &Ident) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::CreateTable(op) if &op.name == table => {
+                op.key.as_ref().is_some_and(|key| key.columns.first() == Some(column))
+            }
+            _ => false,
+        })
+    }
+
     /// The projections onto this target table: more than one where it has several sources.
     pub fn onto<'p>(&'p self, target: &QualifiedName) -> impl Iterator<Item = &'p Projection> + Clone {
         self.projections.iter().filter(move |projection| &projection.target == target)

@@ -78,7 +78,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
             found.push(WholeError::Twice(address.clone()));
         }
         if !targets.insert(projection.task()) {
-            found.push(WholeError::Twice(projection.target.clone()));
+            found.push(WholeError::Twice(projection.task().clone()));
         }
         let table = projection.target.clone();
         match fits(plan, projection, tables.get(&projection.target).copied()) {

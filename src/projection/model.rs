@@ -40,8 +40,7 @@ pub struct Part {
     pub column: Ident,
     /// Its value in every row from here: the text of a constant of the column's type.
     pub value: String,
-    /// In the first of the sources, the values of the others: comparison takes every row for its own that is none of theirs, so
-    /// that a row of nobody is found.
+    /// In the first of the sources, the values of the others: it is the one that reports rows of none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
 }

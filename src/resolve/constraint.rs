@@ -6,7 +6,7 @@ use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, Index, Key, 
 use crate::desired::Whole;
 use crate::findings::Severity;
 use crate::findings::rules::{CONSTRAINT_NOT_CARRIED, CONSTRAINT_NOT_VALID, FK_OUT_OF_SCOPE, FK_TYPE_DIFFERS};
-use crate::resolve::merge::{merged, stays_in_its_part};
+use crate::resolve::merge::{changes_its_part, merged, stays_in_its_part};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::split::referenced;
@@ -173,6 +173,10 @@ fn written_foreign_keys(
         }
         if !stays_in_its_part(scope, scopes, constraint, references) {
             leave(scope, name, merged(&references.table), report);
+            continue;
+        }
+        if let Some(why) = changes_its_part(scope, constraint, references) {
+            leave(scope, name, why, report);
             continue;
         }
         if has_period(constraint) {

@@ -91,6 +91,9 @@ pub enum Among {
         /// Its rows that are migrated; all when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         far_where: Option<String>,
+        /// MATCH FULL: a row with NULL among its values, but not in all of them, is bad too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        match_full: bool,
     },
 }
 
@@ -106,10 +109,10 @@ impl Among {
                     duplicates_where_sample(table, values, predicate, nulls),
                 )
             }
-            Self::References { values, near_where, far, far_values, far_where } => {
+            Self::References { values, near_where, far, far_values, far_where, match_full } => {
                 let near = (table, values.as_slice(), near_where.as_deref());
                 let far = (far, far_values.as_slice(), far_where.as_deref());
-                (orphans(near, far), orphans_sample(near, far))
+                (orphans(near, far, *match_full), orphans_sample(near, far, *match_full))
             }
         }
     }

@@ -129,7 +129,13 @@ impl Matching<'_> {
             target: moved.then(|| self.sql.name.clone()),
             source: source_name,
             key: said.key.as_ref().map(|key| At {
-                value: key.value.iter().map(|column| self.source_column(&sources, &column.value)).collect(),
+                value: key
+                    .value
+                    .iter()
+                    .map(|column| self.source_column(&sources, &column.value))
+                    // No source has it, and every row is found by it.
+                    .filter(|column| part.is_none_or(|part| &part.column.value != column))
+                    .collect(),
                 span: key.span.clone(),
             }),
             order: match said.order.as_ref().map(|order| order.value) {

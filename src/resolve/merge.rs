@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::catalog::{Constraint, ConstraintKind, Ident, QualifiedName, References};
+use crate::catalog::{Constraint, ConstraintKind, Ident, IndexElement, QualifiedName, References};
 use crate::desired::{At, Whole};
+use crate::findings::rules::TABLES_MERGED;
 use crate::projection::{ColumnValue, Part};
 use crate::resolve::ResolvedTable;
 use crate::resolve::column::Columns;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::sql::part::{canonical, value};
-use crate::sql::token::{TokenKind, tokens};
+use crate::sql::part::{canonical, tells_apart, told, told_of_all, value};
+use crate::sql::token::{Token, TokenKind, tokens};
 use crate::sql::{ident, literal};
 
 /// Finds the targets with several sources, and by what the rows of each are known.
@@ -29,6 +30,9 @@ pub(crate) fn settle(scopes: &mut [Scope<'_>], report: &mut Report) {
             for (number, part) in group.iter().zip(parts) {
                 scopes[*number].part = Some(part);
             }
+            let sources = group.iter().map(|&number| &scopes[number]);
+            let sources = sources.filter_map(|scope| Some((scope.name, scope.part.as_ref()?)));
+            report.find(&TABLES_MERGED, scopes[group[0]].target_name, told_of_all(sources));
             for number in group {
                 unambiguous(&scopes[number], scopes, report);
             }
@@ -115,13 +119,25 @@ fn fit(scope: &Scope<'_>, whole: &Whole, name: &Ident, report: &mut Report) {
         at_column(format!("{name} has a collation of its own, which may find two texts equal"));
     }
     for (index_name, index) in whole.table.indexes.iter().filter(|(_, index)| index.unique) {
-        if index.elements.iter().any(|element| element.column.as_ref() == Some(name)) {
-            continue;
-        }
+        let element = index.elements.iter().find(|element| element.column.as_ref() == Some(name));
+        // Where no server has read the file, only the text has what stands beside a column.
+        let is_plain = |element: &IndexElement| {
+            let is_told_apart = index.definition.is_empty() || tells_apart(&index.definition, name);
+            element.collation.is_none() && element.opclass.is_none() && is_told_apart
+        };
+        let (why, help) = match element {
+            Some(element) if is_plain(element) => continue,
+            Some(_) => (
+                format!("{index_name} has {name} with a collation or operator class, which may find two values equal"),
+                format!("just the column: ({}, …)", ident(name)),
+            ),
+            None => (
+                format!("{index_name} lacks {name}: rows of two sources may have the same values there"),
+                format!("add the column: ({}, …)", ident(name)),
+            ),
+        };
         let places = &whole.places;
         let place = places.indexes.get(index_name).or_else(|| places.constraints.get(index_name));
-        let why = format!("{index_name} lacks {name}: rows of two sources may have the same values there");
-        let help = format!("add the column: ({}, …)", ident(name));
         refuse(scope, place.unwrap_or(&places.name), why, Some(help), report);
     }
     for (constraint, _) in whole.table.constraints.iter().filter(|(_, one)| one.kind == ConstraintKind::Exclude) {
@@ -157,6 +173,34 @@ pub(crate) fn stays_in_its_part(
         && near.iter().all(|near| far.iter().any(|far| far.value == near.value))
 }
 
+/// Why a foreign key would change what tells the sources of its own table apart, when it would: after the cutover a row
+/// that is deleted or changed there would make a row of nobody here, or of another source.
+pub(crate) fn changes_its_part(scope: &Scope<'_>, constraint: &Constraint, references: &References) -> Option<String> {
+    let column = &scope.part.as_ref()?.column;
+    if !constraint.columns.contains(column) {
+        return None;
+    }
+    let Ok(list) = tokens(&references.actions) else {
+        return Some(format!("nobody can say what it does to {column}: {}", references.actions));
+    };
+    let word = |at: usize| list.get(at).and_then(|token| token.word());
+    let (at, event) = (0..list.len()).find_map(|at| {
+        let event = word(at + 1).filter(|_| word(at) == Some("on") && word(at + 2) == Some("set"))?;
+        let named: Option<Vec<&Token>> = list.get(at + 4).filter(|token| token.is("(")).map(|_| {
+            let rest = list[at + 5..].iter();
+            rest.take_while(|token| !token.is(")")).collect()
+        });
+        let is_changed = named.is_none_or(|named| named.iter().any(|token| token.name() == Some(column.as_str())));
+        is_changed.then_some((at, event))
+    })?;
+    let action = format!("ON {} SET {}", event, word(at + 3).unwrap_or_default()).to_uppercase();
+    Some(format!(
+        "{action} would change {column}, which tells the sources of {} apart; name the other columns, or add the foreign \
+         key after the cutover",
+        scope.target_name
+    ))
+}
+
 fn parts_of<'s>(target: &QualifiedName, scopes: &'s [Scope<'_>]) -> impl Iterator<Item = &'s Part> {
     scopes.iter().filter(move |scope| scope.target_name == target).filter_map(|scope| scope.part.as_ref())
 }
@@ -184,8 +228,7 @@ pub(crate) fn constant_column(scope: &Scope<'_>, columns: &mut Columns) {
     for column in columns.projected.iter_mut().filter(|column| column.target == part.column) {
         column.value = ColumnValue::Expr { sql: value(part, &column.ty), reads: Vec::new() };
     }
-    let reason = format!("{} in every row from here, and in no other", literal(&part.value));
-    columns.reasons.insert(part.column.clone(), reason);
+    columns.reasons.insert(part.column.clone(), told(part));
 }
 
 /// What belongs to the target is the same for all its sources, and told once. `tables` are those of `scopes`.

@@ -368,7 +368,8 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
             continue;
         };
         let new = if is_new { "new " } else { "" };
-        let meaning = format!("without the row of {} that the {new}foreign key {name} demands", far.scope.name);
+        let full = if references.is_match_full() { " of all columns or none" } else { "" };
+        let meaning = format!("without the row of {} that the {new}foreign key {name} demands{full}", far.scope.name);
         let [near_where, far_where] = conditions;
         let among = Among::References {
             values: near_sql,
@@ -376,6 +377,7 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
             far: far.scope.name.clone(),
             far_values: far_sql,
             far_where,
+            match_full: references.is_match_full(),
         };
         checks.push(several(near.scope, name, among, "no such row", meaning));
     }

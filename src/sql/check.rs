@@ -112,29 +112,32 @@ pub fn duplicates_where_sample(
 /// One end of a foreign key: the table, its columns in order, and which rows count.
 pub type End<'a> = (&'a QualifiedName, &'a [String], Option<&'a str>);
 
-/// Rows whose reference is complete, and those of them that refer to no row of the far table.
-pub fn orphans(near: End<'_>, far: End<'_>) -> String {
-    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, far))
+/// Rows whose reference is complete (with `match_full`, those with any part of one), and those of them that refer to no
+/// row of the far table.
+pub fn orphans(near: End<'_>, far: End<'_>, match_full: bool) -> String {
+    format!("SELECT count(*), count(*) FILTER (WHERE f.found IS NULL) FROM {}", joined(near, far, match_full))
 }
 
 /// Up to [`SAMPLE_ROWS`] references to no row.
-pub fn orphans_sample(near: End<'_>, far: End<'_>) -> String {
-    let columns = (1..=near.1.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)"));
-    format!("SELECT DISTINCT {} FROM {} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}", commas(columns), joined(near, far))
+pub fn orphans_sample(near: End<'_>, far: End<'_>, match_full: bool) -> String {
+    let columns = commas((1..=near.1.len()).map(|nth| format!("CAST(n.k{nth} AS pg_catalog.text)")));
+    let joined = joined(near, far, match_full);
+    format!("SELECT DISTINCT {columns} FROM {joined} WHERE f.found IS NULL LIMIT {SAMPLE_ROWS}")
 }
 
-fn joined(near: End<'_>, far: End<'_>) -> String {
+fn joined(near: End<'_>, far: End<'_>, match_full: bool) -> String {
     let ((near, values, near_is), (far, far_values, far_is)) = (near, far);
     let named = |values: &[String]| commas(values.iter().zip(1..).map(|(value, nth)| format!("{value} AS k{nth}")));
-    let complete = values.iter().map(|value| format!("({value}) IS NOT NULL"));
-    let complete: Vec<String> = complete.chain(near_is.map(str::to_owned)).collect();
+    let complete: Vec<String> = values.iter().map(|value| format!("({value}) IS NOT NULL")).collect();
+    let asked = if match_full { format!("({})", complete.join(" OR ")) } else { complete.join(" AND ") };
+    let asked: Vec<String> = [asked].into_iter().chain(near_is.map(str::to_owned)).collect();
     let far_where = far_is.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
     let equal: Vec<String> = (1..=values.len()).map(|nth| format!("f.k{nth} = n.k{nth}")).collect();
     format!(
         "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}{far_where}) AS f ON {}",
         named(values),
         only(near),
-        complete.join(" AND "),
+        asked.join(" AND "),
         named(far_values),
         only(far),
         equal.join(" AND ")

@@ -5,7 +5,7 @@ use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
 use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, source_column, values};
 use crate::sql::filter::belongs;
-use crate::sql::part::compared;
+use crate::sql::part::own;
 use crate::sql::{Side, ident};
 
 /// Seed of the second sum; any number that is not the first seed, 0.
@@ -230,7 +230,7 @@ fn from_where(projection: &Projection, rows: Rows<'_>) -> Result<String, Project
     let mut conditions: Vec<String> = rows.predicate.map(|predicate| format!("({predicate})")).into_iter().collect();
     conditions.extend(match rows.side {
         Side::Source => projection.filter.as_ref().map(belongs),
-        Side::Target => compared(projection, "t."),
+        Side::Target => own(projection, "t."),
     });
     if rows.keys != Keys::All && projection.identity != RowIdentity::FullRow {
         conditions.push(keys_condition(projection, rows)?);

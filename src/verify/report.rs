@@ -39,7 +39,8 @@ pub struct TableReport {
 /// A row that differs. No value of it but its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The key as the target has it; where the row stands (`ctid (0,1)`) in a table without key.
+    /// The key as the target has it; where the row stands (`ctid (0,1)`) in a table without key. Of a row that comes from
+    /// none of several sources also what stands in the column that tells them apart.
     pub key: Vec<String>,
     /// Target columns whose values differ; empty when the row is on one end only.
     pub columns: Vec<String>,

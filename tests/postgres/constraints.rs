@@ -22,12 +22,8 @@ async fn scene(pair: &TestPair, name: &str, ddl: &str, desired: &str) -> Scene {
     }
     let (source, target) = (connect_to(&pair.source, name).await, connect_to(&pair.target, name).await);
     run(&source, ddl).await;
-    let more = format!("  replication_slot: pcrd_{name}\n  schema: ./desired.sql");
-    let migration = Migration::between(pair, name, "    []\n", &more);
-    let path = migration.dir.path().join("pcrd.config.yml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
-    std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
+    let more = format!("  replication_slot: pcrd_{name}");
+    let migration = Migration::of_schema(pair, name, desired, &more);
     migration.plan();
     Scene { source, target, migration }
 }

@@ -1,9 +1,7 @@
 //! `where:`: the same rows in copy, stream and verification, whatever moves into the filter or out of it.
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
 use crate::migration::Migration;
+use crate::ordeal::{Survived, die_and_go_on, survive};
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 use crate::writers::{self, KeyKind, Writers};
@@ -40,28 +38,9 @@ async fn survives(lane: Lane) {
     let migration = Migration::new(&pair, &yaml(kind, filter), more);
     migration.plan();
     let writers = Writers::start(&pair, kind, rows, n_writers, true).await;
-    let began = Instant::now();
-    let mut first = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    first.wait_for("step_progress");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    first.kill();
-    let second = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    while writers.commits.load(Ordering::Relaxed) < 2_000 {
-        assert!(began.elapsed() < Duration::from_secs(120), "the writers are too slow");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    writers.slow_down();
-    let stopped = tokio::task::block_in_place(|| second.interrupt());
-    assert_eq!(stopped.code, Some(6), "{}\n{}", stopped.lines.join("\n"), stopped.stderr);
-    let said = tokio::task::block_in_place(|| migration.cut_over(""));
-    said.assert_switched();
-    let commits = writers.stop().await;
+    let Survived { counters, commits } = survive(&migration, vec![writers], 1_500, async {}).await;
     let target = connect_to(&pair.target, "postgres").await;
     let left = sorted_copy(&source, &format!("{} WHERE {filter}", kind.source_query())).await;
-    let mut counters = stopped.counters();
-    for (name, value) in said.counters() {
-        *counters.entry(name).or_insert(0) += value;
-    }
     let outside = text(&source, &format!("SELECT count(*) FROM items WHERE ({filter}) IS NOT TRUE")).await;
     let detail = format!(
         "{} on {}→{} where {filter}: {} bytes compared, {outside} rows outside, {commits} commits, {counters:?}",
@@ -76,8 +55,6 @@ async fn survives(lane: Lane) {
     for counter in must {
         assert!(counters[*counter] > 0, "{counter} never happened: {detail}");
     }
-    let verified = tokio::task::block_in_place(|| migration.run(&["verify"]));
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
 const ALL: &[&str] = &["transactions", "discarded", "skipped", "applied_over_chunk", "key_changes_across", "rereads"];
@@ -206,18 +183,8 @@ async fn killed_at_every_point() {
         let migration = Migration::new(&pair, &yaml(kind, PARITY), more);
         migration.plan();
         let writers = Writers::start(&pair, kind, 2_000, 3, false).await;
-        let times = if point.starts_with("cutover") { "" } else { "2*off->" };
-        let through = ["--json", "apply", "plan.json", "--yes", "--through", "cutover"];
-        let dies = migration.start(&through, &format!("{point}={times}return(kill)"));
-        if point.starts_with("cutover") {
-            writers.slow_down();
-        }
-        let said = tokio::task::block_in_place(|| dies.finish());
-        assert_eq!(said.code, None, "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
         writers.slow_down();
-        let said = tokio::task::block_in_place(|| migration.start(&through, "").finish());
-        said.assert_switched();
-        println!("{point}: {:?}", said.counters());
+        die_and_go_on(&migration, point, if point.starts_with("cutover") { "" } else { "2*off->" });
         writers.stop().await;
         let target = connect_to(&pair.target, "postgres").await;
         let left = sorted_copy(&source, &format!("{} WHERE {PARITY}", kind.source_query())).await;
@@ -413,13 +380,9 @@ async fn by_a_directive() {
     let pair = TestPair::start(15, 15);
     let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
     run(&source, ITEMS).await;
-    let migration = Migration::new(&pair, "    []\n", "  schema: ./desired.sql");
-    let path = migration.dir.path().join("pcrd.config.yml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
     let desired = "-- pcrd: where n < 1000 AND code <> ''\n\
         CREATE TABLE public.items (\n id bigint PRIMARY KEY,\n n integer,\n code text,\n big text\n);\n";
-    std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
+    let migration = Migration::of_schema(&pair, "postgres", desired, "");
     migration.plan();
     let mut running = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
     running.wait_for(READY);

@@ -1,16 +1,15 @@
 //! Several source tables into one: their keys are the same, their rows never are.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::migration::{Migration, Running, Said};
+use crate::migration::{Migration, Running};
+use crate::ordeal::{Survived, die_and_go_on, survive};
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 use crate::writers::{self, KeyKind, Writers};
 
-const READY: &str = "\"type\":\"gate\",\"ready\":true";
+pub const READY: &str = "\"type\":\"gate\",\"ready\":true";
 
 /// The schema of a source, and what its rows are known by.
 type Part = (&'static str, &'static str);
@@ -52,15 +51,6 @@ fn desired(kind: KeyKind, parts: &[Part], more: &str) -> String {
     )
 }
 
-fn migration(pair: &TestPair, desired: &str, more: &str) -> Migration {
-    let migration = Migration::new(pair, "    []\n", &format!("  schema: ./desired.sql\n{more}"));
-    let path = migration.dir.path().join("pcrd.config.yml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
-    std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
-    migration
-}
-
 /// Every source against its own rows of the target, which has no others.
 async fn assert_merged(source: &Client, target: &Client, kind: KeyKind, parts: &[Part], detail: &str) {
     for (schema, value) in parts {
@@ -88,14 +78,6 @@ struct Lane {
     must: &'static [&'static str],
 }
 
-fn sum(all: &[&Said]) -> BTreeMap<String, u64> {
-    let mut counters = BTreeMap::new();
-    for (name, value) in all.iter().flat_map(|said| said.counters()) {
-        *counters.entry(name).or_insert(0) += value;
-    }
-    counters
-}
-
 /// A slow copy under random writers of every source, killed once; one source is emptied on the way. Then on to the
 /// cutover under them.
 async fn survives(lane: Lane) {
@@ -106,38 +88,19 @@ async fn survives(lane: Lane) {
     run(&source, ddl).await;
     writers::delay_visibility(&pair).await;
     let more = "  batch_size: 300\n  workers: 3\n  max_rows_per_second: 2000\n  lag_threshold_bytes: 33554432";
-    let migration = migration(&pair, &desired(kind, parts, ""), more);
+    let migration = Migration::of_schema(&pair, "postgres", &desired(kind, parts, ""), more);
     migration.plan();
     let mut all = Vec::new();
     for (schema, _) in parts {
         all.push(Writers::start_in(&pair, schema, kind, rows, 2, true).await);
     }
-    let commits = || all.iter().map(|writers| writers.commits.load(Ordering::Relaxed)).sum::<u64>();
-    let mut first = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    first.wait_for("step_progress");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    first.kill();
-    let (before, began) = (commits(), Instant::now());
-    let second = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    let mut is_emptied = majors.0 < 11;
-    while commits() < before + 1_200 || began.elapsed() < Duration::from_secs(3) {
-        assert!(began.elapsed() < Duration::from_secs(150), "the writers are too slow");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if !is_emptied && commits() > before + 500 {
+    let emptied = async {
+        // Not in the stream of a source this old.
+        if majors.0 >= 11 {
             run(&source, "TRUNCATE other.items").await;
-            is_emptied = true;
         }
-    }
-    all.iter().for_each(Writers::slow_down);
-    let stopped = tokio::task::block_in_place(|| second.interrupt());
-    assert_eq!(stopped.code, Some(6), "{}\n{}", stopped.lines.join("\n"), stopped.stderr);
-    let said = tokio::task::block_in_place(|| migration.cut_over(""));
-    said.assert_switched();
-    let mut commits = 0;
-    for writers in all {
-        commits += writers.stop().await;
-    }
-    let counters = sum(&[&stopped, &said]);
+    };
+    let Survived { counters, commits } = survive(&migration, all, 1_200, emptied).await;
     let detail = format!("{} on {}→{}, {commits} commits, {counters:?}", kind.name, majors.0, majors.1);
     println!("{detail}");
     let target = connect_to(&pair.target, "postgres").await;
@@ -145,7 +108,6 @@ async fn survives(lane: Lane) {
     for counter in must {
         assert!(counters[*counter] > 0, "{counter} never happened: {detail}");
     }
-    tokio::task::block_in_place(|| migration.ok(&["verify"]));
 }
 
 const ALL: &[&str] = &["transactions", "discarded", "skipped", "applied_over_chunk", "key_changes_across"];
@@ -207,7 +169,7 @@ async fn killed_at_every_point() {
         let parts = TWO;
         create(&source, kind, parts, 1_200).await;
         let more = "  batch_size: 200\n  workers: 2\n  lag_threshold_bytes: 33554432";
-        let migration = migration(&pair, &desired(kind, parts, ""), more);
+        let migration = Migration::of_schema(&pair, "postgres", &desired(kind, parts, ""), more);
         migration.plan();
         let mut all = Vec::new();
         for (schema, _) in parts {
@@ -222,13 +184,7 @@ async fn killed_at_every_point() {
             ("collated text", _) if point.starts_with("chunk") => "1*off->",
             _ => "",
         };
-        let through = ["--json", "apply", "plan.json", "--yes", "--through", "cutover"];
-        let dies = migration.start(&through, &format!("{point}={times}return(kill)"));
-        let said = tokio::task::block_in_place(|| dies.finish());
-        assert_eq!(said.code, None, "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
-        let said = tokio::task::block_in_place(|| migration.start(&through, "").finish());
-        said.assert_switched();
-        println!("{point}: {:?}", said.counters());
+        die_and_go_on(&migration, point, times);
         for writers in all {
             writers.stop().await;
         }
@@ -247,8 +203,8 @@ const NUMBERED_SQL: &str = "-- pcrd: merged_from \"eas't\" with side = 1\n-- pcr
     CREATE TABLE public.\"wor\"\"ld\" (\n id int GENERATED ALWAYS AS IDENTITY,\n note text,\n weight real,\n \
     side smallint,\n PRIMARY KEY (side, id)\n);\n";
 
-async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
-    let migration = migration(pair, desired, "  lag_threshold_bytes: 33554432");
+pub async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
+    let migration = Migration::of_schema(pair, "postgres", desired, "  lag_threshold_bytes: 33554432");
     migration.plan();
     migration.ok(&["audit", "plan.json"]);
     let mut running = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
@@ -256,11 +212,11 @@ async fn ready(pair: &TestPair, desired: &str) -> (Migration, Running) {
     (migration, running)
 }
 
-async fn until_applied(source: &Client, target: &Client) {
+pub async fn until_applied(source: &Client, target: &Client) {
     let lsn = text(source, "SELECT pg_current_wal_insert_lsn()::text").await;
     run(source, "SELECT pg_logical_emit_message(true, 'noise', '')").await;
     let began = Instant::now();
-    while text(target, &format!("SELECT applied_lsn >= '{lsn}' FROM pcrd.progress")).await != "t" {
+    while text(target, &format!("SELECT bool_or(applied_lsn >= '{lsn}') FROM pcrd.progress")).await != "t" {
         assert!(began.elapsed() < Duration::from_secs(60), "the stream stands still");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

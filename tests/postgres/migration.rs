@@ -45,6 +45,16 @@ impl Migration {
         Self { dir, environment: Vec::new() }
     }
 
+    /// From a desired schema in SQL.
+    pub fn of_schema(pair: &TestPair, database: &str, desired: &str, more: &str) -> Self {
+        let migration = Self::between(pair, database, "    []\n", &format!("  schema: ./desired.sql\n{more}"));
+        let path = migration.dir.path().join("pcrd.config.yml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
+        std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
+        migration
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pcrd"));
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());

@@ -1,11 +1,11 @@
 //! One source table into several: each target holds just the rows of its filter, whatever moves between them.
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::migration::{Migration, Said};
+use crate::migration::Migration;
+use crate::ordeal::{Survived, die_and_go_on, survive};
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 use crate::writers::{self, KeyKind, Writers};
@@ -69,23 +69,7 @@ async fn survives(lane: Lane) {
     let migration = Migration::new(&pair, &yaml(kind, parts), more);
     migration.plan();
     let writers = Writers::start(&pair, kind, rows, n_writers, true).await;
-    let began = Instant::now();
-    let mut first = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    first.wait_for("step_progress");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    first.kill();
-    let second = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
-    while writers.commits.load(Ordering::Relaxed) < 2_000 {
-        assert!(began.elapsed() < Duration::from_secs(150), "the writers are too slow");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    writers.slow_down();
-    let stopped = tokio::task::block_in_place(|| second.interrupt());
-    assert_eq!(stopped.code, Some(6), "{}\n{}", stopped.lines.join("\n"), stopped.stderr);
-    let said = tokio::task::block_in_place(|| migration.cut_over(""));
-    said.assert_switched();
-    let commits = writers.stop().await;
-    let counters = sum(&[&stopped, &said]);
+    let Survived { counters, commits } = survive(&migration, vec![writers], 1_500, async {}).await;
     let detail = format!("{} on {}→{}, {commits} commits, {counters:?}", kind.name, majors.0, majors.1);
     println!("{detail}");
     let target = connect_to(&pair.target, "postgres").await;
@@ -93,16 +77,6 @@ async fn survives(lane: Lane) {
     for counter in must {
         assert!(counters[*counter] > 0, "{counter} never happened: {detail}");
     }
-    let verified = tokio::task::block_in_place(|| migration.run(&["verify"]));
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
-}
-
-fn sum(all: &[&Said]) -> std::collections::BTreeMap<String, u64> {
-    let mut counters = std::collections::BTreeMap::new();
-    for (name, value) in all.iter().flat_map(|said| said.counters()) {
-        *counters.entry(name).or_insert(0) += value;
-    }
-    counters
 }
 
 const SCHEMA: &str = "CREATE SCHEMA \"The rest\"";
@@ -166,13 +140,7 @@ async fn killed_at_every_point() {
         // Three targets and one stream: it must not fall behind for good.
         writers.slow_down();
         let times = if point.starts_with("cutover") || point.starts_with("lanes") { "" } else { "3*off->" };
-        let through = ["--json", "apply", "plan.json", "--yes", "--through", "cutover"];
-        let dies = migration.start(&through, &format!("{point}={times}return(kill)"));
-        let said = tokio::task::block_in_place(|| dies.finish());
-        assert_eq!(said.code, None, "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
-        let said = tokio::task::block_in_place(|| migration.start(&through, "").finish());
-        said.assert_switched();
-        println!("{point}: {:?}", said.counters());
+        die_and_go_on(&migration, point, times);
         writers.stop().await;
         let target = connect_to(&pair.target, "postgres").await;
         assert_parts(&source, &target, kind, parts, point).await;
@@ -372,15 +340,11 @@ async fn columns_that_part_by_directives() {
          INSERT INTO orders (total, note) SELECT g / 3.0, CASE WHEN g % 4 = 0 THEN 'note ' || g END FROM generate_series(1, 100) g",
     )
     .await;
-    let migration = Migration::new(&pair, "    []\n", "  schema: ./desired.sql");
-    let path = migration.dir.path().join("pcrd.config.yml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, config.replace("  tables:\n    []\n", "")).unwrap();
     let desired = SQL.replace(
         " order_id bigint PRIMARY KEY REFERENCES public.heads (id),\n -- pcrd: renamed_from id\n",
         " -- pcrd: renamed_from id\n order_id bigint PRIMARY KEY REFERENCES public.heads (id),\n",
     );
-    std::fs::write(migration.dir.path().join("desired.sql"), desired).unwrap();
+    let migration = Migration::of_schema(&pair, "postgres", &desired, "");
     migration.plan();
     migration.ok(&["audit", "plan.json"]);
     let mut running = migration.start(&["--json", "apply", "plan.json", "--yes"], "");

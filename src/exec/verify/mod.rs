@@ -6,6 +6,7 @@ pub mod pass;
 pub mod ranges;
 pub mod sides;
 pub mod standalone;
+pub mod strays;
 pub mod whole;
 
 pub use fence::at_fence;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
-use super::sides;
+use super::{sides, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::steps::Steps;
@@ -133,6 +133,7 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
             report.differences.extend(part.report.differences.iter().cloned());
             given_up |= part.given_up;
         }
+        strays::add(&engine.ledger, &task.projection, &mut report).await?;
         if given_up {
             notes.push(format!(
                 "{} could not be compared while it was written; it is compared when writes have stopped",

@@ -2,7 +2,7 @@
 
 use super::ranges;
 use super::sides::{self, Selection, Sides, Subject};
-use super::whole;
+use super::{strays, whole};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
 use crate::exec::table::{self, TableTask};
@@ -39,7 +39,9 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
             .map_err(ExecError::target("begin a comparison"))?;
         let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
         let sides = Sides { source: &source, target: &target, subject };
-        reports.push(compare(&sides, &task).await?);
+        let mut report = compare(&sides, &task).await?;
+        strays::add(&target, &task.projection, &mut report).await?;
+        reports.push(report);
         snapshots::end(&source).await?;
         target.batch_execute("COMMIT").await.map_err(ExecError::target("end a comparison"))?;
     }

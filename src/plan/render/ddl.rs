@@ -10,7 +10,8 @@ use crate::sql::ddl::{add_constraint, create_table, primary_key};
 use crate::sql::ddl_index::{create_index, foreign_key, key_constraint, timing};
 use crate::sql::rewrite;
 
-/// The DDL of each target table as a unified diff, in the order of the projections; `None` where nothing differs.
+/// The DDL of each target table as a unified diff, in the order of the projections; `None` where nothing differs. A target
+/// with several sources has it once, with the last of them.
 pub fn diffs(plan: &Plan) -> Vec<Option<String>> {
     let mut ops: BTreeMap<&QualifiedName, Vec<&Op>> = BTreeMap::new();
     for step in &plan.steps {
@@ -18,21 +19,25 @@ pub fn diffs(plan: &Plan) -> Vec<Option<String>> {
             ops.entry(table).or_default().push(&step.op);
         }
     }
+    let mut sources: BTreeMap<&QualifiedName, Vec<&QualifiedName>> = BTreeMap::new();
+    for projection in &plan.projections {
+        sources.entry(&projection.target).or_default().push(&projection.source);
+    }
     let none = Vec::new();
     let sequences: BTreeMap<QualifiedName, QualifiedName> =
         plan.source.sequences.keys().map(|name| (name.clone(), name.clone())).collect();
     let diff = |projection: &Projection| {
-        let before = plan
-            .source
-            .tables
-            .get(&projection.source)
-            .map(|table| source(plan, &sequences, &projection.source, table))?;
+        let sources = sources.get(&projection.target).filter(|list| list.last() == Some(&&projection.source))?;
+        let ddl =
+            |name: &&QualifiedName| plan.source.tables.get(*name).map(|table| source(plan, &sequences, name, table));
+        let before: String = sources.iter().map(ddl).collect::<Option<_>>()?;
         let after = target(ops.get(&projection.target).unwrap_or(&none));
-        let header = |end: &str, name: &QualifiedName| format!("{end} {}", escape(&name.to_string(), Place::Terminal));
+        let names = sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let header = |end: &str, name: &str| format!("{end} {}", escape(name, Place::Terminal));
         let diff = similar::TextDiff::from_lines(before.as_str(), after.as_str());
         let text = diff
             .unified_diff()
-            .header(&header("source", &projection.source), &header("target", &projection.target))
+            .header(&header("source", &names), &header("target", &projection.target.to_string()))
             .to_string();
         (before != after).then_some(text)
     };

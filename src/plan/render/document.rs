@@ -12,6 +12,7 @@ use crate::plan::render::bare::bare;
 use crate::plan::render::lookup::{Lookup, by_table};
 use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
+use crate::sql::literal;
 
 /// A plan in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -246,11 +247,12 @@ fn facts(evidence: Option<&Evidence>, projection: &Projection) -> String {
         parts.push(amount::bytes(stats.table_bytes));
     }
     let key = projection.source_key();
-    parts.push(if key.is_empty() {
-        "no key".to_owned()
-    } else {
-        format!("key ({})", key.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-    });
+    let key = match key.is_empty() {
+        true => "no key".to_owned(),
+        false => format!("key ({})", key.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let of_part = projection.part.as_ref().map(|part| format!(" with {} = {}", part.column, literal(&part.value)));
+    parts.push(key + &of_part.unwrap_or_default());
     parts.join(", ")
 }
 
