@@ -1,4 +1,5 @@
-//! `cargo bench --bench scale`: how the time of planning and rendering grows with the number of tables.
+//! `cargo bench --bench scale`: how the time of reading, planning and rendering grows with the number of tables, and the
+//! memory that it takes.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -6,6 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pcrd::catalog::{Catalog, Ident, QualifiedName, Table};
+use pcrd::desired::render::desired_sql;
+use pcrd::desired::sql::read;
 use pcrd::plan::render::{Detail, document, markdown, text};
 use pcrd::plan::{self, Input, PlanFile, Settings};
 use pcrd::resolve::{ResolveOptions, resolve};
@@ -80,6 +83,13 @@ fn timed<T>(times: &mut Vec<(&'static str, Duration)>, what: &'static str, work:
     made
 }
 
+/// Highest resident memory of the process so far.
+fn peak_mb() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_000
+}
+
 fn main() {
     let target = concat!(env!("CARGO_MANIFEST_DIR"), "/plans/narrowing_cast/target.json");
     let target: Catalog = serde_json::from_str(&std::fs::read_to_string(target).unwrap()).unwrap();
@@ -89,6 +99,9 @@ fn main() {
         let text_of_config = config(tables);
         let config = pcrd::config::parse("pcrd.config.yml", &text_of_config).unwrap();
         let mut times = Vec::new();
+        let schema = desired_sql(&source);
+        println!("| {tables} | KB of SQL | {} |", schema.len() / 1_000);
+        timed(&mut times, "parse", || assert!(read(&schema).problems.is_empty()));
         let options = ResolveOptions { config_text: text_of_config, ..ResolveOptions::default() };
         let resolved = timed(&mut times, "resolve", || {
             resolve(&config.migrate.desired, &source, &target, &options).unwrap_or_else(|errors| panic!("{errors:?}"))
@@ -98,6 +111,7 @@ fn main() {
         let shown = timed(&mut times, "document", || document(&made, None));
         timed(&mut times, "text", || text(&shown, &made, Detail::Everything));
         timed(&mut times, "markdown", || markdown(&shown, &made));
+        println!("| {tables} | peak MB until here | {} |", peak_mb());
         let json = timed(&mut times, "write", || plan::to_json(&PlanFile { plan: made, evidence: None }));
         timed(&mut times, "read and check", || plan::read(&json).unwrap());
         let total: Duration = times.iter().map(|(_, time)| *time).sum();
