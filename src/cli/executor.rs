@@ -146,7 +146,7 @@ pub fn explain(error: ExecError) -> CommandError {
         }
         _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
         _ if matches!(error, ExecError::Refused(_)) => {
-            "mend the row on the source, or what refuses it on the target, and run the same command again; \
+            "mend what refuses the row on the target, or the row on the source, and run the same command again; \
              pcrd abort gives the migration up"
         }
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",

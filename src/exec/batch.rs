@@ -310,24 +310,26 @@ impl Batch {
         for (row, result) in rows.into_iter().zip(results) {
             let shape = &self.ways[row.way].shape;
             let (kind, task) = (shape.kind.verb(), &tables[shape.table]);
+            if let Ok(1) = result {
+                continue;
+            }
+            let lsn = row.commit;
+            let key = key_of(row, shape, task);
+            let row = key.as_ref().map_or_else(String::new, |key| shown(key, task));
             match result {
-                Ok(1) => {}
-                Ok(found) => {
-                    return Err(ExecError::Strict { kind, table: task.name.clone(), found, lsn: row.commit });
-                }
+                Ok(found) => return Err(ExecError::Strict { kind, table: task.name.clone(), row, found, lsn }),
                 Err(error) => {
                     let constraint = error
                         .as_db_error()
                         .and_then(|error| error.constraint())
                         .map(|name| format!(" (constraint {name})"));
-                    let key = key_of(row, shape, task);
                     return Err(ExecError::Refused(Arc::new(Refused {
                         kind,
                         table: task.name.clone(),
-                        row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
+                        row,
                         key,
                         constraint: constraint.unwrap_or_else(String::new),
-                        lsn: row.commit,
+                        lsn,
                         error: error.into(),
                         beside_reread: false,
                     })));

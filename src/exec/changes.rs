@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::ExecError;
 use super::batch::{Pushed, RowChange, RowKind, To};
-use super::error::Refused;
+use super::error::{Refused, is_of_value};
 use super::failpoint;
+use super::postponed::refused_read_again;
 use super::shared::count;
-use super::stream::Applier;
+use super::stream::{Applier, Source};
 use super::table::TableTask;
 use crate::pg::pgoutput::{ColumnData, OldKind, Tuple};
 use crate::replay::routing::TruncateRoute;
@@ -204,12 +205,30 @@ impl Applier {
         }
         self.begin().await?;
         self.flush().await?;
+        match self.write_again(source, table, &key, new, replaced).await {
+            Err(ExecError::Postgres { error, .. }) if error.sqlstate().is_some_and(is_of_value) => {
+                let task = &self.tables[table];
+                let key = task.key_texts(new).ok();
+                Err(ExecError::Refused(Arc::new(refused_read_again(task, key, source.commit, error))))
+            }
+            other => other,
+        }
+    }
+
+    async fn write_again(
+        &mut self,
+        source: Source,
+        table: usize,
+        key: &Key,
+        new: &[ColumnData],
+        replaced: Option<&[ColumnData]>,
+    ) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         let row = self.rereader.read(task, &task.key_texts(new)?, source.xid).await?;
         // The row is as of the snapshot of the read, later than this transaction: whoever sees the first transaction
         // that the read did not see has seen everything that it saw.
-        self.touched.touch(table, &key, row.entry.snapshot.xmax);
+        self.touched.touch(table, key, row.entry.snapshot.xmax);
         count(&self.shared.counters.rereads);
         crate::ledger::chunk::insert_reread(&**self.target, &self.run.id, &task.name, &row.entry).await?;
         if let Some(replaced) = replaced {
@@ -217,7 +236,7 @@ impl Applier {
         }
         self.shared.router().add_reread(table, key.clone(), row.entry.snapshot, row.entry.lsn_hi);
         if let Some(copy) = row.copy {
-            self.write_or_postpone(table, key, copy).await?;
+            self.write_or_postpone(table, key.clone(), copy).await?;
         }
         self.group_changes += 1;
         Ok(())
@@ -270,10 +289,14 @@ impl Applier {
         }
         if let Some(refused) = self.refused_before(task, kind, new)? {
             let replaced = old.map_or(new, |(_, old)| old);
-            return self
-                .reread(table, task.key(new)?, new, Some(replaced))
-                .await
-                .map_err(|error| if error.is_of_value() { ExecError::Refused(refused) } else { error });
+            let reread = self.reread(table, task.key(new)?, new, Some(replaced)).await;
+            return reread.map_err(|error| match error {
+                // What was streamed says more than what is there now.
+                ExecError::Refused(again) if again.table == refused.table && again.key == refused.key => {
+                    ExecError::Refused(refused)
+                }
+                other => other,
+            });
         }
         let mut change = RowChange { kind, new, old, commit };
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));

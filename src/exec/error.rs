@@ -62,13 +62,15 @@ pub enum ExecError {
     },
     /// A statement changed another number of rows than the one row it must change.
     #[error(
-        "strict apply: {kind} on {table} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the target was changed by somebody else"
+        "strict apply: {kind} on {table}{row} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the target was changed by somebody else"
     )]
     Strict {
         /// insert, update or delete.
         kind: &'static str,
         /// Target table.
         table: String,
+        /// `, row (7)`, with a key that may be shown.
+        row: String,
         /// Rows changed.
         found: u64,
         /// Commit position of the source transaction.
@@ -163,16 +165,11 @@ impl Refused {
 }
 
 /// A value does not fit its type, its domain, a check, or what a function of the user's asks for.
-fn is_of_value(sqlstate: &str) -> bool {
+pub(super) fn is_of_value(sqlstate: &str) -> bool {
     sqlstate.starts_with("22") || matches!(sqlstate, "23502" | "23514" | "P0001")
 }
 
 impl ExecError {
-    /// True when a value is what one of the servers does not take.
-    pub(super) fn is_of_value(&self) -> bool {
-        matches!(self, Self::Postgres { error, .. } if error.sqlstate().is_some_and(is_of_value))
-    }
-
     /// True when the same thing may succeed by beginning again from the ledger.
     pub fn is_transient(&self) -> bool {
         match self {

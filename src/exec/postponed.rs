@@ -14,6 +14,7 @@ use super::batch::shown;
 use super::copy::paste;
 use super::error::Refused;
 use super::stream::Applier;
+use super::table::TableTask;
 use crate::pg::error::PgError;
 use crate::replay::{Key, Lsn};
 
@@ -29,6 +30,8 @@ pub struct Postponed {
     pub key: Key,
     /// The row in the form of the table's COPY.
     copy: Bytes,
+    /// Commit position of the transaction whose change it was read again for.
+    commit: Lsn,
     /// Where it is due: fixed when it collides, however much is read again later.
     due: Due,
     /// It was tried and still collided.
@@ -83,7 +86,8 @@ impl Applier {
         if self.write_one(table, copy.clone()).await?.is_some() {
             // The row itself is among those that were read again.
             let due = Due::First(self.shared.router().rereads_until().unwrap_or_default());
-            self.postponed.push(Postponed { table, key, copy, due, tried: false, renewals: 0 });
+            let commit = self.source()?.commit;
+            self.postponed.push(Postponed { table, key, copy, commit, due, tried: false, renewals: 0 });
         }
         Ok(())
     }
@@ -126,7 +130,7 @@ impl Applier {
         for mut row in std::mem::take(&mut self.postponed) {
             let Some(collision) = self.write_one(row.table, row.copy.clone()).await? else { continue };
             let newest = self.shared.router().rereads_until();
-            let Some(due) = row.due.at(reached, newest) else { return Err(self.stays(&row, reached, collision)) };
+            let Some(due) = row.due.at(reached, newest) else { return Err(self.stays(&row, collision)) };
             // An idle source must be made to move.
             self.shared.want(due.until());
             (row.due, row.tried) = (due, true);
@@ -136,24 +140,28 @@ impl Applier {
     }
 
     /// The refusal of a row that waited in vain.
-    fn stays(&self, row: &Postponed, reached: Lsn, collision: ExecError) -> ExecError {
+    fn stays(&self, row: &Postponed, collision: ExecError) -> ExecError {
         let ExecError::Postgres { error, .. } = collision else { return collision };
-        let task = &self.tables[row.table];
-        let key = task.key_literals(&row.key).ok();
-        let constraint = match &error {
-            PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
-            _ => None,
-        };
-        ExecError::Refused(Arc::new(Refused {
-            kind: "a row read again",
-            table: task.name.clone(),
-            row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
-            key,
-            constraint: constraint.unwrap_or_default(),
-            lsn: reached,
-            error,
-            beside_reread: false,
-        }))
+        let key = self.tables[row.table].key_literals(&row.key).ok();
+        ExecError::Refused(Arc::new(refused_read_again(&self.tables[row.table], key, row.commit, error)))
+    }
+}
+
+/// The refusal of a row that was read again for a change of the transaction that commits at `lsn`.
+pub(super) fn refused_read_again(task: &TableTask, key: Option<Vec<String>>, lsn: Lsn, error: PgError) -> Refused {
+    let constraint = match &error {
+        PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
+        _ => None,
+    };
+    Refused {
+        kind: "a row read again",
+        table: task.name.clone(),
+        row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
+        key,
+        constraint: constraint.unwrap_or_default(),
+        lsn,
+        error,
+        beside_reread: false,
     }
 }
 

@@ -35,6 +35,7 @@ mod rights;
 mod secrets;
 mod settings;
 mod shared_schema;
+mod skip;
 mod split;
 mod stage;
 mod state_file;
