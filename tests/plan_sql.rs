@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pcrd::catalog::{Column, Generated, QualifiedName};
+use pcrd::catalog::{Column, QualifiedName};
 use pcrd::pg::local::Cluster;
 use pcrd::plan::{End, Kind, Plan, PlanFile, Step, read};
 use pcrd::sql::ddl;
@@ -63,8 +63,7 @@ fn is_runnable(step: &Step, sql: &str) -> bool {
 async fn create_source(client: &Client, plan: &Plan) {
     for (name, table) in &plan.source.tables {
         run(client, &ddl::create_schema(&name.schema), "source").await;
-        let plain =
-            |column: &Column| Column { default: None, identity: None, generated: None::<Generated>, ..column.clone() };
+        let plain = |column: &Column| Column { default: None, identity: None, generated: None, ..column.clone() };
         let columns: Vec<Column> = table.columns.iter().map(plain).collect();
         for statement in ddl::create_table(name, &columns, table.primary_key.as_ref(), &BTreeMap::new(), &[]) {
             run(client, &statement, "source").await;

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod machine;
+mod manytables;
 mod report;
 mod stream;
 mod work;
@@ -45,6 +46,12 @@ enum What {
         #[arg(long, default_value_t = 300_000)]
         rows: u64,
     },
+    /// Copies many small tables and builds their indexes
+    Manytables {
+        /// Tables
+        #[arg(long, default_value_t = 1_000)]
+        tables: u64,
+    },
     /// Follows one transaction that updates every row
     Bigtxn {
         /// Rows
@@ -59,6 +66,7 @@ async fn main() {
     let report = match args.what {
         What::Backfill { rows } => backfill::run(rows, args.rounds).await,
         What::Stream { transactions, rows } => stream::run(Backlog::Small(transactions), rows, args.rounds).await,
+        What::Manytables { tables } => manytables::run(tables, args.rounds).await,
         What::Bigtxn { rows } => stream::run(Backlog::One, rows, args.rounds).await,
     };
     println!("{}", report.markdown());

@@ -23,6 +23,10 @@ impl Report {
         self.notes.push(note);
     }
 
+    pub(crate) fn amount(&self) -> u64 {
+        self.amount
+    }
+
     pub(crate) fn add(&mut self, name: &str, measured: Measured) {
         eprintln!("  {name}: {:.1} s, others used {:.1} s of CPU", measured.seconds, measured.others_cpu);
         match self.runs.iter_mut().find(|(known, _)| known == name) {

@@ -142,13 +142,18 @@ pub(crate) fn done(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Writes the config and compiles the plan.
+/// Writes the config for the table and compiles the plan.
 pub(crate) fn plan(dir: &Path, servers: &Servers, database: &str) {
+    configure(dir, servers, database, TABLES);
+}
+
+/// Writes the config for these tables and compiles the plan.
+pub(crate) fn configure(dir: &Path, servers: &Servers, database: &str, tables: &str) {
     let end = |cluster: &Cluster, database: &str| {
         format!("{{ host: 127.0.0.1, port: {}, database: {database}, user: postgres }}", cluster.port())
     };
     let config = format!(
-        "source: {}\ntarget: {}\nmigrate:\n  lag_threshold_bytes: 8192\n  tables:{TABLES}",
+        "source: {}\ntarget: {}\nmigrate:\n  lag_threshold_bytes: 8192\n  tables:{tables}",
         end(&servers.source, "postgres"),
         end(&servers.target, database)
     );

@@ -22,13 +22,13 @@ pub struct Column {
     pub default: Option<String>,
     /// GENERATED … AS IDENTITY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
     /// GENERATED ALWAYS AS (expr).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generated: Option<Generated>,
+    pub generated: Option<Box<Generated>>,
     /// Collation, when it is not the type's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub collation: Option<QualifiedName>,
+    pub collation: Option<Box<QualifiedName>>,
     /// `attstorage`: p, e, m, x. `None` when it is the type's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,

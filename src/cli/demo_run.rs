@@ -12,7 +12,6 @@ use crate::exec::apply::{Outcome, Until};
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::plan::estimate::Throughput;
-use crate::plan::file;
 use crate::ui::number::{bytes, duration_ms, grouped};
 
 use super::command::demo::RunArgs;
@@ -20,7 +19,7 @@ use super::command::plan::{PlanFormat, rendered};
 use super::context::Context;
 use super::error::{CommandError, Exit};
 use super::executor::run_plan_with;
-use super::output::write_private;
+use super::output::write_plan;
 use super::planning::{Wishes, make};
 
 /// The application writes for this long before the plan is made and after the switch.
@@ -71,7 +70,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
         ctx.data(&rendered(&planned.file, PlanFormat::Text, ctx.verbose > 0, Throughput::default()))?;
     }
     planned.refuse_if_blocked("nothing was migrated")?;
-    write_private(&demo.dir.join("plan.json"), file::to_json(&planned.file).as_bytes())?;
+    write_plan(&demo.dir.join("plan.json"), &planned.file)?;
     tally.began = Some(Instant::now());
     let heed = |event: &Event| {
         tally.heed(event);

@@ -1,18 +1,27 @@
 //! Files that commands write: private, whole or not at all, and never through a symbolic link.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{CommandError, Exit};
+use crate::plan::{PlanFile, file};
 
 /// Writes the file with mode 0600, replacing an older one in one step.
 ///
 /// # Errors
 /// The path is a symbolic link or no regular file, or it cannot be written; the older file is untouched then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CommandError> {
-    write(path, content, |_| Ok(()))
+    write(path, |_| Ok(()), |file| file.write_all(content))
+}
+
+/// As [`write_private`]: a plan, which may be too large to be in memory as text too.
+///
+/// # Errors
+/// As [`write_private`].
+pub fn write_plan(path: &Path, plan: &PlanFile) -> Result<(), CommandError> {
+    write(path, |_| Ok(()), |file| file::write_json(plan, file))
 }
 
 /// Replaces a file of the user's in one step; it keeps its mode.
@@ -21,10 +30,14 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CommandError> {
 /// As [`write_private`].
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), CommandError> {
     let mode = fs::symlink_metadata(path).map_err(|error| refused(path, error))?.permissions();
-    write(path, content, |file| file.set_permissions(mode))
+    write(path, |file| file.set_permissions(mode), |file| file.write_all(content))
 }
 
-fn write(path: &Path, content: &[u8], prepare: impl FnOnce(&File) -> std::io::Result<()>) -> Result<(), CommandError> {
+fn write(
+    path: &Path,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), CommandError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {
             return Err(refused(path, "it is a symbolic link; name the file that it points to"));
@@ -42,7 +55,7 @@ fn write(path: &Path, content: &[u8], prepare: impl FnOnce(&File) -> std::io::Re
     temporary_name.push(name);
     temporary_name.push(format!(".{:016x}", rand::random::<u64>()));
     let temporary = dir.join(temporary_name);
-    write_and_rename(&temporary, path, dir, content, prepare).map_err(|error| {
+    write_and_rename(&temporary, path, dir, prepare, fill).map_err(|error| {
         let left = remove(&temporary);
         refused(path, format!("{error}{left}"))
     })
@@ -52,13 +65,14 @@ fn write_and_rename(
     temporary: &PathBuf,
     path: &Path,
     dir: &Path,
-    content: &[u8],
-    prepare: impl FnOnce(&File) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
     prepare(&file)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    let mut file = BufWriter::new(file);
+    fill(&mut file)?;
+    file.into_inner()?.sync_all()?;
     fs::rename(temporary, path)?;
     File::open(dir)?.sync_all()
 }

@@ -18,10 +18,10 @@ pub(super) fn attribute_changes(at: &str, carried: &Column, after: &Column) -> V
             changes.push(Change { before, after, ..change(at.to_owned(), action) });
         }
     };
-    let collation = |column: &Column| column.collation.as_ref().map(name);
+    let collation = |column: &Column| column.collation.as_deref().map(name);
     compare(Action::Collation, collation(carried), collation(after));
     compare(Action::Storage, storage(carried), storage(after));
-    compare(Action::Identity, carried.identity.as_ref().map(identity), after.identity.as_ref().map(identity));
+    compare(Action::Identity, carried.identity.as_deref().map(identity), after.identity.as_deref().map(identity));
     let (old, new) = (generated(carried), generated(after));
     if !same(old.as_deref(), new.as_deref()) {
         compare(Action::Generated, old, new);

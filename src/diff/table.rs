@@ -169,7 +169,8 @@ fn added_change(diff: &TableDiff<'_>, column: &Column) -> Change {
     if let Some(default) = &column.default {
         after.push_str(&format!(" DEFAULT {default}"));
     }
-    for attribute in [object::generated(column), column.identity.as_ref().map(object::identity)].into_iter().flatten() {
+    for attribute in [object::generated(column), column.identity.as_deref().map(object::identity)].into_iter().flatten()
+    {
         after.push_str(&format!(" {attribute}"));
     }
     let projected = projected(diff, &column.name);

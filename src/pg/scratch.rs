@@ -163,7 +163,8 @@ impl Scratch {
         let identity = column.identity.as_ref();
         Column {
             default: column.default.as_ref().map(moved),
-            identity: identity.map(|one| Identity { sequence: self.moved(&one.sequence), ..one.clone() }),
+            identity: identity
+                .map(|one| Box::new(Identity { sequence: self.moved(&one.sequence), always: one.always })),
             comment: None,
             grants: Vec::new(),
             ..column.clone()

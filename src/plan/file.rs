@@ -1,5 +1,7 @@
 //! `plan.json`: written in one way, read strictly.
 
+use std::io::{self, Write};
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -40,6 +42,15 @@ pub fn to_json(file: &PlanFile) -> String {
     let mut text = serde_json::to_string_pretty(file).expect("plan types have only string keys and no floats");
     text.push('\n');
     text
+}
+
+/// As [`to_json`], into a file.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write_json(file: &PlanFile, mut to: impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut to, file)?;
+    to.write_all(b"\n")
 }
 
 /// Reads and checks a plan; see the module for what is refused.

@@ -261,7 +261,7 @@ fn new_column(op: &CreateTable, column: &Column) -> Vec<String> {
         };
         word.to_owned()
     }));
-    says.extend(column.collation.as_ref().map(name));
+    says.extend(column.collation.as_deref().map(name));
     says.extend(column.not_null.then(|| "NOT NULL".to_owned()));
     says.extend(column.default.clone());
     if let Some(generated) = &column.generated {

@@ -105,7 +105,7 @@ fn kept(
         ty: ty.clone(),
         not_null,
         default: None,
-        identity: identity(column, &ty, &at, sequence_names)?,
+        identity: identity(column, &ty, &at, sequence_names)?.map(Box::new),
         generated: None,
         collation: column.collation.clone().filter(|_| is_collatable(&ty)),
         storage: column.storage.filter(|_| ty.len == column.ty.len),
@@ -121,7 +121,7 @@ fn kept(
         report.leave("compression", &at, "the target's version or the new type does not have it");
     }
     if let Some(generated) = &column.generated {
-        wanted.generated = Some(regenerate(scope, &at, wish, generated, report)?);
+        wanted.generated = Some(Box::new(regenerate(scope, &at, wish, generated, report)?));
         out.wanted.push(wanted);
         return Ok(());
     }

@@ -36,7 +36,7 @@ pub(crate) fn identity(
 
 /// Keys arrive in UTF-8. The bytes of another encoding may have another order: in WIN1252 € is before é.
 fn by_utf8_bytes(column: &Column, server: &Server) -> bool {
-    server.encoding == "UTF8" && is_bytewise(column.collation.as_ref(), default_is_c(server))
+    server.encoding == "UTF8" && is_bytewise(column.collation.as_deref(), default_is_c(server))
 }
 
 /// From PG 15 on the database's own collation may be ICU's, whatever `datcollate` says.

@@ -47,7 +47,8 @@ pub(crate) fn kept(
         carried.generated = scope
             .rename(&generated.expr)
             .ok()
-            .map(|rewritten| crate::catalog::Generated { expr: rewritten.sql, stored: generated.stored });
+            .map(|rewritten| crate::catalog::Generated { expr: rewritten.sql, stored: generated.stored })
+            .map(Box::new);
     } else {
         carried.default = carried_default(column, wish, &at, CastClass::Identical, &carried.ty, sequence_names)?;
     }

@@ -65,10 +65,10 @@ fn columns(catalog: &Catalog) {
     assert_eq!((price.default.as_deref(), price.comment.as_deref()), (Some("0.00"), Some("in \"EUR\"")));
     assert_eq!(price.grants, ["zoo_reader=w/postgres"]);
     let name = column(all, "name");
-    assert!(name.not_null && name.collation == Some(QualifiedName::new("pg_catalog", "C").unwrap()));
+    assert!(name.not_null && name.collation.as_deref() == Some(&QualifiedName::new("pg_catalog", "C").unwrap()));
     assert_eq!(name.ty.sql, "character varying(40)");
     assert_eq!(column(all, "label").collation, None, "the domain's own collation");
-    assert_eq!(column(all, "relabel").collation, Some(QualifiedName::new("pg_catalog", "POSIX").unwrap()));
+    assert_eq!(column(all, "relabel").collation.as_deref(), Some(&QualifiedName::new("pg_catalog", "POSIX").unwrap()));
     assert_eq!(column(all, "moods").default.as_deref(), Some("'{ok}'::zoo.mood[]"));
     assert_eq!(column(all, "at").default.as_deref(), Some("'2020-01-01 21:04:05+00'::timestamp with time zone"));
     assert_eq!(column(all, "big").storage, Some(Storage::External));

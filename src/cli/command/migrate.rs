@@ -9,14 +9,14 @@ use crate::cli::context::Context;
 use crate::cli::database::{connect, load_config};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{explain, migrations, plan_of, quiet_run, read_plan, run_plan, state_path};
-use crate::cli::output::write_private;
+use crate::cli::output::write_plan;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
 use crate::exec::apply::Until;
 use crate::exec::cutover::Limits;
 use crate::exec::preflight;
 use crate::plan::estimate::Throughput;
-use crate::plan::{End, Phase, Plan, file};
+use crate::plan::{End, Phase, Plan};
 
 /// Arguments of `migrate`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
             }
             planned.refuse_if_blocked("nothing was written")?;
             if !args.preflight_only {
-                write_private(&saved_plan(ctx, &config), file::to_json(&planned.file).as_bytes())?;
+                write_plan(&saved_plan(ctx, &config), &planned.file)?;
             }
             planned.file.plan
         }

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{explain, quiet_run, read_plan};
-use crate::cli::output::write_private;
+use crate::cli::output::write_plan;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
 use crate::desired::Acceptance;
@@ -88,7 +88,7 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
         no_evidence: args.no_evidence,
         show_values: args.show_values,
     };
-    let planned = make(ctx, &config, &wishes).await?;
+    let mut planned = make(ctx, &config, &wishes).await?;
     if planned.is_done {
         let text = "No changes. Every table stands on the target as the desired schema has it.";
         ctx.data(&if ctx.json { serde_json::json!({ "changes": [] }).to_string() } else { text.to_owned() })?;
@@ -105,10 +105,10 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     planned.refuse_if_blocked("no file was written")?;
     let has_changes = !planned.file.plan.changes.is_empty();
     if has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
-        announce_preflight(ctx, &config, planned.file.plan.clone()).await?;
+        planned.file.plan = announce_preflight(ctx, &config, planned.file.plan).await?;
     }
     if let Some(out) = &args.out {
-        write_private(out, file::to_json(&planned.file).as_bytes())?;
+        write_plan(out, &planned.file)?;
         ctx.note(&format!("to run it: pcrd apply {}", out.display()));
     }
     Ok(if args.detailed_exitcode && speaks_of { Exit::Changes } else { Exit::Done })
@@ -127,8 +127,8 @@ fn diff_format(args: &PlanArgs) -> Result<DiffFormat, CommandError> {
 }
 
 /// Says what `apply` will refuse as the servers are now. No reason to write no plan: it may be reviewed before the
-/// servers are ready, and by a role that may only read.
-async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Result<(), CommandError> {
+/// servers are ready, and by a role that may only read. Gives the plan back.
+async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Result<Plan, CommandError> {
     let run = quiet_run(ctx, config, plan)?;
     let source = run.connect(End::Source, "preflight").await.map_err(explain)?;
     let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
@@ -150,7 +150,8 @@ async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Resul
             }
         }
     }
-    announce_surplus(ctx, &run, &target, &source).await
+    announce_surplus(ctx, &run, &target, &source).await?;
+    Ok(run.plan)
 }
 
 /// Says what the roles may do beyond their work, with the statements that take it away.

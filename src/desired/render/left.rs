@@ -69,7 +69,7 @@ fn of_table(name: &QualifiedName, table: &Table, scope: &Scope<'_>, lines: &mut 
         }
     }
     let elements = table.indexes.values().flat_map(|index| &index.elements);
-    let collations = table.columns.iter().filter_map(|column| column.collation.as_ref());
+    let collations = table.columns.iter().filter_map(|column| column.collation.as_deref());
     for collation in collations.chain(elements.filter_map(|element| element.collation.as_ref())) {
         collation_line(collation, lines);
     }

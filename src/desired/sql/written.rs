@@ -234,12 +234,13 @@ impl Writing<'_> {
             name: column.name.value.clone(),
             not_null: column.not_null,
             default,
-            identity,
+            identity: identity.map(Box::new),
             generated: column
                 .generated
                 .as_ref()
-                .map(|generated| Generated { expr: generated.value.expr.clone(), stored: generated.value.stored }),
-            collation: column.collation.as_ref().and_then(|collation| collation_of(&collation.value)),
+                .map(|generated| Generated { expr: generated.value.expr.clone(), stored: generated.value.stored })
+                .map(Box::new),
+            collation: column.collation.as_ref().and_then(|collation| collation_of(&collation.value)).map(Box::new),
             storage: storage.filter(|storage| Some(*storage) != own_storage(&ty)),
             compression,
             comment: column.comment.as_ref().map(|comment| comment.value.clone()),
