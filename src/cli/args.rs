@@ -95,6 +95,8 @@ pub enum Command {
     Resume(command::pause::PauseArgs),
     /// Limit a running copy
     Throttle(command::throttle::ThrottleArgs),
+    /// Leave one streamed change out that the target refuses, for good and with a reason
+    Skip(command::skip::SkipArgs),
     /// Compare all rows of both databases
     Verify(command::verify::VerifyArgs),
     /// Say where the migration stands

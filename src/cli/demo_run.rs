@@ -78,7 +78,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
             writer.switch_to_target();
         }
     };
-    match run_plan_with(ctx, &config, planned.file.plan, Until::Cutover, Limits::default(), heed).await? {
+    match run_plan_with(ctx, &config, planned.file.plan, Until::Cutover, Limits::default(), false, heed).await? {
         Outcome::Switched => pause(ctx, ALONE).await,
         Outcome::Reached(phase) => {
             Err(CommandError::new(Exit::Failed, format!("the migration stopped after {phase:?}")))

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
+use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
@@ -40,9 +41,15 @@ pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
     })
 }
 
-/// Runs a plan, showing its events and keeping the journal.
-pub async fn run_plan(ctx: &Context, plan: Plan, until: Until, limits: Limits) -> Result<Outcome, CommandError> {
-    run_plan_with(ctx, &load_config(ctx)?, plan, until, limits, |_| ()).await
+/// Runs a plan, showing its events and keeping the journal. `show_values` lets an error name a row by any key.
+pub async fn run_plan(
+    ctx: &Context,
+    plan: Plan,
+    until: Until,
+    limits: Limits,
+    show_values: bool,
+) -> Result<Outcome, CommandError> {
+    run_plan_with(ctx, &load_config(ctx)?, plan, until, limits, show_values, |_| ()).await
 }
 
 /// As [`run_plan`], and hands every event to `heed` before it is shown.
@@ -52,6 +59,7 @@ pub async fn run_plan_with(
     plan: Plan,
     until: Until,
     limits: Limits,
+    show_values: bool,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
     let source = conninfo(ctx, config, End::Source)?;
@@ -94,7 +102,17 @@ pub async fn run_plan_with(
             // The ledger knows it, and `cleanup` will ask for it.
             journal.record_plan(&id, &body, &steps)?;
         }
-        outcome.map_err(explain)
+        outcome.map_err(|error| {
+            let shown = match &error {
+                ExecError::Refused(refused) if show_values => Some(next_of_refused(refused, true)),
+                _ => None,
+            };
+            let error = explain(error);
+            match shown {
+                Some(next) => error.with_next(next),
+                None => error,
+            }
+        })
     })
     .await
 }
@@ -145,10 +163,6 @@ pub fn explain(error: ExecError) -> CommandError {
             "pcrd status; pcrd verify compares again; pcrd cleanup removes slot and publication"
         }
         _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
-        _ if matches!(error, ExecError::Refused(_)) => {
-            "mend what refuses the row on the target, or the row on the source, and run the same command again; \
-             pcrd abort gives the migration up"
-        }
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",
@@ -156,6 +170,10 @@ pub fn explain(error: ExecError) -> CommandError {
             "pcrd verify --json for the keys; pcrd abort gives the migration up and leaves the source as it is"
         }
         _ => "the same command again continues; pcrd status shows where it stands; pcrd abort gives it up",
+    };
+    let next = match &error {
+        ExecError::Refused(refused) => next_of_refused(refused, false),
+        _ => next.to_owned(),
     };
     let error = match error {
         ExecError::Preflight(failures) => CommandError::new(exit, list(&failures)),

@@ -82,6 +82,7 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Throttle(_)
+            | Self::Skip(_)
             | Self::Verify(_)
             | Self::Status(_)
             | Self::Completions(_)
@@ -112,6 +113,7 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Pause(_) => command::pause::run(ctx, "pause").await,
         Command::Resume(_) => command::pause::run(ctx, "resume").await,
         Command::Throttle(args) => command::throttle::run(ctx, args).await,
+        Command::Skip(args) => command::skip::run(ctx, args).await,
         Command::Verify(args) => command::verify::run(ctx, args).await,
         Command::Status(args) => command::status::run(ctx, args).await,
         Command::Demo(what) => command::demo::run(ctx, what).await,

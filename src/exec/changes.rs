@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::ExecError;
 use super::batch::{Pushed, RowChange, RowKind, To};
-use super::error::{Refused, is_of_value};
+use super::error::Refused;
 use super::failpoint;
-use super::postponed::refused_read_again;
 use super::shared::count;
 use super::stream::{Applier, Source};
 use super::table::TableTask;
@@ -139,6 +138,9 @@ impl Applier {
             }
             (true, false) => self.push(table, RowKind::Delete, &[], old).await,
             (false, true) if new.iter().any(|value| matches!(value, ColumnData::UnchangedToast)) => {
+                if self.leave_out(table, RowKind::Insert, &new, None).await? {
+                    return Ok(());
+                }
                 self.reread(table, new_key, &new, None).await
             }
             (false, true) => self.push(table, RowKind::Insert, &new, None).await,
@@ -192,7 +194,7 @@ impl Applier {
 
     /// Writes the row as the source has it now, with its own snapshot as filter for its later changes. `replaced` has
     /// the key under which the target has the row so far.
-    async fn reread(
+    pub(super) async fn reread(
         &mut self,
         table: usize,
         key: Key,
@@ -206,12 +208,11 @@ impl Applier {
         self.begin().await?;
         self.flush().await?;
         match self.write_again(source, table, &key, new, replaced).await {
-            Err(ExecError::Postgres { error, .. }) if error.sqlstate().is_some_and(is_of_value) => {
+            Err(error) => {
                 let task = &self.tables[table];
-                let key = task.key_texts(new).ok();
-                Err(ExecError::Refused(Arc::new(refused_read_again(task, key, source.commit, error))))
+                Err(error.refused_read_again(task, task.key_texts(new).ok(), source.commit))
             }
-            other => other,
+            Ok(()) => Ok(()),
         }
     }
 
@@ -233,6 +234,9 @@ impl Applier {
         crate::ledger::chunk::insert_reread(&**self.target, &self.run.id, &task.name, &row.entry).await?;
         if let Some(replaced) = replaced {
             super::reread::remove(&self.target, task, &task.key_texts(replaced)?).await?;
+        }
+        if self.left_out.is_stale(table, key) {
+            super::reread::remove(&self.target, task, &task.key_texts(new)?).await?;
         }
         self.shared.router().add_reread(table, key.clone(), row.entry.snapshot, row.entry.lsn_hi);
         if let Some(copy) = row.copy {
@@ -260,13 +264,16 @@ impl Applier {
         Ok(self.run.refused.get(&(task.name.clone(), task.key_texts(new)?)).cloned())
     }
 
-    async fn push(
+    pub(super) async fn push(
         &mut self,
         table: usize,
         kind: RowKind,
         new: &[ColumnData],
         old: Option<(OldTuple, &[ColumnData])>,
     ) -> Result<(), ExecError> {
+        if self.leave_out(table, kind, new, old).await? {
+            return Ok(());
+        }
         self.begin().await?;
         let source = self.source()?;
         let commit = source.commit;
@@ -286,6 +293,9 @@ impl Applier {
                 }
                 return Ok(());
             }
+        }
+        if self.make_whole(table, kind, new, old).await? {
+            return Ok(());
         }
         if let Some(refused) = self.refused_before(task, kind, new)? {
             let replaced = old.map_or(new, |(_, old)| old);

@@ -14,6 +14,7 @@ use super::context::Run;
 use super::copy::{CopyWorker, LaneWork};
 use super::cutover::Limits;
 use super::event::EventKind;
+use super::left_out::LeftOut;
 use super::reread::Rereader;
 use super::shared::Shared;
 use super::steps::Steps;
@@ -190,6 +191,7 @@ async fn start_applier(
         stream,
         rereader,
         touched: Arc::clone(touched),
+        left_out: LeftOut::read(ledger, &run.id, tables).await?,
         near: progress.near,
         sentinels,
     }))

@@ -155,6 +155,14 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// The row's key, when it is the row that is refused, and not the server that cannot go on or a table that is not what
+    /// it was: then no other row would fare better.
+    pub fn to_leave_out(&self) -> Option<&[String]> {
+        let class = self.error.sqlstate()?.get(..2)?;
+        let is_of_row = !matches!(class, "08" | "25" | "28" | "40" | "42" | "53" | "55" | "57" | "58" | "F0" | "XX");
+        self.key.as_deref().filter(|_| is_of_row)
+    }
+
     /// The key under which the source can be asked for the row again: a value that does not fit may have been mended
     /// since.
     pub fn to_read_again(&self) -> Option<(String, Vec<String>)> {

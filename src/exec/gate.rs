@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ExecError;
 use super::engine::Engine;
 use super::event::EventKind;
-use super::{snapshots, verify};
+use super::{left_out, snapshots, verify};
 use crate::ledger::request;
 use crate::pg::client::Client;
 
@@ -18,6 +18,7 @@ pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
     if !differences.is_empty() {
         return Err(ExecError::CutoverAborted { reason: differences.join("; ") });
     }
+    left_out::say(&engine.run, &engine.ledger).await?;
     loop {
         let blocked_by = look(engine).await?;
         engine.run.emit(None, EventKind::Gate { ready: blocked_by.is_empty(), blocked_by: blocked_by.clone() });
@@ -58,6 +59,7 @@ pub async fn differences(ledger: &Client, id: &str) -> Result<Vec<String>, ExecE
 
 /// Keeps the target up to date until somebody asks for the cutover.
 pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, ExecError> {
+    left_out::say(&engine.run, &engine.ledger).await?;
     let mut said = None;
     loop {
         let blocked_by = look(engine).await?;

@@ -21,6 +21,7 @@ pub mod gaps;
 pub mod gate;
 pub mod identity;
 pub mod lanes;
+pub mod left_out;
 pub mod leftover;
 mod order;
 pub mod postponed;

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use super::ExecError;
 use super::batch::shown;
 use super::copy::paste;
-use super::error::Refused;
+use super::error::{Refused, is_of_value};
 use super::stream::Applier;
 use super::table::TableTask;
 use crate::pg::error::PgError;
+use crate::plan::End;
 use crate::replay::{Key, Lsn};
 
 /// A row that changes while it waits is tried again and waits anew, this often; then its wait is not prolonged any more, so
@@ -77,6 +78,30 @@ impl ExecError {
             _ => None,
         };
         matches!(code, Some("23505" | "23P01"))
+    }
+
+    /// An answer to a row that was read again for a change of the transaction that commits at `lsn`, as the refusal of
+    /// that row; on the source only what its values are to blame for.
+    pub(super) fn refused_read_again(self, task: &TableTask, key: Option<Vec<String>>, lsn: Lsn) -> Self {
+        let error = match self {
+            Self::Postgres { side: End::Target, error, .. } if error.sqlstate().is_some() => error,
+            Self::Postgres { error, .. } if error.sqlstate().is_some_and(is_of_value) => error,
+            other => return other,
+        };
+        let constraint = match &error {
+            PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
+            _ => None,
+        };
+        Self::Refused(Arc::new(Refused {
+            kind: "a row read again",
+            table: task.name.clone(),
+            row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
+            key,
+            constraint: constraint.unwrap_or_default(),
+            lsn,
+            error,
+            beside_reread: false,
+        }))
     }
 }
 
@@ -141,27 +166,8 @@ impl Applier {
 
     /// The refusal of a row that waited in vain.
     fn stays(&self, row: &Postponed, collision: ExecError) -> ExecError {
-        let ExecError::Postgres { error, .. } = collision else { return collision };
-        let key = self.tables[row.table].key_literals(&row.key).ok();
-        ExecError::Refused(Arc::new(refused_read_again(&self.tables[row.table], key, row.commit, error)))
-    }
-}
-
-/// The refusal of a row that was read again for a change of the transaction that commits at `lsn`.
-pub(super) fn refused_read_again(task: &TableTask, key: Option<Vec<String>>, lsn: Lsn, error: PgError) -> Refused {
-    let constraint = match &error {
-        PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
-        _ => None,
-    };
-    Refused {
-        kind: "a row read again",
-        table: task.name.clone(),
-        row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),
-        key,
-        constraint: constraint.unwrap_or_default(),
-        lsn,
-        error,
-        beside_reread: false,
+        let task = &self.tables[row.table];
+        collision.refused_read_again(task, task.key_literals(&row.key).ok(), row.commit)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use crate::ledger::cutover::CutoverState;
-use crate::ledger::{cutover, lock, migration, progress, step};
+use crate::ledger::{cutover, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
 use crate::plan::{Op, Phase, Plan};
 use crate::replay::Lsn;
@@ -31,6 +31,9 @@ pub struct Status {
     pub tables: Vec<TableRow>,
     /// The stream; `None` before there is a slot, or when the source does not answer.
     pub stream: Option<Stream>,
+    /// Changes that are left out on purpose, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// Everything that a cutover needs is there.
     pub ready_for_cutover: bool,
     /// What is missing.
@@ -160,6 +163,7 @@ pub async fn status(
         },
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
         plan_is_known: plan.is_ok(),
+        skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
         tables,
         stream,

@@ -72,6 +72,8 @@ counters! {
     key_changes_across,
     /// Rows read again.
     rereads,
+    /// Changes left out because somebody asked for it.
+    left_out,
     /// Chunks copied by this process.
     chunks,
     /// Chunks found done in the ledger.

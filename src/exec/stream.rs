@@ -13,6 +13,7 @@ use super::ExecError;
 use super::batch::{Batch, To};
 use super::context::Run;
 use super::failpoint;
+use super::left_out::LeftOut;
 use super::postponed::Postponed;
 use super::reread::Rereader;
 use super::shared::Shared;
@@ -49,6 +50,7 @@ pub struct Applier {
     pub(super) stream: Stream,
     pub(super) rereader: Rereader,
     pub(super) touched: Arc<Touched>,
+    pub(super) left_out: LeftOut,
     /// The tables of the plan that each relation of the stream fills.
     pub(super) relations: HashMap<u32, Arc<[usize]>>,
     pub(super) batch: Batch,
@@ -96,6 +98,8 @@ pub struct Parts {
     pub rereader: Rereader,
     /// Keys touched, for verification.
     pub touched: Arc<Touched>,
+    /// Changes that are left out on purpose.
+    pub left_out: LeftOut,
     /// A recent transaction id.
     pub near: FullXid,
     /// Where sentinels go.
@@ -105,7 +109,7 @@ pub struct Parts {
 impl Applier {
     /// Prepares to apply; nothing is sent yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { run, shared, tables, target, stream, rereader, touched, near, sentinels } = parts;
+        let Parts { run, shared, tables, target, stream, rereader, touched, left_out, near, sentinels } = parts;
         Self {
             run,
             shared,
@@ -114,6 +118,7 @@ impl Applier {
             stream,
             rereader,
             touched,
+            left_out,
             relations: HashMap::new(),
             batch: Batch::default(),
             postponed: Vec::new(),

@@ -207,10 +207,22 @@ pub async fn set_state(client: &Client, id: &str, state: &str) -> Result<(), Led
 
 /// Forgets all work of an aborted migration, so that the same plan can start afresh.
 pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerError> {
+    // One that an earlier version began may lack a table.
+    create_ledger(client).await?;
     let transaction = client.transaction().await?;
-    for table in
-        ["progress", "whole_copy", "chunk", "lane", "reread", "frozen", "step", "cutover", "verified", "setting"]
-    {
+    for table in [
+        "skipped",
+        "progress",
+        "whole_copy",
+        "chunk",
+        "lane",
+        "reread",
+        "frozen",
+        "step",
+        "cutover",
+        "verified",
+        "setting",
+    ] {
         transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
     }
     transaction.commit().await?;

@@ -9,6 +9,7 @@ pub mod lock;
 pub mod migration;
 pub mod progress;
 pub mod request;
+pub mod skipped;
 pub mod step;
 
 pub use error::LedgerError;

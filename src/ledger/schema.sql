@@ -112,6 +112,17 @@ CREATE TABLE IF NOT EXISTS pcrd.verified (
   at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (migration, tbl)
 );
+CREATE TABLE IF NOT EXISTS pcrd.skipped (
+  migration text REFERENCES pcrd.migration,
+  lsn pg_lsn,
+  tbl text,
+  key jsonb,
+  reason text NOT NULL,
+  by text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  met_at timestamptz,
+  PRIMARY KEY (migration, lsn, tbl, key)
+);
 CREATE TABLE IF NOT EXISTS pcrd.setting (
   migration text REFERENCES pcrd.migration,
   name text,

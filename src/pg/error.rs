@@ -152,7 +152,7 @@ pub struct ServerError {
 
 impl ServerError {
     /// Takes an ErrorResponse apart: pairs of field code and text.
-    pub(super) fn from_fields<'a>(fields: impl Iterator<Item = (u8, &'a [u8])>) -> Self {
+    pub(crate) fn from_fields<'a>(fields: impl Iterator<Item = (u8, &'a [u8])>) -> Self {
         let mut error = Self {
             severity: String::new(),
             sqlstate: String::new(),

@@ -34,6 +34,26 @@ pub struct TableReport {
     pub keys_pending: Option<u64>,
     /// What differs.
     pub differences: Vec<Difference>,
+    /// What differs because an operator has left a change of its key out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<OnPurpose>,
+}
+
+/// A row that differs because a change of its key was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnPurpose {
+    /// How it differs.
+    pub difference: Difference,
+    /// Commit position of the last transaction of which a change was left out.
+    pub lsn: String,
+    /// The operator's reason.
+    pub reason: String,
+}
+
+impl fmt::Display for OnPurpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: skipped on purpose at {} ({})", self.difference, self.lsn, self.reason)
+    }
 }
 
 /// A row that differs. No value of it but its key.
@@ -114,6 +134,7 @@ mod tests {
             rows_compared: 10,
             keys_pending: Some(0),
             differences: Vec::new(),
+            left_out: Vec::new(),
         };
         assert!(Report::of(vec![table.clone()], Vec::new()).passed);
         let vacuous = TableReport { rows_compared: 0, ..table.clone() };

@@ -36,6 +36,7 @@ mod secrets;
 mod settings;
 mod shared_schema;
 mod skip;
+mod skipped;
 mod split;
 mod stage;
 mod state_file;

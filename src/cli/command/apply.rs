@@ -24,6 +24,9 @@ pub struct ApplyArgs {
     /// Stop after this phase; without it: at the operator gate before the cutover
     #[arg(long, value_name = "PHASE")]
     pub through: Option<Through>,
+    /// Show the key of a row that the target refuses, of whatever type it is
+    #[arg(long)]
+    pub show_values: bool,
 }
 
 /// A phase to stop after.
@@ -76,7 +79,7 @@ pub async fn run(ctx: &Context, args: &ApplyArgs) -> Result<Exit, CommandError> 
         Some(Phase::Cutover) => Until::Cutover,
         Some(phase) => Until::Phase(phase),
     };
-    finish(ctx, run_plan(ctx, plan, until, Limits::default()).await?)
+    finish(ctx, run_plan(ctx, plan, until, Limits::default(), args.show_values).await?)
 }
 
 /// Says how a run ended.
@@ -115,7 +118,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
-    use crate::cli::command::{cleanup, cutover, migrate, status, throttle, verify};
+    use crate::cli::command::{cleanup, cutover, migrate, skip, status, throttle, verify};
 
     fn parse<A: Args + FromArgMatches>(text: &str) -> Result<A, clap::Error> {
         let command = A::augment_args(clap::Command::new("test"));
@@ -137,6 +140,8 @@ mod tests {
         parse::<cleanup::CleanupArgs>("--drop-source").unwrap();
         assert!(parse::<throttle::ThrottleArgs>("").is_err());
         assert_eq!(parse::<throttle::ThrottleArgs>("--rows-per-second 5000").unwrap().rows_per_second, 5000);
+        parse::<skip::SkipArgs>("--lsn 0/1A --key -7 --reason why").unwrap();
+        assert!(parse::<skip::SkipArgs>("--lsn 0/1A --key 7").is_err());
         assert!(parse::<status::StatusArgs>("--watch").unwrap().watch);
         let verify: verify::VerifyArgs =
             parse("--sample-size 10 --table a --table s.b --paranoid --repair --show-values --post-cutover").unwrap();

@@ -48,5 +48,5 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
     ctx.note("no executor is alive; this command continues the plan itself");
     let plan = plan_of(ctx, &config, &found.id)?;
     drop(ledger);
-    finish(ctx, run_plan(ctx, plan, Until::Cutover, limits).await?)
+    finish(ctx, run_plan(ctx, plan, Until::Cutover, limits, false).await?)
 }

@@ -81,7 +81,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         return Ok(Exit::Done);
     }
     let until = if args.backfill_only { Until::Phase(Phase::Copy) } else { Until::Gate };
-    finish(ctx, run_plan(ctx, plan, until, Limits::default()).await?)
+    finish(ctx, run_plan(ctx, plan, until, Limits::default(), false).await?)
 }
 
 /// The plan of a migration that the target's ledger knows as running: from the journal, or from the file that the

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod readiness;
 pub mod schema;
 pub mod show;
+pub mod skip;
 pub mod status;
 pub mod throttle;
 pub mod validate;

@@ -80,6 +80,7 @@ fn text(status: &Status) -> String {
     let done = status.steps.iter().filter(|step| step.status == "succeeded").count();
     let of_all = if status.plan_is_known { format!("of {} done", status.steps.len()) } else { "done".to_owned() };
     lines.push(format!("steps     {done} {of_all}"));
+    lines.extend(status.skipped.iter().map(|skip| format!("skipped   {skip}")));
     if status.ready_for_cutover {
         lines.push("ready     yes; next: pcrd cutover".to_owned());
     } else if status.state == "running" {

@@ -101,7 +101,15 @@ fn text(report: &Report) -> String {
         for difference in &found.differences {
             text.push_str(&format!("{}: {difference}\n", found.table));
         }
+        for row in &found.left_out {
+            text.push_str(&format!("{}: {row}\n", found.table));
+        }
     }
-    text.push_str(if report.passed { "passed in full\n" } else { "NOT passed\n" });
+    let left_out: usize = report.tables.iter().map(|found| found.left_out.len()).sum();
+    text.push_str(&match (report.passed, left_out) {
+        (true, 0) => "passed in full\n".to_owned(),
+        (true, _) => format!("passed, but for {left_out} row(s) that were skipped on purpose\n"),
+        (false, _) => "NOT passed\n".to_owned(),
+    });
     text
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::left_out::{self, Aside};
 use super::pass::{KEYS_AT_ONCE, record, refuse};
 use super::ranges::{self, Compared};
 use super::sides::{self, Selection, Sides, Subject, failed};
@@ -11,6 +12,7 @@ use crate::catalog::QualifiedName;
 use crate::exec::ExecError;
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
+use crate::exec::left_out::LeftOut;
 use crate::exec::table::TableTask;
 use crate::pg::client::Client;
 use crate::plan::End;
@@ -36,17 +38,22 @@ pub async fn at_fence(engine: &mut Engine) -> Result<(), ExecError> {
         own.push(estimate(&source, task).await?);
         *all.entry(&task.projection.target).or_default() += own[task.index];
     }
+    let left_out = LeftOut::read(&engine.ledger, &run.id, &tables).await?;
     let mut reports = Vec::new();
     for task in tables.iter() {
         let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
         let sides = Sides { source: &source, target: &target, subject };
-        let mut report = compare(engine, &sides, task).await?;
+        let mut report = compare(engine, &sides, task, &left_out).await?;
+        let aside = left_out::compare(&sides, task, &left_out, &mut report).await?;
+        for row in &report.left_out {
+            run.note(format!("{}: {row}", task.name));
+        }
         let (target_name, part) = (&task.projection.target, task.projection.part.as_ref());
         // Without an index for it, what is asked of one source's rows reads those of the others too.
         let is_found = part.is_some_and(|part| run.plan.is_found_by(target_name, &part.column));
         let rows_read = if is_found { own[task.index] } else { all[target_name] };
         if rows_read <= COUNT_ROWS_MAX {
-            count(&sides, &mut report).await?;
+            count(&sides, aside, &mut report).await?;
         }
         if is_found || rows_read <= COUNT_ROWS_MAX {
             strays::add(&target, &task.projection, &mut report).await?;
@@ -69,9 +76,15 @@ pub async fn at_fence(engine: &mut Engine) -> Result<(), ExecError> {
     }
 }
 
-async fn compare(engine: &Engine, sides: &Sides<'_>, task: &TableTask) -> Result<TableReport, ExecError> {
+async fn compare(
+    engine: &Engine,
+    sides: &Sides<'_>,
+    task: &TableTask,
+    left_out: &LeftOut,
+) -> Result<TableReport, ExecError> {
     let mut report = TableReport::new(&task.name);
     let keys = engine.touched.dirty(task.index);
+    let except = left_out::keys(task, left_out)?;
     let selections: Vec<Selection> = match (&keys, task.in_lanes()) {
         (None, true) => vec![Selection::Range { lo: None, hi: None }],
         (None, false) => {
@@ -84,7 +97,7 @@ async fn compare(engine: &Engine, sides: &Sides<'_>, task: &TableTask) -> Result
         }
     };
     for selection in selections {
-        add(&mut report, ranges::compare(sides, &selection, &[]).await?);
+        add(&mut report, ranges::compare(sides, &selection, &except).await?);
     }
     Ok(report)
 }
@@ -103,8 +116,8 @@ async fn estimate(source: &Client, task: &TableTask) -> Result<i64, ExecError> {
     Ok(row.map_err(ExecError::source(doing))?.get(0))
 }
 
-/// Compares the numbers of rows.
-async fn count(sides: &Sides<'_>, report: &mut TableReport) -> Result<(), ExecError> {
+/// Compares the numbers of rows, but for those that were compared aside.
+async fn count(sides: &Sides<'_>, aside: Aside, report: &mut TableReport) -> Result<(), ExecError> {
     let projection = sides.subject.projection;
     let number = async |side: Side| {
         let (table, condition) = match side {
@@ -117,6 +130,7 @@ async fn count(sides: &Sides<'_>, report: &mut TableReport) -> Result<(), ExecEr
         Ok::<i64, ExecError>(row.get(0))
     };
     let (source, target) = tokio::try_join!(number(Side::Source), number(Side::Target))?;
+    let (source, target) = (source - aside.rows_source as i64, target - aside.rows_target as i64);
     if source != target && report.differences.is_empty() {
         let kind = if target > source { DifferenceKind::ExtraOnTarget } else { DifferenceKind::MissingOnTarget };
         let key = vec![format!("{source} rows on the source, {target} on the target")];

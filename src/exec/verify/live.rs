@@ -10,6 +10,7 @@ use super::ranges;
 use super::sides::{KeyTexts, Selection, Sides, Subject};
 use super::whole;
 use crate::exec::context::Run;
+use crate::exec::left_out::LeftOut;
 use crate::exec::shared::Shared;
 use crate::exec::table::TableTask;
 use crate::exec::touched::Touched;
@@ -34,6 +35,8 @@ pub struct Visitor {
     pub shared: Arc<Shared>,
     /// What the applier wrote.
     pub touched: Arc<Touched>,
+    /// Changes that were left out on purpose.
+    pub left_out: LeftOut,
     /// The source.
     pub source: Client,
     /// The target.
@@ -106,6 +109,8 @@ pub enum Place {
     Range(Bounds),
     /// Some keys.
     Keys(Vec<Key>),
+    /// A key of which a change was left out; every other place is compared without such keys.
+    LeftOut(Key),
 }
 
 impl Visitor {
@@ -128,6 +133,7 @@ impl Visitor {
             Place::Keys(keys) => {
                 Selection::Keys(keys.iter().map(|key| task.key_literals(key)).collect::<Result<_, _>>()?)
             }
+            Place::LeftOut(key) => Selection::Keys(vec![task.key_literals(key)?]),
         };
         let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
         let result = self.visit_under(task, place, &selection, &snapshot, lsn).await;
@@ -144,6 +150,7 @@ impl Visitor {
                     let compared: Vec<Key> = keys.iter().filter(|key| !unseen.contains(*key)).cloned().collect();
                     self.touched.forget_keys(task.index, &compared, &snapshot);
                 }
+                Place::LeftOut(_) => {}
             }
         }
         Ok(visit)
@@ -178,13 +185,22 @@ impl Visitor {
                 let unseen = self.touched.unseen(task.index, None, None, snapshot);
                 unseen.map(|unseen| unseen.into_iter().filter(|key| keys.contains(key)).collect())
             }
+            Place::LeftOut(own) => {
+                let unseen = self.touched.unseen(task.index, None, None, snapshot);
+                if unseen.as_ref().is_none_or(|unseen| unseen.contains(own)) {
+                    return again(Why::Hot);
+                }
+                unseen.map(|_| Vec::new())
+            }
         };
         let unseen: BTreeSet<Key> = match unseen {
             Some(unseen) if unseen.len() <= EXCEPT_MAX => unseen.into_iter().collect(),
             _ => return again(Why::Hot),
         };
         let mut clean = Clean { rows_source: source.rows, rows_target: target.rows, rows_compared: source.rows };
-        let except = unseen.iter().map(|key| task.key_literals(key)).collect::<Result<Vec<_>, _>>()?;
+        let is_aside = !matches!(place, Place::LeftOut(_));
+        let aside = self.left_out.stale(task.index).map(|(key, _)| key).filter(|_| is_aside);
+        let except = unseen.iter().chain(aside).map(|key| task.key_literals(key)).collect::<Result<Vec<_>, _>>()?;
         let equal = if except.is_empty() {
             source == target
         } else {

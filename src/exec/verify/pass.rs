@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
-use super::{sides, strays};
+use super::{left_out, sides, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
+use crate::exec::left_out::LeftOut;
 use crate::exec::steps::Steps;
 use crate::exec::table::TableTask;
 use crate::exec::{ExecError, failpoint, snapshots};
@@ -119,6 +120,8 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
         }
     }
     let reports = compare_parts(engine, parts).await?;
+    let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
+    let aside = if left_out.is_empty() { None } else { Some(visitor(engine).await?) };
     let mut notes = Vec::new();
     let mut tables = Vec::new();
     for &table in wanted {
@@ -134,6 +137,9 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
             given_up |= part.given_up;
         }
         strays::add(&engine.ledger, &task.projection, &mut report).await?;
+        if let Some(visitor) = &aside {
+            left_out::look(visitor, task, &mut report).await?;
+        }
         if given_up {
             notes.push(format!(
                 "{} could not be compared while it was written; it is compared when writes have stopped",
@@ -167,6 +173,7 @@ async fn visitor(engine: &Engine) -> Result<Visitor, ExecError> {
         run: Arc::clone(run),
         shared: Arc::clone(&engine.shared),
         touched: Arc::clone(&engine.touched),
+        left_out: LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?,
         source: run.connect(End::Source, "verify").await?,
         target: run.connect(End::Target, "verify").await?,
         digest: sides::digest(&run.plan),

@@ -2,9 +2,10 @@
 
 use super::ranges;
 use super::sides::{self, Selection, Sides, Subject};
-use super::{strays, whole};
+use super::{left_out, strays, whole};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
+use crate::exec::left_out::LeftOut;
 use crate::exec::table::{self, TableTask};
 use crate::exec::{ExecError, setup, snapshots};
 use crate::plan::End;
@@ -28,7 +29,9 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
     let target = run.connect(End::Target, "verify").await?;
     let digest = sides::digest(&run.plan);
     let mut reports = Vec::new();
-    for mut task in table::tasks(&run.plan)? {
+    let tasks = table::tasks(&run.plan)?;
+    let left_out = LeftOut::read(&target, &run.id, &tasks).await?;
+    for mut task in tasks {
         run.stop_check()?;
         task.frozen = setup::frozen(run, &target, &task).await?;
         // One snapshot of the target: applications write it.
@@ -39,7 +42,8 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
             .map_err(ExecError::target("begin a comparison"))?;
         let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
         let sides = Sides { source: &source, target: &target, subject };
-        let mut report = compare(&sides, &task).await?;
+        let mut report = compare(&sides, &task, &left_out).await?;
+        left_out::compare(&sides, &task, &left_out, &mut report).await?;
         strays::add(&target, &task.projection, &mut report).await?;
         reports.push(report);
         snapshots::end(&source).await?;
@@ -51,9 +55,9 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
     Ok(Report::of(reports, vec![note]))
 }
 
-async fn compare(sides: &Sides<'_>, task: &TableTask) -> Result<TableReport, ExecError> {
+async fn compare(sides: &Sides<'_>, task: &TableTask, left_out: &LeftOut) -> Result<TableReport, ExecError> {
     let compared = if task.in_lanes() {
-        ranges::compare(sides, &Selection::Range { lo: None, hi: None }, &[]).await?
+        ranges::compare(sides, &Selection::Range { lo: None, hi: None }, &left_out::keys(task, left_out)?).await?
     } else {
         whole::compare(sides).await?
     };
@@ -65,5 +69,6 @@ async fn compare(sides: &Sides<'_>, task: &TableTask) -> Result<TableReport, Exe
         rows_compared: compared.rows_source,
         keys_pending: Some(0),
         differences: compared.differences,
+        left_out: Vec::new(),
     })
 }
