@@ -133,8 +133,12 @@ fn same_database(end: End, expected: &Server, found: &Server) -> Result<(), Exec
     if found.system_identifier != expected.system_identifier {
         return Err(differs(end, "system identifier", &expected.system_identifier, &found.system_identifier));
     }
-    if found.database_oid != expected.database_oid || found.database != expected.database {
+    if found.database != expected.database {
         return Err(differs(end, "database", &expected.database, &found.database));
+    }
+    if found.database_oid != expected.database_oid {
+        let what = format!("the oid of database {}, which was created anew,", found.database);
+        return Err(differs(end, &what, &expected.database_oid, &found.database_oid));
     }
     Ok(())
 }

@@ -211,11 +211,10 @@ fn next_size(asked: u64, cap: u64, took: Duration) -> u64 {
 
 /// Compares the table with the plan, inside the transaction that reads it.
 pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let found: String = source
-        .query_one(shape::SHAPE_SQL, &[&task.source_name().schema.as_str(), &task.source_name().name.as_str()])
-        .await
-        .map_err(ExecError::source("read the table's shape"))?
-        .get(0);
+    let doing = || ExecError::source("read the table's shape");
+    let query = source.prepared(shape::SHAPE_SQL).await.map_err(doing())?;
+    let names = (task.source_name().schema.as_str(), task.source_name().name.as_str());
+    let found: String = source.query_one(&query, &[&names.0, &names.1]).await.map_err(doing())?.get(0);
     let expected = shape::expected_shape(&task.source);
     if found == expected {
         return witness::check(source, task).await;

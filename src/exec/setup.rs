@@ -145,13 +145,14 @@ pub async fn slot_intended(run: &Run, ledger: &Client) -> Result<(), ExecError> 
 /// Creates schemas, sequences and tables on the target, and freezes defaults.
 pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecError> {
     let mut steps = Steps::read(run, ledger).await?;
+    // In the plan's order: what stands between two others does not move past them.
+    let mut together = Vec::new();
     for step in &run.plan.steps {
-        run.stop_check()?;
         match &step.op {
-            Op::CreateSchema(_) | Op::CreateSequence(_) | Op::CreateTable(_) => {
-                steps.run_on_target(ledger, step).await?;
-            }
+            Op::CreateSchema(_) | Op::CreateSequence(_) | Op::CreateTable(_) => together.push(step),
             Op::FreezeDefaults(freeze) if !steps.done(&step.id) => {
+                run.stop_check()?;
+                steps.run_together(ledger, &std::mem::take(&mut together)).await?;
                 let began = Instant::now();
                 steps.start(ledger, step).await?;
                 freeze_defaults(run, ledger, freeze).await?;
@@ -160,7 +161,7 @@ pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecEr
             _ => {}
         }
     }
-    Ok(())
+    steps.run_together(ledger, &together).await
 }
 
 async fn freeze_defaults(run: &Run, ledger: &Client, freeze: &FreezeDefaults) -> Result<(), ExecError> {

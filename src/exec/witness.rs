@@ -69,10 +69,12 @@ impl Witness {
     /// Looks at a table; `None` when there is none of this name.
     pub async fn read(source: &Client, task: &TableTask) -> Result<Option<Self>, ExecError> {
         let table = task.source_name();
+        let doing = || ExecError::source("look at the table's identity");
+        let query = source.prepared(SQL).await.map_err(doing())?;
         let row = source
-            .query_opt(SQL, &[&table.schema.as_str(), &table.name.as_str(), &task.publication.as_str()])
+            .query_opt(&query, &[&table.schema.as_str(), &table.name.as_str(), &task.publication.as_str()])
             .await
-            .map_err(ExecError::source("look at the table's identity"))?;
+            .map_err(doing())?;
         Ok(row.map(|row| Self {
             oid: row.get(0),
             file: row.get(1),

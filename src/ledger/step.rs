@@ -16,7 +16,7 @@ pub enum StepState {
 }
 
 /// Records the intent before the effect.
-pub async fn start(client: &Client, id: &str, epoch: i64, step: &str) -> Result<(), LedgerError> {
+pub async fn start(client: &impl GenericClient, id: &str, epoch: i64, step: &str) -> Result<(), LedgerError> {
     let n = client
         .execute(
             "INSERT INTO pcrd.step AS s (migration, step, status, epoch) SELECT id, $3, 'started', epoch FROM pcrd.migration WHERE id = $1 AND epoch = $2 FOR SHARE \

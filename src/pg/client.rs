@@ -1,7 +1,8 @@
 //! SQL connections.
 
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::{ChannelBinding, Conninfo, SslMode};
@@ -25,6 +26,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Client {
     inner: tokio_postgres::Client,
+    prepared: Mutex<HashMap<&'static str, Statement>>,
     /// Such as 150018.
     pub server_version_num: u32,
     info: Conninfo,
@@ -73,7 +75,8 @@ async fn login(info: &Conninfo, application_name: &str) -> Result<Client, PgErro
         }
     };
     let server_version_num = supported_version(version.as_deref())?;
-    let client = Client { inner, server_version_num, info: info.clone(), why_ended, connection };
+    let prepared = Mutex::default();
+    let client = Client { inner, prepared, server_version_num, info: info.clone(), why_ended, connection };
     for statement in session::statements_after_login(server_version_num) {
         client.inner.batch_execute(&statement).await?;
     }
@@ -128,6 +131,17 @@ fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + S
 }
 
 impl Client {
+    /// The statement, prepared when it is first asked for: what is asked of every table or chunk is planned once.
+    pub async fn prepared(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
+        let known = || self.prepared.lock().expect("no task panics while it holds the statements");
+        if let Some(statement) = known().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.inner.prepare(sql).await?;
+        known().insert(sql, statement.clone());
+        Ok(statement)
+    }
+
     /// Why the connection ended, once it has.
     pub fn why_ended(&self) -> Option<&PgError> {
         self.why_ended.get()

@@ -82,7 +82,7 @@ impl Journal {
         self.set_status(plan, step, status, at_ms, None)
     }
 
-    /// Keeps an event, as JSON, for `status` and for the record. Costs one fsync: not for every progress event.
+    /// Keeps an event, as JSON, for `status` and for the record. Not for every progress event.
     pub fn record_event(
         &mut self,
         plan: &PlanId,
