@@ -18,7 +18,7 @@ use crate::resolve::volatility::{Volatility, volatility};
 use crate::sql::expression::check_expression;
 use crate::sql::ident;
 use crate::sql::rewrite::{Rewritten, sequences, sequences_named};
-use crate::sql::token::TokenError;
+use crate::sql::token::{Token, TokenError, TokenKind, tokens};
 
 /// What the columns of one table become.
 #[derive(Debug, Default)]
@@ -223,6 +223,20 @@ pub(crate) fn check_shape(at: &str, text: &At<String>) -> Result<(), ResolveErro
     })
 }
 
+/// `"a + b"` is the name of a column to SQL, and hardly ever what was meant.
+fn not_quoted_as_a_whole(scope: &Scope<'_>, text: &At<String>) -> Result<(), ResolveError> {
+    let Ok(list) = tokens(&text.value) else { return Ok(()) };
+    let [Token { kind: TokenKind::Quoted(name), .. }] = list.as_slice() else { return Ok(()) };
+    match Ident::new(name.as_str()) {
+        Ok(column) if scope.table.column(&column).is_none() => {
+            let kind = ResolveErrorKind::UnknownColumn { table: scope.name.clone(), column };
+            let help = "quotes make it the name of a column; an expression stands without them";
+            Err(ResolveError::new(kind).at(&text.span).help(help))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An expression that the user wrote, over quoted source columns and of exactly this type.
 pub(crate) fn user_expression(
     scope: &Scope<'_>,
@@ -237,6 +251,7 @@ pub(crate) fn user_expression(
 /// An expression that the user wrote, over quoted source columns, that says the same of a row whenever it is asked.
 pub(crate) fn pure_expression(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<Rewritten, ResolveError> {
     check_shape(at, text)?;
+    not_quoted_as_a_whole(scope, text)?;
     let volatile = volatility(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
     if let Volatility::Volatile(function) | Volatility::Stable(function) = volatile {
         let kind = ResolveErrorKind::VolatileExpression { at: at.to_owned(), function };
