@@ -165,8 +165,8 @@ async fn a_chunk_that_is_being_read_keeps_it_waiting() {
     let running = stage.start_through("chunk.after-snapshot=sleep(2500)");
     let other = connect_to(&pair.source, "reading").await;
     stage
-        // Looking for a chunk's end takes the lock too, for a moment and outside of any transaction.
-        .until_source("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'items'::regclass AND a.application_name LIKE '%copy%' AND a.state = 'idle in transaction'")
+        // Looking for a chunk's end, or for a snapshot that will do, takes the lock too, for a moment.
+        .until_source("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'items'::regclass AND a.application_name LIKE '%copy%' AND a.state = 'idle in transaction' AND a.state_change < clock_timestamp() - interval '300 milliseconds'")
         .await;
     let truncating = tokio::spawn(async move {
         run(&other, "TRUNCATE items, parts, loose").await;
