@@ -19,7 +19,7 @@ pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
         match &step.op {
             Op::CreateIndex(index) => create_index(engine, &mut steps, step, index).await?,
             Op::AddConstraint(_) | Op::ValidateConstraint(_) | Op::SetComment(_) | Op::AnalyzeTable(_) => {
-                steps.run_on_target(&mut engine.ledger, step).await?;
+                steps.run_on_target(&mut engine.ledger, &[step]).await?;
             }
             _ => {}
         }

@@ -203,7 +203,7 @@ async fn set_sequences(engine: &mut Engine) -> Result<(), ExecError> {
                 sequences::set(&run, &engine.source, &engine.ledger, set).await?;
                 failpoint::hit("cutover.between-sequences")?;
             }
-            Op::SetDefault(_) => steps.run_on_target(&mut engine.ledger, step).await?,
+            Op::SetDefault(_) => steps.run_on_target(&mut engine.ledger, &[step]).await?,
             _ => {}
         }
     }

@@ -14,6 +14,9 @@ use crate::pg::client::Client;
 use crate::plan::{CreatePublication, End, FreezeDefaults, Op, Step};
 use crate::sql;
 
+/// So many objects are created in one transaction.
+const TOGETHER: usize = 50;
+
 /// Steps on the source before the slot: the guard and the publication, complete.
 pub async fn prepare(run: &Run, ledger: &mut Client, source: &Client) -> Result<(), ExecError> {
     let mut steps = Steps::read(run, ledger).await?;
@@ -151,8 +154,8 @@ pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecEr
         match &step.op {
             Op::CreateSchema(_) | Op::CreateSequence(_) | Op::CreateTable(_) => together.push(step),
             Op::FreezeDefaults(freeze) if !steps.done(&step.id) => {
+                create(run, &mut steps, ledger, &std::mem::take(&mut together)).await?;
                 run.stop_check()?;
-                steps.run_together(ledger, &std::mem::take(&mut together)).await?;
                 let began = Instant::now();
                 steps.start(ledger, step).await?;
                 freeze_defaults(run, ledger, freeze).await?;
@@ -161,7 +164,16 @@ pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecEr
             _ => {}
         }
     }
-    steps.run_together(ledger, &together).await
+    create(run, &mut steps, ledger, &together).await
+}
+
+/// What is quick and comes by the thousand, many in a transaction.
+async fn create(run: &Run, steps: &mut Steps<'_>, ledger: &mut Client, list: &[&Step]) -> Result<(), ExecError> {
+    for group in list.chunks(TOGETHER) {
+        run.stop_check()?;
+        steps.run_on_target(ledger, group).await?;
+    }
+    Ok(())
 }
 
 async fn freeze_defaults(run: &Run, ledger: &Client, freeze: &FreezeDefaults) -> Result<(), ExecError> {

@@ -10,9 +10,6 @@ use crate::ledger::step::{self, StepState};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan, Step, StepId};
 
-/// So many steps share a transaction.
-const TOGETHER: usize = 50;
-
 /// The id of the only step with such an op, or of the first.
 pub fn find(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> Option<&Step> {
     plan.steps.iter().find(|step| wanted(&step.op))
@@ -61,57 +58,35 @@ impl<'a> Steps<'a> {
         self.run.emit(Some(&step.id), EventKind::StepDone { elapsed_ms });
     }
 
-    /// Runs steps as [`Steps::run_on_target`] does, several in a transaction: for what is quick, and by the thousand.
-    pub async fn run_together(&mut self, ledger: &mut Client, steps: &[&Step]) -> Result<(), ExecError> {
+    /// Runs steps whose statements all run on the target, in one transaction with what the ledger has of them.
+    pub async fn run_on_target(&mut self, ledger: &mut Client, steps: &[&Step]) -> Result<(), ExecError> {
         let (done, wanted): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| self.done(&step.id));
         for step in done {
             self.run.emit(Some(&step.id), EventKind::StepAlreadyDone);
         }
-        for group in wanted.chunks(TOGETHER) {
-            self.run.stop_check()?;
-            let doing = |step: &Step| format!("step {}", step.id);
-            let intents = ledger.transaction().await.map_err(ExecError::target(doing(group[0])))?;
-            for step in group {
-                step::start(&intents, &self.run.id, self.run.epoch, &step.id.0).await?;
-            }
-            intents.commit().await.map_err(ExecError::target(doing(group[0])))?;
-            failpoint::hit("step.after-start")?;
-            let transaction = ledger.transaction().await.map_err(ExecError::target(doing(group[0])))?;
-            let mut began = Vec::new();
-            for step in group {
-                began.push(std::time::Instant::now());
-                self.run.emit(Some(&step.id), EventKind::StepStart);
-                for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
-                    transaction.batch_execute(&statement.sql).await.map_err(ExecError::target(doing(step)))?;
-                }
-                step::succeed(&transaction, &self.run.id, self.run.epoch, &step.id.0).await?;
-            }
-            failpoint::hit("step.after-effect")?;
-            transaction.commit().await.map_err(ExecError::target(doing(group[group.len() - 1])))?;
-            for (step, began) in group.iter().zip(began) {
-                self.finished(step, began);
-            }
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(()) };
+        let doing = |step: &Step| format!("step {}", step.id);
+        let intents = ledger.transaction().await.map_err(ExecError::target(doing(first)))?;
+        for step in &wanted {
+            step::start(&intents, &self.run.id, self.run.epoch, &step.id.0).await?;
         }
-        Ok(())
-    }
-
-    /// Runs a step whose statements all run on the target and can share a transaction with the ledger.
-    pub async fn run_on_target(&mut self, ledger: &mut Client, step: &Step) -> Result<(), ExecError> {
-        if self.done(&step.id) {
-            self.run.emit(Some(&step.id), EventKind::StepAlreadyDone);
-            return Ok(());
+        intents.commit().await.map_err(ExecError::target(doing(first)))?;
+        failpoint::hit("step.after-start")?;
+        let transaction = ledger.transaction().await.map_err(ExecError::target(doing(first)))?;
+        let mut began = Vec::new();
+        for step in &wanted {
+            began.push(std::time::Instant::now());
+            self.run.emit(Some(&step.id), EventKind::StepStart);
+            for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
+                transaction.batch_execute(&statement.sql).await.map_err(ExecError::target(doing(step)))?;
+            }
+            step::succeed(&transaction, &self.run.id, self.run.epoch, &step.id.0).await?;
         }
-        let began = std::time::Instant::now();
-        self.start(ledger, step).await?;
-        let doing = || format!("step {}", step.id);
-        let transaction = ledger.transaction().await.map_err(ExecError::target(doing()))?;
-        for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
-            transaction.batch_execute(&statement.sql).await.map_err(ExecError::target(doing()))?;
-        }
-        step::succeed(&transaction, &self.run.id, self.run.epoch, &step.id.0).await?;
         failpoint::hit("step.after-effect")?;
-        transaction.commit().await.map_err(ExecError::target(doing()))?;
-        self.finished(step, began);
+        transaction.commit().await.map_err(ExecError::target(doing(last)))?;
+        for (step, began) in wanted.iter().zip(began) {
+            self.finished(step, began);
+        }
         Ok(())
     }
 }

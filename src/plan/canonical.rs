@@ -81,7 +81,7 @@ impl Canonical {
     }
 
     pub(super) fn end_object(&mut self) {
-        let mut members = self.open.pop().unwrap_or_default();
+        let mut members = self.open.pop().expect("an object that ends has begun");
         let text = &self.text;
         let compare = |one: &Member, other: &Member| key_order(&text[one.key.clone()], &text[other.key.clone()]);
         let unwanted = self.without.filter(|_| self.open.is_empty());
