@@ -6,8 +6,8 @@
 //! before it, for the database to tell.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 /// What a change does to the row of its key.
@@ -100,7 +100,7 @@ pub fn compact<'a>(changes: impl IntoIterator<Item = Option<Change<'a>>>) -> Vec
 #[derive(Default)]
 struct Open<'a> {
     nets: Vec<Net>,
-    at: HashMap<(usize, KeyBytes<'a>), usize>,
+    at: BTreeMap<(usize, KeyBytes<'a>), usize>,
     /// The first change of the piece.
     first: usize,
 }
@@ -154,8 +154,6 @@ impl<'a> Open<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
