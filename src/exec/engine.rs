@@ -290,7 +290,8 @@ impl Engine {
                 && let Some(mut lane) = next(&queue)
             {
                 let (run, shared) = (Arc::clone(&self.run), Arc::clone(&self.shared));
-                let (queue, tables, slot_snapshot) = (Arc::clone(&queue), Arc::clone(&self.tables), slot_snapshot.clone());
+                let (queue, tables, slot_snapshot) =
+                    (Arc::clone(&queue), Arc::clone(&self.tables), slot_snapshot.clone());
                 workers.spawn(async move {
                     let source = run.connect(End::Source, "copy").await?;
                     let target = run.connect_applier("copy").await?;

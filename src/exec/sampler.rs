@@ -142,9 +142,8 @@ impl Watcher<'_> {
         if self.written.back().is_none_or(|(_, last)| *last < written) {
             self.written.push_back((now, written));
         }
-        let passed = |at: &(Instant, Lsn)| {
-            slowest.is_none_or(|replayed| at.1 <= replayed) || now.duration_since(at.0) > LAG_MAX
-        };
+        let passed =
+            |at: &(Instant, Lsn)| slowest.is_none_or(|replayed| at.1 <= replayed) || now.duration_since(at.0) > LAG_MAX;
         while self.written.front().is_some_and(passed) {
             self.written.pop_front();
         }
@@ -176,7 +175,6 @@ impl Watcher<'_> {
         }
     }
 }
-
 
 fn lsn(text: &str) -> Result<Lsn, ExecError> {
     text.parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })

@@ -124,15 +124,13 @@ async fn requests(
                 migration::set_setting(ledger, &run.id, "paused", None).await?;
                 "the copy goes on".to_owned()
             }
-            "throttle" => {
-                match limits::change(run, ledger, asked.argument.as_deref().unwrap_or_default()).await? {
-                    Ok(answer) => answer,
-                    Err(why) => {
-                        request::end(ledger, asked.id, false, &why).await?;
-                        continue;
-                    }
+            "throttle" => match limits::change(run, ledger, asked.argument.as_deref().unwrap_or_default()).await? {
+                Ok(answer) => answer,
+                Err(why) => {
+                    request::end(ledger, asked.id, false, &why).await?;
+                    continue;
                 }
-            }
+            },
             "abort" => {
                 request::end(ledger, asked.id, true, "stopping").await?;
                 return Err(ExecError::AbortRequested);

@@ -22,8 +22,13 @@ pub enum Signal {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::WalRetained, Self::StreamLag, Self::SourceReplicaLag, Self::SourceActiveSessions, Self::TargetReplicaLag];
+    pub const ALL: [Self; 5] = [
+        Self::WalRetained,
+        Self::StreamLag,
+        Self::SourceReplicaLag,
+        Self::SourceActiveSessions,
+        Self::TargetReplicaLag,
+    ];
 
     /// The key below `migrate.throttle`.
     pub const fn key(self) -> &'static str {

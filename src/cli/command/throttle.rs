@@ -27,11 +27,8 @@ pub struct ThrottleArgs {
 /// Changes the limits of a running copy. They outlive the executor.
 pub async fn run(ctx: &Context, args: &ThrottleArgs) -> Result<Exit, CommandError> {
     let (_config, ledger, found) = current(ctx).await?;
-    let named = [
-        (Limit::Rows, args.rows_per_second),
-        (Limit::Bytes, args.bytes_per_second),
-        (Limit::Workers, args.workers),
-    ];
+    let named =
+        [(Limit::Rows, args.rows_per_second), (Limit::Bytes, args.bytes_per_second), (Limit::Workers, args.workers)];
     let mut changes: Vec<_> = named.into_iter().filter_map(|(limit, number)| Some((limit, number?))).collect();
     changes.extend(args.limit.iter().map(|(signal, number)| (Limit::Signal(*signal), *number)));
     ctx.note(&ask(ctx, &ledger, &found, "throttle", Some(&limits::request(&changes))).await?);
