@@ -207,14 +207,25 @@ impl Throttle {
         Some(HeldBack { work: work.to_owned(), reasons, seconds: now.saturating_duration_since(since).as_secs() })
     }
 
-    /// Tells the operator, here and in the ledger, what holds the run back; `told` is what was told last.
-    pub async fn tell(&self, run: &Run, ledger: &Client, told: &mut Option<HeldBack>) -> Result<(), LedgerError> {
+    /// Tells the operator, here and in the ledger, when something begins or ceases to hold the run back, and meanwhile
+    /// whenever it `is_due`; `told` is what was told last.
+    pub async fn tell(
+        &self,
+        run: &Run,
+        ledger: &Client,
+        told: &mut Option<HeldBack>,
+        is_due: bool,
+    ) -> Result<(), LedgerError> {
         let held = self.held_back();
-        let ended = told.take().filter(|_| held.is_none());
-        if let Some(HeldBack { work, reasons, seconds }) = held.clone().or(ended) {
-            run.emit(None, EventKind::HeldBack { work, reasons, seconds, over: held.is_none() });
-            record(ledger, &run.id, held.as_ref()).await?;
+        if held.is_some() == told.is_some() && !(is_due && held.is_some()) {
+            return Ok(());
         }
+        let ended = told.take();
+        let over = held.is_none();
+        if let Some(HeldBack { work, reasons, seconds }) = held.clone().or(ended) {
+            run.emit(None, EventKind::HeldBack { work, reasons, seconds, over });
+        }
+        record(ledger, &run.id, held.as_ref()).await?;
         *told = held;
         Ok(())
     }

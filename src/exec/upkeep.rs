@@ -74,7 +74,9 @@ pub async fn run(
             (None, _) => lagging = None,
         }
         requests(&run, &ledger, &cutovers).await?;
-        if said.elapsed() >= Duration::from_secs(1) {
+        let is_due = said.elapsed() >= Duration::from_secs(1);
+        run.throttle.tell(&run, &ledger, &mut held_back, is_due).await?;
+        if is_due {
             said = Instant::now();
             if !migration::heartbeat(&ledger, &run.id, run.epoch).await? {
                 return Err(LedgerError::Fenced { epoch: run.epoch, lsn: applied }.into());
@@ -92,7 +94,6 @@ pub async fn run(
             for at in in_turn.by_ref().take(LOOKS.min(tables.len())) {
                 witness::follow(&run, &ledger, &source, &tables[at]).await?;
             }
-            run.throttle.tell(&run, &ledger, &mut held_back).await?;
             run.emit(
                 None,
                 EventKind::Lag {

@@ -81,6 +81,7 @@ fn assert_status_says(migration: &Migration, why: &str) {
 async fn finish(stage: &Stage, mut running: Running) {
     faster(&stage.migration);
     running.wait_for(READY);
+    stage.until_target("SELECT count(*) = 0 FROM pcrd.setting WHERE name = 'held_back'").await;
     assert!(!command(&stage.migration, &["status"]).contains("held back"));
     let _ = command(&stage.migration, &["cutover", "--yes"]);
     tokio::task::block_in_place(|| running.finish()).assert_switched();
