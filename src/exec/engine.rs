@@ -264,8 +264,6 @@ impl Engine {
         }
         // Lanes of the table with the most rows first; `pop` takes from the end.
         work.sort_by_key(|lane| std::cmp::Reverse(lane.table));
-        let run = Arc::clone(&self.run);
-        let _copying = run.throttle.at("copy");
         self.copy_lanes(work, &progress.slot_snapshot).await?;
         self.settle().await?;
         for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_))) {
@@ -280,6 +278,7 @@ impl Engine {
     /// Copies the lanes with as many workers as there are to be, which may change meanwhile. With fewer, those that have
     /// begun take turns until their lanes end.
     async fn copy_lanes(&self, work: Vec<LaneWork>, slot_snapshot: &Snapshot) -> Result<(), ExecError> {
+        let _copying = self.run.throttle.at("copy");
         let queue = Arc::new(std::sync::Mutex::new(work));
         let next = |queue: &std::sync::Mutex<Vec<LaneWork>>| queue.lock().expect("no task panics with the queue").pop();
         let mut wanted = self.run.throttle.watch_workers();

@@ -103,7 +103,6 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
     engine.touched.record();
     failpoint::hit("verify.begin")?;
     let run = Arc::clone(&engine.run);
-    let _comparing = run.throttle.at("comparison");
     let began_at = snapshots::now(&engine.source).await?;
     let mut parts = Vec::new();
     for &table in wanted {
@@ -120,7 +119,10 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
             parts.push(Part { table, bounds: Some(Bounds::default()) });
         }
     }
-    let reports = compare_parts(engine, parts).await?;
+    let reports = {
+        let _comparing = run.throttle.at("comparison");
+        compare_parts(engine, parts).await?
+    };
     let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
     let aside = if left_out.is_empty() { None } else { Some(visitor(engine).await?) };
     let mut notes = Vec::new();
