@@ -241,6 +241,16 @@ pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &Table
     while let Some(row) = out.next().await {
         let row = row.map_err(ExecError::source(format!("read {}", task.source_name())))?;
         bytes += row.len() as u64;
+        let is_large = row.len() >= PIECE_BYTES;
+        if is_large && !piece.is_empty() {
+            sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+        }
+        if is_large {
+            // One more copy of it would be one more large row of memory.
+            failpoint::hit("chunk.mid-copy")?;
+            sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            continue;
+        }
         piece.extend_from_slice(&row);
         if piece.len() >= PIECE_BYTES {
             failpoint::hit("chunk.mid-copy")?;
