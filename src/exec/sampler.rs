@@ -18,8 +18,8 @@ use crate::replay::Lsn;
 const ROUND: Duration = Duration::from_millis(500);
 /// A look that takes longer is given up, with its connection.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest lag that is told apart from a longer one.
-const LAG_MAX: Duration = Duration::from_secs(3_600);
+/// Ends of the log that are remembered: those of an hour.
+const WRITTEN_MAX: usize = 7_200;
 
 /// End of the log, whether standbys can be seen, and what the physical one has replayed that is furthest behind. A receiver
 /// of log alone replays nothing and has no position, and neither has one that the role may not see.
@@ -48,7 +48,7 @@ pub async fn run(run: Arc<Run>, shared: Arc<Shared>) -> Result<(), ExecError> {
 }
 
 async fn watch(run: &Run, shared: &Shared, end: End) {
-    let mut watcher = Watcher { run, shared, end, session: None, written: VecDeque::new(), warned: false };
+    let mut watcher = Watcher { run, shared, end, session: None, written: Written::default(), warned: false };
     loop {
         if !run.throttle.ignores(end) {
             let found = match tokio::time::timeout(PATIENCE, watcher.look()).await {
@@ -64,13 +64,33 @@ async fn watch(run: &Run, shared: &Shared, end: End) {
     }
 }
 
+/// Where the server's log ended, and when: the lag that a server reports of its standby stands still with it.
+#[derive(Debug, Default)]
+struct Written(VecDeque<(Instant, Lsn)>);
+
+impl Written {
+    /// Seconds since the server had written what the slowest standby has not replayed.
+    fn lag(&mut self, written: Lsn, slowest: Option<Lsn>, now: Instant) -> u64 {
+        if self.0.back().is_none_or(|(_, last)| *last < written) {
+            self.0.push_back((now, written));
+        }
+        while self.0.front().is_some_and(|(_, end)| slowest.is_none_or(|replayed| *end <= replayed)) {
+            self.0.pop_front();
+        }
+        if self.0.len() > WRITTEN_MAX {
+            // The first one says how long it has been.
+            self.0.remove(1);
+        }
+        self.0.front().map_or(0, |(at, _)| now.saturating_duration_since(*at).as_secs())
+    }
+}
+
 struct Watcher<'a> {
     run: &'a Run,
     shared: &'a Shared,
     end: End,
     session: Option<(Client, Statement)>,
-    /// Where the server's log ended, and when: the lag that a server reports of its standby stands still with it.
-    written: VecDeque<(Instant, Lsn)>,
+    written: Written,
     /// The operator knows that the slot keeps more than the server wants to.
     warned: bool,
 }
@@ -122,7 +142,7 @@ impl Watcher<'_> {
         read(Signal::WalRetained, size(3));
         read(Signal::StreamLag, Some(written.0.saturating_sub(self.shared.applied().0)));
         let slowest = row.get::<_, Option<&str>>(2).map(lsn).transpose()?;
-        read(Signal::SourceReplicaLag, Some(self.lag(written, slowest)));
+        read(Signal::SourceReplicaLag, Some(self.written.lag(written, slowest, Instant::now())));
         read(Signal::SourceActiveSessions, size(7));
         sample.unconfirmed = size(4).unwrap_or(0);
         sample.slot_in_danger = self.danger(row.get(5), row.get(6));
@@ -131,23 +151,9 @@ impl Watcher<'_> {
 
     fn target(&mut self, row: &Row) -> Result<Sample, ExecError> {
         let (written, slowest) = (lsn(row.get(0))?, row.get::<_, Option<&str>>(2).map(lsn).transpose()?);
-        let lag = self.lag(written, slowest);
+        let lag = self.written.lag(written, slowest, Instant::now());
         let reading = if row.get(1) { Reading::Value(lag) } else { Reading::Hidden };
         Ok(Sample { readings: [(Signal::TargetReplicaLag, reading)].into(), ..Sample::default() })
-    }
-
-    /// Seconds since the server had written what the slowest standby has not replayed.
-    fn lag(&mut self, written: Lsn, slowest: Option<Lsn>) -> u64 {
-        let now = Instant::now();
-        if self.written.back().is_none_or(|(_, last)| *last < written) {
-            self.written.push_back((now, written));
-        }
-        let passed =
-            |at: &(Instant, Lsn)| slowest.is_none_or(|replayed| at.1 <= replayed) || now.duration_since(at.0) > LAG_MAX;
-        while self.written.front().is_some_and(passed) {
-            self.written.pop_front();
-        }
-        self.written.front().map_or(0, |(at, _)| now.duration_since(*at).as_secs())
     }
 
     /// Why the copy must wait for the slot's sake.
@@ -178,4 +184,35 @@ impl Watcher<'_> {
 
 fn lsn(text: &str) -> Result<Lsn, ExecError> {
     text.parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_the_age_of_what_was_not_replayed() {
+        let (mut written, began) = (Written::default(), Instant::now());
+        let mut lag = |second: u64, end: u64, replayed: Option<u64>| {
+            written.lag(Lsn(end), replayed.map(Lsn), began + Duration::from_secs(second))
+        };
+        assert_eq!(lag(0, 100, None), 0, "no standby");
+        assert_eq!(lag(1, 200, Some(200)), 0);
+        assert_eq!(lag(2, 300, Some(200)), 0);
+        assert_eq!(lag(9, 400, Some(200)), 7);
+        assert_eq!(lag(10, 400, Some(300)), 1);
+        // A server at rest, with a standby that stands still.
+        assert_eq!(lag(50_000, 400, Some(300)), 49_991);
+        assert_eq!(lag(50_001, 400, Some(400)), 0);
+    }
+
+    #[test]
+    fn a_busy_server_is_remembered_within_bounds() {
+        let (mut written, began) = (Written::default(), Instant::now());
+        for second in 1..=20_000 {
+            let lag = written.lag(Lsn(second), Some(Lsn(0)), began + Duration::from_secs(second));
+            assert_eq!(lag, second - 1);
+        }
+        assert_eq!(written.0.len(), WRITTEN_MAX);
+    }
 }

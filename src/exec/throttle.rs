@@ -29,8 +29,10 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    /// Not before.
+    /// No chunk is copied before, for the rates' sake.
     next: Instant,
+    /// None is copied or compared before, because a signal is near its limit.
+    braked_until: Instant,
     rows_per_second: Option<u64>,
     bytes_per_second: Option<u64>,
     paused: bool,
@@ -76,6 +78,7 @@ impl Throttle {
         };
         let state = State {
             next: Instant::now(),
+            braked_until: Instant::now(),
             rows_per_second: settings.max_rows_per_second,
             bytes_per_second: settings.max_bytes_per_second,
             paused: false,
@@ -161,35 +164,34 @@ impl Throttle {
 
     /// Waits for the right to copy a chunk: not paused, within the limits, and nothing holds it back.
     pub async fn turn(&self, run: &Run) -> Result<Turn<'_>, ExecError> {
-        self.wait(run, |state| {
-            let free = !state.paused && state.under_way < self.workers();
-            if free {
-                state.under_way += 1;
-            }
-            free
-        })
-        .await?;
-        Ok(Turn(self))
+        loop {
+            self.pass(run).await?;
+            let now = Instant::now();
+            let next = {
+                let mut state = self.state();
+                if state.next <= now && !state.paused && state.under_way < self.workers() {
+                    state.under_way += 1;
+                    return Ok(Turn(self));
+                }
+                state.next
+            };
+            pause_until(run, now, next).await?;
+        }
     }
 
     /// Waits until nothing holds a comparison back: the copy's pause and rates are not meant for it.
     pub async fn pass(&self, run: &Run) -> Result<(), ExecError> {
-        self.wait(run, |_| true).await
-    }
-
-    async fn wait(&self, run: &Run, mut free: impl FnMut(&mut State) -> bool) -> Result<(), ExecError> {
         loop {
             run.stop_check()?;
             let now = Instant::now();
-            let next = {
+            let until = {
                 let mut state = self.state();
-                if state.next <= now && state.reasons(now).is_empty() && free(&mut state) {
+                if state.reasons(now).is_empty() && state.braked_until <= now {
                     return Ok(());
                 }
-                state.next
+                state.braked_until
             };
-            let pause = next.saturating_duration_since(now);
-            run.sleep(pause.clamp(Duration::from_millis(10), Duration::from_millis(200))).await?;
+            pause_until(run, now, until).await?;
         }
     }
 
@@ -234,7 +236,7 @@ impl Throttle {
 impl State {
     /// Near a limit there is a pause after each chunk, at the limit as long as the chunk.
     fn slow_down(&mut self, took: Duration) {
-        self.next = self.next.max(Instant::now() + took.mul_f64(self.pressure.brake()));
+        self.braked_until = self.braked_until.max(Instant::now() + took.mul_f64(self.pressure.brake()));
     }
 
     fn reasons(&mut self, now: Instant) -> Vec<String> {
@@ -270,6 +272,12 @@ impl Drop for Work<'_> {
     fn drop(&mut self) {
         self.0.state().work = None;
     }
+}
+
+/// Sleeps towards a moment, and looks up now and then: what is waited for may change.
+async fn pause_until(run: &Run, now: Instant, until: Instant) -> Result<(), ExecError> {
+    let pause = until.saturating_duration_since(now);
+    run.sleep(pause.clamp(Duration::from_millis(10), Duration::from_millis(200))).await
 }
 
 async fn record(ledger: &Client, id: &str, held: Option<&HeldBack>) -> Result<(), LedgerError> {

@@ -362,3 +362,15 @@ async fn workers_come_and_go() {
     finish(&stage, running).await;
     assert_eq!(text(&stage.target, "SELECT value FROM pcrd.setting WHERE name = 'workers'").await, "1");
 }
+
+/// The copy's rate is its own: what its last chunk has used up is nothing to the comparison.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_copy_does_not_slow_its_comparison() {
+    let pair = TestPair::start(15, 15);
+    let ddl = "CREATE TABLE items (id integer PRIMARY KEY, t text); INSERT INTO items SELECT g FROM generate_series(1, 2000) AS g";
+    let yaml = "    - { name: items, columns: { id: { type: bigint } } }\n";
+    let stage = Stage::new(&pair, "debt", ddl, yaml, "  workers: 1\n  max_rows_per_second: 1\n").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    running.kill();
+}
