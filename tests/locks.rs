@@ -257,6 +257,7 @@ fn settings() -> Settings {
         workers: None,
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        throttle: Default::default(),
         lag_threshold_bytes: 1 << 20,
         sequence_buffer: 1_000,
         lag_drain_timeout_s: 300,

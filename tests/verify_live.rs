@@ -59,6 +59,7 @@ async fn pair() -> (TestPair, Plan) {
         workers: Some(2),
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        throttle: Default::default(),
         lag_threshold_bytes: 1_000_000,
         sequence_buffer: 1_000,
         lag_drain_timeout_s: 60,

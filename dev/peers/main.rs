@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backfill;
+mod figures;
+mod load;
 mod machine;
 mod manytables;
+mod memory;
+mod mixed;
 mod report;
 mod stream;
 mod work;
@@ -12,6 +16,9 @@ mod work;
 use std::path::PathBuf;
 
 use clap::Parser;
+use figures::Figures;
+use mixed::Wish;
+use report::Report;
 use stream::Backlog;
 
 #[derive(Debug, Parser)]
@@ -52,6 +59,27 @@ enum What {
         #[arg(long, default_value_t = 1_000)]
         tables: u64,
     },
+    /// Copies while an application works, then follows it: what it costs and how far the target is behind
+    Mixed {
+        /// Size of the table in GB
+        #[arg(long, default_value_t = 2.0)]
+        gb: f64,
+        /// Transactions a second during the copy
+        #[arg(long, default_value_t = 1_000)]
+        tps: u64,
+        /// Transactions a second that are followed afterwards
+        #[arg(long, default_value_t = 2_000)]
+        steady_tps: u64,
+        /// Length of what has no natural end
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Copies tables with ever larger rows and looks at its memory
+    Memory {
+        /// Size of the largest table in GB
+        #[arg(long, default_value_t = 1.0)]
+        gb: f64,
+    },
     /// Follows one transaction that updates every row
     Bigtxn {
         /// Rows
@@ -63,14 +91,21 @@ enum What {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let args = Args::parse();
-    let report = match args.what {
-        What::Backfill { rows } => backfill::run(rows, args.rounds).await,
-        What::Stream { transactions, rows } => stream::run(Backlog::Small(transactions), rows, args.rounds).await,
-        What::Manytables { tables } => manytables::run(tables, args.rounds).await,
-        What::Bigtxn { rows } => stream::run(Backlog::One, rows, args.rounds).await,
+    let of_peers = |report: Report| (report.markdown(), report.json());
+    let of_bars = |figures: Figures| (figures.markdown(), figures.json());
+    let rounds = args.rounds;
+    let (markdown, json) = match args.what {
+        What::Backfill { rows } => of_peers(backfill::run(rows, rounds).await),
+        What::Stream { transactions, rows } => of_peers(stream::run(Backlog::Small(transactions), rows, rounds).await),
+        What::Manytables { tables } => of_peers(manytables::run(tables, rounds).await),
+        What::Bigtxn { rows } => of_peers(stream::run(Backlog::One, rows, rounds).await),
+        What::Mixed { gb, tps, steady_tps, seconds } => {
+            of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
+        }
+        What::Memory { gb } => of_bars(memory::run(gb, rounds).await),
     };
-    println!("{}", report.markdown());
+    println!("{markdown}");
     if let Some(path) = args.json {
-        std::fs::write(&path, report.json()).unwrap();
+        std::fs::write(&path, json).unwrap();
     }
 }

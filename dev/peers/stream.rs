@@ -11,7 +11,7 @@ use crate::work::{Servers, connect, done, pcrd, plan, text, uri};
 const NATIVE: &str = "native subscription";
 
 /// The mix of the backlog: weights in per cent.
-const MIX: [(&str, u32, &str); 3] = [
+pub(crate) const MIX: [(&str, u32, &str); 3] = [
     (
         "insert",
         40,

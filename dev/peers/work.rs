@@ -50,7 +50,7 @@ pub(crate) const PROJECTION: &str = "
   is_new_construction, list_price::numeric(18,4), description, address_line1, city, state_code, zip_code, attributes";
 
 /// The same for pcrd.
-const TABLES: &str = "
+pub(crate) const TABLES: &str = "
     - name: listings
       optimize_column_order: true
       columns:

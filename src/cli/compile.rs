@@ -161,6 +161,7 @@ fn settings(config: &Config) -> Settings {
         workers: migrate.workers,
         max_rows_per_second: migrate.max_rows_per_second,
         max_bytes_per_second: migrate.max_bytes_per_second,
+        throttle: migrate.throttle,
         lag_threshold_bytes: migrate.lag_threshold_bytes,
         sequence_buffer: config.cutover.sequence_buffer,
         lag_drain_timeout_s: config.cutover.lag_drain_timeout_s,

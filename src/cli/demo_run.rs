@@ -137,6 +137,7 @@ impl Tally {
             | EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }
+            | EventKind::HeldBack { .. }
             | EventKind::Waiting { .. }
             | EventKind::Gate { .. }
             | EventKind::Cutover { .. }

@@ -133,6 +133,7 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
         | EventKind::Admitted
         | EventKind::VerifyProgress { .. }
         | EventKind::Lag { .. }
+        | EventKind::HeldBack { .. }
         | EventKind::Waiting { .. }
         | EventKind::Gate { .. }
         | EventKind::Cutover { .. }

@@ -2,10 +2,11 @@
 
 use crate::desired::fields::{Key, Section};
 use crate::desired::yaml::{ACCEPT, ADDED, COLUMN, TABLE};
+use crate::plan::Signal;
 
 /// All sections of the file.
-pub const SECTIONS: [&Section; 11] =
-    [&TOP, &SOURCE, &TARGET, &MIGRATE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER];
+pub const SECTIONS: [&Section; 12] =
+    [&TOP, &SOURCE, &TARGET, &MIGRATE, &THROTTLE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER];
 
 /// The top level.
 pub const TOP: Section = Section {
@@ -74,12 +75,31 @@ pub const MIGRATE: Section = Section {
         Key::new("max_rows_per_second"),
         Key::new("max_bytes_per_second"),
         Key::new("workers"),
+        Key::new("throttle"),
         Key::new("on_ddl"),
         Key::new("tables"),
         Key::new("schema"),
         Key::later("carry"),
     ],
     hints: &[("slot", "did you mean `replication_slot`?"), ("accept", "`accept` belongs at the top level")],
+};
+
+/// `migrate.throttle`: the keys of the signals.
+pub const THROTTLE: Section = Section {
+    path: "migrate.throttle",
+    keys: &{
+        let mut keys = [Key::new(""); Signal::ALL.len()];
+        let mut at = 0;
+        while at < keys.len() {
+            keys[at] = Key::new(Signal::ALL[at].key());
+            at += 1;
+        }
+        keys
+    },
+    hints: &[
+        ("rows_per_second", "did you mean `migrate.max_rows_per_second`?"),
+        ("bytes_per_second", "did you mean `migrate.max_bytes_per_second`?"),
+    ],
 };
 
 /// `analyze`.

@@ -16,6 +16,7 @@ use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::{At, DesiredSchema, check, yaml};
+use crate::plan::{Signal, ThrottleLimits};
 
 /// A larger file is not a config; reading it would only delay saying so.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -206,6 +207,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         lag_threshold_bytes,
         max_rows_per_second,
         max_bytes_per_second,
+        throttle: throttle(&fields, problems),
         workers: workers.and_then(|number| u32::try_from(number.value).ok()),
         schema: fields
             .text_or_texts("schema", problems)
@@ -214,6 +216,17 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
             .collect(),
         desired: DesiredSchema { tables, accept, ..DesiredSchema::default() },
     })
+}
+
+fn throttle(migrate: &Fields<'_>, problems: &mut Vec<Problem>) -> ThrottleLimits {
+    let mut limits = ThrottleLimits::default();
+    let entry = migrate.entry("throttle");
+    let fields = entry.and_then(|entry| Fields::open(&entry.value, &keys::THROTTLE, entry.key.span.clone(), problems));
+    for signal in Signal::ALL {
+        let said = fields.as_ref().and_then(|fields| fields.integer(signal.key(), 0..=*POSITIVE.end(), problems));
+        limits.set(signal, said.map(|limit| limit.value));
+    }
+    limits
 }
 
 fn checkpoint_db(top: &Fields<'_>, fields: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> PathBuf {

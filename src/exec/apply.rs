@@ -11,8 +11,8 @@ use super::cutover::Limits;
 use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
-use super::{ExecError, admission, engine, failpoint, published, setup, slot, table, whole, witness};
-use crate::ledger::{LedgerError, chunk, migration, progress};
+use super::{ExecError, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
+use crate::ledger::{chunk, progress};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
 
@@ -162,7 +162,7 @@ async fn attempt(
     run.emit(None, EventKind::Admitted);
     *admitted = true;
     failpoint::hit("setup.after-ledger")?;
-    restore_settings(&run, &ledger).await?;
+    limits::restore(&run, &ledger).await?;
 
     if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
         return Ok(outcome);
@@ -193,17 +193,4 @@ async fn attempt(
     whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
     drop(slot);
     engine::run(Arc::clone(&run), ledger, source, tables, (request.until, request.limits)).await
-}
-
-async fn restore_settings(run: &Run, ledger: &crate::pg::client::Client) -> Result<(), ExecError> {
-    use std::sync::atomic::Ordering::Relaxed;
-    if let Some(limit) = migration::setting(ledger, &run.id, "rows_per_second").await? {
-        let damaged = |error: std::num::ParseIntError| LedgerError::Damaged {
-            what: "limit of rows a second",
-            why: error.to_string(),
-        };
-        run.rows_per_second.store(limit.parse().map_err(damaged)?, Relaxed);
-    }
-    run.paused.store(migration::setting(ledger, &run.id, "paused").await?.is_some(), Relaxed);
-    Ok(())
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
@@ -12,6 +10,7 @@ use super::ExecError;
 use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
+use super::throttle::Throttle;
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
 use crate::pg::replication::SystemIdentity;
@@ -36,10 +35,8 @@ pub struct Run {
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asked to stop.
     pub shutdown: watch::Receiver<bool>,
-    /// Rows a second for the backfill; 0 is no limit.
-    pub rows_per_second: AtomicU64,
-    /// The copy is paused.
-    pub paused: AtomicBool,
+    /// How fast rows are copied and compared.
+    pub throttle: Throttle,
     /// Rows that the target refused: what the source has by now may fit.
     pub refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
 }
@@ -59,19 +56,15 @@ impl Run {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let id = plan.id.0.clone();
-        let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
+        let throttle = Throttle::new(&plan.settings);
         let refused = BTreeMap::new();
         let identities = None;
-        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, rows_per_second, paused, refused }
+        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused }
     }
 
-    /// Workers of copy and verification: as the plan says, or one a core of this machine and at most four.
+    /// Workers of copy and verification: as the plan or the operator says, or one a core of this machine and at most four.
     pub fn workers(&self) -> usize {
-        const DEFAULT_MAX: usize = 4;
-        match self.plan.settings.workers {
-            Some(workers) => workers.max(1) as usize,
-            None => available_parallelism().map_or(1, usize::from).min(DEFAULT_MAX),
-        }
+        self.throttle.workers()
     }
 
     /// Says that something happened.
@@ -148,10 +141,5 @@ impl Run {
             .await
             .map_err(ExecError::target("set session_replication_role"))?;
         Ok(client)
-    }
-
-    /// The rows a second that the copy may do; `None` is no limit.
-    pub fn row_limit(&self) -> Option<u64> {
-        Some(self.rows_per_second.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
 }

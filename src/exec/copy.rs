@@ -15,7 +15,6 @@ use super::failpoint;
 use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
-use super::throttle::Throttle;
 use super::witness;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
@@ -28,6 +27,8 @@ use crate::sql::range::{Counted, KeyRange, Side};
 const PIECE_BYTES: usize = 128 * 1024;
 /// Chunks aim at this duration.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));
+/// Braked harder than this, chunks become smaller; braked at all, no larger.
+const BRAKE_SHRINKS: f64 = 0.5;
 /// A slow chunk is not made smaller than this.
 const CHUNK_ROWS_MIN: u64 = 100;
 /// Rows in a chunk, at most, when the config sets no cap.
@@ -39,8 +40,6 @@ pub struct CopyWorker {
     pub run: Arc<Run>,
     /// Router and positions.
     pub shared: Arc<Shared>,
-    /// Rate limit of all workers together.
-    pub throttle: Arc<Throttle>,
     /// Reads.
     pub source: Client,
     /// Writes.
@@ -78,13 +77,15 @@ impl CopyWorker {
         let cap = if settings.batch_size_is_cap { settings.batch_size } else { CHUNK_ROWS_MAX };
         while !self.shared.router().lanes_mut(work.table)[work.lane].done() {
             self.run.stop_check()?;
-            self.throttle.wait(&self.run).await?;
+            let run = Arc::clone(&self.run);
+            let turn = run.throttle.turn(&run).await?;
             let hi = self.chunk_end(task, &work, rows).await?;
             self.wait_fairness(&work).await?;
             let began = Instant::now();
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
-            rows = next_size(rows, cap, began.elapsed());
-            self.throttle.used(&self.run, row.rows as u64, row.bytes as u64);
+            let took = began.elapsed();
+            rows = next_size(rows, cap, took, run.throttle.brake());
+            turn.used(row.rows as u64, row.bytes as u64, took);
             work.chunks_done += 1;
             work.next_lo = hi;
         }
@@ -199,10 +200,10 @@ impl CopyWorker {
 
 /// Rows of the next chunk, by how long the last one took: every chunk but a lane's last has the rows that were asked for,
 /// however few of them a filter lets through.
-fn next_size(asked: u64, cap: u64, took: Duration) -> u64 {
-    if took > CHUNK_AIM.1 {
+fn next_size(asked: u64, cap: u64, took: Duration, brake: f64) -> u64 {
+    if took > CHUNK_AIM.1 || brake > BRAKE_SHRINKS {
         (asked / 2).max(asked.min(CHUNK_ROWS_MIN))
-    } else if took < CHUNK_AIM.0 {
+    } else if took < CHUNK_AIM.0 && brake == 0.0 {
         (asked * 2).min(cap)
     } else {
         asked
@@ -240,6 +241,16 @@ pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &Table
     while let Some(row) = out.next().await {
         let row = row.map_err(ExecError::source(format!("read {}", task.source_name())))?;
         bytes += row.len() as u64;
+        let is_large = row.len() >= PIECE_BYTES;
+        if is_large && !piece.is_empty() {
+            sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+        }
+        if is_large {
+            // One more copy of it would be one more large row of memory.
+            failpoint::hit("chunk.mid-copy")?;
+            sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            continue;
+        }
         piece.extend_from_slice(&row);
         if piece.len() >= PIECE_BYTES {
             failpoint::hit("chunk.mid-copy")?;
@@ -270,12 +281,14 @@ mod tests {
     #[test]
     fn chunks_follow_the_clock() {
         let ms = Duration::from_millis;
-        assert_eq!(next_size(1_000, 1_000_000, ms(50)), 2_000, "whatever of them the filter kept");
-        assert_eq!(next_size(1_000, 1_500, ms(50)), 1_500);
-        assert_eq!(next_size(1_000, 1_000, ms(50)), 1_000);
-        assert_eq!(next_size(1_000, 1_000_000, ms(1_000)), 1_000);
-        assert_eq!(next_size(1_000, 1_000_000, ms(3_000)), 500);
-        assert_eq!(next_size(150, 1_000_000, ms(3_000)), 100);
-        assert_eq!(next_size(10, 10, ms(3_000)), 10, "a cap below the least size holds");
+        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.0), 2_000, "whatever of them the filter kept");
+        assert_eq!(next_size(1_000, 1_500, ms(50), 0.0), 1_500);
+        assert_eq!(next_size(1_000, 1_000, ms(50), 0.0), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, ms(1_000), 0.0), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, ms(3_000), 0.0), 500);
+        assert_eq!(next_size(150, 1_000_000, ms(3_000), 0.0), 100);
+        assert_eq!(next_size(10, 10, ms(3_000), 0.0), 10, "a cap below the least size holds");
+        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.1), 1_000, "braked");
+        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.6), 500, "braked hard");
     }
 }

@@ -20,14 +20,14 @@ use super::shared::Shared;
 use super::steps::Steps;
 use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
-use super::throttle::Throttle;
 use super::touched::Touched;
-use super::{ExecError, catchup, continuity, cutover, gate, lanes, upkeep, verify};
+use super::{ExecError, catchup, continuity, cutover, gate, lanes, sampler, upkeep, verify};
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
 use crate::pg::client::Client;
 use crate::pg::replication::{self, PgoutputOptions, StreamLimits};
 use crate::plan::{End, Op, Phase};
+use crate::replay::Snapshot;
 
 /// After the operator asks to stop, what goes on is given this long to end by itself.
 const DRIVE_GRACE: Duration = Duration::from_millis(1_000);
@@ -101,6 +101,7 @@ pub async fn run(
         Arc::clone(&touched),
         cutover_sender,
     ));
+    background.spawn(sampler::run(Arc::clone(&run), Arc::clone(&shared)));
 
     let mut engine = Engine {
         run: Arc::clone(&run),
@@ -263,33 +264,7 @@ impl Engine {
         }
         // Lanes of the table with the most rows first; `pop` takes from the end.
         work.sort_by_key(|lane| std::cmp::Reverse(lane.table));
-        let queue = Arc::new(tokio::sync::Mutex::new(work));
-        let limits = &self.run.plan.settings;
-        let throttle = Arc::new(Throttle::new(limits.max_rows_per_second, limits.max_bytes_per_second));
-        let mut workers = JoinSet::new();
-        for _ in 0..self.run.workers() {
-            let (queue, tables) = (Arc::clone(&queue), Arc::clone(&self.tables));
-            let (run, shared, throttle) = (Arc::clone(&self.run), Arc::clone(&self.shared), Arc::clone(&throttle));
-            let slot_snapshot = progress.slot_snapshot.clone();
-            workers.spawn(async move {
-                let Some(mut lane) = queue.lock().await.pop() else { return Ok(()) };
-                let source = run.connect(End::Source, "copy").await?;
-                let target = run.connect_applier("copy").await?;
-                let mut worker = CopyWorker { run, shared, throttle, source, target, slot_snapshot };
-                loop {
-                    let task = &tables[lane.table];
-                    worker.copy_lane(task, lane).await?;
-                    let Some(next) = queue.lock().await.pop() else { return Ok::<(), ExecError>(()) };
-                    lane = next;
-                }
-            });
-        }
-        while let Some(ended) = workers.join_next().await {
-            match ended {
-                Ok(result) => result?,
-                Err(error) => return Err(ExecError::task(error)),
-            }
-        }
+        self.copy_lanes(work, &progress.slot_snapshot).await?;
         self.settle().await?;
         for step in copies.iter().filter(|step| matches!(step.op, Op::CopyTable(_))) {
             if steps.done(&step.id) {
@@ -298,6 +273,46 @@ impl Engine {
             steps.succeed(&self.ledger, step, began).await?;
         }
         Ok(())
+    }
+
+    /// Copies the lanes with as many workers as there are to be, which may change meanwhile. With fewer, those that have
+    /// begun take turns until their lanes end.
+    async fn copy_lanes(&self, work: Vec<LaneWork>, slot_snapshot: &Snapshot) -> Result<(), ExecError> {
+        let _copying = self.run.throttle.at("copy");
+        let queue = Arc::new(std::sync::Mutex::new(work));
+        let next = |queue: &std::sync::Mutex<Vec<LaneWork>>| queue.lock().expect("no task panics with the queue").pop();
+        let mut wanted = self.run.throttle.watch_workers();
+        let mut workers = JoinSet::new();
+        loop {
+            let most = *wanted.borrow_and_update();
+            while workers.len() < most
+                && let Some(mut lane) = next(&queue)
+            {
+                let (run, shared) = (Arc::clone(&self.run), Arc::clone(&self.shared));
+                let (queue, tables, slot_snapshot) =
+                    (Arc::clone(&queue), Arc::clone(&self.tables), slot_snapshot.clone());
+                workers.spawn(async move {
+                    let source = run.connect(End::Source, "copy").await?;
+                    let target = run.connect_applier("copy").await?;
+                    let mut worker = CopyWorker { run, shared, source, target, slot_snapshot };
+                    loop {
+                        let task = &tables[lane.table];
+                        worker.copy_lane(task, lane).await?;
+                        let Some(more) = next(&queue) else { return Ok::<(), ExecError>(()) };
+                        lane = more;
+                    }
+                });
+            }
+            tokio::select! {
+                ended = workers.join_next() => match ended {
+                    Some(Ok(result)) => result?,
+                    Some(Err(error)) => return Err(ExecError::task(error)),
+                    None => return Ok(()),
+                },
+                // The sender lives as long as the run.
+                _changed = wanted.changed() => {}
+            }
+        }
     }
 
     /// Waits until no snapshot matters any more, neither a chunk's nor a re-read row's: from here on the target is the source

@@ -68,6 +68,17 @@ pub enum EventKind {
         /// Changes applied since this process started.
         changes: u64,
     },
+    /// The servers cannot bear more work for now, or are not known to.
+    HeldBack {
+        /// `copy` or `comparison`.
+        work: String,
+        /// Why.
+        reasons: Vec<String>,
+        /// Since how many seconds.
+        seconds: u64,
+        /// It goes on again.
+        over: bool,
+    },
     /// Something waits; named so that the operator can act.
     Waiting {
         /// On what, with pids or xids.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, order};
+use super::{leftover, order, sight};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
@@ -84,15 +84,19 @@ pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), Ex
         failures.extend(leftover::publication(run, target, source).await?);
     }
     failures.extend(target_checks(run, target, source).await?);
+    failures.extend(sight::hidden(run, End::Source, source, true).await?);
+    failures.extend(sight::hidden(run, End::Target, target, true).await?);
     if failures.is_empty() {
         failures.extend(super::rehearse::rehearse(run, target).await?);
     }
     if failures.is_empty() { Ok(()) } else { Err(ExecError::Preflight(failures)) }
 }
 
-/// What is no reason to refuse, but should be known: collations that changed under their indexes.
-pub async fn advice(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecError> {
+/// What is no reason to refuse, but should be known: signals that are not heeded, collations that changed under their indexes.
+pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
     let mut advice = Vec::new();
+    advice.extend(sight::hidden(run, End::Source, source, false).await?);
+    advice.extend(sight::hidden(run, End::Target, target, false).await?);
     let names: Vec<String> = run.plan.projections.iter().map(|projection| sql::name(&projection.source)).collect();
     let mut query = "SELECT DISTINCT c.collname::text FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \

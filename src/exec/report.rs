@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ExecError;
+use super::throttle::{self, HeldBack};
 use crate::ledger::cutover::CutoverState;
 use crate::ledger::{cutover, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
@@ -31,6 +32,9 @@ pub struct Status {
     pub tables: Vec<TableRow>,
     /// The stream; `None` before there is a slot, or when the source does not answer.
     pub stream: Option<Stream>,
+    /// What holds the copy or the comparison back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     /// Changes that are left out on purpose, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
@@ -125,6 +129,8 @@ pub async fn status(
         rows.iter().map(|row| TableRow { table: row.get(0), rows_done: row.get(1), bytes_done: row.get(2) }).collect();
     let steps = step_rows(found, ledger, source, plan, &tables).await?;
     let stream = stream(ledger, source, found).await?;
+    // What an executor said that is gone holds nothing.
+    let held_back = if alive { throttle::recorded(ledger, &found.id).await? } else { None };
     let mut blocked_by = Vec::new();
     if found.state == "running" {
         if !alive {
@@ -163,6 +169,7 @@ pub async fn status(
         },
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
         plan_is_known: plan.is_ok(),
+        held_back,
         skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
         tables,

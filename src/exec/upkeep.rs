@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::ExecError;
 use super::context::Run;
 use super::event::EventKind;
+use super::limits;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
@@ -46,6 +47,7 @@ pub async fn run(
     let mut said = Instant::now();
     // All tables in turn, a few a second: a schema of thousands is no load either.
     let mut in_turn = (0..tables.len()).cycle();
+    let mut held_back = None;
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         tokio::time::sleep(ROUND).await;
@@ -72,7 +74,9 @@ pub async fn run(
             (None, _) => lagging = None,
         }
         requests(&run, &ledger, &cutovers).await?;
-        if said.elapsed() >= Duration::from_secs(1) {
+        let is_due = said.elapsed() >= Duration::from_secs(1);
+        run.throttle.tell(&run, &ledger, &mut held_back, is_due).await?;
+        if is_due {
             said = Instant::now();
             if !migration::heartbeat(&ledger, &run.id, run.epoch).await? {
                 return Err(LedgerError::Fenced { epoch: run.epoch, lsn: applied }.into());
@@ -112,25 +116,22 @@ async fn requests(
     while let Some(asked) = request::take(ledger, &run.id).await? {
         let answer = match asked.kind.as_str() {
             "pause" => {
-                run.paused.store(true, Ordering::Relaxed);
+                run.throttle.set_paused(true);
                 migration::set_setting(ledger, &run.id, "paused", Some("true")).await?;
                 "the copy is paused; the stream goes on".to_owned()
             }
             "resume" => {
-                run.paused.store(false, Ordering::Relaxed);
+                run.throttle.set_paused(false);
                 migration::set_setting(ledger, &run.id, "paused", None).await?;
                 "the copy goes on".to_owned()
             }
-            "throttle" => {
-                let limit = asked.argument.as_deref().and_then(|text| text.parse::<u64>().ok());
-                let Some(limit) = limit else {
-                    request::end(ledger, asked.id, false, "throttle needs a number of rows a second").await?;
+            "throttle" => match limits::change(run, ledger, asked.argument.as_deref().unwrap_or_default()).await? {
+                Ok(answer) => answer,
+                Err(why) => {
+                    request::end(ledger, asked.id, false, &why).await?;
                     continue;
-                };
-                run.rows_per_second.store(limit, Ordering::Relaxed);
-                migration::set_setting(ledger, &run.id, "rows_per_second", Some(&limit.to_string())).await?;
-                if limit == 0 { "no limit".to_owned() } else { format!("at most {limit} rows a second") }
-            }
+                }
+            },
             "abort" => {
                 request::end(ledger, asked.id, true, "stopping").await?;
                 return Err(ExecError::AbortRequested);

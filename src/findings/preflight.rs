@@ -26,6 +26,7 @@ pub static PREFLIGHT: &[&Rule] = &[
     &FILTER,
     &ORDER_DIFFERS,
     &TEMPORARY_RIGHT,
+    &MONITOR_RIGHT,
     &COLLATION_VERSION,
     &SUPERUSER,
     &SUPERFLUOUS_RIGHT,
@@ -255,6 +256,17 @@ static TEMPORARY_RIGHT: Rule = Rule {
     effect: "`apply` refuses.",
     why: "The target tries `where:` and `using:` on an empty temporary table, which is never kept.",
     instead: "Run the GRANT that the check shows.",
+};
+
+static MONITOR_RIGHT: Rule = Rule {
+    code: "monitor_right",
+    severity: Severity::Warning,
+    title: "the role may not see standbys or sessions",
+    lock: None,
+    effect: "It is told, and the copy goes on without heeding them. Where the config sets a limit for one of them, `apply` \
+             refuses.",
+    why: "The lag of standbys and the sessions of others are shown to members of pg_monitor only.",
+    instead: "Run the GRANT that the check shows, or set the limit to 0.",
 };
 
 static COLLATION_VERSION: Rule = Rule {

@@ -21,6 +21,7 @@ pub mod shape;
 mod shape_grammar;
 pub mod statements;
 mod strict;
+pub mod throttle;
 pub mod whole;
 
 pub use build::{BuildError, build};
@@ -29,3 +30,4 @@ pub use file::{PlanFileError, read, to_json};
 pub use kind::Kind;
 pub use model::*;
 pub use op::*;
+pub use throttle::{Signal, ThrottleLimits};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table};
 pub use crate::diff::{Action, Change};
 use crate::plan::op::Op;
+use crate::plan::throttle::ThrottleLimits;
 use crate::projection::Projection;
 pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity};
 
@@ -106,6 +107,9 @@ pub struct Settings {
     /// Bytes a second for the backfill, all workers together; `None` is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<u64>,
+    /// Limits at which the copy slows down by itself.
+    #[serde(default, skip_serializing_if = "ThrottleLimits::is_default")]
+    pub throttle: ThrottleLimits,
     /// Lag below which the gate opens.
     pub lag_threshold_bytes: u64,
     /// Safety margin of sequences.

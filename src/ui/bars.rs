@@ -53,6 +53,7 @@ impl Bars {
             | EventKind::StepAlreadyDone
             | EventKind::StepDone { .. }
             | EventKind::StepFailed { .. }
+            | EventKind::HeldBack { .. }
             | EventKind::Waiting { .. }
             | EventKind::Gate { .. }
             | EventKind::Counter { .. }

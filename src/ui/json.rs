@@ -79,6 +79,17 @@ pub enum What {
         /// Changes applied by this process.
         changes: u64,
     },
+    /// The servers cannot bear more work for now, or are not known to; said once a second.
+    HeldBack {
+        /// `copy` or `comparison`.
+        work: String,
+        /// Why.
+        reasons: Vec<String>,
+        /// Since how many seconds.
+        seconds: u64,
+        /// It goes on again.
+        over: bool,
+    },
     /// Something waits.
     Waiting {
         /// For what.
@@ -144,6 +155,7 @@ fn what(kind: &EventKind) -> What {
         EventKind::Lag { source_lsn, applied_lsn, lag_bytes, transactions, changes } => {
             What::Lag { source_lsn, applied_lsn, lag_bytes, transactions, changes }
         }
+        EventKind::HeldBack { work, reasons, seconds, over } => What::HeldBack { work, reasons, seconds, over },
         EventKind::Waiting { reason } => What::Waiting { reason },
         EventKind::Gate { ready, blocked_by } => What::Gate { ready, blocked_by },
         EventKind::Cutover { state } => What::Cutover { state },

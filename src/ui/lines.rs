@@ -44,6 +44,13 @@ impl Lines {
             EventKind::Lag { lag_bytes, transactions, changes, applied_lsn, .. } => {
                 self.is_due("stream", event.at_ms).then(|| stream(*lag_bytes, *transactions, *changes, applied_lsn))
             }
+            EventKind::HeldBack { work, seconds, over: true, .. } => {
+                self.said_at.remove("held back");
+                Some(format!("{work} goes on after {seconds} s"))
+            }
+            EventKind::HeldBack { work, reasons, seconds, over: false } => self
+                .is_due("held back", event.at_ms)
+                .then(|| format!("{work} held back: {} (since {seconds} s)", reasons.join("; "))),
             EventKind::Waiting { reason } => {
                 let is_new = *reason != self.last_waiting;
                 if is_new {
@@ -139,6 +146,21 @@ mod tests {
         assert_eq!(lines.line(&event(2, waiting("a\nb\u{1b}[1m"))).unwrap(), "00:00:00  waiting: a\\nb\\u{1b}[1m");
         assert!(lines.line(&event(4_000, waiting("a\nb\u{1b}[1m"))).is_none());
         assert!(lines.line(&event(5_002, waiting("a\nb\u{1b}[1m"))).is_some());
+    }
+
+    #[test]
+    fn what_holds_the_copy_back_is_said_at_once_and_every_five_seconds() {
+        let mut lines = Lines::default();
+        let mut said = |at_ms: u64, mib: u64, over: bool| {
+            let reasons = vec![format!("WAL retained {mib} MiB of 192 MiB")];
+            let kind = EventKind::HeldBack { work: "copy".into(), reasons, seconds: at_ms / 1_000, over };
+            lines.line(&event(at_ms, kind)).unwrap_or_default()
+        };
+        assert_eq!(said(0, 200, false), "00:00:00  copy held back: WAL retained 200 MiB of 192 MiB (since 0 s)");
+        assert_eq!(said(1_000, 210, false), "");
+        assert_eq!(said(5_000, 240, false), "00:00:05  copy held back: WAL retained 240 MiB of 192 MiB (since 5 s)");
+        assert_eq!(said(6_000, 240, true), "00:00:06  copy goes on after 6 s");
+        assert_ne!(said(7_000, 200, false), "", "held back again");
     }
 
     #[test]

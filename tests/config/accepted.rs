@@ -4,6 +4,7 @@ use pcrd::catalog::QualifiedName;
 use pcrd::config::endpoint::PasswordWish;
 use pcrd::desired::Order;
 use pcrd::pg::conninfo::{ChannelBinding, RootCert, SslMode};
+use pcrd::plan::Signal;
 
 use crate::{SOURCE, accept};
 
@@ -30,6 +31,12 @@ migrate:
   lag_threshold_bytes: 2_097_152
   max_rows_per_second: 20_000
   max_bytes_per_second: 50_000_000
+  throttle:
+    wal_retained_bytes: 100_000_000
+    stream_lag_bytes: 10_000_000
+    source_replica_lag_seconds: 5
+    source_active_sessions: 40
+    target_replica_lag_seconds: 0
   workers: 2
   on_ddl: stop
   tables:
@@ -87,6 +94,9 @@ fn every_key_arrives() {
     assert_eq!(migrate.lag_threshold_bytes, 2_097_152);
     assert_eq!((migrate.max_rows_per_second, migrate.max_bytes_per_second), (Some(20_000), Some(50_000_000)));
     assert_eq!(migrate.workers, Some(2));
+    let said: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.said(*signal).unwrap()).collect();
+    assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 0]);
+    assert_eq!(migrate.throttle.limit(Signal::TargetReplicaLag), None, "off");
     let [listings, users] = migrate.desired.tables.as_slice() else { panic!("two tables") };
     assert_eq!(listings.source.value, QualifiedName::new("sales", "listings").unwrap());
     assert_eq!(&EVERYTHING[listings.source.span.clone()], "sales.listings");
@@ -130,6 +140,9 @@ fn defaults_are_those_of_the_original() {
     assert_eq!((migrate.batch_size, migrate.batch_size_set), (10_000, false));
     assert_eq!(migrate.lag_threshold_bytes, 1_048_576);
     assert_eq!((migrate.max_rows_per_second, migrate.max_bytes_per_second, migrate.workers), (None, None, None));
+    assert!(migrate.throttle.is_default());
+    let limits: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.limit(*signal)).collect();
+    assert_eq!(limits, [Some(201_326_592), Some(67_108_864), Some(10), None, Some(30)], "as the reference says");
     assert_eq!(migrate.desired.tables[0].order, Order::Keep);
     assert_eq!(config.verify.sample_size, None);
     assert_eq!(config.cutover.sequence_buffer, 1_000);

@@ -42,6 +42,7 @@ mod stage;
 mod state_file;
 mod stop;
 mod surplus;
+mod throttle;
 mod tls;
 mod toast;
 mod together;

@@ -139,7 +139,11 @@ mod tests {
         parse::<cutover::CutoverArgs>("--maintenance-confirmed --timeout 5 --terminate-after 2").unwrap();
         parse::<cleanup::CleanupArgs>("--drop-source").unwrap();
         assert!(parse::<throttle::ThrottleArgs>("").is_err());
-        assert_eq!(parse::<throttle::ThrottleArgs>("--rows-per-second 5000").unwrap().rows_per_second, 5000);
+        assert_eq!(parse::<throttle::ThrottleArgs>("--rows-per-second 5000").unwrap().rows_per_second, Some(5000));
+        parse::<throttle::ThrottleArgs>("--bytes-per-second 0 --workers 2 --limit stream_lag_bytes=0").unwrap();
+        for wrong in ["--workers 0", "--limit stream_lag_bytes", "--limit lag=1", "--limit workers=1"] {
+            assert!(parse::<throttle::ThrottleArgs>(wrong).is_err(), "{wrong}");
+        }
         parse::<skip::SkipArgs>("--lsn 0/1A --key -7 --reason why").unwrap();
         assert!(parse::<skip::SkipArgs>("--lsn 0/1A --key 7").is_err());
         assert!(parse::<status::StatusArgs>("--watch").unwrap().watch);

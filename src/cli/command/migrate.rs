@@ -69,7 +69,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         let source = run.connect(End::Source, "preflight").await.map_err(explain)?;
         let target = run.connect(End::Target, "preflight").await.map_err(explain)?;
         preflight::check(&run, &target, &source).await.map_err(explain)?;
-        for advice in preflight::advice(&run, &source).await.map_err(explain)? {
+        for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
             ctx.note(&advice.to_string());
         }
         announce_surplus(ctx, &run, &target, &source).await?;

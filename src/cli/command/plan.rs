@@ -145,7 +145,7 @@ async fn announce_preflight(ctx: &Context, config: &Config, plan: Plan) -> Resul
         other => {
             other.map_err(explain)?;
             // Without the rights there is no looking at tables.
-            for advice in preflight::advice(&run, &source).await.map_err(explain)? {
+            for advice in preflight::advice(&run, &target, &source).await.map_err(explain)? {
                 ctx.note(&advice.to_string());
             }
         }

@@ -77,6 +77,7 @@ fn text(status: &Status) -> String {
             grouped(stream.wal_retained_bytes.unsigned_abs())
         ));
     }
+    lines.extend(status.held_back.iter().map(|held| format!("held      {held}")));
     let done = status.steps.iter().filter(|step| step.status == "succeeded").count();
     let of_all = if status.plan_is_known { format!("of {} done", status.steps.len()) } else { "done".to_owned() };
     lines.push(format!("steps     {done} {of_all}"));

@@ -119,7 +119,10 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
             parts.push(Part { table, bounds: Some(Bounds::default()) });
         }
     }
-    let reports = compare_parts(engine, parts).await?;
+    let reports = {
+        let _comparing = run.throttle.at("comparison");
+        compare_parts(engine, parts).await?
+    };
     let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
     let aside = if left_out.is_empty() { None } else { Some(visitor(engine).await?) };
     let mut notes = Vec::new();
@@ -239,7 +242,7 @@ async fn compare_range(
     let mut left = all;
     let mut tries = 0;
     loop {
-        visitor.run.stop_check()?;
+        visitor.run.throttle.pass(&visitor.run).await?;
         let began = Instant::now();
         // The bounds of a chunk need no snapshot: any bounds are right.
         let chunk = visitor.chunk_end(task, &left, size).await?;
@@ -275,6 +278,7 @@ async fn compare_range(
         }
         left.lo = chunk.hi;
         let took = began.elapsed();
+        visitor.run.throttle.compared(took);
         if took < CHUNK_AIM.0 {
             size = (size * 2).min(CHUNK_ROWS_MAX);
         } else if took > CHUNK_AIM.1 {
@@ -286,7 +290,7 @@ async fn compare_range(
 async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) -> Result<PartReport, ExecError> {
     let mut done = PartReport { report: TableReport::new(&task.name), given_up: false };
     for _ in 0..WHOLE_TRIES {
-        visitor.run.stop_check()?;
+        visitor.run.throttle.pass(&visitor.run).await?;
         match visitor.visit_whole(task).await? {
             Visit::Clean(clean) => {
                 add(&mut done.report, clean);

@@ -9,6 +9,7 @@ use crate::catalog::QualifiedName;
 use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
 use crate::plan::render::bare::bare;
+use crate::plan::render::limits::limits;
 use crate::plan::render::lookup::{Lookup, by_table};
 use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
@@ -33,6 +34,9 @@ pub struct Document {
     pub blocking: Vec<String>,
     /// Totals.
     pub totals: Totals,
+    /// How fast the copy may go, where the config says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// How long it may take, when the sizes of the tables are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
@@ -138,6 +142,7 @@ pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Through
         tables,
         steps: plan.steps.len(),
         critical_path: critical_path(plan),
+        limits: limits(plan),
         phases: phases.into_iter().collect(),
         not_carried,
         blocking: blocking

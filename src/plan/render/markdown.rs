@@ -171,6 +171,9 @@ fn head(document: &Document, plan: &Plan) -> String {
         counted(document.steps, "step"),
         document.critical_path
     ));
+    if !document.limits.is_empty() {
+        out.push_str(&format!("\nLimits: {}\n", escape(&document.limits.join(", "), Place::Prose)));
+    }
     if let Some(estimate) = &document.estimate {
         out.push_str(&format!("\n{}\n", escape(&in_words(estimate), Place::Prose)));
     }

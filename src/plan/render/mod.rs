@@ -9,6 +9,7 @@ pub mod escape;
 pub mod graph;
 pub mod json;
 mod known;
+pub mod limits;
 mod lookup;
 pub mod markdown;
 pub mod sql;

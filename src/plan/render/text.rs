@@ -32,6 +32,9 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
     out.push_str(&phases.collect::<Vec<_>>().join("   "));
     out.push('\n');
     out.extend(document.estimate.as_ref().map(|estimate| format!("    {}\n", clean(&in_words(estimate)))));
+    if !document.limits.is_empty() {
+        out.push_str(&format!("  Limits: {}\n", clean(&document.limits.join(", "))));
+    }
     if !document.not_carried.is_empty() {
         let kinds = document.not_carried.iter().map(|(kind, count)| counted(*count, kind));
         let hint = if detail == Detail::Summary { " (see `pcrd show -v`)" } else { "" };
