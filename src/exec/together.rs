@@ -4,6 +4,7 @@
 //! The rows travel by COPY into a temporary table for each table of the plan, with the number of the statement that they
 //! are for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -102,6 +103,9 @@ pub(super) struct Ready {
     steps: Vec<Step>,
 }
 
+/// The copies, by number of the table, and what is sent after them.
+type Messages = (BTreeMap<usize, Copied>, Vec<Step>);
+
 /// Rows for one temporary table.
 #[derive(Default)]
 struct Copied {
@@ -179,7 +183,7 @@ impl Sets {
         tables: &[TableTask],
         rows: &[Row],
         one: &impl Fn(&Row) -> Vec<Request>,
-    ) -> Result<Option<(BTreeMap<usize, Copied>, Vec<Step>)>, ExecError> {
+    ) -> Result<Option<Messages>, ExecError> {
         let pieces = compact(rows.iter().map(|row| self.known(row)?.change(tables, row)));
         if pieces.len() * 2 > rows.len() {
             return Ok(None);
@@ -262,9 +266,8 @@ impl Sets {
             RowKind::Delete => (Effect::Delete, SetKind::Delete),
             RowKind::Stay => return Ok(None),
         };
-        if !self.carriers.contains_key(&task.index) {
-            let carrier = carried(target, task).await?;
-            self.carriers.insert(task.index, carrier);
+        if let Entry::Vacant(unknown) = self.carriers.entry(task.index) {
+            unknown.insert(carried(target, task).await?);
         }
         let whole = shape.unsent.is_empty();
         let statement = self.statement(task, Of { table: shape.table, kind })?;
