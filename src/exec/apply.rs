@@ -12,7 +12,7 @@ use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
 use super::{ExecError, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
-use crate::ledger::{chunk, progress};
+use crate::ledger::{chunk, progress, request};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
 
@@ -163,6 +163,7 @@ async fn attempt(
     *admitted = true;
     failpoint::hit("setup.after-ledger")?;
     limits::restore(&run, &ledger).await?;
+    request::end_stale(&ledger, &run.id).await?;
 
     if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
         return Ok(outcome);
@@ -188,9 +189,9 @@ async fn attempt(
     for task in &mut tables {
         task.frozen = setup::frozen(&run, &ledger, task).await?;
     }
-    let run = Arc::new(run);
-    let counters = super::shared::Counters::default();
-    whole::copy(&run, &ledger, &tables, slot.as_ref(), &counters).await?;
-    drop(slot);
-    engine::run(Arc::clone(&run), ledger, source, tables, (request.until, request.limits)).await
+    let (run, tables) = (Arc::new(run), Arc::new(tables));
+    let (cutover_sender, cutovers) = mpsc::unbounded_channel();
+    whole::copy(&run, &ledger, &tables, slot, &cutover_sender).await?;
+    let cutovers = (cutover_sender, cutovers);
+    engine::run(Arc::clone(&run), ledger, source, tables, cutovers, (request.until, request.limits)).await
 }

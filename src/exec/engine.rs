@@ -65,14 +65,14 @@ pub async fn run(
     run: Arc<Run>,
     mut ledger: Client,
     source: Client,
-    tables: Vec<TableTask>,
+    tables: Arc<Vec<TableTask>>,
+    (cutover_sender, cutovers): (mpsc::UnboundedSender<request::Request>, mpsc::UnboundedReceiver<request::Request>),
     (until, limits): (Until, Limits),
 ) -> Result<Outcome, ExecError> {
     let progress = progress::read(&ledger, &run.id)
         .await?
         .ok_or_else(|| ExecError::Gap { reason: "the ledger has no position of the stream".to_owned() })?;
     let (router, work, chunks_found) = lanes::restore(&run, &mut ledger, &source, &tables, &progress).await?;
-    let tables = Arc::new(tables);
     let mut copied = Vec::new();
     for task in tables.iter() {
         let chunks = crate::ledger::chunk::chunks(&ledger, &run.id, &task.name).await?;
@@ -82,7 +82,6 @@ pub async fn run(
     shared.counters.chunks_resumed.store(chunks_found, Ordering::Relaxed);
     let touched = Arc::new(Touched::new(tables.len()));
     let (sentinel_sender, sentinels) = mpsc::unbounded_channel();
-    let (cutover_sender, cutovers) = mpsc::unbounded_channel();
     let (stop_stream, stop) = watch::channel(false);
     let (ended, stream_ended) = watch::channel(false);
 
@@ -94,12 +93,14 @@ pub async fn run(
         // From here on the driver alone decides; a task that returns would look like a failure.
         std::future::pending().await
     });
+    let never = watch::Sender::new(false);
     background.spawn(upkeep::run(
         Arc::clone(&run),
         Arc::clone(&shared),
         Arc::clone(&tables),
         Arc::clone(&touched),
         cutover_sender,
+        never.subscribe(),
     ));
     background.spawn(sampler::run(Arc::clone(&run), Arc::clone(&shared)));
 
@@ -121,11 +122,7 @@ pub async fn run(
             Ok(result) => (result, false),
             Err(panic) => (Err(ExecError::panic(panic.as_ref())), true),
         },
-        Some(failed) = background.join_next() => (Err(match failed {
-            Ok(Ok(())) => ExecError::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() },
-            Ok(Err(error)) => error,
-            Err(error) => ExecError::task(error),
-        }), true),
+        Some(failed) = background.join_next() => (Err(ExecError::ended(failed)), true),
         () = overdue(&run.shutdown, DRIVE_GRACE) => (Err(ExecError::Interrupted), true),
     };
     if broken_off {

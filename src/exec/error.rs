@@ -196,6 +196,17 @@ impl ExecError {
         }
     }
 
+    /// Why a task ended that goes on for as long as the run.
+    pub(super) fn ended(ended: Result<Result<(), Self>, tokio::task::JoinError>) -> Self {
+        match ended {
+            Ok(Ok(())) => {
+                Self::Stale { what: "executor".to_owned(), difference: "a background task ended early".to_owned() }
+            }
+            Ok(Err(error)) => error,
+            Err(error) => Self::task(error),
+        }
+    }
+
     /// What a task that did not end by itself died of.
     pub(super) fn task(error: tokio::task::JoinError) -> Self {
         match error.try_into_panic() {

@@ -138,14 +138,18 @@ impl Watcher<'_> {
                 sample.readings.insert(signal, Reading::Value(value));
             }
         };
-        // A slot that was lost keeps nothing; the stream says what became of it.
-        read(Signal::WalRetained, size(3));
-        read(Signal::StreamLag, Some(written.0.saturating_sub(self.shared.applied().0)));
+        // Before there is a stream, waiting would only make these worse: it begins when the tables are copied.
+        let has_stream = self.shared.has_stream();
+        if has_stream {
+            // A slot that was lost keeps nothing; the stream says what became of it.
+            read(Signal::WalRetained, size(3));
+            read(Signal::StreamLag, Some(written.0.saturating_sub(self.shared.applied().0)));
+        }
         let slowest = row.get::<_, Option<&str>>(2).map(lsn).transpose()?;
         read(Signal::SourceReplicaLag, Some(self.written.lag(written, slowest, Instant::now())));
         read(Signal::SourceActiveSessions, size(7));
         sample.unconfirmed = size(4).unwrap_or(0);
-        sample.slot_in_danger = self.danger(row.get(5), row.get(6));
+        sample.slot_in_danger = self.danger(row.get(5), row.get(6)).filter(|_| has_stream);
         Ok(sample)
     }
 

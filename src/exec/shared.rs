@@ -151,6 +151,11 @@ impl Shared {
         let _first_counts = self.nudge.set(nudge);
     }
 
+    /// True once a stream takes changes in.
+    pub fn has_stream(&self) -> bool {
+        self.nudge.get().is_some()
+    }
+
     /// The position that somebody waits for, if it is not applied yet.
     pub fn wanted(&self) -> Option<Lsn> {
         Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())

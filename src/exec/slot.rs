@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio_postgres::Client as Sql;
+use tokio_postgres::error::SqlState;
 
-use super::ExecError;
 use super::context::Run;
 use super::continuity;
 use super::failpoint;
 use super::snapshots::current_snapshot;
+use super::table::TableTask;
+use super::whole::Piece;
+use super::{ExecError, whole};
 use crate::ledger::progress;
 use crate::ledger::{chunk, step};
 use crate::pg::client::Client;
@@ -25,13 +28,19 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const ENTANGLED_EVERY: Duration = Duration::from_millis(300);
 const ENTANGLED_MAX: u32 = 20;
 
+/// Locks of all guards together, at most: each locks every table, and the server has room for some thousands.
+const LOCKS_MAX: usize = 2_000;
+const LOCK: &str = "lock the tables that are copied whole";
+
 /// Keeps the slot's snapshot alive: whole tables are read under it.
 pub struct SlotSnapshot {
-    /// Its connection; the next command on it, or its end, ends the snapshot.
+    /// Its connection; the next command on it, or its end, ends the snapshot for those who have not taken it over.
     _connection: Replication,
-    /// Reads under the snapshot, and has held ACCESS SHARE on the whole tables since before it: TRUNCATE and rewrites are
+    /// They read under the snapshot, and have held ACCESS SHARE on the whole tables since before it: TRUNCATE and rewrites are
     /// not MVCC-safe. No other session may read them: behind somebody who waits for this lock it would wait for ever.
-    pub guard: Client,
+    pub guards: Vec<Client>,
+    /// What is to be read under it.
+    pub pieces: Vec<Piece>,
 }
 
 /// What the server says of the slot.
@@ -135,11 +144,8 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
     for attempt in 1..=ENTANGLED_MAX {
         match create_once(run, ledger).await? {
             Created::Done(snapshot) => return Ok(*snapshot),
-            Created::Entangled(pid) => {
-                run.note(format!(
-                    "pid {pid} of the source waits for a table that is being read, and the slot waits for pid {pid}: \
-                     the slot was given up for now (attempt {attempt} of {ENTANGLED_MAX})"
-                ));
+            Created::Entangled(how) => {
+                run.note(format!("{how}: the slot was given up for now (attempt {attempt} of {ENTANGLED_MAX})"));
                 let rest = Duration::from_millis(rand::rng().random_range(200..1_000));
                 run.sleep(rest).await?;
             }
@@ -155,32 +161,30 @@ async fn create(run: &Run, ledger: &Sql) -> Result<SlotSnapshot, ExecError> {
 
 enum Created {
     Done(Box<SlotSnapshot>),
-    /// This session would have waited for us, and we for it.
-    Entangled(i32),
+    /// A session would have waited for us, and we for it; in words.
+    Entangled(String),
 }
 
 async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
-    let guard = run.connect(End::Source, "guard").await?;
-    let whole: Vec<String> = super::table::tasks(&run.plan)?
-        .iter()
-        .filter(|task| !task.in_lanes())
-        .map(|task| format!("ONLY {}", sql::name(task.source_name())))
-        .collect();
-    let row = guard.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await;
-    let guard_pid: i32 = row.map_err(ExecError::source("begin the guard"))?.get(0);
-    // LOCK TABLE takes no snapshot: the slot's can still be imported.
-    guard
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-        .map_err(ExecError::source("begin the guard"))?;
-    if !whole.is_empty() {
-        guard
-            .batch_execute(&format!(
-                "SET LOCAL lock_timeout = '10s'; LOCK TABLE {} IN ACCESS SHARE MODE",
-                whole.join(", ")
-            ))
-            .await
-            .map_err(ExecError::source("lock the tables that are copied whole"))?;
+    let tables: Vec<TableTask> = super::table::tasks(&run.plan)?.into_iter().filter(|task| !task.in_lanes()).collect();
+    let first = run.connect(End::Source, "guard").await?;
+    let pieces = whole::lay_out(&first, &tables).await?;
+    let count = run.workers().min(pieces.len()).min(LOCKS_MAX / tables.len().max(1)).max(1);
+    let mut pids = vec![begin_guard(&first).await?];
+    lock_whole(&first, &tables, "").await.map_err(ExecError::source(LOCK))?;
+    let mut guards = vec![first];
+    while guards.len() < count {
+        let guard = run.connect(End::Source, "guard").await?;
+        pids.push(begin_guard(&guard).await?);
+        // Whoever is in the way waits for the first one.
+        match lock_whole(&guard, &tables, " NOWAIT").await {
+            Ok(()) => guards.push(guard),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                let how = "somebody waits for a table that is being read, and would make its next reader wait";
+                return Ok(Created::Entangled(how.to_owned()));
+            }
+            Err(error) => return Err(ExecError::source(LOCK)(error)),
+        }
     }
     let name = run.session_name("slot");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "create the replication slot".to_owned(), error };
@@ -197,7 +201,7 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
             Err(error) = name_blockers(run, pid) => failure = Some(error),
-            found = find_entangled(run, guard_pid) => match found {
+            found = find_entangled(run, &pids) => match found {
                 Ok(pid) => entangled = Some(pid),
                 Err(error) => failure = Some(error),
             },
@@ -205,7 +209,9 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     };
     let created = connection.create_slot(&new, PATIENCE, stop).await;
     if let (Err(_), Some(pid)) = (&created, entangled) {
-        return Ok(Created::Entangled(pid));
+        let how =
+            format!("pid {pid} of the source waits for a table that is being read, and the slot waits for pid {pid}");
+        return Ok(Created::Entangled(how));
     }
     let created = match (created, failure) {
         (Err(_), Some(error)) => return Err(error),
@@ -213,18 +219,44 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
         (other, _) => other.map_err(pg)?,
     };
     failpoint::hit("setup.after-slot")?;
-    let snapshot = import_snapshot(&guard, &created.snapshot).await?;
+    for guard in &guards {
+        import_snapshot(guard, &created.snapshot).await?;
+    }
+    let snapshot = seen(&guards[0]).await?;
     progress::create(ledger, &run.id, run.epoch, identity.timeline, created.consistent_point, &snapshot).await?;
     failpoint::hit("setup.after-progress")?;
-    Ok(Created::Done(Box::new(SlotSnapshot { _connection: connection, guard })))
+    Ok(Created::Done(Box::new(SlotSnapshot { _connection: connection, guards, pieces })))
 }
 
-/// Imports the slot's snapshot into the guard's transaction; gives what it sees in terms of transaction ids.
-async fn import_snapshot(guard: &Client, name: &str) -> Result<Snapshot, ExecError> {
+/// Begins a guard's transaction; gives its pid. Neither this nor LOCK TABLE takes a snapshot: the slot's can still be
+/// imported.
+async fn begin_guard(guard: &Client) -> Result<i32, ExecError> {
+    let doing = || ExecError::source("begin the guard");
+    let pid = guard.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(doing())?.get(0);
+    guard.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(doing())?;
+    Ok(pid)
+}
+
+async fn lock_whole(guard: &Client, tables: &[TableTask], nowait: &str) -> Result<(), tokio_postgres::Error> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = tables.iter().map(|task| format!("ONLY {}", sql::name(task.source_name()))).collect();
+    let names = names.join(", ");
+    let lock = format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {names} IN ACCESS SHARE MODE{nowait}");
+    guard.batch_execute(&lock).await
+}
+
+/// Imports the slot's snapshot into the guard's transaction.
+async fn import_snapshot(guard: &Client, name: &str) -> Result<(), ExecError> {
     guard
         .batch_execute(&format!("SET TRANSACTION SNAPSHOT {}", sql::literal(name)))
         .await
-        .map_err(ExecError::source("import the slot's snapshot"))?;
+        .map_err(ExecError::source("import the slot's snapshot"))
+}
+
+/// What the guard's snapshot sees in terms of transaction ids.
+async fn seen(guard: &Client) -> Result<Snapshot, ExecError> {
     let query = format!("SELECT {}::text", current_snapshot(guard));
     let row = guard.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
     row.get::<_, String>(0)
@@ -232,17 +264,17 @@ async fn import_snapshot(guard: &Client, name: &str) -> Result<Snapshot, ExecErr
         .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })
 }
 
-/// Waits until a session with a transaction id waits for the guard. Whoever asks for ACCESS EXCLUSIVE has an id before it
+/// Waits until a session with a transaction id waits for a guard. Whoever asks for ACCESS EXCLUSIVE has an id before it
 /// has the lock, and the slot waits for every id: no deadlock detector sees that, and the table would be shut meanwhile.
-async fn find_entangled(run: &Run, guard_pid: i32) -> Result<i32, ExecError> {
+async fn find_entangled(run: &Run, guards: &[i32]) -> Result<i32, ExecError> {
     let session = run.connect(End::Source, "watch").await?;
     loop {
         tokio::time::sleep(ENTANGLED_EVERY).await;
         let row = session
             .query_opt(
                 "SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.wait_event_type = 'Lock' \
-                 AND $1 = ANY (pg_catalog.pg_blocking_pids(a.pid)) LIMIT 1",
-                &[&guard_pid],
+                 AND $1 && pg_catalog.pg_blocking_pids(a.pid) LIMIT 1",
+                &[&guards],
             )
             .await
             .map_err(ExecError::source("look for sessions that wait for the guard"))?;

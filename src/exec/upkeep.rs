@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::ExecError;
 use super::context::Run;
@@ -28,13 +28,14 @@ const NUDGE_AFTER: Duration = Duration::from_millis(150);
 /// Apply waits when more transactions than this are remembered as discarded and not yet visible.
 const DISCARDED_MAX: usize = 10_000;
 
-/// Runs until it fails or is aborted; hands requests to cut over or to verify on.
+/// Runs until it fails, is aborted, or is told to stop between two rounds; hands requests to cut over or to verify on.
 pub async fn run(
     run: Arc<Run>,
     shared: Arc<Shared>,
     tables: Arc<Vec<TableTask>>,
     touched: Arc<Touched>,
     cutovers: mpsc::UnboundedSender<Request>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<(), ExecError> {
     let source = run.connect(End::Source, "upkeep").await?;
     // A nudge must not wait for the source's standbys.
@@ -43,14 +44,15 @@ pub async fn run(
         .await
         .map_err(ExecError::source("set synchronous_commit"))?;
     let ledger = run.connect(End::Target, "upkeep").await?;
-    request::end_stale(&ledger, &run.id).await?;
     let mut said = Instant::now();
     // All tables in turn, a few a second: a schema of thousands is no load either.
     let mut in_turn = (0..tables.len()).cycle();
     let mut held_back = None;
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
-        tokio::time::sleep(ROUND).await;
+        if tokio::time::timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok() {
+            return Ok(());
+        }
         let (snapshot, now) = snapshots::snapshot(&source).await?;
         let remembered = {
             let mut router = shared.router();

@@ -155,6 +155,14 @@ pub async fn insert_whole(
     if n == 1 { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn: Lsn(0) }) }
 }
 
+/// Proves, as the last thing of a transaction, that no other executor has taken over, and keeps it from doing so until the
+/// transaction has ended.
+pub async fn hold_epoch(client: &impl GenericClient, id: &str, epoch: i64) -> Result<(), LedgerError> {
+    let row =
+        client.query_opt("SELECT FROM pcrd.migration WHERE id = $1 AND epoch = $2 FOR SHARE", &[&id, &epoch]).await?;
+    if row.is_some() { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn: Lsn(0) }) }
+}
+
 /// Tables that were copied whole, with their rows.
 pub async fn whole(client: &Client, id: &str) -> Result<Vec<(String, i64)>, LedgerError> {
     let rows = client.query("SELECT tbl, rows FROM pcrd.whole_copy WHERE migration = $1", &[&id]).await?;

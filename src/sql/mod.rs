@@ -5,6 +5,7 @@
 pub mod alike;
 pub mod apply;
 pub mod apply_set;
+pub mod blocks;
 pub mod check;
 pub mod chunk;
 pub mod copy;
