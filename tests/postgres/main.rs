@@ -49,6 +49,7 @@ mod together;
 mod torture;
 mod truncate;
 mod values;
+mod whole;
 mod witness;
 mod writers;
 mod zombie;
