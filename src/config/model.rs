@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
 use crate::desired::{At, DesiredSchema};
+use crate::plan::OnDdl;
 
 /// `pcrd.config.yml`. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct MigrateSettings {
     pub max_rows_per_second: Option<u64>,
     /// Bytes a second for the backfill; `None` is no limit.
     pub max_bytes_per_second: Option<u64>,
+    /// What becomes of the run when a table of the source gets another column.
+    pub on_ddl: OnDdl,
     /// Copy workers, when the file sets them.
     pub workers: Option<u32>,
     /// Files or globs of the desired schema in SQL, relative to the working directory.

@@ -1,6 +1,6 @@
 //! What every task of a run is given: the plan, who we are, and how to be told to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::available_parallelism;
@@ -12,6 +12,7 @@ use super::ExecError;
 use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
+use crate::catalog::QualifiedName;
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
 use crate::pg::replication::SystemIdentity;
@@ -42,6 +43,8 @@ pub struct Run {
     pub paused: AtomicBool,
     /// Rows that the target refused: what the source has by now may fit.
     pub refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
+    /// Columns by source table that the stream had and an earlier attempt did not know.
+    pub came: BTreeSet<(QualifiedName, String)>,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -62,7 +65,21 @@ impl Run {
         let (rows_per_second, paused) = (AtomicU64::new(0), AtomicBool::new(false));
         let refused = BTreeMap::new();
         let identities = None;
-        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, rows_per_second, paused, refused }
+        let came = BTreeSet::new();
+        Self {
+            plan,
+            id,
+            epoch: 0,
+            identities,
+            source,
+            target,
+            events,
+            shutdown,
+            rows_per_second,
+            paused,
+            refused,
+            came,
+        }
     }
 
     /// Workers of copy and verification: as the plan says, or one a core of this machine and at most four.

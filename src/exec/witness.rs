@@ -130,6 +130,18 @@ pub async fn follow(run: &Run, ledger: &Client, source: &Client, task: &TableTas
     Ok(())
 }
 
+/// Compares with the last look that was recorded, if there is one.
+pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    match migration::setting(ledger, &run.id, &setting(task)).await? {
+        None => Ok(()),
+        Some(text) => {
+            let before: Option<Witness> = serde_json::from_str(&text).map_err(damaged)?;
+            let Some(before) = before else { return Ok(()) };
+            compare(source, task, &before).await.map(|_now| ())
+        }
+    }
+}
+
 fn setting(task: &TableTask) -> String {
     format!("witness:{}", task.source_name())
 }
