@@ -7,6 +7,7 @@ mod certificates;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod additive;
 mod attack;
 mod cleanup;
 mod collision;
@@ -29,6 +30,7 @@ mod moved;
 mod nobody;
 mod operate;
 mod ordeal;
+mod phase;
 mod refused;
 mod reserved;
 mod rights;
