@@ -48,12 +48,13 @@ pub async fn look(run: &Run, ledger: &Client, source: &Client, known: &[AddedCol
         }
         let mut known: Vec<&AddedColumn> = known.iter().filter(|known| &known.table == name).collect();
         let facts = if extra.is_empty() { BTreeMap::new() } else { facts(source, name).await? };
-        for column in extra {
-            // Gone between the two queries: the next look will say so.
-            let Some(facts) = facts.get(&column.name) else { continue };
+        // Gone between the two queries: the next look will say so.
+        let extra = extra.into_iter().filter_map(|column| Some((column, facts.get(&column.name)?)));
+        let mut new = Vec::new();
+        for (column, facts) in extra {
             match known.iter().position(|known| known.attnum == facts.attnum) {
                 Some(at) => same(known.swap_remove(at), column, facts).map_err(stale)?,
-                None => look.new.push(admissible(run, (ledger, source), name, column, facts).await?),
+                None => new.push((column, facts)),
             }
         }
         for gone in known.into_iter().filter(|known| known.dropped_at.is_none()) {
@@ -64,6 +65,9 @@ pub async fn look(run: &Run, ledger: &Client, source: &Client, known: &[AddedCol
                 )));
             }
             look.gone.push(gone.clone());
+        }
+        for (column, facts) in new {
+            look.new.push(admissible(run, (ledger, source), name, column, facts).await?);
         }
     }
     Ok(look)

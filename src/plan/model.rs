@@ -140,6 +140,19 @@ impl OnDdl {
         *self == Self::Stop
     }
 
+    /// What it means for the run, where that is not to stop.
+    pub fn meaning(self) -> Option<&'static str> {
+        match self {
+            Self::Stop => None,
+            Self::IgnoreAdditive => {
+                Some("a column that comes to a table of the source meanwhile is NOT migrated, and the run goes on")
+            }
+            Self::FollowAdditive => Some(
+                "a column that comes to a table of the source meanwhile is added to the target too, without another review",
+            ),
+        }
+    }
+
     /// The word of the config.
     pub fn word(self) -> &'static str {
         match self {

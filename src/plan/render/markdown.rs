@@ -171,6 +171,8 @@ fn head(document: &Document, plan: &Plan) -> String {
         counted(document.steps, "step"),
         document.critical_path
     ));
+    let on_ddl = plan.settings.on_ddl;
+    out.extend(on_ddl.meaning().map(|meaning| format!("\n`on_ddl: {}`: {meaning}.\n", on_ddl.word())));
     if let Some(estimate) = &document.estimate {
         out.push_str(&format!("\n{}\n", escape(&in_words(estimate), Place::Prose)));
     }
