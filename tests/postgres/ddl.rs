@@ -96,6 +96,11 @@ async fn change(stage: &Stage, name: &str, sql: &str) {
 }
 
 async fn in_phase(phase: Phase, label: &'static str) {
+    under("stop", phase, label).await;
+}
+
+/// Under every policy but for columns that come.
+async fn under(on_ddl: &'static str, phase: Phase, label: &'static str) {
     let settings = [("fsync", "off"), ("max_replication_slots", "40"), ("max_connections", "200")];
     let pair = Arc::new(TestPair::start_with(15, 15, &settings));
     // Most of a run is waiting.
@@ -106,8 +111,9 @@ async fn in_phase(phase: Phase, label: &'static str) {
         tasks.spawn(async move {
             let _permit = at_once.acquire().await.unwrap();
             let stage_name = format!("{name}_{label}");
-            let more = "  batch_size: 100\n  workers: 1\n";
-            let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, more).await;
+            let more = format!("  batch_size: 100\n  workers: 1\n  on_ddl: {on_ddl}\n");
+            let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, &more).await;
+            let then = if on_ddl != "stop" && name.starts_with("add_") { GoesOn } else { then };
             let said = change_in(phase, &pair, &stage, change(&stage, name, sql)).await;
             let judged = judge(phase, &stage, then, &said).await;
             stage.end().await;
@@ -198,6 +204,21 @@ async fn while_rows_are_compared() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn behind_the_fence() {
     in_phase(Phase::Fenced, "fenced").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn while_a_chunk_is_copied_and_columns_are_followed() {
+    under("follow_additive", Phase::Chunk, "chunk").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn while_changes_are_streamed_and_columns_are_ignored() {
+    under("ignore_additive", Phase::Streaming, "streaming").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn behind_the_fence_and_columns_are_followed() {
+    under("follow_additive", Phase::Fenced, "fenced").await;
 }
 
 /// A published table cannot become unlogged; before that the plan is stale.

@@ -15,6 +15,7 @@ mod constraints;
 mod damaged;
 mod ddl;
 mod defects;
+mod deployments;
 mod exact;
 mod failover;
 mod filter;
