@@ -38,7 +38,7 @@ pub async fn change_in(phase: Phase, pair: &TestPair, stage: &Stage, change: imp
             (running, Some(hold(pair, stage, "lane").await))
         }
         Phase::Chunk => {
-            let running = stage.start_through("chunk.after-commit=sleep(300)");
+            let running = stage.start_through("chunk.after-commit=sleep(600)");
             stage.until_target("SELECT count(*) >= 2 FROM pcrd.chunk").await;
             let holder = stage.hold_chunks(pair).await;
             stage.until_held().await;
