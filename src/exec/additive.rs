@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ExecError;
+use crate::catalog::TypeKind::{Array, Base, Enum, Multirange, Range};
 use crate::catalog::{Column, Ident, QualifiedName};
 use crate::pg::client::Client;
 use crate::sql;
@@ -15,8 +16,8 @@ pub const ADDITIVE: &str = "additive is only a new plain column at the end, null
 const MISSING_SINCE: u32 = 110_000;
 
 /// The nodes of an expression tree that a literal, its cast, and functions of constants leave.
-const TREES: &str = "SELECT a.attname::text, a.attnum, d.adbin::text, coalesce(NOT EXISTS (\
-       SELECT FROM pg_catalog.regexp_matches(d.adbin::text, '\\{([A-Z]+)', 'g') AS m(node) \
+const TREES: &str = "SELECT a.attname::text, a.attnum, d.adbin::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), coalesce(NOT EXISTS (\
+       SELECT FROM pg_catalog.regexp_matches(d.adbin::text, '\\{([A-Z0-9_]+)', 'g') AS m(node) \
        WHERE node[1] NOT IN ('CONST', 'RELABELTYPE', 'FUNCEXPR', 'ARRAY', 'ARRAYEXPR')) AND NOT EXISTS (\
        SELECT FROM pg_catalog.regexp_matches(d.adbin::text, ':funcid ([0-9]+)', 'g') AS m(id) \
        JOIN pg_catalog.pg_proc p ON p.oid = id[1]::oid \
@@ -34,7 +35,9 @@ pub struct Facts {
     pub attnum: i16,
     /// The tree of its default.
     pub default_tree: Option<String>,
-    /// The default is made of constants.
+    /// The same in SQL.
+    default: Option<String>,
+    /// It is made of constants.
     is_constant: bool,
     /// What the server kept for the rows that were there when the column came; `None` when it kept nothing.
     kept: Option<Vec<Option<String>>>,
@@ -56,7 +59,13 @@ pub async fn facts(source: &Client, table: &QualifiedName) -> Result<BTreeMap<Id
     for row in rows {
         let name = Ident::new(row.get::<_, String>(0))
             .map_err(|error| ExecError::Stale { what: table.to_string(), difference: error.to_string() })?;
-        let found = Facts { attnum: row.get(1), default_tree: row.get(2), is_constant: row.get(3), kept: row.get(4) };
+        let found = Facts {
+            attnum: row.get(1),
+            default_tree: row.get(2),
+            default: row.get(3),
+            is_constant: row.get(4),
+            kept: row.get(5),
+        };
         facts.insert(name, found);
     }
     Ok(facts)
@@ -75,6 +84,9 @@ pub async fn proof(
     if column.generated.is_some() {
         return refused("it is generated");
     }
+    if facts.default != column.default {
+        return refused("it is being changed");
+    }
     let Some(default) = &column.default else {
         return match (&facts.kept, column.not_null) {
             (Some(_), _) => refused("its default was taken away since"),
@@ -90,6 +102,10 @@ pub async fn proof(
         Some(_) => return refused("the value of older rows cannot be told"),
         None => return refused("the server kept no value for older rows: it rewrote them, or the default came later"),
     };
+    // The input of any other type may run functions of the user's.
+    if !matches!(column.ty.kind, Base | Array | Enum | Range | Multirange) {
+        return Ok(Err(format!("the default of a column of type {} is not evaluated", column.ty.sql)));
+    }
     let query = format!("SELECT pg_catalog.format('%s', CAST(({default}) AS {}))", column.ty.sql);
     let value: String =
         source.query_one(&query, &[]).await.map_err(ExecError::source("evaluate the default of a new column"))?.get(0);
@@ -111,7 +127,6 @@ pub async fn marks(source: &Client, table: &QualifiedName, attnums: &[i16]) -> R
 
 /// Why the target cannot have a column of this type as the source has it.
 pub async fn type_trouble(source: &Client, target: &Client, column: &Column) -> Result<Option<String>, ExecError> {
-    use crate::catalog::TypeKind::{Array, Base, Enum, Multirange, Range};
     let ty = &column.ty;
     if let Some(collation) = &column.collation
         && !(collation.schema.as_str() == "pg_catalog" && matches!(collation.name.as_str(), "C" | "POSIX"))
