@@ -29,6 +29,7 @@ mod merge;
 mod migration;
 mod moved;
 mod nobody;
+mod not_additive;
 mod operate;
 mod ordeal;
 mod phase;
