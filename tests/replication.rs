@@ -75,20 +75,17 @@ async fn until_commit(stream: &mut Stream, commits: usize) -> (Vec<Message>, Lsn
     }
 }
 
-fn text(value: &str) -> ColumnData {
-    ColumnData::Text(Bytes::copy_from_slice(value.as_bytes()))
+fn text(value: &str) -> ColumnData<'_> {
+    ColumnData::Text(value.as_bytes())
 }
 
-fn tuple(columns: impl IntoIterator<Item = ColumnData>) -> Tuple {
-    Tuple { columns: columns.into_iter().collect() }
+fn tuple<'a>(columns: impl IntoIterator<Item = ColumnData<'a>>) -> Tuple {
+    columns.into_iter().collect()
 }
 
 /// First columns of the inserted rows.
 fn inserted(messages: &[Message]) -> Vec<String> {
-    let first = |new: &Tuple| match &new.columns[0] {
-        ColumnData::Text(id) => String::from_utf8(id.to_vec()).unwrap(),
-        other => panic!("{other:?}"),
-    };
+    let first = |new: &Tuple| String::from_utf8(new.text(0).expect("a value").to_vec()).unwrap();
     messages.iter().filter_map(|m| if let Message::Insert { new, .. } = m { Some(first(new)) } else { None }).collect()
 }
 
@@ -141,7 +138,8 @@ async fn every_message_kind_arrives() {
         assert_eq!((t.schema.as_str(), t.name.as_str(), t.replica_identity), ("public", "t", ReplicaIdentity::Default));
         let columns: Vec<_> = t.columns.iter().map(|c| (c.name.as_str(), c.is_key, c.type_oid)).collect();
         assert_eq!(columns, [("id", true, 23), ("big", false, 25), ("m", false, mood.oid)]);
-        let big = || text(&"x".repeat(9000));
+        let large = "x".repeat(9000);
+        let big = || text(&large);
         let (null, toast) = (|| ColumnData::Null, || ColumnData::UnchangedToast);
         let relation = t.oid;
         for expected in [

@@ -11,16 +11,16 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use super::ExecError;
 use super::error::Refused;
 use super::shared::{Counters, count};
-use super::table::{TableTask, text_of};
+use super::table::TableTask;
 use super::together::{InFlight, Request, Sets};
 use crate::pg::client::Client;
-use crate::pg::pgoutput::ColumnData;
+use crate::pg::pgoutput::Tuple;
 use crate::replay::Lsn;
-use crate::sql::apply::{self, OldTuple, Param, Tuple, Update, UpdateShape};
+use crate::sql::apply::{self, OldTuple, Param, Update, UpdateShape};
 use crate::sql::filter;
 
 /// Rows that are sent to the server at once …
-const BATCH_ROWS: usize = 1_000;
+const BATCH_ROWS: usize = 2_000;
 /// … or their bytes.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -80,7 +80,8 @@ pub(super) struct Shape {
     pub(super) kind: RowKind,
     pub(super) key_changed: bool,
     old: OldTuple,
-    pub(super) sent: Vec<bool>,
+    /// Source columns without a value; of a removed row none is said to be.
+    pub(super) unsent: Vec<usize>,
 }
 
 /// A statement for one row.
@@ -90,13 +91,13 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    fn values(&self, new: &[ColumnData], old: &[ColumnData]) -> Vec<RawText> {
+    fn values(&self, new: &Tuple, old: &Tuple) -> Vec<RawText> {
         let value = |param: &Param| {
             let row = match param.tuple {
-                Tuple::New => new,
-                Tuple::Old => old,
+                apply::Tuple::New => new,
+                apply::Tuple::Old => old,
             };
-            RawText(text_of(row.get(param.column)))
+            RawText(row.shared_text(param.column))
         };
         self.params.iter().map(value).collect()
     }
@@ -104,10 +105,11 @@ impl Prepared {
 
 fn shape(task: &TableTask, change: RowChange<'_>) -> Shape {
     let RowChange { kind, new, old, .. } = change;
-    let sent: Vec<bool> = new.iter().map(|value| !matches!(value, ColumnData::UnchangedToast)).collect();
+    let unsent =
+        if new.has_unsent() { (0..new.len()).filter(|&column| new.is_unsent(column)).collect() } else { Vec::new() };
     let key_changed = matches!(kind, RowKind::Update | RowKind::Stay)
-        && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| text_of(old.get(at)) != text_of(new.get(at))));
-    Shape { table: task.index, kind, key_changed, old: old.map_or(OldTuple::None, |(kind, _)| kind), sent }
+        && old.is_some_and(|(_, old)| task.key_at.iter().any(|&at| old.text(at) != new.text(at)));
+    Shape { table: task.index, kind, key_changed, old: old.map_or(OldTuple::None, |(kind, _)| kind), unsent }
 }
 
 /// How changes of one shape are applied.
@@ -138,19 +140,19 @@ impl Way {
 pub(super) struct Row {
     /// Number of its way.
     pub(super) way: usize,
-    new: Vec<ColumnData>,
-    /// Empty when the stream sent none: the new tuple has the key.
-    old: Vec<ColumnData>,
+    new: Tuple,
+    /// `None` when the stream sent none: the new tuple has the key.
+    old: Option<Tuple>,
     commit: Lsn,
 }
 
 impl Row {
-    pub(super) fn new_tuple(&self) -> &[ColumnData] {
+    pub(super) fn new_tuple(&self) -> &Tuple {
         &self.new
     }
 
-    pub(super) fn old_tuple(&self) -> &[ColumnData] {
-        if self.old.is_empty() { &self.new } else { &self.old }
+    pub(super) fn old_tuple(&self) -> &Tuple {
+        self.old.as_ref().unwrap_or(&self.new)
     }
 }
 
@@ -160,9 +162,9 @@ pub struct RowChange<'a> {
     /// What it does.
     pub kind: RowKind,
     /// The new row; empty for a delete.
-    pub new: &'a [ColumnData],
+    pub new: &'a Tuple,
     /// The old key or row, if the stream sent one.
-    pub old: Option<(OldTuple, &'a [ColumnData])>,
+    pub old: Option<(OldTuple, &'a Tuple)>,
     /// Commit position of its transaction.
     pub commit: Lsn,
 }
@@ -239,8 +241,8 @@ impl Batch {
             How::Look(_) => return Ok(Pushed::NeedsLook),
         }
         let RowChange { new, old, commit, .. } = change;
-        let row = Row { way, new: new.to_vec(), old: old.map_or_else(Vec::new, |(_, old)| old.to_vec()), commit };
-        self.bytes += row.new.iter().chain(&row.old).map(bytes_of).sum::<usize>();
+        let row = Row { way, new: new.clone(), old: old.map(|(_, old)| old.clone()), commit };
+        self.bytes += row.new.bytes() + row.old.as_ref().map_or(0, Tuple::bytes);
         self.rows.push(row);
         Ok(Pushed::Queued)
     }
@@ -268,16 +270,21 @@ impl Batch {
 
     /// The same, but the answers may come later: at the next call of this or of [`Batch::flush`].
     pub async fn send(&mut self, to: To<'_>) -> Result<(), ExecError> {
-        self.settle(to).await?;
+        if !self.sets.knows(&self.rows) {
+            self.settle(to).await?;
+        }
         let (rows, bytes) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
         if rows.is_empty() {
-            return Ok(());
+            return self.settle(to).await;
         }
         let ways = &self.ways;
         let shape = |row: &Row| ways[row.way].shape.clone();
         let one = |row: &Row| ways[row.way].requests(row).collect();
-        match self.sets.send(to.target, to.tables, (rows, bytes), &shape, &one).await? {
-            Ok(in_flight) => self.in_flight = Some(in_flight),
+        // While the server still works on the batch before.
+        let ready = self.sets.ready(to.target, to.tables, (rows, bytes), &shape, &one).await?;
+        self.settle(to).await?;
+        match ready {
+            Ok(ready) => self.in_flight = Some(self.sets.send(to.target, ready)),
             Err(rows) => self.one_by_one(to, &rows).await?,
         }
         Ok(())
@@ -285,7 +292,7 @@ impl Batch {
 
     async fn settle(&mut self, to: To<'_>) -> Result<(), ExecError> {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
-        match self.sets.settle(to.target, in_flight).await? {
+        match self.sets.settle(in_flight).await? {
             Ok(()) => count(&to.counters.batches_together),
             Err(rows) => {
                 count(&to.counters.batches_again);
@@ -340,13 +347,6 @@ impl Batch {
     }
 }
 
-fn bytes_of(data: &ColumnData) -> usize {
-    match data {
-        ColumnData::Text(bytes) | ColumnData::Binary(bytes) => bytes.len(),
-        ColumnData::Null | ColumnData::UnchangedToast => 0,
-    }
-}
-
 /// The key under which the source has the row, for a table that is routed by keys.
 fn key_of(row: &Row, shape: &Shape, task: &TableTask) -> Option<Vec<String>> {
     let tuple = if shape.kind == RowKind::Delete { row.old_tuple() } else { row.new_tuple() };
@@ -366,18 +366,20 @@ pub(super) fn shown(key: &[String], task: &TableTask) -> String {
 async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<How, ExecError> {
     let applied =
         apply::Applied { projection: &task.projection, frozen: &task.frozen, identity_always: &task.identity_always };
-    let update = UpdateShape { sent: &shape.sent, old: shape.old, key_changed: shape.key_changed };
+    let columns = 0..task.projection.source_columns.len();
+    let sent: Vec<bool> = columns.map(|column| !shape.unsent.contains(&column)).collect();
+    let update = UpdateShape { sent: &sent, old: shape.old, key_changed: shape.key_changed };
     let texts = match (shape.kind, &task.projection.filter) {
         (RowKind::Insert, None) => vec![apply::insert(applied)?],
         (RowKind::Delete, None) => vec![apply::delete(applied)?],
         (RowKind::Insert, Some(filter)) => vec![filter::insert(applied, filter)?],
         (RowKind::Delete, Some(filter)) => vec![filter::delete(applied, filter, shape.old)?],
         // Of a row that is sent whole it does not matter whether it comes to belong or stays.
-        (RowKind::Update, Some(filter)) if !shape.sent.contains(&false) => {
+        (RowKind::Update, Some(filter)) if shape.unsent.is_empty() => {
             vec![filter::delete(applied, filter, shape.old)?, filter::insert(applied, filter)?]
         }
         (RowKind::Update, Some(filter)) => {
-            return Ok(match filter::look(applied, filter, &shape.sent, shape.old)? {
+            return Ok(match filter::look(applied, filter, &sent, shape.old)? {
                 Some(text) => How::Look(prepared(target, task, shape, text).await?),
                 None => How::ReRead,
             });

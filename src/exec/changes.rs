@@ -7,10 +7,10 @@ use super::ExecError;
 use super::batch::{Pushed, RowChange, RowKind, To};
 use super::error::Refused;
 use super::failpoint;
-use super::shared::count;
+use super::shared::{Shared, count};
 use super::stream::{Applier, Source};
 use super::table::TableTask;
-use crate::pg::pgoutput::{ColumnData, OldKind, Tuple};
+use crate::pg::pgoutput::{OldKind, Tuple};
 use crate::replay::routing::TruncateRoute;
 use crate::replay::{Decision, Key};
 use crate::sql::apply::OldTuple;
@@ -26,13 +26,10 @@ impl Applier {
     /// Routes one key; waits while its chunk is being copied.
     async fn decide(&mut self, table: usize, key: &Key) -> Result<Decision, ExecError> {
         let source = self.source()?;
+        let decide = |shared: &Shared| shared.router().decide(table, key, source.xid, source.commit);
         let mut waited = false;
         loop {
-            let shared = Arc::clone(&self.shared);
-            let bell = shared.routes_changed.notified();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
-            let decision = self.shared.router().decide(table, key, source.xid, source.commit);
+            let decision = decide(&self.shared);
             match decision {
                 Decision::Wait => {
                     if !waited {
@@ -41,9 +38,16 @@ impl Applier {
                     }
                     self.flush().await?;
                     self.run.stop_check()?;
-                    tokio::select! {
-                        () = bell => {}
-                        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                    let shared = Arc::clone(&self.shared);
+                    let bell = shared.routes_changed.notified();
+                    tokio::pin!(bell);
+                    // What opens the gate from here on rings.
+                    bell.as_mut().enable();
+                    if decide(&shared) == Decision::Wait {
+                        tokio::select! {
+                            () = bell => {}
+                            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                        }
                     }
                 }
                 Decision::Discard => {
@@ -72,13 +76,13 @@ impl Applier {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         if task.in_lanes() {
-            let key = task.key(&new.columns)?;
+            let key = task.key(new)?;
             if self.decide(table, &key).await? != Decision::Apply {
                 return Ok(());
             }
             self.touch(table, &key)?;
         }
-        self.push(table, RowKind::Insert, &new.columns, None).await
+        self.push(table, RowKind::Insert, new, None).await
     }
 
     pub(super) async fn update(
@@ -89,25 +93,16 @@ impl Applier {
     ) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
-        let mut new = new.columns;
-        let old = old.map(|(kind, old)| (old_tuple(kind), old.columns));
-        // A full old row has the values that were not sent because they did not change.
-        if let Some((OldTuple::Full, old)) = &old {
-            for (value, old) in new.iter_mut().zip(old) {
-                if matches!(value, ColumnData::UnchangedToast) {
-                    *value = old.clone();
-                }
-            }
+        let old = old.as_ref().map(|(kind, old)| (old_tuple(*kind), old));
+        let mut new = new;
+        if let Some((kind, old)) = old
+            && new.has_unsent()
+        {
+            // A full old row has the values that were not sent because they did not change. A large key that changed comes
+            // as the old key, and may be "unchanged" in the new row.
+            let has = |column| kind == OldTuple::Full || task.key_at.contains(&column);
+            new = new.with(old, |column| new.is_unsent(column) && has(column));
         }
-        // A large key that changed comes as the old key, and may be "unchanged" in the new row.
-        if let Some((OldTuple::Key, old)) = &old {
-            for &at in &task.key_at {
-                if matches!(new[at], ColumnData::UnchangedToast) {
-                    new[at] = old[at].clone();
-                }
-            }
-        }
-        let old = old.as_ref().map(|(kind, old)| (*kind, old.as_slice()));
         if !task.in_lanes() {
             return self.push(table, RowKind::Update, &new, old).await;
         }
@@ -136,8 +131,8 @@ impl Applier {
                 count(&self.shared.counters.key_changes);
                 self.push(table, RowKind::Update, &new, old).await
             }
-            (true, false) => self.push(table, RowKind::Delete, &[], old).await,
-            (false, true) if new.iter().any(|value| matches!(value, ColumnData::UnchangedToast)) => {
+            (true, false) => self.push(table, RowKind::Delete, &Tuple::default(), old).await,
+            (false, true) if new.has_unsent() => {
                 if self.leave_out(table, RowKind::Insert, &new, None).await? {
                     return Ok(());
                 }
@@ -152,13 +147,13 @@ impl Applier {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
         if task.in_lanes() {
-            let key = task.key(&old.columns)?;
+            let key = task.key(old)?;
             if self.decide(table, &key).await? != Decision::Apply {
                 return Ok(());
             }
             self.touch(table, &key)?;
         }
-        self.push(table, RowKind::Delete, &[], Some((old_tuple(kind), &old.columns))).await
+        self.push(table, RowKind::Delete, &Tuple::default(), Some((old_tuple(kind), old))).await
     }
 
     pub(super) async fn truncate(&mut self, relations: &[u32]) -> Result<(), ExecError> {
@@ -198,8 +193,8 @@ impl Applier {
         &mut self,
         table: usize,
         key: Key,
-        new: &[ColumnData],
-        replaced: Option<&[ColumnData]>,
+        new: &Tuple,
+        replaced: Option<&Tuple>,
     ) -> Result<(), ExecError> {
         let source = self.source()?;
         if failpoint::disabled("rule.reread") {
@@ -221,8 +216,8 @@ impl Applier {
         source: Source,
         table: usize,
         key: &Key,
-        new: &[ColumnData],
-        replaced: Option<&[ColumnData]>,
+        new: &Tuple,
+        replaced: Option<&Tuple>,
     ) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
@@ -252,12 +247,7 @@ impl Applier {
     }
 
     /// The refusal of this row by an earlier attempt.
-    fn refused_before(
-        &self,
-        task: &TableTask,
-        kind: RowKind,
-        new: &[ColumnData],
-    ) -> Result<Option<Arc<Refused>>, ExecError> {
+    fn refused_before(&self, task: &TableTask, kind: RowKind, new: &Tuple) -> Result<Option<Arc<Refused>>, ExecError> {
         if self.run.refused.is_empty() || !task.in_lanes() || kind == RowKind::Delete {
             return Ok(None);
         }
@@ -268,8 +258,8 @@ impl Applier {
         &mut self,
         table: usize,
         kind: RowKind,
-        new: &[ColumnData],
-        old: Option<(OldTuple, &[ColumnData])>,
+        new: &Tuple,
+        old: Option<(OldTuple, &Tuple)>,
     ) -> Result<(), ExecError> {
         if self.leave_out(table, kind, new, old).await? {
             return Ok(());

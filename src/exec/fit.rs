@@ -10,17 +10,24 @@ use crate::plan::OnDdl;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fit {
     keep: Option<usize>,
-    pad: Vec<ColumnData>,
+    /// Texts; `None` is NULL.
+    pad: Vec<Option<String>>,
 }
 
 impl Fit {
     /// The tuple as the table has it. A row that is older than a column has the value there that the server kept for such
     /// rows when the column came.
     pub fn tuple(&self, tuple: &mut Tuple) {
-        if let Some(keep) = self.keep {
-            tuple.columns.truncate(keep);
-            tuple.columns.extend(self.pad.iter().cloned());
+        let Some(keep) = self.keep else { return };
+        if self.pad.is_empty() {
+            *tuple = tuple.first(keep);
+            return;
         }
+        let pad = self
+            .pad
+            .iter()
+            .map(|text| text.as_ref().map_or(ColumnData::Null, |text| ColumnData::Text(text.as_bytes())));
+        *tuple = tuple.iter().take(keep).chain(pad).collect();
     }
 }
 
@@ -66,10 +73,8 @@ pub(super) fn fit(task: &TableTask, found: &[Announced]) -> Result<Option<Fit>, 
     }
 }
 
-fn missing(added: &[AddedColumn], name: &str) -> ColumnData {
-    let added = added.iter().find(|added| added.column.name.as_str() == name);
-    let text = added.and_then(|added| added.missing.clone());
-    text.map_or(ColumnData::Null, |text| ColumnData::Text(text.into_bytes().into()))
+fn missing(added: &[AddedColumn], name: &str) -> Option<String> {
+    added.iter().find(|added| added.column.name.as_str() == name)?.missing.clone()
 }
 
 fn reshaped(task: &TableTask, columns: Vec<String>) -> ExecError {

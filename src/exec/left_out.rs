@@ -16,7 +16,7 @@ use super::stream::Applier;
 use super::table::TableTask;
 use crate::ledger::skipped::{self, Skipped};
 use crate::pg::client::Client;
-use crate::pg::pgoutput::ColumnData;
+use crate::pg::pgoutput::Tuple;
 use crate::replay::{Key, Lsn};
 use crate::sql::apply::OldTuple;
 
@@ -94,7 +94,7 @@ fn place(entry: &Skipped) -> String {
     format!("{table}, row ({}), in the transaction that commits at {lsn}", key.join(", "))
 }
 
-type Old<'a> = Option<(OldTuple, &'a [ColumnData])>;
+type Old<'a> = Option<(OldTuple, &'a Tuple)>;
 
 impl Applier {
     /// Leaves a change out if the ledger says so. Of a key change only the new row is left out: the old one goes.
@@ -102,7 +102,7 @@ impl Applier {
         &mut self,
         table: usize,
         kind: RowKind,
-        new: &[ColumnData],
+        new: &Tuple,
         old: Old<'_>,
     ) -> Result<bool, ExecError> {
         let commit = self.source()?.commit;
@@ -128,7 +128,7 @@ impl Applier {
         count(&self.shared.counters.left_out);
         self.group_changes += 1;
         if old_key.is_some_and(|old_key| old_key != key) {
-            Box::pin(self.push(table, RowKind::Delete, &[], old)).await?;
+            Box::pin(self.push(table, RowKind::Delete, &Tuple::default(), old)).await?;
         }
         failpoint::hit("apply.mid-transaction")?;
         Ok(true)
@@ -139,7 +139,7 @@ impl Applier {
         &mut self,
         table: usize,
         kind: RowKind,
-        new: &[ColumnData],
+        new: &Tuple,
         old: Old<'_>,
     ) -> Result<bool, ExecError> {
         let task = &self.tables[table];

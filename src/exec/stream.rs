@@ -27,9 +27,13 @@ use crate::pg::replication::{Incoming, Stream};
 use crate::replay::{FullXid, Lsn};
 
 /// A group of source transactions is committed at this many changes …
-const GROUP_CHANGES: usize = 5_000;
-/// … or at this age.
+const GROUP_CHANGES: usize = 10_000;
+/// … or at this age …
 const GROUP_AGE: Duration = Duration::from_millis(200);
+/// … or when nothing has come for so long …
+const LINGER: Duration = Duration::from_millis(2);
+/// … or when nothing is there to read at this age: what comes in single changes is not kept waiting by the next.
+const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
 /// The server is given this long to end the stream.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
@@ -159,7 +163,7 @@ impl Applier {
         }
     }
 
-    /// The next thing from the stream; commits the open group as soon as there is nothing to read.
+    /// The next thing from the stream; commits the open group soon after there is nothing to read.
     async fn next(
         &mut self,
         stop: &mut tokio::sync::watch::Receiver<bool>,
@@ -168,16 +172,35 @@ impl Applier {
         if let Some(incoming) = self.stream.try_next().map_err(ExecError::Replication)? {
             return Ok(Some(incoming));
         }
-        if self.source.is_none() && self.group_end.is_some() {
-            self.commit_group(sentinels).await?;
-        } else if self.open && !self.batch.is_empty() {
-            self.send().await?;
+        if let Some(pause) = self.pause() {
+            tokio::select! {
+                biased;
+                incoming = self.stream.next() => return incoming.map(Some).map_err(ExecError::Replication),
+                () = tokio::time::sleep(pause) => {}
+                _ = stop.changed() => return Ok(None),
+            }
+            if self.source.is_none() {
+                self.commit_group(sentinels).await?;
+            } else {
+                self.send().await?;
+            }
         }
         tokio::select! {
             biased;
             incoming = self.stream.next() => incoming.map(Some).map_err(ExecError::Replication),
             _ = stop.changed() => Ok(None),
         }
+    }
+
+    /// How long what is open may wait for more; `None` when nothing is.
+    fn pause(&self) -> Option<Duration> {
+        let ready = if self.source.is_none() { self.group_end.is_some() } else { self.open && !self.batch.is_empty() };
+        if !ready {
+            return None;
+        }
+        let hurry = self.shared.wanted().is_some();
+        let left = self.group_end.map_or(LINGER, |_| GROUP_AGE_QUIET.saturating_sub(self.group_since.elapsed()));
+        Some(if hurry { Duration::ZERO } else { LINGER.min(left) })
     }
 
     async fn message(&mut self, message: Message, sentinels: &mut Vec<Sentinel>) -> Result<(), ExecError> {

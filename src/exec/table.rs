@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio_postgres::Client;
 
 use super::ExecError;
@@ -11,7 +10,7 @@ use super::fit::{Fit, fit};
 use super::witness::Seen;
 use crate::catalog::{Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::ledger::added::AddedColumn;
-use crate::pg::pgoutput::{self, ColumnData, Relation};
+use crate::pg::pgoutput::{self, Relation, Tuple};
 use crate::plan::{OnDdl, Op, Plan};
 use crate::projection::{KeyOrder, Projection, RowIdentity};
 use crate::replay::{Key, KeyValue};
@@ -215,26 +214,24 @@ impl TableTask {
     }
 
     /// The key of a tuple that has all key columns.
-    pub fn key(&self, tuple: &[ColumnData]) -> Result<Key, ExecError> {
+    pub fn key(&self, tuple: &Tuple) -> Result<Key, ExecError> {
         self.key_at
             .iter()
             .zip(&self.orders)
             .map(|(&at, &order)| {
-                let text =
-                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
-                let text = std::str::from_utf8(&text).map_err(|_| self.bad_key("a key value is not UTF-8"))?;
+                let text = tuple.text(at).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                let text = std::str::from_utf8(text).map_err(|_| self.bad_key("a key value is not UTF-8"))?;
                 KeyValue::parse(order, text).map_err(|error| self.bad_key(&error.to_string()))
             })
             .collect()
     }
 
     /// The texts of the key columns of a tuple.
-    pub fn key_texts(&self, tuple: &[ColumnData]) -> Result<Vec<String>, ExecError> {
+    pub fn key_texts(&self, tuple: &Tuple) -> Result<Vec<String>, ExecError> {
         self.key_at
             .iter()
             .map(|&at| {
-                let text =
-                    text_of(tuple.get(at)).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
+                let text = tuple.text(at).ok_or_else(|| self.bad_key("a key column has no value in the stream"))?;
                 String::from_utf8(text.to_vec()).map_err(|_| self.bad_key("a key value is not UTF-8"))
             })
             .collect()
@@ -267,13 +264,5 @@ impl TableTask {
     /// The source's name.
     pub fn source_name(&self) -> &QualifiedName {
         &self.projection.source
-    }
-}
-
-/// The text of a column value, if it was sent and is not NULL.
-pub fn text_of(data: Option<&ColumnData>) -> Option<Bytes> {
-    match data {
-        Some(ColumnData::Text(bytes)) => Some(bytes.clone()),
-        _ => None,
     }
 }

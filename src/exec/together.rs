@@ -1,46 +1,55 @@
 //! Changes of many rows by one statement for each table and kind of change: the net effect of a batch, in a
 //! subtransaction, so that a batch that fails can be applied again row by row.
+//!
+//! The rows travel by COPY into a temporary table for each table of the plan, with the number of the statement that they
+//! are for.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::future::join;
+use futures_util::{SinkExt, StreamExt, pin_mut, stream};
 use tokio::task::JoinSet;
-use tokio_postgres::Statement;
+use tokio_postgres::{SimpleQueryMessage, Statement};
 
 use super::ExecError;
 use super::batch::{RawText, Row, RowKind, Shape};
-use super::table::{TableTask, text_of};
+use super::table::TableTask;
 use crate::pg::client::Client;
-use crate::pg::pgoutput::ColumnData;
-use crate::replay::compact::{Change, Effect, Net, Piece, Written, compact};
+use crate::pg::pgoutput::Tuple;
+use crate::replay::compact::{Change, Effect, KeyBytes, Net, Piece, Written, compact};
 use crate::sql::apply;
-use crate::sql::apply_set::{self, CARRIED_SQL, Carried, push_element};
+use crate::sql::apply_set::{self, CARRIED_SQL, Carrier, SetStatement, push_value};
 
-/// Fewer rows are sent one by one: a subtransaction costs as much.
+/// Fewer changes of a table are sent one by one: to begin a COPY costs as much.
 const ROWS_MIN: usize = 8;
-/// Executions of a statement before it is prepared anew. From the sixth on the server may keep a plan that was good for the
-/// few rows that the table had: a scan of all of its index for every batch.
-const USES_MAX: u32 = 5;
-/// A batch with more bytes goes one by one: what must be escaped in an array is twice as long, and a server closes the
-/// connection on a message of 1 GB.
+/// A batch with more bytes goes one by one: a server takes no message of 1 GB.
 const BYTES_MAX: usize = 64 << 20;
 /// After a batch that had to be applied again, so many are not tried together: what was in the way may be the rule.
 const SPARED: u32 = 16;
+/// A temporary table is emptied when it has so many rows: each statement looks through all of them.
+const CARRIED_ROWS_MAX: usize = 8_000;
 
-/// Statements for many rows.
+/// How tables take many rows at once.
 #[derive(Default)]
 pub(super) struct Sets {
-    /// What the target can make of each source column, by table.
-    carried: HashMap<usize, Vec<Carried>>,
-    /// By the batch's number of the way; `None` for rows that go by themselves.
-    ways: HashMap<usize, Option<Way>>,
+    /// By number of the table; `None` where rows go one by one.
+    carriers: HashMap<usize, Option<Carried>>,
+    /// By the batch's number of the way: not asked for yet; or `None` for rows that go by themselves.
+    ways: Vec<Option<Option<Way>>>,
     /// `None` where rows go one by one.
-    prepared: HashMap<Of, Option<Prepared>>,
-    savepoint: Option<[Statement; 3]>,
+    statements: HashMap<Of, Option<SetStatement>>,
+    /// Number of the last statement that was sent.
+    number: i64,
     spared: u32,
+}
+
+struct Carried {
+    carrier: Carrier,
+    copy: Statement,
+    /// Rows that are in it.
+    rows: usize,
 }
 
 /// Which rows one statement serves.
@@ -54,17 +63,9 @@ struct Of {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum SetKind {
     Delete,
-    /// By which source columns have values.
-    Update(Vec<bool>),
+    /// By the source columns that have no values.
+    Update(Vec<usize>),
     Insert,
-}
-
-#[derive(Clone)]
-struct Prepared {
-    statement: Statement,
-    /// The source column of each parameter.
-    columns: Vec<usize>,
-    uses: u32,
 }
 
 /// What changes have in common that are sent with others.
@@ -75,10 +76,13 @@ struct Way {
 }
 
 impl Way {
-    fn change(&self, tables: &[TableTask], row: &Row) -> Option<Change> {
-        let tuple = if self.effect == Effect::Delete { row.old_tuple() } else { row.new_tuple() };
-        let key = key_bytes(&tables[self.table], tuple)?;
+    fn change<'a>(&self, tables: &[TableTask], row: &'a Row) -> Option<Change<'a>> {
+        let key = key_bytes(&tables[self.table], self.tuple(row))?;
         Some(Change { table: self.table, key, effect: self.effect, whole: self.whole })
+    }
+
+    fn tuple<'a>(&self, row: &'a Row) -> &'a Tuple {
+        if self.effect == Effect::Delete { row.old_tuple() } else { row.new_tuple() }
     }
 }
 
@@ -89,26 +93,58 @@ pub(super) struct Request {
     pub(super) rows: u64,
 }
 
+/// A batch that is ready to be sent.
+pub(super) struct Ready {
+    rows: Vec<Row>,
+    /// Sent before the subtransaction.
+    truncates: Vec<String>,
+    copies: Vec<(Statement, Bytes)>,
+    steps: Vec<Step>,
+}
+
+/// Rows for one temporary table.
+#[derive(Default)]
+struct Copied {
+    text: Vec<u8>,
+    rows: usize,
+}
+
+/// What is sent without waiting for what was sent before.
+enum Step {
+    /// Statements that together are one message, and how many rows each must affect.
+    Sets(String, Vec<u64>),
+    Row(Request),
+}
+
 /// A batch that was sent and not answered yet.
 pub(super) struct InFlight {
-    pub(super) rows: Vec<Row>,
-    answers: JoinSet<Result<bool, ExecError>>,
+    rows: Vec<Row>,
+    answer: JoinSet<Result<bool, ExecError>>,
 }
 
 impl Sets {
-    /// Sends a batch, or gives it back if it has to go one by one. `one` gives the requests of a row that goes by itself.
-    /// Nothing else may be sent before the answers have been taken by [`Sets::settle`].
+    /// True when [`Sets::ready`] need not ask the server anything.
+    pub(super) fn knows(&self, rows: &[Row]) -> bool {
+        rows.iter().all(|row| self.ways.get(row.way).is_some_and(Option::is_some))
+    }
+
+    fn known(&self, row: &Row) -> Option<&Way> {
+        self.ways.get(row.way)?.as_ref()?.as_ref()
+    }
+
+    /// Makes a batch ready, or gives it back if it has to go one by one. `one` gives the requests of a row that goes by
+    /// itself. Nothing may be under way unless the rows are known.
     ///
     /// # Errors
     /// The connection failed.
-    pub(super) async fn send(
+    pub(super) async fn ready(
         &mut self,
-        target: &Arc<Client>,
+        target: &Client,
         tables: &[TableTask],
         (rows, bytes): (Vec<Row>, usize),
         shape: &impl Fn(&Row) -> Shape,
         one: &impl Fn(&Row) -> Vec<Request>,
-    ) -> Result<Result<InFlight, Vec<Row>>, ExecError> {
+    ) -> Result<Result<Ready, Vec<Row>>, ExecError> {
         if rows.len() < ROWS_MIN || bytes > BYTES_MAX {
             return Ok(Err(rows));
         }
@@ -117,185 +153,195 @@ impl Sets {
             return Ok(Err(rows));
         }
         for row in &rows {
-            if !self.ways.contains_key(&row.way) {
-                let way = self.way(target, tables, shape(row)).await?;
-                self.ways.insert(row.way, way);
+            if self.ways.get(row.way).is_none_or(Option::is_none) {
+                let way = self.way(target, tables, &shape(row)).await?;
+                self.ways.resize_with(self.ways.len().max(row.way + 1), || None);
+                self.ways[row.way] = Some(way);
             }
         }
-        let Some(requests) = self.requests(target, tables, &rows, one).await? else { return Ok(Err(rows)) };
-        let [begin, ..] = self.savepoint(target).await?;
-        let target = Arc::clone(target);
-        let mut answers = JoinSet::new();
-        answers.spawn(async move { sent(&target, &begin, requests).await });
-        Ok(Ok(InFlight { rows, answers }))
+        let Some((copies, steps)) = self.messages(tables, &rows, one)? else { return Ok(Err(rows)) };
+        let mut ready = Ready { rows, truncates: Vec::new(), copies: Vec::new(), steps };
+        for (table, copy) in copies {
+            let Some(Some(carried)) = self.carriers.get_mut(&table) else { continue };
+            if carried.rows >= CARRIED_ROWS_MAX {
+                carried.rows = 0;
+                ready.truncates.push(carried.carrier.truncate.clone());
+            }
+            carried.rows += copy.rows;
+            ready.copies.push((carried.copy.clone(), copy.text.into()));
+        }
+        Ok(Ok(ready))
     }
 
-    /// What to send for a batch, in order; `None` if little would be gained.
-    async fn requests(
+    /// What to send for a batch; `None` if little would be gained.
+    fn messages(
         &mut self,
-        target: &Client,
         tables: &[TableTask],
         rows: &[Row],
         one: &impl Fn(&Row) -> Vec<Request>,
-    ) -> Result<Option<Vec<Request>>, ExecError> {
-        let pieces = compact(rows.iter().map(|row| self.ways[&row.way].as_ref()?.change(tables, row)));
+    ) -> Result<Option<(BTreeMap<usize, Copied>, Vec<Step>)>, ExecError> {
+        let pieces = compact(rows.iter().map(|row| self.known(row)?.change(tables, row)));
         if pieces.len() * 2 > rows.len() {
             return Ok(None);
         }
-        let mut requests = Vec::new();
+        let mut copies: BTreeMap<usize, Copied> = BTreeMap::new();
+        let mut steps = Vec::new();
         for piece in pieces {
-            match piece {
-                Piece::Alone(number) => requests.extend(one(&rows[number])),
-                Piece::Together(nets) => {
-                    for (of, tuples) in by_statement(&nets, rows) {
-                        let Some(prepared) = self.statement(target, &tables[of.table], of).await? else {
-                            return Ok(None);
-                        };
-                        let values = prepared.columns.iter().map(|&column| array(&tuples, column)).collect();
-                        requests.push(Request { statement: prepared.statement, values, rows: tuples.len() as u64 });
-                    }
+            let (changes, nets) = match piece {
+                Piece::Alone(number) => {
+                    steps.extend(one(&rows[number]).into_iter().map(Step::Row));
+                    continue;
+                }
+                Piece::Together { changes, nets } => (changes, nets),
+            };
+            let mut together: BTreeMap<usize, Vec<&Net>> = BTreeMap::new();
+            for net in &nets {
+                together.entry(net.table).or_default().push(net);
+            }
+            together.retain(|_, nets| nets.len() >= ROWS_MIN);
+            // Rows of different tables need no order among them: constraints are checked at the end.
+            let table_of = |number: &usize| self.known(&rows[*number]).map(|way| way.table);
+            let alone = changes.filter(|number| table_of(number).is_none_or(|table| !together.contains_key(&table)));
+            steps.extend(alone.flat_map(|number| one(&rows[number])).map(Step::Row));
+            let (mut text, mut wanted) = (String::new(), Vec::new());
+            for (table, nets) in together {
+                let copy = copies.entry(table).or_default();
+                for (of, rows_of) in by_statement(&nets, rows) {
+                    let Some(statement) = self.statement(&tables[table], of)? else { return Ok(None) };
+                    let Some(Some(carried)) = self.carriers.get(&table) else { return Ok(None) };
+                    self.number += 1;
+                    rows_of.iter().for_each(|tuples| push_row(&mut copy.text, self.number, &carried.carrier, tuples));
+                    copy.rows += rows_of.len();
+                    wanted.push(rows_of.len() as u64);
+                    text.push_str(&statement.of(self.number));
+                    text.push(';');
                 }
             }
+            if !wanted.is_empty() {
+                steps.push(Step::Sets(text, wanted));
+            }
         }
-        Ok(Some(requests))
+        Ok(Some((copies, steps)))
     }
 
-    /// Waits for the answers; gives the rows back if they do not agree with what was sent, with nothing left behind.
+    /// Sends a batch. Nothing else may be sent before its answer has been taken by [`Sets::settle`].
+    pub(super) fn send(&self, target: &Arc<Client>, ready: Ready) -> InFlight {
+        let Ready { rows, truncates, copies, steps } = ready;
+        let target = Arc::clone(target);
+        let mut answer = JoinSet::new();
+        answer.spawn(async move { sent(&target, truncates, copies, steps).await });
+        InFlight { rows, answer }
+    }
+
+    /// Waits for the answer; gives the rows back if it does not agree with what was sent, with nothing left behind.
     ///
     /// # Errors
     /// The connection failed.
-    pub(super) async fn settle(
-        &mut self,
-        target: &Client,
-        mut in_flight: InFlight,
-    ) -> Result<Result<(), Vec<Row>>, ExecError> {
-        let agreed = match in_flight.answers.join_next().await {
-            Some(Ok(agreed)) => agreed?,
-            Some(Err(error)) => return Err(ExecError::task(error)),
+    pub(super) async fn settle(&mut self, mut in_flight: InFlight) -> Result<Result<(), Vec<Row>>, ExecError> {
+        match in_flight.answer.join_next().await {
+            Some(Ok(Ok(true))) => Ok(Ok(())),
+            Some(Ok(Ok(false))) => {
+                self.spared = SPARED;
+                Ok(Err(in_flight.rows))
+            }
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(error)) => Err(ExecError::task(error)),
             None => unreachable!("one task was spawned"),
-        };
-        let [_, keep, undo] = self.savepoint(target).await?;
-        let failed = || ExecError::target("apply a batch");
-        if !agreed {
-            target.execute(&undo, &[]).await.map_err(failed())?;
-            self.spared = SPARED;
         }
-        target.execute(&keep, &[]).await.map_err(failed())?;
-        Ok(if agreed { Ok(()) } else { Err(in_flight.rows) })
     }
 
     /// How rows of this shape are sent with others, if there is a statement for them.
-    async fn way(&mut self, target: &Client, tables: &[TableTask], shape: Shape) -> Result<Option<Way>, ExecError> {
+    async fn way(&mut self, target: &Client, tables: &[TableTask], shape: &Shape) -> Result<Option<Way>, ExecError> {
         let task = &tables[shape.table];
         if task.key_at.is_empty() || task.projection.filter.is_some() || shape.key_changed {
             return Ok(None);
         }
-        let whole = !shape.sent.contains(&false);
         let (effect, kind) = match shape.kind {
             RowKind::Insert => (Effect::Insert, SetKind::Insert),
-            RowKind::Update => (Effect::Update, SetKind::Update(shape.sent)),
+            RowKind::Update => (Effect::Update, SetKind::Update(shape.unsent.clone())),
             RowKind::Delete => (Effect::Delete, SetKind::Delete),
             RowKind::Stay => return Ok(None),
         };
-        let statement = self.statement(target, task, Of { table: shape.table, kind }).await?;
+        if !self.carriers.contains_key(&task.index) {
+            let carrier = carried(target, task).await?;
+            self.carriers.insert(task.index, carrier);
+        }
+        let whole = shape.unsent.is_empty();
+        let statement = self.statement(task, Of { table: shape.table, kind })?;
         Ok(statement.map(|_| Way { table: shape.table, effect, whole }))
     }
 
-    async fn statement(&mut self, target: &Client, task: &TableTask, of: Of) -> Result<Option<Prepared>, ExecError> {
-        match self.prepared.get_mut(&of) {
-            Some(Some(known)) if known.uses < USES_MAX => {
-                known.uses += 1;
-                return Ok(Some(known.clone()));
-            }
-            Some(None) => return Ok(None),
-            Some(Some(_)) | None => {}
+    fn statement(&mut self, task: &TableTask, of: Of) -> Result<Option<SetStatement>, ExecError> {
+        if let Some(known) = self.statements.get(&of) {
+            return Ok(known.clone());
         }
-        let carried = match self.carried.entry(task.index) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(carried(target, task).await?),
-        };
+        let Some(Some(Carried { carrier, .. })) = self.carriers.get(&task.index) else { return Ok(None) };
         let applied = apply::Applied {
             projection: &task.projection,
             frozen: &task.frozen,
             identity_always: &task.identity_always,
         };
-        let text = match &of.kind {
-            SetKind::Delete => apply_set::delete(applied, carried)?,
-            SetKind::Update(sent) => apply_set::update(applied, carried, sent)?,
-            SetKind::Insert => apply_set::insert(applied, carried)?,
-        };
-        let made = match text {
-            Some(text) => {
-                let statement = self.tried(target, &text.sql).await?;
-                statement.map(|statement| Prepared { statement, columns: text.columns, uses: 1 })
+        let made = match &of.kind {
+            SetKind::Delete => apply_set::delete(applied, carrier)?,
+            SetKind::Update(unsent) => {
+                let columns = 0..task.projection.source_columns.len();
+                let sent: Vec<bool> = columns.map(|column| !unsent.contains(&column)).collect();
+                apply_set::update(applied, carrier, &sent)?
             }
-            None => None,
+            SetKind::Insert => apply_set::insert(applied, carrier)?,
         };
-        self.prepared.insert(of, made.clone());
+        self.statements.insert(of, made.clone());
         Ok(made)
     }
-
-    /// Prepares a statement if the target takes it: what it thinks of arrays of a type that somebody made is its own
-    /// affair, and one by one the rows have their way.
-    async fn tried(&mut self, target: &Client, sql: &str) -> Result<Option<Statement>, ExecError> {
-        let [begin, keep, undo] = self.savepoint(target).await?;
-        let failed = || ExecError::target("prepare statements for batches");
-        target.execute(&begin, &[]).await.map_err(failed())?;
-        let statement = match target.prepare(sql).await {
-            Ok(statement) => Some(statement),
-            Err(error) if error.as_db_error().is_some() => {
-                target.execute(&undo, &[]).await.map_err(failed())?;
-                None
-            }
-            Err(error) => return Err(failed()(error)),
-        };
-        target.execute(&keep, &[]).await.map_err(failed())?;
-        Ok(statement)
-    }
-
-    async fn savepoint(&mut self, target: &Client) -> Result<[Statement; 3], ExecError> {
-        if self.savepoint.is_none() {
-            self.savepoint = Some([
-                prepared(target, "SAVEPOINT pcrd_batch").await?,
-                prepared(target, "RELEASE SAVEPOINT pcrd_batch").await?,
-                prepared(target, "ROLLBACK TO SAVEPOINT pcrd_batch").await?,
-            ]);
-        }
-        let Some(savepoint) = &self.savepoint else { unreachable!("prepared above") };
-        Ok(savepoint.clone())
-    }
 }
 
-async fn prepared(target: &Client, sql: &str) -> Result<Statement, ExecError> {
-    target.prepare(sql).await.map_err(ExecError::target("prepare statements for batches"))
-}
-
-async fn carried(target: &Client, task: &TableTask) -> Result<Vec<Carried>, ExecError> {
+/// Creates the temporary table if the target allows it: what it thinks of a type that somebody made is its own affair, and
+/// one by one the rows have their way.
+async fn carried(target: &Client, task: &TableTask) -> Result<Option<Carried>, ExecError> {
     let types: Vec<&str> = task.projection.source_columns.iter().map(|column| column.ty.sql.as_str()).collect();
     let rows = target.query(CARRIED_SQL, &[&types]).await;
     let rows = rows.map_err(ExecError::target(format!("look at the types of {}", task.name)))?;
-    Ok(rows.iter().map(|row| Carried::from_row(row.get(0), row.get(1))).collect())
+    let types: Vec<(Option<String>, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let carrier = Carrier::new(task.index, &types);
+    let failed = || ExecError::target(format!("prepare for batches of {}", task.name));
+    target.batch_execute("SAVEPOINT pcrd_batch").await.map_err(failed())?;
+    let made = match target.batch_execute(&carrier.create).await {
+        Ok(()) => target.prepare(&carrier.copy).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(copy) => {
+            target.batch_execute("RELEASE SAVEPOINT pcrd_batch").await.map_err(failed())?;
+            Ok(Some(Carried { carrier, copy, rows: 0 }))
+        }
+        Err(error) if error.as_db_error().is_some() => {
+            let undo = "ROLLBACK TO SAVEPOINT pcrd_batch; RELEASE SAVEPOINT pcrd_batch";
+            target.batch_execute(undo).await.map_err(failed())?;
+            Ok(None)
+        }
+        Err(error) => Err(failed()(error)),
+    }
 }
 
-/// Bytes that are equal for the same key of successive versions of a row: its texts with their lengths.
-fn key_bytes(task: &TableTask, tuple: &[ColumnData]) -> Option<Bytes> {
+/// Bytes that are equal for the same key of successive versions of a row: its text, or its texts with their lengths.
+fn key_bytes<'a>(task: &TableTask, tuple: &'a Tuple) -> Option<KeyBytes<'a>> {
     if let [at] = task.key_at[..] {
-        return text_of(tuple.get(at));
+        return tuple.text(at).map(KeyBytes::Borrowed);
     }
     let mut bytes = BytesMut::new();
     for &at in &task.key_at {
-        let text = text_of(tuple.get(at))?;
+        let text = tuple.text(at)?;
         bytes.put_u64(text.len() as u64);
-        bytes.put_slice(&text);
+        bytes.put_slice(text);
     }
-    Some(bytes.freeze())
+    Some(KeyBytes::Owned(bytes.to_vec()))
 }
 
 /// The values of one row: of several tuples, each column's last value.
-type Tuples<'a> = Vec<&'a [ColumnData]>;
+type Tuples<'a> = Vec<&'a Tuple>;
 
-/// In the order in which they are sent: by table, removals, updates, additions.
-fn by_statement<'a>(nets: &[Net], rows: &'a [Row]) -> BTreeMap<Of, Vec<Tuples<'a>>> {
+/// In the order in which they are sent: removals, updates, additions.
+fn by_statement<'a>(nets: &[&Net], rows: &'a [Row]) -> BTreeMap<Of, Vec<Tuples<'a>>> {
     let mut found: BTreeMap<Of, Vec<Tuples<'a>>> = BTreeMap::new();
     for net in nets {
         if let Some(removed) = net.removed {
@@ -304,54 +350,93 @@ fn by_statement<'a>(nets: &[Net], rows: &'a [Row]) -> BTreeMap<Of, Vec<Tuples<'a
         }
         if let Some(Written { is_new, by }) = &net.written {
             let tuples: Tuples<'a> = by.iter().map(|&number| rows[number].new_tuple()).collect();
-            let kind = if *is_new { SetKind::Insert } else { SetKind::Update(sent_by(&tuples)) };
+            let kind = if *is_new { SetKind::Insert } else { SetKind::Update(unsent_by(&tuples)) };
             found.entry(Of { table: net.table, kind }).or_default().push(tuples);
         }
     }
     found
 }
 
-fn sent_by(tuples: &Tuples<'_>) -> Vec<bool> {
-    let columns = tuples.first().map_or(0, |tuple| tuple.len());
-    (0..columns).map(|column| tuples.iter().any(|tuple| is_sent(&tuple[column]))).collect()
-}
-
-fn is_sent(data: &ColumnData) -> bool {
-    !matches!(data, ColumnData::UnchangedToast)
-}
-
-fn array(rows: &[Tuples<'_>], column: usize) -> RawText {
-    let mut array = Vec::new();
-    for tuples in rows {
-        let value = tuples.iter().rev().filter_map(|tuple| tuple.get(column)).find(|data| is_sent(data));
-        let text = match value {
-            Some(ColumnData::Text(bytes)) => Some(&bytes[..]),
-            _ => None,
-        };
-        push_element(&mut array, text);
+fn unsent_by(tuples: &[&Tuple]) -> Vec<usize> {
+    if tuples.last().is_none_or(|tuple| !tuple.has_unsent()) {
+        return Vec::new();
     }
-    array.push(b'}');
-    RawText(Some(array.into()))
+    let columns = tuples.first().map_or(0, |tuple| tuple.len());
+    (0..columns).filter(|&column| tuples.iter().all(|tuple| tuple.is_unsent(column))).collect()
 }
 
-/// Sends everything without waiting in between; false when the server refuses a statement or one of them does not affect
-/// the rows that it names.
-async fn sent(target: &Client, begin: &Statement, requests: Vec<Request>) -> Result<bool, ExecError> {
-    let wanted: Vec<u64> = std::iter::once(0).chain(requests.iter().map(|request| request.rows)).collect();
-    let first = Request { statement: begin.clone(), values: Vec::new(), rows: 0 };
-    let running: Vec<_> = std::iter::once(first)
-        .chain(requests)
-        .map(|request| async move { target.execute_raw(&request.statement, request.values).await })
-        .collect();
+fn push_row(copy: &mut Vec<u8>, number: i64, carrier: &Carrier, tuples: &[&Tuple]) {
+    copy.extend_from_slice(number.to_string().as_bytes());
+    for column in carrier.carries() {
+        let value = tuples.iter().rev().find(|tuple| !tuple.is_unsent(column));
+        push_value(copy, value.and_then(|tuple| tuple.text(column)));
+    }
+    copy.push(b'\n');
+}
+
+/// Sends everything, and waits only where the protocol wants it; false when the server refuses a statement or one of them
+/// does not affect the rows that it names, with everything undone.
+async fn sent(
+    target: &Client,
+    truncates: Vec<String>,
+    copies: Vec<(Statement, Bytes)>,
+    steps: Vec<Step>,
+) -> Result<bool, ExecError> {
+    let failed = || ExecError::target("apply a batch");
+    let begin = truncates.into_iter().chain(["SAVEPOINT pcrd_batch".to_owned()]).collect::<Vec<_>>().join("; ");
+    let agreed = match filled_and_run(target, &begin, copies, steps).await {
+        Ok(agreed) => agreed,
+        Err(error) if error.as_db_error().is_some() => false,
+        Err(error) => return Err(failed()(error)),
+    };
+    let end = if agreed { "" } else { "ROLLBACK TO SAVEPOINT pcrd_batch; " };
+    target.batch_execute(&format!("{end}RELEASE SAVEPOINT pcrd_batch")).await.map_err(failed())?;
+    Ok(agreed)
+}
+
+async fn filled_and_run(
+    target: &Client,
+    begin: &str,
+    copies: Vec<(Statement, Bytes)>,
+    steps: Vec<Step>,
+) -> Result<bool, tokio_postgres::Error> {
+    let mut begin = Some(target.batch_execute(begin));
+    for (statement, rows) in &copies {
+        let copy = target.copy_in::<_, Bytes>(statement);
+        let sink = match begin.take() {
+            Some(begin) => {
+                let (begun, sink) = join(begin, copy).await;
+                begun?;
+                sink?
+            }
+            None => copy.await?,
+        };
+        pin_mut!(sink);
+        sink.feed(rows.clone()).await?;
+        sink.finish().await?;
+    }
+    if let Some(begin) = begin {
+        begin.await?;
+    }
+    let running: Vec<_> = steps.into_iter().map(|step| step.run(target)).collect();
     let depth = running.len();
-    let results: Vec<Result<u64, tokio_postgres::Error>> = stream::iter(running).buffered(depth).collect().await;
-    let mut all = true;
-    for (result, wanted) in results.into_iter().zip(wanted) {
-        match result {
-            Ok(found) => all &= found == wanted,
-            Err(error) if error.as_db_error().is_some() => all = false,
-            Err(error) => return Err(ExecError::target("apply a batch")(error)),
+    let answers: Vec<Result<bool, tokio_postgres::Error>> = stream::iter(running).buffered(depth).collect().await;
+    // What failed first says why; what was sent after it is refused for that.
+    answers.into_iter().try_fold(true, |all, answer| Ok(all & answer?))
+}
+
+impl Step {
+    /// True when every statement affected the rows that it names.
+    async fn run(self, target: &Client) -> Result<bool, tokio_postgres::Error> {
+        match self {
+            Self::Row(Request { statement, values, rows }) => Ok(target.execute_raw(&statement, values).await? == rows),
+            Self::Sets(text, wanted) => {
+                let found = target.simple_query(&text).await?.into_iter().filter_map(|message| match message {
+                    SimpleQueryMessage::CommandComplete(rows) => Some(rows),
+                    _ => None,
+                });
+                Ok(found.eq(wanted))
+            }
         }
     }
-    Ok(all)
 }

@@ -14,6 +14,8 @@ const MARKS_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct TableTouched {
+    /// Not yet in `keys`: while nothing is verified most are forgotten before anybody asks.
+    recent: Vec<(Key, FullXid)>,
     /// The last transaction in commit order that wrote the key. Whoever sees it sees the earlier ones: it could write
     /// only after they had become visible. Its id may be smaller than theirs.
     keys: BTreeMap<Key, FullXid>,
@@ -24,6 +26,17 @@ struct TableTouched {
 }
 
 impl TableTouched {
+    /// Puts what is recent where it is found.
+    fn settle(&mut self) {
+        for (key, xid) in std::mem::take(&mut self.recent) {
+            if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key) {
+                self.mark(xid);
+            } else {
+                self.keys.insert(key, xid);
+            }
+        }
+    }
+
     fn mark(&mut self, xid: FullXid) {
         self.marks.insert(xid);
         if self.marks.len() > MARKS_MAX {
@@ -63,8 +76,15 @@ impl Touched {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<TableTouched>> {
+    fn tables(&self) -> MutexGuard<'_, Vec<TableTouched>> {
         self.tables.lock().expect("no task panics while it holds the touched keys")
+    }
+
+    /// With everything of this table in its place.
+    fn settled(&self, table: usize) -> MutexGuard<'_, Vec<TableTouched>> {
+        let mut tables = self.tables();
+        tables[table].settle();
+        tables
     }
 
     /// From here on every touched key is kept until it was compared.
@@ -77,7 +97,8 @@ impl Touched {
         if self.recording.load(Ordering::SeqCst) {
             return;
         }
-        for table in self.lock().iter_mut() {
+        for table in self.tables().iter_mut() {
+            table.recent.retain(|(_, xid)| !snapshot.sees(*xid));
             table.keys.retain(|_, xid| !snapshot.sees(*xid));
             table.forget_marks(snapshot);
         }
@@ -85,22 +106,21 @@ impl Touched {
 
     /// Remembers that this transaction wrote the key. Called before the write is sent.
     pub fn touch(&self, table: usize, key: &Key, xid: FullXid) {
-        let table = &mut self.lock()[table];
-        if table.keys.len() >= KEYS_MAX && !table.keys.contains_key(key) {
-            table.mark(xid);
-            return;
+        let table = &mut self.tables()[table];
+        table.recent.push((key.clone(), xid));
+        if table.recent.len() >= KEYS_MAX {
+            table.settle();
         }
-        table.keys.insert(key.clone(), xid);
     }
 
     /// Remembers that this transaction wrote any number of keys.
     pub fn touch_all(&self, table: usize, xid: FullXid) {
-        self.lock()[table].mark(xid);
+        self.tables()[table].mark(xid);
     }
 
     /// Keys in [lo, hi) touched by a transaction that the snapshot does not see; `None` when any key may be.
     pub fn unseen(&self, table: usize, lo: Option<&Key>, hi: Option<&Key>, snapshot: &Snapshot) -> Option<Vec<Key>> {
-        let tables = self.lock();
+        let tables = self.settled(table);
         let table = &tables[table];
         if !table.sees_marks(snapshot) {
             return None;
@@ -110,7 +130,7 @@ impl Touched {
 
     /// Forgets keys in [lo, hi) whose touches the snapshot sees: they were compared under it.
     pub fn forget_seen(&self, table: usize, lo: Option<&Key>, hi: Option<&Key>, snapshot: &Snapshot) {
-        let mut tables = self.lock();
+        let mut tables = self.settled(table);
         let table = &mut tables[table];
         let seen: Vec<Key> =
             range(&table.keys, lo, hi).filter(|(_, xid)| snapshot.sees(**xid)).map(|(key, _)| key.clone()).collect();
@@ -121,12 +141,12 @@ impl Touched {
 
     /// Forgets the "any key" mark, once the whole table was compared under a snapshot that sees it.
     pub fn forget_all_mark(&self, table: usize, snapshot: &Snapshot) {
-        self.lock()[table].forget_marks(snapshot);
+        self.settled(table)[table].forget_marks(snapshot);
     }
 
     /// Forgets those of these keys whose touches the snapshot sees: they were compared under it.
     pub fn forget_keys(&self, table: usize, keys: &[Key], snapshot: &Snapshot) {
-        let mut tables = self.lock();
+        let mut tables = self.settled(table);
         let table = &mut tables[table];
         for key in keys {
             if table.keys.get(key).is_some_and(|xid| snapshot.sees(*xid)) {
@@ -137,14 +157,14 @@ impl Touched {
 
     /// All touched keys of a table; `None` when any key may be.
     pub fn dirty(&self, table: usize) -> Option<Vec<Key>> {
-        let tables = self.lock();
+        let tables = self.settled(table);
         let table = &tables[table];
         if table.is_marked() { None } else { Some(table.keys.keys().cloned().collect()) }
     }
 
     /// Number of touched keys; `None` when any key may be.
     pub fn count(&self, table: usize) -> Option<usize> {
-        let tables = self.lock();
+        let tables = self.settled(table);
         let table = &tables[table];
         if table.is_marked() { None } else { Some(table.keys.len()) }
     }

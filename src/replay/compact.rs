@@ -5,9 +5,10 @@
 //! change that would have to come earlier than that begins the next piece; so does a change that contradicts what came
 //! before it, for the database to tell.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
 
 /// What a change does to the row of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +21,16 @@ pub enum Effect {
     Delete,
 }
 
+/// Bytes that are equal for equal keys of one row version after another.
+pub type KeyBytes<'a> = Cow<'a, [u8]>;
+
 /// A change that may be applied together with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct Change<'a> {
     /// Number of its table.
     pub table: usize,
-    /// Its key, as bytes that are equal for equal keys of one row version after another.
-    pub key: Bytes,
+    /// Its key.
+    pub key: KeyBytes<'a>,
     /// What it does.
     pub effect: Effect,
     /// It brings a value for every column.
@@ -57,58 +61,72 @@ pub struct Written {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Removals, then updates, then additions.
-    Together(Vec<Net>),
+    Together {
+        /// The changes that these are the effect of.
+        changes: Range<usize>,
+        /// The net effects.
+        nets: Vec<Net>,
+    },
     /// One change by itself.
     Alone(usize),
 }
 
 /// Cuts a batch into pieces. `None` is a change that has to be applied by itself.
-pub fn compact(changes: impl IntoIterator<Item = Option<Change>>) -> Vec<Piece> {
+pub fn compact<'a>(changes: impl IntoIterator<Item = Option<Change<'a>>>) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut open = Open::default();
+    let mut end = 0;
     for (number, change) in changes.into_iter().enumerate() {
+        end = number + 1;
         match change {
             None => {
-                open.close(&mut pieces);
+                open.close(&mut pieces, number);
+                open.first = end;
                 pieces.push(Piece::Alone(number));
             }
             Some(change) => {
                 if !open.add(number, &change) {
-                    open.close(&mut pieces);
+                    open.close(&mut pieces, number);
                     let fits = open.add(number, &change);
                     debug_assert!(fits, "nothing stands before it");
                 }
             }
         }
     }
-    open.close(&mut pieces);
+    open.close(&mut pieces, end);
     pieces
 }
 
 #[derive(Default)]
-struct Open {
+struct Open<'a> {
     nets: Vec<Net>,
-    at: BTreeMap<(usize, Bytes), usize>,
+    at: HashMap<(usize, KeyBytes<'a>), usize>,
+    /// The first change of the piece.
+    first: usize,
 }
 
-impl Open {
+impl<'a> Open<'a> {
     /// Adds a change, unless it does not follow from what is known of its row.
-    fn add(&mut self, number: usize, change: &Change) -> bool {
-        let Some(&at) = self.at.get(&(change.table, change.key.clone())) else {
-            self.at.insert((change.table, change.key.clone()), self.nets.len());
-            let written = |is_new| Some(Written { is_new, by: vec![number] });
-            let (removed, written) = match change.effect {
-                Effect::Insert => (None, written(true)),
-                Effect::Update => (None, written(false)),
-                Effect::Delete => (Some(number), None),
-            };
-            self.nets.push(Net { table: change.table, removed, written });
-            return true;
+    fn add(&mut self, number: usize, change: &Change<'a>) -> bool {
+        let &Change { table, effect, whole, .. } = change;
+        let at = match self.at.entry((table, change.key.clone())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(self.nets.len());
+                let written = |is_new| Some(Written { is_new, by: vec![number] });
+                let (removed, written) = match effect {
+                    Effect::Insert => (None, written(true)),
+                    Effect::Update => (None, written(false)),
+                    Effect::Delete => (Some(number), None),
+                };
+                self.nets.push(Net { table, removed, written });
+                return true;
+            }
         };
         let net = &mut self.nets[at];
-        match (&mut net.written, change.effect) {
+        match (&mut net.written, effect) {
             (Some(written), Effect::Update) => {
-                if change.whole {
+                if whole {
                     written.by.clear();
                 }
                 written.by.push(number);
@@ -124,16 +142,20 @@ impl Open {
         true
     }
 
-    fn close(&mut self, pieces: &mut Vec<Piece>) {
+    /// Ends the piece before the change `end`.
+    fn close(&mut self, pieces: &mut Vec<Piece>, end: usize) {
         self.at.clear();
         if !self.nets.is_empty() {
-            pieces.push(Piece::Together(std::mem::take(&mut self.nets)));
+            pieces.push(Piece::Together { changes: self.first..end, nets: std::mem::take(&mut self.nets) });
         }
+        self.first = end;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -152,10 +174,10 @@ mod tests {
         alone: bool,
     }
 
-    fn change(said: &Said) -> Option<Change> {
+    fn change(said: &Said) -> Option<Change<'static>> {
         (!said.alone).then(|| Change {
             table: said.table,
-            key: Bytes::copy_from_slice(&[said.key]),
+            key: vec![said.key].into(),
             effect: said.effect,
             whole: said.effect == Effect::Insert || said.second.is_some(),
         })
@@ -184,10 +206,17 @@ mod tests {
     }
 
     fn apply_pieces(rows: &mut Table, batch: &[Said]) -> bool {
+        let mut next = 0;
         for piece in compact(batch.iter().map(change)) {
+            let (first, end) = match &piece {
+                Piece::Alone(number) => (*number, number + 1),
+                Piece::Together { changes, .. } => (changes.start, changes.end),
+            };
+            assert!(first == next && end > first, "every change is in one piece");
+            next = end;
             let ok = match piece {
                 Piece::Alone(number) => apply(rows, &batch[number]),
-                Piece::Together(nets) => {
+                Piece::Together { nets, .. } => {
                     let removed = nets.iter().filter_map(|net| net.removed).map(|number| batch[number].clone());
                     let written = |is_new: bool| {
                         let of_kind = nets.iter().filter_map(|net| net.written.as_ref());
@@ -237,9 +266,10 @@ mod tests {
 
     #[test]
     fn a_row_that_changes_often_is_written_once() {
-        let update = |whole| Some(Change { table: 0, key: Bytes::from_static(b"1"), effect: Effect::Update, whole });
+        let update = |whole| Some(Change { table: 0, key: KeyBytes::Borrowed(b"1"), effect: Effect::Update, whole });
         let written = |by: &[usize]| Some(Written { is_new: false, by: by.to_vec() });
-        let net = |by| vec![Piece::Together(vec![Net { table: 0, removed: None, written: written(by) }])];
+        let nets = |by| vec![Net { table: 0, removed: None, written: written(by) }];
+        let net = |by| vec![Piece::Together { changes: 0..3, nets: nets(by) }];
         assert_eq!(compact([update(true), update(true), update(true)]), net(&[2]));
         assert_eq!(compact([update(true), update(false), update(false)]), net(&[0, 1, 2]));
         assert_eq!(compact([update(false), update(true), update(false)]), net(&[1, 2]));

@@ -1,7 +1,7 @@
-//! Statements that apply many changes of one kind to one table. Each parameter is an array with the values of one source
-//! column, one element per row, as text; casts and expressions are those of `sql::apply`, over typed rows of them.
+//! Statements that apply many changes of one kind to one table. The values come in a temporary table that has the typed
+//! source columns, filled by COPY; casts and expressions are those of `sql::apply`, over its rows.
 //!
-//! Each must affect as many rows as it is given: they are all of different keys.
+//! Each statement must affect as many rows as carry its number: they are all of different keys.
 
 use std::collections::BTreeSet;
 
@@ -12,45 +12,71 @@ use crate::sql::expr::{ProjectionError, Value, commas, key_values, only, positio
 use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
-/// What the target can make of an array of texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carried {
-    /// An array of the type: its elements are read as any text of the type is.
-    Typed,
-    /// No such array serves, but a cast from text does the same.
-    Cast,
-    /// Neither.
-    Not,
-}
-
-/// SQL and the source columns whose values are the arrays `$1`, `$2`, ….
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetStatement {
-    /// The text.
-    pub sql: String,
-    /// Positions in `Projection::source_columns`.
-    pub columns: Vec<usize>,
-}
-
-/// A query for what the target can make of the types named in `$1` (`text[]`): one row for each, in their order, with
-/// two booleans. An array of the type exists, separates its elements by commas, and `unnest` does not take its elements
-/// apart; a cast from text would do something else than reading a value: one that somebody made, or that of a domain, which
-/// cuts to a length. Types that the target does not have are read by nobody.
-pub const CARRIED_SQL: &str = "SELECT coalesce(t.typarray <> 0 AND t.typdelim = ',' AND t.typcategory <> 'C', false), \
-     coalesce(t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_cast AS c \
-             WHERE c.castsource = 'pg_catalog.text'::pg_catalog.regtype AND c.casttarget = t.oid \
-             AND c.castmethod <> 'i'), true) \
+/// A query for what the target knows of the types named in `$1` (`text[]`): one row for each, in their order. The type as
+/// which it carries its values (NULL: it has no such type), and whether it can store them out of line. A domain's values
+/// are carried as its base type's: NULL stands for what a change does not bring, and a domain may refuse it.
+pub const CARRIED_SQL: &str = "SELECT CASE WHEN t.typtype = 'd' THEN ( \
+         WITH RECURSIVE base AS (SELECT t.typbasetype AS oid UNION ALL \
+             SELECT d.typbasetype FROM base JOIN pg_catalog.pg_type AS d ON d.oid = base.oid AND d.typtype = 'd') \
+         SELECT pg_catalog.format_type(b.oid, NULL) FROM base JOIN pg_catalog.pg_type AS b ON b.oid = base.oid \
+         WHERE b.typtype <> 'd') WHEN t.oid IS NOT NULL THEN u.type END, coalesce(t.typstorage <> 'p', false) \
      FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(type, n) \
      LEFT JOIN pg_catalog.pg_type AS t ON t.oid = pg_catalog.to_regtype(u.type) ORDER BY u.n";
 
-impl Carried {
-    /// From a row of [`CARRIED_SQL`].
-    pub fn from_row(has_array: bool, has_cast: bool) -> Self {
-        match (has_array, has_cast) {
-            (true, _) => Self::Typed,
-            (false, false) => Self::Cast,
-            (false, true) => Self::Not,
+/// The temporary table through which changes of one source table go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its quoted name.
+    table: String,
+    /// Whether it has each source column: those whose type the target has.
+    columns: Vec<bool>,
+    /// Creates it.
+    pub create: String,
+    /// Fills it: the statement's number, then the columns of [`Carrier::carries`].
+    pub copy: String,
+    /// Empties it.
+    pub truncate: String,
+}
+
+impl Carrier {
+    /// For the table with this number; `types` has the answers of [`CARRIED_SQL`] for its source columns.
+    pub fn new(table: usize, types: &[(Option<String>, bool)]) -> Self {
+        let quoted = format!("pg_temp.\"pcrd_set_{table}\"");
+        let carried =
+            || types.iter().enumerate().filter_map(|(number, (ty, long))| Some((number, ty.as_ref()?, *long)));
+        let definitions = carried().map(|(number, ty, _)| format!(", \"c{number}\" {ty}"));
+        // What is written for a moment only is not worth compressing.
+        let plain = carried()
+            .filter(|(.., long)| *long)
+            .map(|(number, ..)| format!("; ALTER TABLE {quoted} ALTER \"c{number}\" SET STORAGE EXTERNAL"));
+        let (definitions, plain): (String, String) = (definitions.collect(), plain.collect());
+        let names: String = carried().map(|(number, ..)| format!(", \"c{number}\"")).collect();
+        Self {
+            columns: types.iter().map(|(ty, _)| ty.is_some()).collect(),
+            create: format!("CREATE TEMPORARY TABLE \"pcrd_set_{table}\" (\"n\" bigint{definitions}){plain}"),
+            copy: format!("COPY {quoted} (\"n\"{names}) FROM STDIN"),
+            truncate: format!("TRUNCATE {quoted}"),
+            table: quoted,
         }
+    }
+
+    /// Positions of the source columns that it has, in its order.
+    pub fn carries(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().enumerate().filter(|(_, carried)| **carried).map(|(column, _)| column)
+    }
+}
+
+/// SQL around the number of the rows that it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetStatement {
+    before: String,
+    after: String,
+}
+
+impl SetStatement {
+    /// The text for the rows of this number.
+    pub fn of(&self, number: i64) -> String {
+        format!("{}{number}{}", self.before, self.after)
     }
 }
 
@@ -58,35 +84,36 @@ impl Carried {
 ///
 /// # Errors
 /// As [`crate::sql::apply::insert`].
-pub fn insert(applied: Applied<'_>, carried: &[Carried]) -> Result<Option<SetStatement>, ProjectionError> {
+pub fn insert(applied: Applied<'_>, carrier: &Carrier) -> Result<Option<SetStatement>, ProjectionError> {
     let values = values(applied.projection, applied.frozen)?;
-    let Some((rows, columns)) = rows(applied, carried, values.iter())? else { return Ok(None) };
-    let sql = format!(
-        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {rows}",
+    let Some(rows) = rows(applied, carrier, values.iter())? else { return Ok(None) };
+    let before = format!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}",
         name(&applied.projection.target),
         commas(values.iter().map(|value| ident(value.target))),
         commas(values.iter().map(|value| value.sql.clone())),
+        rows.before,
     );
-    Ok(Some(SetStatement { sql, columns }))
+    Ok(Some(SetStatement { before, after: rows.after }))
 }
 
 /// Removes the rows of old keys; `None` if they have to be removed one by one.
 ///
 /// # Errors
 /// As [`crate::sql::apply::delete`].
-pub fn delete(applied: Applied<'_>, carried: &[Carried]) -> Result<Option<SetStatement>, ProjectionError> {
+pub fn delete(applied: Applied<'_>, carrier: &Carrier) -> Result<Option<SetStatement>, ProjectionError> {
     if applied.projection.identity == RowIdentity::FullRow {
         return Ok(None);
     }
     let key = key_values(applied.projection)?;
-    let Some((rows, columns)) = rows(applied, carried, key.iter())? else { return Ok(None) };
-    let sql = format!(
-        "DELETE FROM {} AS t USING (SELECT {} FROM {rows}) AS n WHERE {}",
+    let Some(rows) = rows(applied, carrier, key.iter())? else { return Ok(None) };
+    let before = format!(
+        "DELETE FROM {} AS t USING (SELECT {} FROM {}",
         only(&applied.projection.target),
         commas(keys(&key)),
-        found(applied, &key),
+        rows.before,
     );
-    Ok(Some(SetStatement { sql, columns }))
+    Ok(Some(SetStatement { before, after: format!("{}) AS n WHERE {}", rows.after, found(applied, &key)) }))
 }
 
 /// Sets the columns whose source columns were `sent`, in rows whose keys stay; `None` if they have to be updated one by
@@ -94,11 +121,7 @@ pub fn delete(applied: Applied<'_>, carried: &[Carried]) -> Result<Option<SetSta
 ///
 /// # Errors
 /// As [`crate::sql::apply::update`].
-pub fn update(
-    applied: Applied<'_>,
-    carried: &[Carried],
-    sent: &[bool],
-) -> Result<Option<SetStatement>, ProjectionError> {
+pub fn update(applied: Applied<'_>, carrier: &Carrier, sent: &[bool]) -> Result<Option<SetStatement>, ProjectionError> {
     let projection = applied.projection;
     if projection.identity == RowIdentity::FullRow {
         return Ok(None);
@@ -124,16 +147,16 @@ pub fn update(
     if set.is_empty() {
         return Ok(None);
     }
-    let Some((rows, columns)) = rows(applied, carried, set.iter().chain(&key))? else { return Ok(None) };
+    let Some(rows) = rows(applied, carrier, set.iter().chain(&key))? else { return Ok(None) };
     let new = set.iter().enumerate().map(|(number, value)| format!("{} AS v{number}", value.sql));
-    let sql = format!(
-        "UPDATE {} AS t SET {} FROM (SELECT {} FROM {rows}) AS n WHERE {}",
+    let before = format!(
+        "UPDATE {} AS t SET {} FROM (SELECT {} FROM {}",
         only(&projection.target),
         commas(set.iter().enumerate().map(|(number, value)| format!("{} = n.v{number}", ident(value.target)))),
         commas(new.chain(keys(&key))),
-        found(applied, &key),
+        rows.before,
     );
-    Ok(Some(SetStatement { sql, columns }))
+    Ok(Some(SetStatement { before, after: format!("{}) AS n WHERE {}", rows.after, found(applied, &key)) }))
 }
 
 fn keys(key: &[Value<'_>]) -> impl Iterator<Item = String> {
@@ -145,58 +168,44 @@ fn found(applied: Applied<'_>, key: &[Value<'_>]) -> String {
     equal.collect::<Vec<_>>().join(" AND ") + &and_own(applied.projection, "t.")
 }
 
-/// A FROM item with typed rows of the source columns that these values read, under their source names.
+/// A FROM item with the rows of one number, as typed rows of the source columns that these values read.
 fn rows<'a>(
     applied: Applied<'_>,
-    carried: &[Carried],
+    carrier: &Carrier,
     values: impl Iterator<Item = &'a Value<'a>>,
-) -> Result<Option<(String, Vec<usize>)>, ProjectionError> {
+) -> Result<Option<SetStatement>, ProjectionError> {
     let projection = applied.projection;
     let read: Result<BTreeSet<usize>, ProjectionError> =
         values.flat_map(|value| value.reads).map(|column: &Ident| position(projection, column)).collect();
-    let columns: Vec<usize> = read?.into_iter().collect();
-    if columns.is_empty() || columns.iter().any(|&column| carried.get(column).is_none_or(|c| *c == Carried::Not)) {
+    let read = read?;
+    if read.is_empty() || read.iter().any(|&column| !carrier.columns.get(column).is_some_and(|carried| *carried)) {
         return Ok(None);
     }
-    let mut arrays = Vec::new();
-    let mut items = Vec::new();
-    for (number, &column) in columns.iter().enumerate() {
-        let source = &projection.source_columns[column];
-        let (array, item) = match carried[column] {
-            Carried::Typed => (format!("{}[]", source.ty.sql), format!("u.c{number}")),
-            Carried::Cast | Carried::Not => {
-                ("pg_catalog.text[]".to_owned(), format!("CAST(u.c{number} AS {})", source.ty.sql))
-            }
-        };
-        arrays.push(format!("${}::{array}", number + 1));
-        items.push(format!("{item} AS {}", ident(&source.name)));
-    }
-    let names = commas((0..columns.len()).map(|number| format!("c{number}")));
-    let from = format!("(SELECT {} FROM unnest({}) AS u({names})) AS s", commas(items), commas(arrays));
-    Ok(Some((from, columns)))
+    let items =
+        read.into_iter().map(|column| format!("\"c{column}\" AS {}", ident(&projection.source_columns[column].name)));
+    let before = format!("(SELECT {} FROM {} WHERE \"n\" = ", commas(items), carrier.table);
+    Ok(Some(SetStatement { before, after: ") AS s".to_owned() }))
 }
 
-/// Adds one element to an array literal, which begins with `{` and ends with `}`.
-pub fn push_element(array: &mut Vec<u8>, text: Option<&[u8]>) {
-    if array.is_empty() {
-        array.push(b'{');
-    } else {
-        array.push(b',');
-    }
-    let Some(text) = text else {
-        array.extend_from_slice(b"NULL");
+/// Adds a value to a row of COPY's text form, after what the row has already.
+pub fn push_value(row: &mut Vec<u8>, text: Option<&[u8]>) {
+    row.push(b'\t');
+    let Some(mut rest) = text else {
+        row.extend_from_slice(b"\\N");
         return;
     };
-    array.push(b'"');
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        array.extend_from_slice(&rest[..at]);
-        array.push(b'\\');
-        array.push(rest[at]);
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')) {
+        row.extend_from_slice(&rest[..at]);
+        let letter = match rest[at] {
+            b'\t' => b't',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            other => other,
+        };
+        row.extend_from_slice(&[b'\\', letter]);
         rest = &rest[at + 1..];
     }
-    array.extend_from_slice(rest);
-    array.push(b'"');
+    row.extend_from_slice(rest);
 }
 
 #[cfg(test)]
@@ -204,11 +213,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_are_quoted() {
-        let mut array = Vec::new();
-        for text in [Some(&b"plain"[..]), None, Some(b""), Some(b"NULL"), Some(b"a\"b\\c,{}"), Some("é".as_bytes())] {
-            push_element(&mut array, text);
+    fn values_are_escaped() {
+        let mut row = b"7".to_vec();
+        for text in [Some(&b"plain"[..]), None, Some(b""), Some(b"\\N"), Some(b"a\tb\nc\rd\\e"), Some(b"\\.")] {
+            push_value(&mut row, text);
         }
-        assert_eq!(String::from_utf8(array).unwrap(), "{\"plain\",NULL,\"\",\"NULL\",\"a\\\"b\\\\c,{}\",\"é\"");
+        assert_eq!(row.escape_ascii().to_string(), br"7	plain	\N		\\N	a\tb\nc\rd\\e	\\.".escape_ascii().to_string());
     }
 }

@@ -143,3 +143,53 @@ async fn many_batches_of_one_kind() {
     assert!(Stage::counter(&said, "batches_together") >= 15, "{:?}", said.counters());
     assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
 }
+
+/// One transaction of more rows than the temporary table is allowed to gather, of values that COPY has to escape.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_of_many_batches() {
+    for (majors, name) in [((15, 15), "long"), ((10, 18), "long_old")] {
+        let pair = TestPair::start(majors.0, majors.1);
+        let stage = Stage::new(&pair, name, ITEMS, YAML, "").await;
+        let mut running = stage.start("");
+        running.wait_for(READY);
+        run(
+            &stage.source,
+            "BEGIN; INSERT INTO items SELECT g, g, g, E'\\\\N\\\\.\\t\\n\\r\\\\' || g FROM generate_series(1001, 26000) AS g; \
+             UPDATE items SET n = n + 1, big = CASE WHEN n % 2 = 0 THEN big END WHERE id > 1000; \
+             DELETE FROM items WHERE id % 3 = 0; COMMIT",
+        )
+        .await;
+        caught_up(&stage).await;
+        let said = interrupted(running);
+        assert!(Stage::counter(&said, "batches_together") >= 10, "{:?}", said.counters());
+        assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
+        stage.cut_over().assert_switched();
+    }
+}
+
+/// A domain may refuse the NULL that stands for a value that was not sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_refuses_null() {
+    let ddl =
+        "CREATE DOMAIN word AS text NOT NULL; CREATE TABLE items (id integer PRIMARY KEY, n integer, w word, big text);
+        ALTER TABLE items ALTER big SET STORAGE EXTERNAL;
+        INSERT INTO items SELECT g, 0, 'w', repeat('x', 3000) FROM generate_series(1, 200) AS g";
+    let pair = TestPair::start(15, 15);
+    let on_target = "CREATE DOMAIN word AS text NOT NULL";
+    let stage = Stage::with_target(&pair, "domain", ddl, on_target, "    - name: items\n", "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    for sql in [
+        "INSERT INTO items SELECT g, 1, 'new', NULL FROM generate_series(201, 300) AS g",
+        "UPDATE items SET n = 2 WHERE id <= 150",
+        "DELETE FROM items WHERE id % 2 = 0",
+    ] {
+        run(&stage.source, sql).await;
+        stage.until_applied().await;
+        stage.assert_equal("SELECT id, n, w, big FROM items", "SELECT id, n, w, big FROM items").await;
+    }
+    let said = interrupted(running);
+    assert!(Stage::counter(&said, "batches_together") >= 1, "{:?}", said.counters());
+    assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
+    stage.cut_over().assert_switched();
+}

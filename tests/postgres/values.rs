@@ -318,7 +318,7 @@ async fn without_a_key() {
     by_copy_and_by_stream("loose", "", "ALTER TABLE \"Odd; \"\"name\" REPLICA IDENTITY FULL", false).await;
 }
 
-/// The values of many rows travel in arrays.
+/// The values of many rows travel together.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_batches() {
     by_copy_and_by_stream("batches", "PRIMARY KEY", "", true).await;

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::cursor::Cursor;
 use super::message::{
-    Begin, ColumnData, Commit, LogicalMessage, Message, OldKind, Origin, Relation, RelationColumn, ReplicaIdentity,
-    Truncate, Tuple, TypeName,
+    Begin, Commit, LogicalMessage, Message, OldKind, Origin, Relation, RelationColumn, ReplicaIdentity, Truncate,
+    TypeName,
 };
+use super::tuple::Tuple;
 
 /// `MaxTupleAttributeNumber`: no PostgreSQL row has more columns.
 const COLUMNS_MAX: u16 = 1664;
@@ -73,7 +74,8 @@ pub enum DecodeError {
 /// which pcrd never asks for.
 pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
     let tag = *bytes.first().ok_or(DecodeError::Empty)?;
-    let mut cursor = Cursor::new(bytes.slice(1..));
+    let mut cursor = Cursor::new(bytes);
+    cursor.u8("the message's kind")?;
     let message = match tag {
         b'B' => Message::Begin(Begin {
             final_lsn: cursor.lsn("the final position")?,
@@ -99,7 +101,7 @@ pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
         b'I' => {
             let relation = cursor.u32("the relation's id")?;
             match cursor.u8("the tuple's kind")? {
-                b'N' => Message::Insert { relation, new: tuple(&mut cursor)? },
+                b'N' => Message::Insert { relation, new: Tuple::read(&mut cursor)? },
                 byte => return Err(DecodeError::Code { what: "tuple kind of an insert", byte }),
             }
         }
@@ -108,7 +110,7 @@ pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
             let relation = cursor.u32("the relation's id")?;
             let byte = cursor.u8("the tuple's kind")?;
             let kind = old_kind(byte).ok_or(DecodeError::Code { what: "tuple kind of a delete", byte })?;
-            Message::Delete { relation, kind, old: tuple(&mut cursor)? }
+            Message::Delete { relation, kind, old: Tuple::read(&mut cursor)? }
         }
         b'T' => Message::Truncate(truncate(&mut cursor)?),
         b'M' => Message::Message(LogicalMessage {
@@ -131,7 +133,7 @@ fn schema(cursor: &mut Cursor) -> Result<String, DecodeError> {
     Ok(if name.is_empty() { "pg_catalog".to_owned() } else { name })
 }
 
-fn column_count(cursor: &mut Cursor) -> Result<u16, DecodeError> {
+pub(super) fn column_count(cursor: &mut Cursor) -> Result<u16, DecodeError> {
     let count = cursor.u16("the number of columns")?;
     // Every column takes at least one byte, so a lying count cannot make us allocate.
     if count > COLUMNS_MAX {
@@ -177,28 +179,13 @@ fn update(cursor: &mut Cursor) -> Result<Message, DecodeError> {
     let mut byte = cursor.u8("the tuple's kind")?;
     let mut old = None;
     if let Some(kind) = old_kind(byte) {
-        old = Some((kind, tuple(cursor)?));
+        old = Some((kind, Tuple::read(cursor)?));
         byte = cursor.u8("the new tuple's kind")?;
     }
     if byte != b'N' {
         return Err(DecodeError::Code { what: "tuple kind of an update", byte });
     }
-    Ok(Message::Update { relation, old, new: tuple(cursor)? })
-}
-
-fn tuple(cursor: &mut Cursor) -> Result<Tuple, DecodeError> {
-    let count = column_count(cursor)?;
-    let mut columns = Vec::with_capacity(count.into());
-    for _ in 0..count {
-        columns.push(match cursor.u8("a value's kind")? {
-            b'n' => ColumnData::Null,
-            b'u' => ColumnData::UnchangedToast,
-            b't' => ColumnData::Text(cursor.sized("a value")?),
-            b'b' => ColumnData::Binary(cursor.sized("a value")?),
-            byte => return Err(DecodeError::Code { what: "value kind", byte }),
-        });
-    }
-    Ok(Tuple { columns })
+    Ok(Message::Update { relation, old, new: Tuple::read(cursor)? })
 }
 
 fn truncate(cursor: &mut Cursor) -> Result<Truncate, DecodeError> {
@@ -219,6 +206,7 @@ mod tests {
     use bytes::{BufMut, BytesMut};
     use proptest::prelude::*;
 
+    use super::super::tuple::ColumnData;
     use super::*;
     use crate::replay::Lsn;
 
@@ -228,8 +216,8 @@ mod tests {
     }
 
     fn encode_tuple(buf: &mut BytesMut, tuple: &Tuple) {
-        buf.put_u16(tuple.columns.len() as u16);
-        for column in &tuple.columns {
+        buf.put_u16(tuple.len() as u16);
+        for column in tuple.iter() {
             match column {
                 ColumnData::Null => buf.put_u8(b'n'),
                 ColumnData::UnchangedToast => buf.put_u8(b'u'),
@@ -337,14 +325,16 @@ mod tests {
     }
 
     fn any_tuple() -> impl Strategy<Value = Tuple> {
-        let value = || proptest::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from);
-        let column = prop_oneof![
-            Just(ColumnData::Null),
-            Just(ColumnData::UnchangedToast),
-            value().prop_map(ColumnData::Text),
-            value().prop_map(ColumnData::Binary),
-        ];
-        proptest::collection::vec(column, 0..6).prop_map(|columns| Tuple { columns })
+        let column = (0..4_u8, proptest::collection::vec(any::<u8>(), 0..12));
+        proptest::collection::vec(column, 0..6).prop_map(|columns| {
+            let values = columns.iter().map(|(kind, bytes)| match kind {
+                0 => ColumnData::Null,
+                1 => ColumnData::UnchangedToast,
+                2 => ColumnData::Text(bytes),
+                _ => ColumnData::Binary(bytes),
+            });
+            values.collect()
+        })
     }
 
     fn any_old() -> impl Strategy<Value = (OldKind, Tuple)> {

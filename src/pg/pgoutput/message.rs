@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::tuple::Tuple;
 use crate::replay::Lsn;
 
 /// One message.
@@ -140,26 +141,6 @@ pub enum OldKind {
     Key,
     /// Every column.
     Full,
-}
-
-/// A row: one entry for each column of its `Relation`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tuple {
-    /// Values in the order of `Relation::columns`.
-    pub columns: Vec<ColumnData>,
-}
-
-/// A value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnData {
-    /// NULL; in a tuple of `OldKind::Key` also "not part of the key".
-    Null,
-    /// A stored-out-of-line value that the update did not touch: not sent, and not NULL.
-    UnchangedToast,
-    /// The output function's text, in the client encoding.
-    Text(Bytes),
-    /// The send function's bytes.
-    Binary(Bytes),
 }
 
 /// Emptied tables.

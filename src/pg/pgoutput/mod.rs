@@ -7,9 +7,11 @@
 mod cursor;
 mod decode;
 mod message;
+mod tuple;
 
 pub use decode::{DecodeError, decode};
 pub use message::{
-    Begin, ColumnData, Commit, LogicalMessage, Message, OldKind, Origin, Relation, RelationColumn, ReplicaIdentity,
-    Truncate, Tuple, TypeName,
+    Begin, Commit, LogicalMessage, Message, OldKind, Origin, Relation, RelationColumn, ReplicaIdentity, Truncate,
+    TypeName,
 };
+pub use tuple::{ColumnData, Tuple};

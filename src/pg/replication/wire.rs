@@ -14,8 +14,10 @@ use crate::pg::socket::Socket;
 /// The server's own limit on one message (`MaxAllocSize`), with room for the header.
 const FRAME_BYTES_MAX: usize = 0x4000_0000 + 64;
 
-/// Space asked for before each read.
-const READ_BYTES: usize = 128 * 1024;
+/// Space that is taken at once …
+const BLOCK_BYTES: usize = 256 * 1024;
+/// … when less than this is left of it.
+const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// Frames carry the stream's own slices, so a consumer that keeps one small value keeps its block.
 #[derive(Debug)]
@@ -94,7 +96,9 @@ impl Wire {
     /// Reads once; 0 is the end of the stream. Cancel-safe.
     pub(super) async fn read_more(&mut self) -> Result<usize, PgError> {
         let missing = self.frame_bytes()?.map_or(0, |total| total.saturating_sub(self.inbound.len()));
-        self.inbound.reserve(missing.max(READ_BYTES));
+        if self.inbound.capacity() - self.inbound.len() < missing.max(READ_BYTES_MIN) {
+            self.inbound.reserve(missing.max(BLOCK_BYTES));
+        }
         Ok(self.transport.read_buf(&mut self.inbound).await?)
     }
 
