@@ -12,6 +12,8 @@ pub const ALL: &[&str] = &[
     "setup.after-slot",
     "setup.after-progress",
     "setup.after-whole-table",
+    "added.before-commit",
+    "added.after-commit",
     "step.after-start",
     "step.after-effect",
     "lanes.after-layout",
