@@ -263,6 +263,7 @@ fn settings() -> Settings {
         lag_drain_timeout_s: 300,
         fence_timeout_ms: 10_000,
         session: BTreeMap::new(),
+        on_ddl: pcrd::plan::OnDdl::Stop,
     }
 }
 

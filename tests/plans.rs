@@ -42,6 +42,7 @@ fn settings(config: &Config) -> Settings {
         lag_drain_timeout_s: 300,
         fence_timeout_ms: 10_000,
         session: session.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        on_ddl: config.migrate.on_ddl,
     }
 }
 

@@ -4,7 +4,6 @@
 use std::future::pending;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use pcrd::catalog::Ident;
 use pcrd::pg::client::{self, Client};
 use pcrd::pg::local::{Cluster, installed_majors};

@@ -65,6 +65,7 @@ async fn pair() -> (TestPair, Plan) {
         lag_drain_timeout_s: 60,
         fence_timeout_ms: 30_000,
         session: [].into(),
+        on_ddl: pcrd::plan::OnDdl::Stop,
     };
     let inputs = [Input { name: "pcrd.config.yml".to_owned(), sha256: config.digest.clone() }];
     (pair, plan::build(&resolved, &settings, &inputs).unwrap())

@@ -74,6 +74,7 @@ fn settings(config: &pcrd::config::Config) -> Settings {
         lag_drain_timeout_s: 300,
         fence_timeout_ms: 10_000,
         session: BTreeMap::new(),
+        on_ddl: pcrd::plan::OnDdl::Stop,
     }
 }
 

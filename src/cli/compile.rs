@@ -167,5 +167,6 @@ fn settings(config: &Config) -> Settings {
         lag_drain_timeout_s: config.cutover.lag_drain_timeout_s,
         fence_timeout_ms: config.cutover.fence_timeout_ms,
         session,
+        on_ddl: migrate.on_ddl,
     }
 }

@@ -151,7 +151,9 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
 pub fn explain(error: ExecError) -> CommandError {
     let exit = match &error {
         ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
-        ExecError::Stale { .. } | ExecError::Ledger(LedgerError::Finished(_)) => Exit::Stale,
+        ExecError::Stale { .. } | ExecError::Reshaped { .. } | ExecError::Ledger(LedgerError::Finished(_)) => {
+            Exit::Stale
+        }
         ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
         ExecError::Preflight(_) | ExecError::Checks(_) | ExecError::Ledger(LedgerError::Foreign { .. }) => {
             Exit::Blocked

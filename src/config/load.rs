@@ -16,7 +16,7 @@ use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::{At, DesiredSchema, check, yaml};
-use crate::plan::{Signal, ThrottleLimits};
+use crate::plan::{OnDdl, Signal, ThrottleLimits};
 
 /// A larger file is not a config; reading it would only delay saying so.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -192,7 +192,9 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
     let publication = object_name(&fields, "publication", problems);
     let publication = publication.unwrap_or_else(|| default_name("pcrd_pub_", base_name));
     let batch_size = fields.integer("batch_size", POSITIVE, problems);
-    fields.choice("on_ddl", &[("stop", Some(())), ("ignore_additive", None), ("follow_additive", None)], problems);
+    let policies =
+        [OnDdl::Stop, OnDdl::IgnoreAdditive, OnDdl::FollowAdditive].map(|policy| (policy.word(), Some(policy)));
+    let on_ddl = fields.choice("on_ddl", &policies, problems).map_or(OnDdl::Stop, |policy| policy.value);
     let mut positive = |key| fields.integer(key, POSITIVE, problems).map(|number| number.value);
     let lag_threshold_bytes = positive("lag_threshold_bytes").unwrap_or(1_048_576);
     let max_rows_per_second = positive("max_rows_per_second");
@@ -208,6 +210,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         max_rows_per_second,
         max_bytes_per_second,
         throttle: throttle(&fields, problems),
+        on_ddl,
         workers: workers.and_then(|number| u32::try_from(number.value).ok()),
         schema: fields
             .text_or_texts("schema", problems)

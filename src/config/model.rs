@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
 use crate::desired::{At, DesiredSchema};
-use crate::plan::ThrottleLimits;
+use crate::plan::{OnDdl, ThrottleLimits};
 
 /// `pcrd.config.yml`. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct MigrateSettings {
     pub max_bytes_per_second: Option<u64>,
     /// Limits at which the copy slows down by itself.
     pub throttle: ThrottleLimits,
+    /// What becomes of the run when a table of the source gets another column.
+    pub on_ddl: OnDdl,
     /// Copy workers, when the file sets them.
     pub workers: Option<u32>,
     /// Files or globs of the desired schema in SQL, relative to the working directory.

@@ -1,9 +1,10 @@
 //! Who may run this plan, and against what: identity, lock, drift, ownership. Nothing is written before all of it holds.
 
 use super::ExecError;
+use super::added;
 use super::context::Run;
 use super::failpoint;
-use crate::catalog::{QualifiedName, Server, drift};
+use crate::catalog::{QualifiedName, Server, Table, drift};
 use crate::ledger::{LedgerError, lock, migration, step};
 use crate::pg::client::Client;
 use crate::pg::introspect;
@@ -46,7 +47,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     // What was begun may have a fence to take down or to complete, whatever else has changed: `apply` looks at that
     // first, and at the drift after it. What was given up begins afresh: nothing that was looked at then counts.
     if !begun {
-        check_source_drift(run, source).await?;
+        added::look(run, ledger, source, &[]).await?;
     }
     let created = match &known {
         Some(_) => step::all(ledger, &run.id).await?,
@@ -154,15 +155,20 @@ pub async fn check_source_drift(run: &Run, source: &Client) -> Result<(), ExecEr
                 difference: "it is gone from the source".to_owned(),
             });
         };
-        let mut drift = drift::explain_drift(before, &after.structure());
-        // A GRANT changes no row, and preflight may have asked for it.
-        drift.retain(|drift| drift.attribute != "grants");
-        if !drift.is_empty() {
-            let list = drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(ExecError::Stale { what: name.to_string(), difference: list });
+        let difference = drift(before, &after.structure());
+        if !difference.is_empty() {
+            return Err(ExecError::Stale { what: name.to_string(), difference });
         }
     }
     Ok(())
+}
+
+/// What differs between two looks at a table, in words; empty when nothing does that could matter.
+pub(super) fn drift(before: &Table, after: &Table) -> String {
+    let mut drift = drift::explain_drift(before, after);
+    // A GRANT changes no row, and preflight may have asked for it.
+    drift.retain(|drift| drift.attribute != "grants");
+    drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A target table may exist only if this plan created it.

@@ -1,6 +1,6 @@
 //! Runs a plan from wherever it stands: checks, setup, copy and stream, catch-up, verification, gate, cutover.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use super::cutover::Limits;
 use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
-use super::{ExecError, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
+use super::{ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
+use crate::catalog::QualifiedName;
+use crate::ledger::added as columns;
 use crate::ledger::{chunk, progress, request};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::{End, Phase, Plan};
@@ -20,6 +22,8 @@ use crate::plan::{End, Phase, Plan};
 const RETRIES_MAX: u32 = 8;
 /// Rows that may be read again in one run because the target refused what was streamed of them.
 const REFUSED_MAX: usize = 1_000;
+/// Changes of tables that are looked at in one run.
+const RESHAPED_MAX: u32 = 200;
 /// A run that was asked to stop and has not by then is left where it stands, whatever it waits for: every command can
 /// be continued.
 const STOP_BY: Duration = Duration::from_millis(3_600);
@@ -68,9 +72,11 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut reached = None;
     let mut admitted = false;
     let mut refused = BTreeMap::new();
+    let mut came = BTreeSet::new();
+    let mut reshaped = 0;
     loop {
         let result = tokio::select! {
-            result = attempt(&request, &mut admitted, refused.clone()) => result,
+            result = attempt(&request, &mut admitted, refused.clone(), came.clone()) => result,
             () = overdue(&request.shutdown, STOP_BY) => Err(ExecError::Interrupted),
         };
         let error = match result {
@@ -83,6 +89,15 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
             && refused.insert(key, Arc::clone(row)).is_none()
         {
             note(&request, format!("{error}; looking at what the source has there by now"));
+            continue;
+        }
+        if let ExecError::Reshaped { table, columns, .. } = &error
+            && reshaped < RESHAPED_MAX
+            && !*request.shutdown.borrow()
+        {
+            reshaped += 1;
+            came.extend(columns.iter().map(|column| (table.clone(), column.clone())));
+            note(&request, format!("{error}; looking at what it is"));
             continue;
         }
         // What never worked is a mistake to report, not a disturbance to wait out.
@@ -120,16 +135,18 @@ pub(super) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
 
 /// A table or column that is gone fails in many places; what changed says more than which statement met it first.
 async fn by_drift(request: &Request, error: ExecError) -> ExecError {
-    if !error.is_refusal_of_source() {
-        return error;
-    }
     let Request { plan, source, target, events, shutdown, .. } = request;
     let run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
-    let Ok(client) = run.connect(End::Source, "drift").await else { return error };
-    match admission::check_source_drift(&run, &client).await {
-        Err(stale @ ExecError::Stale { .. }) => stale,
-        _ => error,
+    let mut error = error;
+    if error.is_refusal_of_source()
+        && let Ok(client) = run.connect(End::Source, "drift").await
+        && let Ok(ledger) = run.connect(End::Target, "drift").await
+        && let Ok(known) = columns::all(&ledger, &run.id).await
+        && let Err(stale @ ExecError::Stale { .. }) = added::look(&run, &ledger, &client, &known).await
+    {
+        error = stale;
     }
+    added::with_advice(&run, error).await
 }
 
 fn note(request: &Request, text: String) {
@@ -148,10 +165,12 @@ async fn attempt(
     request: &Request,
     admitted: &mut bool,
     refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
+    came: BTreeSet<(QualifiedName, String)>,
 ) -> Result<Outcome, ExecError> {
     let Request { plan, source, target, until: _, limits: _, events, shutdown } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     run.refused = refused;
+    run.came = came;
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.identities = Some(Identities {
@@ -168,10 +187,11 @@ async fn attempt(
     if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
         return Ok(outcome);
     }
-    admission::check_source_drift(&run, &source).await?;
+    let known = added::adopt(&run, &mut ledger, &source).await?;
     setup::prepare(&run, &mut ledger, &source).await?;
     published::check(&run, &source).await?;
     let mut tables = table::tasks(&run.plan)?;
+    added::amend(&mut tables, &known, &run);
     for task in &mut tables {
         task.read_published(&source).await?;
     }
@@ -183,6 +203,7 @@ async fn attempt(
     let slot = slot::ensure(&run, &ledger, &source, whole_missing).await?;
     setup::slot_created(&run, &ledger).await?;
     setup::create_objects(&run, &mut ledger).await?;
+    added::complete(&run, &mut ledger, &known).await?;
     if let Until::Phase(phase @ (Phase::Prepare | Phase::Schema)) = request.until {
         return Ok(Outcome::Reached(phase));
     }

@@ -1,6 +1,6 @@
 //! What every task of a run is given: the plan, who we are, and how to be told to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use super::error::Refused;
 use super::event::{Event, EventKind};
 use super::identity::{Identities, Identity};
 use super::throttle::Throttle;
+use crate::catalog::QualifiedName;
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
 use crate::pg::replication::SystemIdentity;
@@ -39,6 +40,8 @@ pub struct Run {
     pub throttle: Throttle,
     /// Rows that the target refused: what the source has by now may fit.
     pub refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
+    /// Columns by source table that the stream had and an earlier attempt did not know.
+    pub came: BTreeSet<(QualifiedName, String)>,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -59,7 +62,8 @@ impl Run {
         let throttle = Throttle::new(&plan.settings);
         let refused = BTreeMap::new();
         let identities = None;
-        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused }
+        let came = BTreeSet::new();
+        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused, came }
     }
 
     /// Workers of copy and verification: as the plan or the operator says, or one a core of this machine and at most four.

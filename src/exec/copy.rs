@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt, pin_mut};
 
 use super::ExecError;
+use super::additive;
 use super::context::Run;
 use super::event::EventKind;
 use super::failpoint;
@@ -218,16 +219,36 @@ pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecEr
     let found: String = source.query_one(&query, &[&names.0, &names.1]).await.map_err(doing())?.get(0);
     let expected = shape::expected_shape(&task.source);
     if found == expected {
-        return witness::check(source, task).await;
+        witness::check(source, task).await?;
+        return check_added(source, task).await;
     }
     if found == "missing" {
         let difference = "it is gone from the source".to_owned();
         return Err(ExecError::Stale { what: task.projection.source.to_string(), difference });
     }
-    Err(ExecError::Stale {
-        what: task.projection.source.to_string(),
-        difference: format!("the plan has [{expected}], the source has [{found}]"),
-    })
+    let table = task.projection.source.clone();
+    if !task.on_ddl.is_stop() {
+        let difference = format!("it was [{expected}], is [{found}]");
+        return Err(ExecError::Reshaped { table, columns: Vec::new(), difference });
+    }
+    let difference = format!("the plan has [{expected}], the source has [{found}]");
+    Err(ExecError::Stale { what: table.to_string(), difference })
+}
+
+/// What the shape does not tell of columns that came since the plan: which columns they are, and their defaults.
+async fn check_added(source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    if task.added.is_empty() {
+        return Ok(());
+    }
+    let attnums: Vec<i16> = task.added.iter().map(|added| added.attnum).collect();
+    let expected = task.added.iter();
+    let expected =
+        expected.map(|added| (added.column.name.as_str().to_owned(), added.attnum, added.default_tree.clone()));
+    if additive::marks(source, task.source_name(), &attnums).await? == expected.collect::<Vec<_>>() {
+        return Ok(());
+    }
+    let difference = "a column that came while the migration ran was changed".to_owned();
+    Err(ExecError::Reshaped { table: task.source_name().clone(), columns: Vec::new(), difference })
 }
 
 /// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open.

@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
 use super::steps::Steps;
-use super::{ExecError, constraints, failpoint, gaps, sequences, verify};
+use super::{ExecError, added, constraints, failpoint, gaps, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::pg::client::Client;
@@ -58,12 +58,15 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     open_again(&engine.run, &engine.ledger, &engine.source).await?;
     let error = match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
         // What changed says more than the statement that met it first.
-        Err(stale @ ExecError::Stale { .. }) if error.is_refusal_of_source() => stale,
+        Err(stale @ (ExecError::Stale { .. } | ExecError::Reshaped { .. })) if error.is_refusal_of_source() => stale,
         _ => error,
     };
     match error {
-        // A plan that does not fit any more will not fit at the next attempt.
-        ExecError::CutoverAborted { .. } | ExecError::Interrupted | ExecError::Stale { .. } => Err(error),
+        // A plan that does not fit any more will not fit at the next attempt, unless it says what is to be done.
+        ExecError::CutoverAborted { .. }
+        | ExecError::Interrupted
+        | ExecError::Stale { .. }
+        | ExecError::Reshaped { .. } => Err(error),
         other => Err(ExecError::CutoverAborted { reason: other.to_string() }),
     }
 }
@@ -109,6 +112,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     failpoint::hit("cutover.after-permanent")?;
     finish(&run, &engine.ledger).await?;
     run.note(format!("fenced to switched in {} ms", began.elapsed().as_millis()));
+    // The switch is made, whatever becomes of what is said about it.
+    let _said = added::say(&run, &engine.ledger).await;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use super::steps::Steps;
 use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
 use super::touched::Touched;
-use super::{ExecError, catchup, continuity, cutover, gate, lanes, sampler, upkeep, verify};
+use super::{ExecError, added, catchup, continuity, cutover, gate, lanes, sampler, upkeep, verify};
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
 use crate::pg::client::Client;
@@ -230,7 +230,9 @@ impl Engine {
             };
             match cutover::run(self, limits).await {
                 Ok(()) => {
-                    request::end(&self.ledger, asked.id, true, "the target is the database now").await?;
+                    let mut answer = vec!["the target is the database now".to_owned()];
+                    answer.extend(added::lines(&self.ledger, &self.run.id).await.unwrap_or_default());
+                    request::end(&self.ledger, asked.id, true, &answer.join("\n")).await?;
                     return Ok(Outcome::Switched);
                 }
                 Err(ExecError::CutoverAborted { reason }) => {
@@ -242,7 +244,15 @@ impl Engine {
                     }
                 }
                 Err(error) => {
-                    request::end(&self.ledger, asked.id, false, &error.to_string()).await?;
+                    let text = match &error {
+                        ExecError::Reshaped { .. } => {
+                            format!(
+                                "the cutover was given up and the source is open again: {error}; ask again when that is taken over"
+                            )
+                        }
+                        other => other.to_string(),
+                    };
+                    request::end(&self.ledger, asked.id, false, &text).await?;
                     return Err(error);
                 }
             }

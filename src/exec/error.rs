@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::QualifiedName;
 use crate::ledger::LedgerError;
 use crate::plan::End;
 use crate::replay::Lsn;
@@ -33,6 +34,17 @@ pub enum ExecError {
     Stale {
         /// The object.
         what: String,
+        /// What differs.
+        difference: String,
+    },
+    /// A source table has not the shape that this attempt knows. The plan lets columns come: the next attempt looks at
+    /// what it is.
+    #[error("{table} changed on the source: {difference}")]
+    Reshaped {
+        /// Source table.
+        table: QualifiedName,
+        /// Columns that the stream has and the attempt does not know.
+        columns: Vec<String>,
         /// What differs.
         difference: String,
     },

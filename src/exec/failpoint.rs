@@ -15,6 +15,8 @@ pub const ALL: &[&str] = &[
     "whole.after-empty",
     "whole.after-piece",
     "whole.before-done",
+    "added.before-commit",
+    "added.after-commit",
     "step.after-start",
     "step.after-effect",
     "lanes.after-layout",

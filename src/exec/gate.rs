@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ExecError;
 use super::engine::Engine;
 use super::event::EventKind;
-use super::{left_out, snapshots, verify};
+use super::{added, left_out, snapshots, verify};
 use crate::ledger::request;
 use crate::pg::client::Client;
 
@@ -19,6 +19,7 @@ pub async fn wait_open(engine: &mut Engine) -> Result<(), ExecError> {
         return Err(ExecError::CutoverAborted { reason: differences.join("; ") });
     }
     left_out::say(&engine.run, &engine.ledger).await?;
+    added::say(&engine.run, &engine.ledger).await?;
     loop {
         let blocked_by = look(engine).await?;
         engine.run.emit(None, EventKind::Gate { ready: blocked_by.is_empty(), blocked_by: blocked_by.clone() });
@@ -60,6 +61,7 @@ pub async fn differences(ledger: &Client, id: &str) -> Result<Vec<String>, ExecE
 /// Keeps the target up to date until somebody asks for the cutover.
 pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, ExecError> {
     left_out::say(&engine.run, &engine.ledger).await?;
+    added::say(&engine.run, &engine.ledger).await?;
     let mut said = None;
     loop {
         let blocked_by = look(engine).await?;

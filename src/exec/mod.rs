@@ -1,5 +1,7 @@
 //! Runs a plan: one file per kind of step. Emits [`event::Event`]s; never prints.
 
+pub mod added;
+pub mod additive;
 pub mod admission;
 pub mod apply;
 pub mod batch;
@@ -17,6 +19,7 @@ pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod fence;
+pub mod fit;
 pub mod gaps;
 pub mod gate;
 pub mod identity;

@@ -38,6 +38,9 @@ pub struct Status {
     /// Changes that are left out on purpose, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+    /// Columns that came to tables of the source since the plan, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added_columns: Vec<String>,
     /// Everything that a cutover needs is there.
     pub ready_for_cutover: bool,
     /// What is missing.
@@ -170,6 +173,7 @@ pub async fn status(
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
         plan_is_known: plan.is_ok(),
         held_back,
+        added_columns: super::added::lines(ledger, &found.id).await?,
         skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
         tables,

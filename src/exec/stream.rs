@@ -13,6 +13,7 @@ use super::ExecError;
 use super::batch::{Batch, To};
 use super::context::Run;
 use super::failpoint;
+use super::fit::Fit;
 use super::left_out::LeftOut;
 use super::postponed::Postponed;
 use super::reread::Rereader;
@@ -21,7 +22,7 @@ use super::table::TableTask;
 use super::touched::Touched;
 use crate::ledger::progress::{self, Discarded};
 use crate::pg::client::Client;
-use crate::pg::pgoutput::{self, Message, Relation};
+use crate::pg::pgoutput::{self, Message, Relation, Tuple};
 use crate::pg::replication::{Incoming, Stream};
 use crate::replay::{FullXid, Lsn};
 
@@ -57,6 +58,8 @@ pub struct Applier {
     pub(super) left_out: LeftOut,
     /// The tables of the plan that each relation of the stream fills.
     pub(super) relations: HashMap<u32, Arc<[usize]>>,
+    /// How tuples of each relation fit those tables.
+    fits: HashMap<u32, Fit>,
     pub(super) batch: Batch,
     /// Rows that were read again and collide with rows that are behind.
     pub(super) postponed: Vec<Postponed>,
@@ -124,6 +127,7 @@ impl Applier {
             touched,
             left_out,
             relations: HashMap::new(),
+            fits: HashMap::new(),
             batch: Batch::default(),
             postponed: Vec::new(),
             near,
@@ -209,13 +213,18 @@ impl Applier {
             }
             Message::Commit(commit) => self.commit(commit.end_lsn, sentinels).await,
             Message::Relation(relation) => self.relation(relation),
-            Message::Insert { relation, new } => {
+            Message::Insert { relation, mut new } => {
+                self.fit(relation, &mut new);
                 for &table in self.tables_of(relation)?.iter() {
                     self.insert(table, &new).await?;
                 }
                 Ok(())
             }
-            Message::Update { relation, old, new } => {
+            Message::Update { relation, mut old, mut new } => {
+                self.fit(relation, &mut new);
+                if let Some((_, old)) = &mut old {
+                    self.fit(relation, old);
+                }
                 let tables = self.tables_of(relation)?;
                 let Some((last, others)) = tables.split_last() else { return Ok(()) };
                 for &table in others {
@@ -223,7 +232,8 @@ impl Applier {
                 }
                 self.update(*last, old, new).await
             }
-            Message::Delete { relation, kind, old } => {
+            Message::Delete { relation, kind, mut old } => {
+                self.fit(relation, &mut old);
                 for &table in self.tables_of(relation)?.iter() {
                     self.delete(table, kind, &old).await?;
                 }
@@ -249,8 +259,10 @@ impl Applier {
             task.source_name().schema.as_str() == relation.schema && task.source_name().name.as_str() == relation.name
         };
         let mut found = Vec::new();
+        let mut fit = Fit::default();
         for task in self.tables.iter().filter(is_of) {
-            task.check_relation(&relation)?;
+            // The targets of one table see the same columns of it.
+            fit = task.check_relation(&relation)?;
             found.push(task.index);
         }
         if found.is_empty() {
@@ -260,7 +272,14 @@ impl Applier {
             });
         }
         self.relations.insert(relation.oid, found.into());
+        self.fits.insert(relation.oid, fit);
         Ok(())
+    }
+
+    fn fit(&self, relation: u32, tuple: &mut Tuple) {
+        if let Some(fit) = self.fits.get(&relation) {
+            fit.tuple(tuple);
+        }
     }
 
     pub(super) fn tables_of(&self, relation: u32) -> Result<Arc<[usize]>, ExecError> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 use super::ExecError;
+use super::fit::{Fit, fit};
 use super::witness::Seen;
 use crate::catalog::{Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::ledger::added::AddedColumn;
 use crate::pg::pgoutput::{self, Relation, Tuple};
-use crate::plan::{Op, Plan};
+use crate::plan::{OnDdl, Op, Plan};
 use crate::projection::{KeyOrder, Projection, RowIdentity};
 use crate::replay::{Key, KeyValue};
 
@@ -40,6 +42,12 @@ pub struct TableTask {
     pub publication: Ident,
     /// The source table before its first row was read.
     pub witness: Option<Seen>,
+    /// What becomes of the run when the source table gets another column.
+    pub on_ddl: OnDdl,
+    /// Columns that came since the plan and are there; those that are followed are in the projection too.
+    pub added: Vec<AddedColumn>,
+    /// Columns that came and are gone again.
+    pub came_and_went: BTreeSet<String>,
 }
 
 /// The tables of the plan, in its order. Frozen defaults and published columns are filled in later.
@@ -79,6 +87,9 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 published: Vec::new(),
                 publication: plan.settings.publication.clone(),
                 witness: None,
+                on_ddl: plan.settings.on_ddl,
+                added: Vec::new(),
+                came_and_went: BTreeSet::new(),
             })
         })
         .collect()
@@ -128,8 +139,8 @@ impl TableTask {
         Ok(())
     }
 
-    /// Compares the stream's description of the table with the plan's.
-    pub fn check_relation(&self, relation: &Relation) -> Result<(), ExecError> {
+    /// Compares the stream's description of the table with the plan's and with what came since.
+    pub fn check_relation(&self, relation: &Relation) -> Result<Fit, ExecError> {
         let found: Vec<(String, u32, i32)> =
             relation.columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect();
         if let Some(witness) = &self.witness
@@ -150,7 +161,10 @@ impl TableTask {
             });
         }
         if found == self.published {
-            return Ok(());
+            return Ok(Fit::default());
+        }
+        if let Some(fit) = fit(self, &found)? {
+            return Ok(fit);
         }
         let names = |list: &[(String, u32, i32)]| list.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
         let (before, after) = (names(&self.published), names(&found));

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::ExecError;
 use super::context::Run;
+use super::copy;
 use super::event::EventKind;
 use super::limits;
 use super::shared::Shared;
@@ -95,6 +96,10 @@ pub async fn run(
             }
             for at in in_turn.by_ref().take(LOOKS.min(tables.len())) {
                 witness::follow(&run, &ledger, &source, &tables[at]).await?;
+                if !tables[at].on_ddl.is_stop() {
+                    // A column that nobody writes to is in no stream, and may come when nothing is read any more.
+                    copy::check_shape(&source, &tables[at]).await?;
+                }
             }
             run.emit(
                 None,

@@ -1,6 +1,7 @@
 //! What tells that rows of a source table changed, or mean something else, without a change in the stream: the table was
 //! dropped and created again, rewritten by ALTER TABLE, or a label of an enum was renamed. The shape may be the same.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,11 @@ const SQL: &str = "SELECT c.oid, c.relfilenode, \
         JOIN pg_catalog.pg_type u ON u.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
       ORDER BY 1), \
      (SELECT pg_catalog.concat(p.oid, ' ', p.xmin, ' ', r.oid) FROM pg_catalog.pg_publication p \
-      JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $3::text AND r.prrelid = c.oid) \
+      JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $3::text AND r.prrelid = c.oid), \
+     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
+      AND NOT a.attisdropped ORDER BY a.attnum), \
+     ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
+      AND NOT a.attisdropped ORDER BY a.attnum) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1::text AND c.relname = $2::text";
 
@@ -40,6 +45,9 @@ pub struct Witness {
     /// The publication and its entry of the table.
     #[serde(default)]
     published: Option<String>,
+    /// `attnum`s of the columns that matter: of one that is dropped and added again the values are others.
+    #[serde(default)]
+    numbers: BTreeMap<String, i16>,
 }
 
 /// The last look, which all tasks of a run compare with.
@@ -75,12 +83,22 @@ impl Witness {
             .query_opt(&query, &[&table.schema.as_str(), &table.name.as_str(), &task.publication.as_str()])
             .await
             .map_err(doing())?;
+        // A column that stays behind may go again.
+        let stays = |name: &str| task.added.iter().any(|added| !added.followed && added.column.name.as_str() == name);
         Ok(row.map(|row| Self {
             oid: row.get(0),
             file: row.get(1),
             columns: row.get::<_, Option<String>>(2).unwrap_or_default(),
             labels: row.get(3),
             published: row.get(4),
+            numbers: row
+                .get::<_, Vec<String>>(5)
+                .into_iter()
+                .zip(row.get::<_, Vec<i16>>(6))
+                .filter(|(name, _)| {
+                    task.source.columns.iter().any(|column| column.name.as_str() == name) && !stays(name)
+                })
+                .collect(),
         }))
     }
 
@@ -92,6 +110,10 @@ impl Witness {
         }
         if self.file != now.file && self.columns != now.columns {
             return Some("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned());
+        }
+        let again = |(name, number): &(&String, &i16)| now.numbers.get(*name).is_some_and(|now| now != *number);
+        if let Some((name, _)) = self.numbers.iter().find(again) {
+            return Some(format!("column {name} was dropped and added again, which the change stream does not show"));
         }
         if self.published.is_some() && self.published != now.published {
             return Some(
@@ -122,12 +144,28 @@ async fn compare(source: &Client, task: &TableTask, before: &Witness) -> Result<
 pub async fn follow(run: &Run, ledger: &Client, source: &Client, task: &TableTask) -> Result<(), ExecError> {
     let Some(seen) = &task.witness else { return Ok(()) };
     let before = seen.get();
-    let now = compare(source, task, &before).await?;
+    let mut now = compare(source, task, &before).await?;
+    // That a column is gone is for others to say; what it was must not be forgotten, should it come again.
+    for (name, number) in &before.numbers {
+        now.numbers.entry(name.clone()).or_insert(*number);
+    }
     if now != before {
         migration::set_setting(ledger, &run.id, &setting(task), Some(&text(&now)?)).await?;
         seen.set(now);
     }
     Ok(())
+}
+
+/// Compares with the last look that was recorded, if there is one.
+pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    match migration::setting(ledger, &run.id, &setting(task)).await? {
+        None => Ok(()),
+        Some(text) => {
+            let before: Option<Witness> = serde_json::from_str(&text).map_err(damaged)?;
+            let Some(before) = before else { return Ok(()) };
+            compare(source, task, &before).await.map(|_now| ())
+        }
+    }
 }
 
 fn setting(task: &TableTask) -> String {

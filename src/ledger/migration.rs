@@ -212,6 +212,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
     let transaction = client.transaction().await?;
     for table in [
         "skipped",
+        "added_column",
         "progress",
         "whole_copy",
         "chunk",

@@ -2,6 +2,7 @@
 //!
 //! Stores ids, positions and key texts, never plan operations or row values.
 
+pub mod added;
 pub mod chunk;
 pub mod cutover;
 pub mod error;

@@ -123,6 +123,18 @@ CREATE TABLE IF NOT EXISTS pcrd.skipped (
   met_at timestamptz,
   PRIMARY KEY (migration, lsn, tbl, key)
 );
+CREATE TABLE IF NOT EXISTS pcrd.added_column (
+  migration text REFERENCES pcrd.migration,
+  tbl text,
+  attnum smallint,
+  definition jsonb NOT NULL,
+  default_tree text,
+  missing text,
+  followed boolean NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  dropped_at timestamptz,
+  PRIMARY KEY (migration, tbl, attnum)
+);
 CREATE TABLE IF NOT EXISTS pcrd.setting (
   migration text REFERENCES pcrd.migration,
   name text,

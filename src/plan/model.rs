@@ -120,6 +120,51 @@ pub struct Settings {
     pub fence_timeout_ms: u64,
     /// Session settings of every connection.
     pub session: BTreeMap<String, String>,
+    /// What becomes of the run when a table of the source gets another column.
+    #[serde(default, skip_serializing_if = "OnDdl::is_stop")]
+    pub on_ddl: OnDdl,
+}
+
+/// What becomes of the run when a table of the source gets another column. Every other change of a table stops it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDdl {
+    /// It stops.
+    #[default]
+    Stop,
+    /// It goes on, and the column stays on the source.
+    IgnoreAdditive,
+    /// It goes on, with the column on the target too.
+    FollowAdditive,
+}
+
+impl OnDdl {
+    /// True for the default, which plans do not write.
+    pub fn is_stop(&self) -> bool {
+        *self == Self::Stop
+    }
+
+    /// What it means for the run, where that is not to stop.
+    pub fn meaning(self) -> Option<&'static str> {
+        match self {
+            Self::Stop => None,
+            Self::IgnoreAdditive => {
+                Some("a column that comes to a table of the source meanwhile is NOT migrated, and the run goes on")
+            }
+            Self::FollowAdditive => Some(
+                "a column that comes to a table of the source meanwhile is added to the target too, without another review",
+            ),
+        }
+    }
+
+    /// The word of the config.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::IgnoreAdditive => "ignore_additive",
+            Self::FollowAdditive => "follow_additive",
+        }
+    }
 }
 
 /// `kind:address`, never a position.

@@ -2,6 +2,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod added;
 pub mod alike;
 pub mod apply;
 pub mod apply_set;

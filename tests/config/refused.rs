@@ -56,7 +56,6 @@ fn keys_that_do_not_exist() {
 #[test]
 fn keys_and_values_that_later_versions_bring() {
     check(vec![
-        (top("migrate: { on_ddl: follow_additive }"), "not_yet", "follow_additive", None, "on_ddl: follow_additive"),
         (top("migrate: { carry: all }"), "not_yet", "carry", None, "migrate.carry"),
         (table("data: none"), "not_yet", "none", None, "data: none"),
         (top("verify: { hash: sha256 }"), "not_yet", "sha256", None, "verify.hash: sha256"),
@@ -66,6 +65,13 @@ fn keys_and_values_that_later_versions_bring() {
         (top("cutover: { hooks: {} }"), "not_yet", "hooks", None, "cutover.hooks"),
         (top("cutover: { reverse: { enabled: true } }"), "not_yet", "reverse", None, "cutover.reverse"),
         (top("cutover: { pgbouncer: {} }"), "not_yet", "pgbouncer", None, "cutover.pgbouncer"),
+        (
+            top("migrate: { on_ddl: follow_aditive }"),
+            "bad_value",
+            "follow_aditive",
+            None,
+            "did you mean `follow_additive`?",
+        ),
         (top("cutover: { fence: triger }"), "bad_value", "triger", None, "did you mean `trigger`?"),
     ]);
 }

@@ -2,14 +2,14 @@
 //! names the difference, never in a target that silently lacks something.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::migration::Said;
+use crate::phase::{Phase, change_in};
 use crate::stage::Stage;
-use crate::support::{TestPair, connect_to, run, text};
+use crate::support::{TestPair, run, text};
 
 const DDL: &str = "
     CREATE TYPE mood AS ENUM ('ok', 'sad');
@@ -87,16 +87,6 @@ async fn write(stage: &Stage, name: &str) {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Phase {
-    Planned,
-    Slot,
-    Chunk,
-    Streaming,
-    Verifying,
-    Fenced,
-}
-
 /// What the application and the operator do in the phase.
 async fn change(stage: &Stage, name: &str, sql: &str) {
     for sql in sql.split("; ") {
@@ -105,63 +95,12 @@ async fn change(stage: &Stage, name: &str, sql: &str) {
     write(stage, name).await;
 }
 
-/// Keeps the run from writing to a table of the ledger, until COMMIT: the phase cannot end before the change is made.
-async fn hold(pair: &TestPair, stage: &Stage, table: &str) -> tokio_postgres::Client {
-    let holder = connect_to(&pair.target, &stage.name).await;
-    run(&holder, &format!("BEGIN; LOCK TABLE pcrd.{table} IN SHARE MODE")).await;
-    holder
-}
-
-/// Runs up to the phase, makes the change there, and lets the run go on to wherever it goes.
-async fn change_in(phase: Phase, pair: &TestPair, stage: &Stage, name: &str, sql: &str) -> Said {
-    let (mut running, holder) = match phase {
-        Phase::Planned => {
-            change(stage, name, sql).await;
-            return stage.cut_over();
-        }
-        Phase::Slot => {
-            let running = stage.start_through("setup.after-progress=sleep(1500)");
-            stage.until_target("SELECT count(*) > 0 FROM pcrd.progress").await;
-            (running, Some(hold(pair, stage, "lane").await))
-        }
-        Phase::Chunk => {
-            let running = stage.start_through("chunk.after-commit=sleep(150)");
-            stage.until_target("SELECT count(*) >= 2 FROM pcrd.chunk").await;
-            let holder = stage.hold_chunks(pair).await;
-            stage.until_held().await;
-            (running, Some(holder))
-        }
-        Phase::Streaming => {
-            let mut running = stage.start("");
-            tokio::task::block_in_place(|| running.wait_for("\"gate\""));
-            (running, None)
-        }
-        Phase::Verifying => {
-            let running = stage.start_through("verify.begin=sleep(1500)");
-            stage.until_target("SELECT count(*) > 0 FROM pcrd.step WHERE step LIKE 'verify%'").await;
-            (running, Some(hold(pair, stage, "cutover").await))
-        }
-        Phase::Fenced => {
-            let running = stage.start_through("cutover.after-drained=sleep(1500)");
-            stage.until_target("SELECT count(*) > 0 FROM pcrd.cutover WHERE state = 'drained'").await;
-            (running, Some(hold(pair, stage, "cutover").await))
-        }
-    };
-    change(stage, name, sql).await;
-    if let Some(holder) = holder {
-        run(&holder, "COMMIT").await;
-    }
-    if phase == Phase::Streaming {
-        // Whoever does not notice in the stream must notice at the cutover.
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        if running.child.try_wait().unwrap().is_none() {
-            tokio::task::block_in_place(|| stage.migration.run(&["cutover", "--yes"]));
-        }
-    }
-    tokio::task::block_in_place(|| running.finish())
-}
-
 async fn in_phase(phase: Phase, label: &'static str) {
+    under("stop", phase, label).await;
+}
+
+/// Under every policy but for columns that come.
+async fn under(on_ddl: &'static str, phase: Phase, label: &'static str) {
     let settings = [("fsync", "off"), ("max_replication_slots", "40"), ("max_connections", "200")];
     let pair = Arc::new(TestPair::start_with(15, 15, &settings));
     // Most of a run is waiting.
@@ -172,9 +111,10 @@ async fn in_phase(phase: Phase, label: &'static str) {
         tasks.spawn(async move {
             let _permit = at_once.acquire().await.unwrap();
             let stage_name = format!("{name}_{label}");
-            let more = "  batch_size: 100\n  workers: 1\n";
-            let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, more).await;
-            let said = change_in(phase, &pair, &stage, name, sql).await;
+            let more = format!("  batch_size: 100\n  workers: 1\n  on_ddl: {on_ddl}\n");
+            let stage = Stage::with_target(&pair, &stage_name, DDL, ON_TARGET, TABLES, &more).await;
+            let then = if on_ddl != "stop" && name.starts_with("add_") { GoesOn } else { then };
+            let said = change_in(phase, &pair, &stage, change(&stage, name, sql)).await;
             let judged = judge(phase, &stage, then, &said).await;
             stage.end().await;
             judged.err().map(|failure| {
@@ -264,6 +204,21 @@ async fn while_rows_are_compared() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn behind_the_fence() {
     in_phase(Phase::Fenced, "fenced").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn while_a_chunk_is_copied_and_columns_are_followed() {
+    under("follow_additive", Phase::Chunk, "chunk").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn while_changes_are_streamed_and_columns_are_ignored() {
+    under("ignore_additive", Phase::Streaming, "streaming").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn behind_the_fence_and_columns_are_followed() {
+    under("follow_additive", Phase::Fenced, "fenced").await;
 }
 
 /// A published table cannot become unlogged; before that the plan is stale.

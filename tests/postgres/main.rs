@@ -7,6 +7,7 @@ mod certificates;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod additive;
 mod attack;
 mod cleanup;
 mod collision;
@@ -14,6 +15,7 @@ mod constraints;
 mod damaged;
 mod ddl;
 mod defects;
+mod deployments;
 mod exact;
 mod failover;
 mod filter;
@@ -27,8 +29,10 @@ mod merge;
 mod migration;
 mod moved;
 mod nobody;
+mod not_additive;
 mod operate;
 mod ordeal;
+mod phase;
 mod refused;
 mod reserved;
 mod rights;

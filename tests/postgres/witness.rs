@@ -64,3 +64,19 @@ async fn both_while_nobody_looks() {
     assert_eq!(said.code, Some(4), "{}", said.stderr);
     assert!(said.stderr.contains("rewrote"), "{}", said.stderr);
 }
+
+/// The shape is the same, no row was rewritten, and every value is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_dropped_and_added_again_stops_the_run() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "again", ITEMS, YAML, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    run(&stage.source, "ALTER TABLE items DROP COLUMN n, ADD COLUMN n integer").await;
+    // Whoever does not look at it, and finds it as the plan has it, would cut over.
+    tokio::task::block_in_place(|| stage.migration.run(&["cutover", "--yes"]));
+    let said = tokio::task::block_in_place(|| running.finish());
+    assert_eq!(said.code, Some(4), "{}", said.stderr);
+    assert!(said.stderr.contains("column n was dropped and added again"), "{}", said.stderr);
+    assert_eq!(stage.cut_over().code, Some(4));
+}

@@ -82,6 +82,7 @@ fn text(status: &Status) -> String {
     let of_all = if status.plan_is_known { format!("of {} done", status.steps.len()) } else { "done".to_owned() };
     lines.push(format!("steps     {done} {of_all}"));
     lines.extend(status.skipped.iter().map(|skip| format!("skipped   {skip}")));
+    lines.extend(status.added_columns.iter().map(|column| format!("column    {column}")));
     if status.ready_for_cutover {
         lines.push("ready     yes; next: pcrd cutover".to_owned());
     } else if status.state == "running" {

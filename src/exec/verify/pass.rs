@@ -13,7 +13,7 @@ use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
 use crate::exec::steps::Steps;
 use crate::exec::table::TableTask;
-use crate::exec::{ExecError, failpoint, snapshots};
+use crate::exec::{ExecError, added, failpoint, snapshots};
 use crate::ledger::{chunk, progress};
 use crate::plan::{End, Op};
 use crate::verify::{Difference, Report, TableReport};
@@ -96,7 +96,9 @@ pub async fn report(engine: &mut Engine) -> Result<Report, ExecError> {
             record(engine, table).await?;
         }
     }
-    Ok(Report::of(report.tables, report.notes))
+    let mut notes = report.notes;
+    notes.extend(added::lines(&engine.ledger, &engine.run.id).await?);
+    Ok(Report::of(report.tables, notes))
 }
 
 async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError> {

@@ -7,7 +7,8 @@ use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
 use crate::exec::left_out::LeftOut;
 use crate::exec::table::{self, TableTask};
-use crate::exec::{ExecError, setup, snapshots};
+use crate::exec::{ExecError, added, setup, snapshots};
+use crate::ledger::added as columns;
 use crate::plan::End;
 use crate::verify::{Report, TableReport};
 
@@ -29,7 +30,8 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
     let target = run.connect(End::Target, "verify").await?;
     let digest = sides::digest(&run.plan);
     let mut reports = Vec::new();
-    let tasks = table::tasks(&run.plan)?;
+    let mut tasks = table::tasks(&run.plan)?;
+    added::amend(&mut tasks, &columns::all(&target, &run.id).await?, run);
     let left_out = LeftOut::read(&target, &run.id, &tasks).await?;
     for mut task in tasks {
         run.stop_check()?;
@@ -52,7 +54,9 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
     let note = "the source has been closed since the cutover: rows that applications have written to the target since \
                 then are listed as differences"
         .to_owned();
-    Ok(Report::of(reports, vec![note]))
+    let mut notes = vec![note];
+    notes.extend(added::lines(&target, &run.id).await?);
+    Ok(Report::of(reports, notes))
 }
 
 async fn compare(sides: &Sides<'_>, task: &TableTask, left_out: &LeftOut) -> Result<TableReport, ExecError> {

@@ -115,6 +115,12 @@ impl Tuple {
         self.places.iter().map(|place| place.length as usize).sum()
     }
 
+    /// The row without the columns past the first so many.
+    pub fn first(&self, columns: usize) -> Self {
+        let places = &self.places[..columns.min(self.places.len())];
+        Self { message: self.message.clone(), places: Arc::from(places) }
+    }
+
     /// The same row, with the values of `other` for the columns for which `takes` is true.
     pub fn with(&self, other: &Self, takes: impl Fn(usize) -> bool) -> Self {
         let value = |(column, own)| if takes(column) { other.get(column).unwrap_or(own) } else { own };
@@ -182,5 +188,7 @@ mod tests {
         assert_eq!((whole.text(1), whole.text(2), whole.text(9)), (Some(&b"large"[..]), None, None));
         assert_eq!(whole.shared_text(1), Some(Bytes::from_static(b"large")));
         assert_eq!(whole.shared_text(2), None);
+        assert_eq!(whole.first(2), [text(b"1"), text(b"large")].into_iter().collect());
+        assert_eq!(whole.first(9), whole);
     }
 }

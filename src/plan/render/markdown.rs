@@ -174,6 +174,8 @@ fn head(document: &Document, plan: &Plan) -> String {
     if !document.limits.is_empty() {
         out.push_str(&format!("\nLimits: {}\n", escape(&document.limits.join(", "), Place::Prose)));
     }
+    let on_ddl = plan.settings.on_ddl;
+    out.extend(on_ddl.meaning().map(|meaning| format!("\n`on_ddl: {}`: {meaning}.\n", on_ddl.word())));
     if let Some(estimate) = &document.estimate {
         out.push_str(&format!("\n{}\n", escape(&in_words(estimate), Place::Prose)));
     }

@@ -40,6 +40,8 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
         let hint = if detail == Detail::Summary { " (see `pcrd show -v`)" } else { "" };
         out.push_str(&format!("  Not carried: {}{hint}\n", kinds.collect::<Vec<_>>().join(", ")));
     }
+    let on_ddl = plan.settings.on_ddl;
+    out.extend(on_ddl.meaning().map(|meaning| format!("  on_ddl {}: {meaning}\n", on_ddl.word())));
     if detail == Detail::Everything {
         out.push_str(&everything(document, plan));
     }
