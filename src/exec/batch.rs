@@ -21,6 +21,8 @@ use crate::sql::filter;
 
 /// Rows that are sent to the server at once …
 const BATCH_ROWS: usize = 2_000;
+/// … or so many when it has nothing to do …
+const BATCH_ROWS_IDLE: usize = 1_000;
 /// … or their bytes.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -214,7 +216,9 @@ pub struct To<'a> {
 impl Batch {
     /// True when the rows are as many, or as large, as are worth sending at once.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        let idle = || self.in_flight.as_ref().is_none_or(InFlight::is_answered);
+        let rows = self.rows.len();
+        rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES || (rows >= BATCH_ROWS_IDLE && idle())
     }
 
     /// True when none wait.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join;
 use futures_util::{SinkExt, StreamExt, pin_mut, stream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_postgres::{SimpleQueryMessage, Statement};
 
 use super::ExecError;
@@ -124,6 +124,14 @@ enum Step {
 pub(super) struct InFlight {
     rows: Vec<Row>,
     answer: JoinSet<Result<bool, ExecError>>,
+    answered: AbortHandle,
+}
+
+impl InFlight {
+    /// True when waiting for the answer would not take any time.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.is_finished()
+    }
 }
 
 impl Sets {
@@ -233,8 +241,8 @@ impl Sets {
         let Ready { rows, truncates, copies, steps } = ready;
         let target = Arc::clone(target);
         let mut answer = JoinSet::new();
-        answer.spawn(async move { sent(&target, truncates, copies, steps).await });
-        InFlight { rows, answer }
+        let answered = answer.spawn(async move { sent(&target, truncates, copies, steps).await });
+        InFlight { rows, answer, answered }
     }
 
     /// Waits for the answer; gives the rows back if it does not agree with what was sent, with nothing left behind.
