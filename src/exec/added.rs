@@ -47,6 +47,7 @@ pub async fn look(run: &Run, ledger: &Client, source: &Client, known: &[AddedCol
             return Err(stale(format!("{changed}; {ADDITIVE}")));
         }
         let mut known: Vec<&AddedColumn> = known.iter().filter(|known| &known.table == name).collect();
+        let numbers: Vec<i16> = known.iter().map(|known| known.attnum).collect();
         let facts = if extra.is_empty() { BTreeMap::new() } else { facts(source, name).await? };
         // Gone between the two queries: the next look will say so.
         let extra = extra.into_iter().filter_map(|column| Some((column, facts.get(&column.name)?)));
@@ -65,6 +66,16 @@ pub async fn look(run: &Run, ledger: &Client, source: &Client, known: &[AddedCol
                 )));
             }
             look.gone.push(gone.clone());
+        }
+        let follows = run.plan.settings.on_ddl == OnDdl::FollowAdditive;
+        if let Some((column, _)) = new.first()
+            && follows
+            && witness::has_lost(run, ledger, source, name, &numbers).await?
+        {
+            let new = &column.name;
+            return Err(stale(format!(
+                "a column was added and is gone again, before column {new} came: changes of both look alike; {ADDITIVE}"
+            )));
         }
         for (column, facts) in new {
             look.new.push(admissible(run, (ledger, source), name, column, facts).await?);

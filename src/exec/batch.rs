@@ -245,7 +245,7 @@ impl Batch {
             How::Look(_) => return Ok(Pushed::NeedsLook),
         }
         let RowChange { new, old, commit, .. } = change;
-        let row = Row { way, new: new.clone(), old: old.map(|(_, old)| old.clone()), commit };
+        let row = Row { way, new: new.detached(), old: old.map(|(_, old)| old.detached()), commit };
         self.bytes += row.new.bytes() + row.old.as_ref().map_or(0, Tuple::bytes);
         self.rows.push(row);
         Ok(Pushed::Queued)

@@ -171,7 +171,8 @@ impl Refused {
     /// it was: then no other row would fare better.
     pub fn to_leave_out(&self) -> Option<&[String]> {
         let class = self.error.sqlstate()?.get(..2)?;
-        let is_of_row = !matches!(class, "08" | "25" | "28" | "40" | "42" | "53" | "55" | "57" | "58" | "F0" | "XX");
+        let is_of_row =
+            !matches!(class, "08" | "25" | "28" | "3B" | "40" | "42" | "53" | "55" | "57" | "58" | "F0" | "XX");
         self.key.as_deref().filter(|_| is_of_row)
     }
 

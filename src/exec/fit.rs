@@ -20,7 +20,8 @@ impl Fit {
     pub fn tuple(&self, tuple: &mut Tuple) {
         let Some(keep) = self.keep else { return };
         if self.pad.is_empty() {
-            *tuple = tuple.first(keep);
+            // What stays behind may be large: it is not kept with the rest.
+            *tuple = tuple.iter().take(keep).collect();
             return;
         }
         let pad = self

@@ -25,7 +25,7 @@ const WRITTEN_MAX: usize = 7_200;
 /// of log alone replays nothing and has no position, and neither has one that the role may not see.
 const COMMON: &str = "pg_catalog.pg_current_wal_flush_lsn()::text, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
      (SELECT r.replay_lsn::text FROM pg_catalog.pg_stat_replication r \
-       WHERE r.state = 'streaming' AND r.replay_lsn IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots l \
+       WHERE r.state IN ('streaming', 'catchup') AND r.replay_lsn IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots l \
          WHERE l.active_pid = r.pid AND l.slot_type = 'logical') ORDER BY r.replay_lsn LIMIT 1)";
 
 /// The same with what our slot keeps, and with the sessions of others at work.

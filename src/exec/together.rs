@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::future::join;
 use futures_util::{SinkExt, StreamExt, pin_mut, stream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_postgres::{SimpleQueryMessage, Statement};
@@ -29,8 +28,10 @@ const ROWS_MIN: usize = 8;
 const BYTES_MAX: usize = 64 << 20;
 /// After a batch that had to be applied again, so many are not tried together: what was in the way may be the rule.
 const SPARED: u32 = 16;
-/// A temporary table is emptied when it has so many rows: each statement looks through all of them.
+/// A temporary table is emptied when it has so many rows: each statement looks through all of them …
 const CARRIED_ROWS_MAX: usize = 8_000;
+/// … or so many bytes: each table of the plan has one.
+const CARRIED_BYTES_MAX: usize = 4 << 20;
 
 /// How tables take many rows at once.
 #[derive(Default)]
@@ -49,8 +50,9 @@ pub(super) struct Sets {
 struct Carried {
     carrier: Carrier,
     copy: Statement,
-    /// Rows that are in it.
+    /// Rows that are in it, and their bytes.
     rows: usize,
+    bytes: usize,
 }
 
 /// Which rows one statement serves.
@@ -175,11 +177,12 @@ impl Sets {
         let mut ready = Ready { rows, truncates: Vec::new(), copies: Vec::new(), steps };
         for (table, copy) in copies {
             let Some(Some(carried)) = self.carriers.get_mut(&table) else { continue };
-            if carried.rows >= CARRIED_ROWS_MAX {
-                carried.rows = 0;
+            if carried.rows >= CARRIED_ROWS_MAX || carried.bytes >= CARRIED_BYTES_MAX {
+                (carried.rows, carried.bytes) = (0, 0);
                 ready.truncates.push(carried.carrier.truncate.clone());
             }
             carried.rows += copy.rows;
+            carried.bytes += copy.text.len();
             ready.copies.push((carried.copy.clone(), copy.text.into()));
         }
         Ok(Ok(ready))
@@ -312,7 +315,8 @@ async fn carried(target: &Client, task: &TableTask) -> Result<Option<Carried>, E
     let types: Vec<&str> = task.projection.source_columns.iter().map(|column| column.ty.sql.as_str()).collect();
     let rows = target.query(CARRIED_SQL, &[&types]).await;
     let rows = rows.map_err(ExecError::target(format!("look at the types of {}", task.name)))?;
-    let types: Vec<(Option<String>, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let types: Vec<(Option<String>, bool, bool)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let carrier = Carrier::new(task.index, &types);
     let failed = || ExecError::target(format!("prepare for batches of {}", task.name));
     target.batch_execute("SAVEPOINT pcrd_batch").await.map_err(failed())?;
@@ -323,7 +327,7 @@ async fn carried(target: &Client, task: &TableTask) -> Result<Option<Carried>, E
     match made {
         Ok(copy) => {
             target.batch_execute("RELEASE SAVEPOINT pcrd_batch").await.map_err(failed())?;
-            Ok(Some(Carried { carrier, copy, rows: 0 }))
+            Ok(Some(Carried { carrier, copy, rows: 0, bytes: 0 }))
         }
         Err(error) if error.as_db_error().is_some() => {
             let undo = "ROLLBACK TO SAVEPOINT pcrd_batch; RELEASE SAVEPOINT pcrd_batch";
@@ -394,41 +398,39 @@ async fn sent(
     steps: Vec<Step>,
 ) -> Result<bool, ExecError> {
     let failed = || ExecError::target("apply a batch");
+    // A COPY that could not even begin would leave an answer that nobody expects: what comes before it must have succeeded.
     let begin = truncates.into_iter().chain(["SAVEPOINT pcrd_batch".to_owned()]).collect::<Vec<_>>().join("; ");
-    let agreed = match filled_and_run(target, &begin, copies, steps).await {
+    target.batch_execute(&begin).await.map_err(failed())?;
+    for (statement, rows) in copies {
+        let sink = target.copy_in::<_, Bytes>(&statement).await.map_err(failed())?;
+        pin_mut!(sink);
+        let filled = match sink.feed(rows).await {
+            Ok(()) => sink.finish().await.map(|_rows| ()),
+            Err(error) => Err(error),
+        };
+        match filled {
+            Ok(()) => {}
+            Err(error) if error.as_db_error().is_some() => return undone(target, false).await,
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+    let agreed = match run(target, steps).await {
         Ok(agreed) => agreed,
         Err(error) if error.as_db_error().is_some() => false,
         Err(error) => return Err(failed()(error)),
     };
+    undone(target, agreed).await
+}
+
+/// Ends the subtransaction of a batch, unless it agreed with nothing left of it.
+async fn undone(target: &Client, agreed: bool) -> Result<bool, ExecError> {
     let end = if agreed { "" } else { "ROLLBACK TO SAVEPOINT pcrd_batch; " };
-    target.batch_execute(&format!("{end}RELEASE SAVEPOINT pcrd_batch")).await.map_err(failed())?;
+    let ended = target.batch_execute(&format!("{end}RELEASE SAVEPOINT pcrd_batch")).await;
+    ended.map_err(ExecError::target("apply a batch"))?;
     Ok(agreed)
 }
 
-async fn filled_and_run(
-    target: &Client,
-    begin: &str,
-    copies: Vec<(Statement, Bytes)>,
-    steps: Vec<Step>,
-) -> Result<bool, tokio_postgres::Error> {
-    let mut begin = Some(target.batch_execute(begin));
-    for (statement, rows) in &copies {
-        let copy = target.copy_in::<_, Bytes>(statement);
-        let sink = match begin.take() {
-            Some(begin) => {
-                let (begun, sink) = join(begin, copy).await;
-                begun?;
-                sink?
-            }
-            None => copy.await?,
-        };
-        pin_mut!(sink);
-        sink.feed(rows.clone()).await?;
-        sink.finish().await?;
-    }
-    if let Some(begin) = begin {
-        begin.await?;
-    }
+async fn run(target: &Client, steps: Vec<Step>) -> Result<bool, tokio_postgres::Error> {
     let running: Vec<_> = steps.into_iter().map(|step| step.run(target)).collect();
     let depth = running.len();
     let answers: Vec<Result<bool, tokio_postgres::Error>> = stream::iter(running).buffered(depth).collect().await;

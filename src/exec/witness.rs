@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ExecError;
 use super::context::Run;
 use super::table::TableTask;
+use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, migration};
 use crate::pg::client::Client;
 
@@ -27,7 +28,7 @@ const SQL: &str = "SELECT c.oid, c.relfilenode, \
      ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
       AND NOT a.attisdropped ORDER BY a.attnum), \
      ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-      AND NOT a.attisdropped ORDER BY a.attnum) \
+      AND NOT a.attisdropped ORDER BY a.attnum), c.relnatts \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1::text AND c.relname = $2::text";
 
@@ -48,6 +49,9 @@ pub struct Witness {
     /// `attnum`s of the columns that matter: of one that is dropped and added again the values are others.
     #[serde(default)]
     numbers: BTreeMap<String, i16>,
+    /// The last `attnum` that was given at the first look, for those that came and went since.
+    #[serde(default)]
+    last: Option<i16>,
 }
 
 /// The last look, which all tasks of a run compare with.
@@ -99,6 +103,7 @@ impl Witness {
                     task.source.columns.iter().any(|column| column.name.as_str() == name) && !stays(name)
                 })
                 .collect(),
+            last: Some(row.get(7)),
         }))
     }
 
@@ -145,6 +150,7 @@ pub async fn follow(run: &Run, ledger: &Client, source: &Client, task: &TableTas
     let Some(seen) = &task.witness else { return Ok(()) };
     let before = seen.get();
     let mut now = compare(source, task, &before).await?;
+    now.last = before.last;
     // That a column is gone is for others to say; what it was must not be forgotten, should it come again.
     for (name, number) in &before.numbers {
         now.numbers.entry(name.clone()).or_insert(*number);
@@ -168,8 +174,41 @@ pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableT
     }
 }
 
+/// True when a column came since the first look and is gone, and is none of these. What the stream has of it cannot be told
+/// from what it has of a later one of its name.
+pub async fn has_lost(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    table: &QualifiedName,
+    known: &[i16],
+) -> Result<bool, ExecError> {
+    // Before the first attempt there is no ledger, and no stream that could mix up anything.
+    let there = ledger.query_one("SELECT pg_catalog.to_regclass('pcrd.setting') IS NOT NULL", &[]).await;
+    if !there.map_err(ExecError::target("look for the ledger"))?.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let Some(text) = migration::setting(ledger, &run.id, &setting_of(table)).await? else { return Ok(false) };
+    let first: Option<Witness> = serde_json::from_str(&text).map_err(damaged)?;
+    let Some(last) = first.and_then(|first| first.last) else { return Ok(false) };
+    let row = source
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text AND c.relname = $2::text \
+             AND a.attisdropped AND a.attnum > $3 AND a.attnum <> ALL ($4))",
+            &[&table.schema.as_str(), &table.name.as_str(), &last, &known],
+        )
+        .await
+        .map_err(ExecError::source("look for columns that came and went"))?;
+    Ok(row.get(0))
+}
+
 fn setting(task: &TableTask) -> String {
-    format!("witness:{}", task.source_name())
+    setting_of(task.source_name())
+}
+
+fn setting_of(table: &QualifiedName) -> String {
+    format!("witness:{table}")
 }
 
 fn damaged(error: serde_json::Error) -> ExecError {

@@ -13,13 +13,14 @@ use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
 /// A query for what the target knows of the types named in `$1` (`text[]`): one row for each, in their order. The type as
-/// which it carries its values (NULL: it has no such type), and whether it can store them out of line. A domain's values
-/// are carried as its base type's: NULL stands for what a change does not bring, and a domain may refuse it.
+/// which it carries its values (NULL: it has no such type), whether it can store them out of line, and whether the type is a
+/// domain. A domain's values are carried as its base type's: NULL stands for what a change does not bring, and a domain may
+/// refuse it. What a change does bring is a value of the domain for the expressions that read it.
 pub const CARRIED_SQL: &str = "SELECT CASE WHEN t.typtype = 'd' THEN ( \
          WITH RECURSIVE base AS (SELECT t.typbasetype AS oid UNION ALL \
              SELECT d.typbasetype FROM base JOIN pg_catalog.pg_type AS d ON d.oid = base.oid AND d.typtype = 'd') \
-         SELECT pg_catalog.format_type(b.oid, NULL) FROM base JOIN pg_catalog.pg_type AS b ON b.oid = base.oid \
-         WHERE b.typtype <> 'd') WHEN t.oid IS NOT NULL THEN u.type END, coalesce(t.typstorage <> 'p', false) \
+         SELECT pg_catalog.format_type(b.oid, -1) FROM base JOIN pg_catalog.pg_type AS b ON b.oid = base.oid \
+         WHERE b.typtype <> 'd') WHEN t.oid IS NOT NULL THEN u.type END, coalesce(t.typstorage <> 'p', false), coalesce(t.typtype = 'd', false) \
      FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(type, n) \
      LEFT JOIN pg_catalog.pg_type AS t ON t.oid = pg_catalog.to_regtype(u.type) ORDER BY u.n";
 
@@ -28,8 +29,8 @@ pub const CARRIED_SQL: &str = "SELECT CASE WHEN t.typtype = 'd' THEN ( \
 pub struct Carrier {
     /// Its quoted name.
     table: String,
-    /// Whether it has each source column: those whose type the target has.
-    columns: Vec<bool>,
+    /// Each source column as it has it: those whose type the target has.
+    columns: Vec<Option<Column>>,
     /// Creates it.
     pub create: String,
     /// Fills it: the statement's number, then the columns of [`Carrier::carries`].
@@ -38,12 +39,18 @@ pub struct Carrier {
     pub truncate: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    OfItsType,
+    OfBaseType,
+}
+
 impl Carrier {
     /// For the table with this number; `types` has the answers of [`CARRIED_SQL`] for its source columns.
-    pub fn new(table: usize, types: &[(Option<String>, bool)]) -> Self {
+    pub fn new(table: usize, types: &[(Option<String>, bool, bool)]) -> Self {
         let quoted = format!("pg_temp.\"pcrd_set_{table}\"");
         let carried =
-            || types.iter().enumerate().filter_map(|(number, (ty, long))| Some((number, ty.as_ref()?, *long)));
+            || types.iter().enumerate().filter_map(|(number, (ty, long, _))| Some((number, ty.as_ref()?, *long)));
         let definitions = carried().map(|(number, ty, _)| format!(", \"c{number}\" {ty}"));
         // What is written for a moment only is not worth compressing.
         let plain = carried()
@@ -52,7 +59,12 @@ impl Carrier {
         let (definitions, plain): (String, String) = (definitions.collect(), plain.collect());
         let names: String = carried().map(|(number, ..)| format!(", \"c{number}\"")).collect();
         Self {
-            columns: types.iter().map(|(ty, _)| ty.is_some()).collect(),
+            columns: types
+                .iter()
+                .map(|(ty, _, is_domain)| {
+                    ty.as_ref().map(|_| if *is_domain { Column::OfBaseType } else { Column::OfItsType })
+                })
+                .collect(),
             create: format!("CREATE TEMPORARY TABLE \"pcrd_set_{table}\" (\"n\" bigint{definitions}){plain}"),
             copy: format!("COPY {quoted} (\"n\"{names}) FROM STDIN"),
             truncate: format!("TRUNCATE {quoted}"),
@@ -62,7 +74,7 @@ impl Carrier {
 
     /// Positions of the source columns that it has, in its order.
     pub fn carries(&self) -> impl Iterator<Item = usize> {
-        self.columns.iter().enumerate().filter(|(_, carried)| **carried).map(|(column, _)| column)
+        self.columns.iter().enumerate().filter(|(_, carried)| carried.is_some()).map(|(column, _)| column)
     }
 }
 
@@ -178,11 +190,19 @@ fn rows<'a>(
     let read: Result<BTreeSet<usize>, ProjectionError> =
         values.flat_map(|value| value.reads).map(|column: &Ident| position(projection, column)).collect();
     let read = read?;
-    if read.is_empty() || read.iter().any(|&column| !carrier.columns.get(column).is_some_and(|carried| *carried)) {
+    let mut items = Vec::new();
+    for column in read {
+        let source = &projection.source_columns[column];
+        let value = match carrier.columns.get(column) {
+            Some(Some(Column::OfItsType)) => format!("\"c{column}\""),
+            Some(Some(Column::OfBaseType)) => format!("CAST(\"c{column}\" AS {})", source.ty.sql),
+            Some(None) | None => return Ok(None),
+        };
+        items.push(format!("{value} AS {}", ident(&source.name)));
+    }
+    if items.is_empty() {
         return Ok(None);
     }
-    let items =
-        read.into_iter().map(|column| format!("\"c{column}\" AS {}", ident(&projection.source_columns[column].name)));
     let before = format!("(SELECT {} FROM {} WHERE \"n\" = ", commas(items), carrier.table);
     Ok(Some(SetStatement { before, after: ") AS s".to_owned() }))
 }

@@ -176,6 +176,57 @@ async fn what_becomes_of_a_column_later() {
     }
 }
 
+/// The stream names columns and does not number them: what was written to the first one would land in the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_came_and_went_and_another_of_its_name() {
+    let pair = TestPair::start_with(15, 15, &servers());
+    for policy in [IGNORE, FOLLOW] {
+        let stage = stage(&pair, &format!("twice_{}", &policy[..6]), policy).await;
+        stage.migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+        run(&stage.source, "ALTER TABLE items ADD COLUMN extra integer").await;
+        run(&stage.source, "UPDATE items SET n = n + 1, extra = 9 WHERE id % 3 = 0").await;
+        run(&stage.source, "ALTER TABLE items DROP COLUMN extra").await;
+        run(&stage.source, "ALTER TABLE items ADD COLUMN extra integer DEFAULT 3").await;
+        run(&stage.source, "UPDATE items SET n = n + 1 WHERE id % 5 = 0").await;
+        let said = stage.cut_over();
+        if policy == IGNORE {
+            said.assert_switched();
+            stage.assert_equal("SELECT id::bigint, n, big FROM items", "SELECT id, number, big FROM items").await;
+        } else {
+            assert_eq!(said.code, Some(4), "{}", said.stderr);
+            assert!(said.stderr.contains("is gone again, before column extra came"), "{}", said.stderr);
+        }
+    }
+}
+
+/// What a default is made of may run code of whoever owns its type: it is not evaluated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_that_would_run_code() {
+    let pair = TestPair::start_with(15, 15, &servers());
+    for (name, ty, default) in [
+        ("array", "checked[]", "'{1}'"),
+        ("inside", "integer", "array_length('{1}'::checked[], 1)"),
+        ("domain", "checked", "1"),
+    ] {
+        for (number, policy) in [IGNORE, FOLLOW, ""].into_iter().enumerate() {
+            let stage = stage(&pair, &format!("code_{name}_{number}"), policy).await;
+            run(
+                &stage.source,
+                "CREATE TABLE ran (n integer); CREATE FUNCTION runs(n integer) RETURNS boolean LANGUAGE plpgsql AS \
+                 $$ BEGIN INSERT INTO public.ran VALUES (n); RETURN true; END $$; \
+                 CREATE DOMAIN checked AS integer CHECK (public.runs(VALUE))",
+            )
+            .await;
+            stage.migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+            run(&stage.source, &format!("ALTER TABLE items ADD COLUMN extra {ty} DEFAULT {default}; TRUNCATE ran"))
+                .await;
+            let said = stage.cut_over();
+            assert_eq!(said.code, Some(4), "{name} {policy}: {}", said.stderr);
+            assert_eq!(text(&stage.source, "SELECT count(*)::text FROM ran").await, "0", "{name} {policy}");
+        }
+    }
+}
+
 /// A column that came and went before anybody looked is only in the stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_column_that_came_and_went() {

@@ -167,26 +167,30 @@ async fn a_transaction_of_many_batches() {
     }
 }
 
-/// A domain may refuse the NULL that stands for a value that was not sent.
+/// A domain may refuse the NULL that stands for a value that was not sent; its base type may be one of a length.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_that_refuses_null() {
-    let ddl =
-        "CREATE DOMAIN word AS text NOT NULL; CREATE TABLE items (id integer PRIMARY KEY, n integer, w word, big text);
+async fn values_of_domains() {
+    let domains = "CREATE DOMAIN word AS text NOT NULL; CREATE DOMAIN iso AS char(3) NOT NULL; CREATE DOMAIN iso_again AS iso; \
+         CREATE DOMAIN flags AS bit(4)";
+    let ddl = format!(
+        "{domains}; CREATE TABLE items (id integer PRIMARY KEY, n integer, w word, i iso_again, f flags, big text);
         ALTER TABLE items ALTER big SET STORAGE EXTERNAL;
-        INSERT INTO items SELECT g, 0, 'w', repeat('x', 3000) FROM generate_series(1, 200) AS g";
+        INSERT INTO items SELECT g, 0, 'w', 'abc', '1010', repeat('x', 3000) FROM generate_series(1, 200) AS g"
+    );
+    let yaml = "    - name: items\n      columns: { i: { type: text, using: \"i || octet_length(i)::text\" } }\n";
     let pair = TestPair::start(15, 15);
-    let on_target = "CREATE DOMAIN word AS text NOT NULL";
-    let stage = Stage::with_target(&pair, "domain", ddl, on_target, "    - name: items\n", "").await;
+    let stage = Stage::with_target(&pair, "domain", &ddl, domains, yaml, "").await;
     let mut running = stage.start("");
     running.wait_for(READY);
     for sql in [
-        "INSERT INTO items SELECT g, 1, 'new', NULL FROM generate_series(201, 300) AS g",
-        "UPDATE items SET n = 2 WHERE id <= 150",
+        "INSERT INTO items SELECT g, 1, 'new', 'd', NULL, NULL FROM generate_series(201, 300) AS g",
+        "UPDATE items SET n = 2, i = 'xyz' WHERE id <= 150",
         "DELETE FROM items WHERE id % 2 = 0",
     ] {
         run(&stage.source, sql).await;
         stage.until_applied().await;
-        stage.assert_equal("SELECT id, n, w, big FROM items", "SELECT id, n, w, big FROM items").await;
+        let wanted = "SELECT id, n, w, i || octet_length(i)::text, f, big FROM items";
+        stage.assert_equal(wanted, "SELECT id, n, w, i, f, big FROM items").await;
     }
     let said = interrupted(running);
     assert!(Stage::counter(&said, "batches_together") >= 1, "{:?}", said.counters());

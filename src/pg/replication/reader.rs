@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use postgres_protocol::message::frontend;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -105,13 +106,14 @@ impl Reader {
 
     async fn read(&mut self, clock: &mut Clock) -> Result<std::convert::Infallible, End> {
         loop {
+            let busy = self.room.available_permits() < self.queue_bytes;
             let taken = self.take_buffered(clock).await;
             // What came before an error comes before it here too; when the consumer wants no more, that is all.
             if matches!(taken, Ok(()) | Err(End::Failed(_))) {
                 self.deliver_piece(clock).await?;
             }
             taken?;
-            if self.room.available_permits() < self.queue_bytes {
+            if busy {
                 tokio::time::sleep(GATHER).await;
             }
             tokio::select! {
@@ -121,6 +123,8 @@ impl Reader {
                     }
                     clock.heard = Instant::now();
                     clock.asked = false;
+                    // Over TLS a read gives one record, and a record may be one change.
+                    while self.wire.buffered() < PIECE_BYTES && self.wire.read_more().now_or_never().transpose()?.is_some_and(|read| read > 0) {}
                 }
                 _ = clock.tick.tick() => {
                     self.pass_on_held_back(clock);

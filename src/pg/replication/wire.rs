@@ -93,6 +93,11 @@ impl Wire {
         Ok(Some(Frame { tag, body }))
     }
 
+    /// Bytes that have arrived and are not taken.
+    pub(super) fn buffered(&self) -> usize {
+        self.inbound.len()
+    }
+
     /// Reads once; 0 is the end of the stream. Cancel-safe.
     pub(super) async fn read_more(&mut self) -> Result<usize, PgError> {
         let missing = self.frame_bytes()?.map_or(0, |total| total.saturating_sub(self.inbound.len()));
