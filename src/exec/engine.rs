@@ -231,7 +231,13 @@ impl Engine {
             match cutover::run(self, limits).await {
                 Ok(()) => {
                     let mut answer = vec!["the target is the database now".to_owned()];
-                    answer.extend(added::lines(&self.ledger, &self.run.id).await.unwrap_or_default());
+                    match added::lines(&self.ledger, &self.run.id).await {
+                        Ok(lines) => answer.extend(lines),
+                        // After the switch this undoes nothing, but must not look like "none".
+                        Err(error) => answer.push(format!(
+                            "which columns came to the source meanwhile could not be read ({error}): pcrd status lists them"
+                        )),
+                    }
                     request::end(&self.ledger, asked.id, true, &answer.join("\n")).await?;
                     return Ok(Outcome::Switched);
                 }
