@@ -58,7 +58,7 @@ migrate:
       add_columns:
         - {name: seen, type: timestamptz, default: "now()", not_null: true}
     - {name: app.coded, target: shop.coded, key: [code]}
-    - {name: app.named, target: shop.named, key: [name]}
+    - {name: app.named, target: shop.named, key: [name], vacuum: true}
     - {name: app.keyless, target: shop.keyless}
 "#;
 
@@ -90,6 +90,8 @@ fn shown(locks: &Locks) -> Vec<String> {
 struct Servers {
     source: Client,
     target: Client,
+    /// For what no transaction can hold.
+    beside: Client,
 }
 
 impl Servers {
@@ -111,6 +113,35 @@ impl Servers {
             let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
             panic!("on the {end}: {message}\n{sql}");
         }
+    }
+
+    /// The lock of a statement that runs outside of transactions: looked at while it works slowly on many pages.
+    async fn held_meanwhile(&self, table: &QualifiedName, sql: &str) -> Locks {
+        let rows = format!("INSERT INTO {} SELECT g, g FROM generate_series(1, 50000) AS g", sql::name(table));
+        self.run(End::Target, &rows).await;
+        self.beside.batch_execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1").await.unwrap();
+        let pid: i32 = self.beside.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        let look = async {
+            loop {
+                let query = "SELECT mode FROM pg_catalog.pg_locks WHERE pid = $1 AND locktype = 'relation' AND granted \
+                     AND relation = to_regclass($2)";
+                let found = self.target.query(query, &[&pid, &sql::name(table)]).await.unwrap();
+                if !found.is_empty() {
+                    let mut locks = Locks::new();
+                    found.iter().for_each(|row| add(&mut locks, End::Target, table.to_string(), row.get(0)));
+                    return locks;
+                }
+            }
+        };
+        let locks = tokio::select! {
+            locks = look => locks,
+            ended = self.beside.batch_execute(sql) => panic!("it was too quick: {ended:?}"),
+        };
+        self.run(End::Target, &format!("SELECT pg_cancel_backend({pid})")).await;
+        // Waits for the end of what was cancelled.
+        let _canceled = self.beside.batch_execute("SELECT 1").await;
+        self.run(End::Target, &format!("TRUNCATE {}", sql::name(table))).await;
+        locks
     }
 
     /// What the open transactions hold on tables, apart from those of the system and of pcrd itself.
@@ -279,6 +310,11 @@ async fn compile(servers: &Servers) -> Plan {
 
 /// The locks that the step really takes.
 async fn taken(servers: &Servers, plan: &Plan, step: &Step) -> Locks {
+    if let Op::AnalyzeTable(op) = &step.op
+        && op.freeze
+    {
+        return servers.held_meanwhile(&op.table, &step.statements[0].sql).await;
+    }
     servers.both("BEGIN").await;
     for statement in &step.statements {
         servers.statement(statement.on, &statement.sql).await;
@@ -309,6 +345,7 @@ async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<S
     let servers = Servers {
         source: support::connect_to(&from, "postgres").await,
         target: support::connect_to(&to, "shop").await,
+        beside: support::connect_to(&to, "shop").await,
     };
     servers.both("SET search_path TO pg_catalog; SET lock_timeout TO '20s'").await;
     servers.run(End::Source, &format!("SET search_path TO public; {SOURCE} SET search_path TO pg_catalog")).await;

@@ -157,6 +157,17 @@ fn a_removed_edge_is_refused() {
     assert!(matches!(plan::check(&plan), Err(plan::CheckError::WrongEdges(step)) if step.0 == "fence"));
 }
 
+/// Whoever reviews the plan is told of every snapshot that is held for long.
+#[test]
+fn a_copy_by_blocks_without_its_finding_is_refused() {
+    let case = cases().into_iter().find(|case| case.ends_with("copied_by_blocks")).unwrap();
+    let mut plan = compile(&case).unwrap();
+    plan.findings.retain(|finding| finding.address != "public.scattered");
+    plan.id = plan::digest::id(&plan);
+    let error = plan::check(&plan).unwrap_err().to_string();
+    assert_eq!(error, "public.scattered is copied under one snapshot without the finding that says so");
+}
+
 /// The published schema is the one that the types have; `INSTA_UPDATE=always` writes it.
 #[test]
 fn the_schema_in_the_docs_is_the_types() {

@@ -9,7 +9,7 @@ use pcrd::casts::{CastClass, typename};
 use pcrd::catalog::{ColumnType, Ident, QualifiedName};
 use pcrd::pg::local::Cluster;
 use pcrd::projection::{
-    ColumnValue, CopyFormat, KeyColumn, KeyOrder, ProjectedColumn, Projection, RowIdentity, SourceColumn,
+    ColumnValue, CopyFormat, CopyOrder, KeyColumn, KeyOrder, ProjectedColumn, Projection, RowIdentity, SourceColumn,
 };
 use pcrd::sql::apply::{Applied, OldTuple, Statement, Tuple, Update, UpdateShape, delete, insert, update};
 use pcrd::sql::hash::{Digest, Keys, RowHash, Rows, buckets, chunk, rows as detail};
@@ -132,6 +132,7 @@ fn crossing(format: CopyFormat) -> Projection {
                 KeyColumn { name: id("sub\""), order: KeyOrder::TextC },
             ],
             target: vec![id("key"), id("sub")],
+            copy: CopyOrder::ByKey,
         },
         format,
     )

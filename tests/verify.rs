@@ -11,7 +11,7 @@ use pcrd::exec::verify::whole;
 use pcrd::pg::client::{self, Client};
 use pcrd::pg::local::Cluster;
 use pcrd::projection::{
-    ColumnValue, CopyFormat, KeyColumn, KeyOrder, ProjectedColumn, Projection, RowIdentity, SourceColumn,
+    ColumnValue, CopyFormat, CopyOrder, KeyColumn, KeyOrder, ProjectedColumn, Projection, RowIdentity, SourceColumn,
 };
 use pcrd::sql::Frozen;
 use pcrd::sql::hash::{Digest, RowHash};
@@ -85,6 +85,7 @@ fn ordered() -> RowIdentity {
             KeyColumn { name: id("sub"), order: KeyOrder::Uuid },
         ],
         target: vec![id("key"), id("sub")],
+        copy: CopyOrder::ByKey,
     }
 }
 
@@ -141,7 +142,7 @@ impl Two {
         Sides {
             source: &self.source,
             target: &self.target,
-            subject: Subject { projection, frozen: &self.frozen, digest },
+            subject: Subject { projection, frozen: &self.frozen, digest, shows_values: false },
         }
     }
 }
@@ -348,7 +349,7 @@ async fn servers_with_other_encodings_are_compared_in_utf8() {
         )
         .await
         .unwrap();
-    let subject = |digest| Subject { projection: &projection, frozen: &two.frozen, digest };
+    let subject = |digest| Subject { projection: &projection, frozen: &two.frozen, digest, shows_values: false };
     let sides = |digest| Sides { source: &latin, target: &two.target, subject: subject(digest) };
     let digest = Digest::between(15, 15);
     for digest in [digest.paranoid(), Digest { hash: RowHash::Md5, ..digest }] {

@@ -79,6 +79,7 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
     let request = apply::Request {
         limits: pcrd::exec::cutover::Limits::default(),
         plan: plan.clone(),
+        adopts: None,
         source: pair.source.conninfo("postgres"),
         target: pair.target.conninfo("postgres"),
         until,
@@ -210,9 +211,9 @@ async fn what_was_written_last_is_compared_at_the_fence() {
     let (sender, _receiver) = mpsc::unbounded_channel();
     let ends = (pair.source.conninfo("postgres"), pair.target.conninfo("postgres"));
     let alone = pcrd::exec::context::Run::new(plan, ends.0, ends.1, sender, watch::channel(false).1);
-    let report = verify::standalone(&alone).await.unwrap();
+    let report = verify::standalone(&alone, &verify::Wish::default()).await.unwrap();
     assert!(report.passed, "{report:?}");
     run(&target, "UPDATE public.small SET n = -1 WHERE id = 2").await;
-    let report = verify::standalone(&alone).await.unwrap();
+    let report = verify::standalone(&alone, &verify::Wish::default()).await.unwrap();
     assert_eq!(report.differences(), (1, "public.small: row (2) differs in n".to_owned()));
 }

@@ -52,6 +52,9 @@ enum What {
         /// Rows of the table
         #[arg(long, default_value_t = 300_000)]
         rows: u64,
+        /// Major version of both servers
+        #[arg(long, default_value_t = 15)]
+        major: u32,
     },
     /// Copies many small tables and builds their indexes
     Manytables {
@@ -85,6 +88,9 @@ enum What {
         /// Rows
         #[arg(long, default_value_t = 5_000_000)]
         rows: u64,
+        /// Major version of both servers
+        #[arg(long, default_value_t = 15)]
+        major: u32,
     },
 }
 
@@ -96,9 +102,11 @@ async fn main() {
     let rounds = args.rounds;
     let (markdown, json) = match args.what {
         What::Backfill { rows } => of_peers(backfill::run(rows, rounds).await),
-        What::Stream { transactions, rows } => of_peers(stream::run(Backlog::Small(transactions), rows, rounds).await),
+        What::Stream { transactions, rows, major } => {
+            of_peers(stream::run(Backlog::Small(transactions), major, rows, rounds).await)
+        }
         What::Manytables { tables } => of_peers(manytables::run(tables, rounds).await),
-        What::Bigtxn { rows } => of_peers(stream::run(Backlog::One, rows, rounds).await),
+        What::Bigtxn { rows, major } => of_peers(stream::run(Backlog::One, major, rows, rounds).await),
         What::Mixed { gb, tps, steady_tps, seconds } => {
             of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
         }

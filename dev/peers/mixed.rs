@@ -89,13 +89,16 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     figures.add("a chunk, longest", quantile(&chunks, 1.0), "s", None);
     figures.add("oldest snapshot held on the source", oldest, "s", None);
     figures.add("the same in chunks of the longest", oldest / quantile(&chunks, 1.0), "", Some(SNAPSHOT_CHUNKS));
-    for (name, share, wanted) in [("p50", 0.5, None), ("p99", 0.99, Some(P99_RATIO))] {
+    for (name, share, wanted) in [("p50", 0.5, None), ("p90", 0.9, None), ("p99", 0.99, Some(P99_RATIO))] {
         let alone = quantile(&latencies.between(alone_from, alone_to), share);
         let with = quantile(&latencies.between(copying_from, copying_to), share);
         figures.add(&format!("{name} of the application without pcrd"), alone, "ms", None);
         figures.add(&format!("{name} during the copy"), with, "ms", None);
         figures.add(&format!("{name}, ratio"), with / alone, "", wanted);
     }
+    let streaming = latencies.between(copying_to + 2.0, copying_to + 9.0);
+    figures.add("p50 while it is only followed", quantile(&streaming, 0.5), "ms", None);
+    figures.add("p99 while it is only followed", quantile(&streaming, 0.99), "ms", None);
     let during = probe.between(copying_from, copying_to);
     if !during.is_empty() {
         figures.add("delay during the copy, median", quantile(&during, 0.5), "ms", None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::machine::{Measured, Meter};
 use crate::report::Report;
-use crate::work::{Servers, connect, done, pcrd, plan, text, uri};
+use crate::work::{SOURCE, Servers, connect, done, pcrd, plan, text, uri};
 
 const NATIVE: &str = "native subscription";
 
@@ -35,14 +35,51 @@ pub(crate) enum Backlog {
     One,
 }
 
-pub(crate) async fn run(what: Backlog, rows: u64, rounds: usize) -> Report {
-    let servers = Servers::start(rows).await;
+/// A subscription of the server's own.
+struct Native {
+    contender: &'static str,
+    /// Its slot; its database is called alike.
+    name: &'static str,
+    options: &'static str,
+}
+
+impl Native {
+    fn database(&self) -> String {
+        format!("of_{}", self.name)
+    }
+}
+
+/// The subscriptions that there are to compare with.
+fn natives(what: Backlog, major: u32) -> Vec<Native> {
+    let mut natives = vec![Native { contender: NATIVE, name: "native", options: "" }];
+    match what {
+        Backlog::Small(_) => natives.push(Native {
+            contender: "the same, synchronous_commit = on",
+            name: "native_durable",
+            options: ", synchronous_commit = on",
+        }),
+        Backlog::One if major >= 16 => natives.push(Native {
+            contender: "the same, streaming = parallel",
+            name: "native_parallel",
+            options: ", streaming = parallel",
+        }),
+        Backlog::One => {}
+    }
+    natives
+}
+
+pub(crate) async fn run(what: Backlog, major: u32, rows: u64, rounds: usize) -> Report {
+    let servers = Servers::start_of(major, rows).await;
     let source = connect(&servers.source, "postgres").await;
     let dir = tempfile::tempdir().unwrap();
     servers.fresh("of_pcrd").await;
     plan(dir.path(), &servers, "of_pcrd");
     done(&mut pcrd(dir.path(), &["apply", "plan.json", "--yes", "--through", "catchup"]));
-    subscribe(&servers).await;
+    source.batch_execute("CREATE PUBLICATION native FOR TABLE listings, marker").await.unwrap();
+    let natives = natives(what, major);
+    for native in &natives {
+        subscribe(&servers, native).await;
+    }
 
     let (mut report, backlog_note) = match what {
         Backlog::Small(transactions) => (
@@ -55,7 +92,7 @@ pub(crate) async fn run(what: Backlog, rows: u64, rounds: usize) -> Report {
             (Report::new("bigtxn", "rows", rows, NATIVE), format!("one transaction that updates {rows} rows"))
         }
     };
-    report.note(format!("{backlog_note}; PostgreSQL 15 to 15"));
+    report.note(format!("{backlog_note}; PostgreSQL {major} to {major}"));
     report.note("pcrd converts, renames, drops and reorders columns and commits durably; the subscription copies as it is, with its default of asynchronous commits".to_owned());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
@@ -66,39 +103,41 @@ pub(crate) async fn run(what: Backlog, rows: u64, rounds: usize) -> Report {
         source.batch_execute(&format!("INSERT INTO marker VALUES ({round})")).await.unwrap();
         servers.rest().await;
         // Who comes first changes from round to round.
-        for turn in 0..2 {
-            if (round + turn) % 2 == 0 {
-                let measured = with_pcrd(dir.path(), &servers, round).await;
-                report.add("pcrd", measured);
-            } else {
-                let measured = with_subscription(&servers, round).await;
-                report.add(NATIVE, measured);
+        for turn in 0..=natives.len() {
+            match natives.get((round + turn) % (natives.len() + 1)) {
+                Some(native) => report.add(native.contender, with_subscription(&servers, native, round).await),
+                None => report.add("pcrd", with_pcrd(dir.path(), &servers, round).await),
             }
         }
-        assert_same_rows(&servers, &source).await;
+        assert_same_rows(&servers, &source, &natives).await;
     }
-    // The tables of the subscription are as wide as the source's: nothing else holds them together.
-    let target = connect(&servers.target, "of_native").await;
-    target.batch_execute("DROP SUBSCRIPTION native").await.unwrap();
+    // The tables of a subscription are as wide as the source's: nothing else holds them together.
+    for native in &natives {
+        let target = connect(&servers.target, &native.database()).await;
+        target.batch_execute(&format!("DROP SUBSCRIPTION {}", native.name)).await.unwrap();
+    }
     report
 }
 
 /// The same rows, a slot at the same point, and a subscription that waits.
-async fn subscribe(servers: &Servers) {
+async fn subscribe(servers: &Servers, native: &Native) {
+    let (name, options, database) = (native.name, native.options, native.database());
     let source = connect(&servers.source, "postgres").await;
-    source.batch_execute("CREATE PUBLICATION native FOR TABLE listings, marker").await.unwrap();
-    let _ = text(&source, "SELECT slot_name FROM pg_create_logical_replication_slot('native', 'pgoutput')").await;
-    servers.fresh("of_native").await;
-    let bin = "/usr/lib/postgresql/15/bin";
-    let (from, to) = (uri(&servers.source, "postgres"), uri(&servers.target, "of_native"));
+    let slot = format!("SELECT slot_name FROM pg_create_logical_replication_slot('{name}', 'pgoutput')");
+    assert_eq!(text(&source, &slot).await, name);
+    servers.fresh(&database).await;
+    let target = connect(&servers.target, &database).await;
+    target.batch_execute(SOURCE).await.unwrap();
+    let psql = "/usr/lib/postgresql/15/bin/psql -X -q -v ON_ERROR_STOP=1";
     let script = format!(
-        "set -o pipefail; {bin}/pg_dump -t listings -t marker --no-publications {from} | {bin}/psql -X -q -v ON_ERROR_STOP=1 -d {to}"
+        "set -o pipefail; {psql} -d {} -c 'COPY listings TO STDOUT' | {psql} -d {} -c 'COPY listings FROM STDIN'",
+        uri(&servers.source, "postgres"),
+        uri(&servers.target, &database)
     );
     done(Command::new("bash").args(["-c", &script]));
-    let target = connect(&servers.target, "of_native").await;
     let subscription = format!(
-        "CREATE SUBSCRIPTION native CONNECTION 'host=127.0.0.1 port={} user=postgres dbname=postgres' PUBLICATION native \
-         WITH (create_slot = false, slot_name = 'native', copy_data = false, enabled = false)",
+        "CREATE SUBSCRIPTION {name} CONNECTION 'host=127.0.0.1 port={} user=postgres dbname=postgres' PUBLICATION native \
+         WITH (create_slot = false, slot_name = '{name}', copy_data = false, enabled = false{options})",
         servers.source.port()
     );
     target.batch_execute(&subscription).await.unwrap();
@@ -158,22 +197,23 @@ async fn with_pcrd(dir: &std::path::Path, servers: &Servers, round: usize) -> Me
     measured
 }
 
-async fn with_subscription(servers: &Servers, round: usize) -> Measured {
-    let target = connect(&servers.target, "of_native").await;
+async fn with_subscription(servers: &Servers, native: &Native, round: usize) -> Measured {
+    let target = connect(&servers.target, &native.database()).await;
     let meter = Meter::start(&servers.source, &servers.target);
-    target.batch_execute("ALTER SUBSCRIPTION native ENABLE").await.unwrap();
+    target.batch_execute(&format!("ALTER SUBSCRIPTION {} ENABLE", native.name)).await.unwrap();
     while !marked(&target, round).await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let measured = meter.stop(None);
-    target.batch_execute("ALTER SUBSCRIPTION native DISABLE").await.unwrap();
+    target.batch_execute(&format!("ALTER SUBSCRIPTION {} DISABLE", native.name)).await.unwrap();
     measured
 }
 
-async fn assert_same_rows(servers: &Servers, source: &tokio_postgres::Client) {
+async fn assert_same_rows(servers: &Servers, source: &tokio_postgres::Client, natives: &[Native]) {
     let count = "SELECT count(*) || ' ' || sum(id) FROM listings";
     let wanted = text(source, count).await;
-    for database in ["of_pcrd", "of_native"] {
-        assert_eq!(text(&connect(&servers.target, database).await, count).await, wanted, "{database}");
+    let databases = natives.iter().map(Native::database).chain(["of_pcrd".to_owned()]);
+    for database in databases {
+        assert_eq!(text(&connect(&servers.target, &database).await, count).await, wanted, "{database}");
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use pcrd::pg::local::Cluster;
 
 /// The table as it is: 23 columns in an order that wastes padding, and a table whose row says "this is the end".
-const SOURCE: &str = "
+pub(crate) const SOURCE: &str = "
 CREATE TABLE listings (
   id integer NOT NULL GENERATED ALWAYS AS IDENTITY, active boolean NOT NULL DEFAULT true,
   list_price numeric(12,2) NOT NULL, bedrooms smallint, has_garage boolean NOT NULL DEFAULT false,
@@ -74,13 +74,18 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts them with the durability of production.
     pub(crate) async fn start(rows: u64) -> Self {
+        Self::start_of(15, rows).await
+    }
+
+    /// The same, of another major version.
+    pub(crate) async fn start_of(major: u32, rows: u64) -> Self {
         let settings = [
             ("shared_buffers", "1GB"),
             ("max_wal_size", "16GB"),
             ("checkpoint_timeout", "1h"),
             ("max_slot_wal_keep_size", "-1"),
         ];
-        let start = || Cluster::start_with(15, &settings).unwrap();
+        let start = || Cluster::start_with(major, &settings).unwrap();
         let servers = Self { source: start(), target: start() };
         let source = connect(&servers.source, "postgres").await;
         eprintln!("making {rows} rows");

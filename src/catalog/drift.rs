@@ -224,6 +224,7 @@ mod tests {
             table_bytes: 2,
             index_bytes: 3,
             column_widths: BTreeMap::new(),
+            correlation_ppm: BTreeMap::new(),
             null_ppm: BTreeMap::new(),
         };
         assert_eq!(told(|table| table.stats = Some(stats)), [""; 0]);

@@ -203,6 +203,10 @@ pub struct Stats {
     pub column_widths: BTreeMap<Ident, u32>,
     /// Fraction of NULLs of each column by name, in parts per million (`pg_stats`).
     pub null_ppm: BTreeMap<Ident, u32>,
+    /// Correlation between the order of each column's values and that of the rows on disk, by name, in parts per million
+    /// (`pg_stats`); absent where the type has no order.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub correlation_ppm: BTreeMap<Ident, i32>,
 }
 
 /// The key of a table: key columns apart from INCLUDE columns.

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::config;
 use crate::demo::{self, Checked, Demo, Load, Side, Summary, Writer};
 use crate::exec::apply::{Outcome, Until};
-use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::plan::estimate::Throughput;
 use crate::ui::number::{bytes, duration_ms, grouped};
@@ -18,7 +17,7 @@ use super::command::demo::RunArgs;
 use super::command::plan::{PlanFormat, rendered};
 use super::context::Context;
 use super::error::{CommandError, Exit};
-use super::executor::run_plan_with;
+use super::executor::{Job, run_plan_with};
 use super::output::write_plan;
 use super::planning::{Wishes, make};
 
@@ -78,7 +77,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
             writer.switch_to_target();
         }
     };
-    match run_plan_with(ctx, &config, planned.file.plan, Until::Cutover, Limits::default(), false, heed).await? {
+    match run_plan_with(ctx, &config, Job::new(planned.file.plan, Until::Cutover), heed).await? {
         Outcome::Switched => pause(ctx, ALONE).await,
         Outcome::Reached(phase) => {
             Err(CommandError::new(Exit::Failed, format!("the migration stopped after {phase:?}")))

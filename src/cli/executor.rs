@@ -1,6 +1,7 @@
 //! What the commands share that run a plan or speak to the executor that runs it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use crate::exec::event::{Event, EventKind};
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::pg::client::Client;
+use crate::plan::adoption::NotAdoptable;
 use crate::plan::check::check;
 use crate::plan::{End, Plan, PlanFile, PlanId, file};
 use crate::state::{Journal, JournalError, JournalView, StepStatus};
@@ -41,27 +43,41 @@ pub fn read_plan(path: &Path) -> Result<PlanFile, CommandError> {
     })
 }
 
-/// Runs a plan, showing its events and keeping the journal. `show_values` lets an error name a row by any key.
-pub async fn run_plan(
-    ctx: &Context,
-    plan: Plan,
-    until: Until,
-    limits: Limits,
-    show_values: bool,
-) -> Result<Outcome, CommandError> {
-    run_plan_with(ctx, &load_config(ctx)?, plan, until, limits, show_values, |_| ()).await
+/// What is to be run, and how.
+#[derive(Debug)]
+pub struct Job {
+    /// The plan.
+    pub plan: Plan,
+    /// The plan whose run is to go on under this one.
+    pub adopts: Option<Plan>,
+    /// How far.
+    pub until: Until,
+    /// What is asked of the cutover.
+    pub limits: Limits,
+    /// An error may name a row by any key.
+    pub show_values: bool,
+}
+
+impl Job {
+    /// With nothing special asked for.
+    pub fn new(plan: Plan, until: Until) -> Self {
+        Self { plan, adopts: None, until, limits: Limits::default(), show_values: false }
+    }
+}
+
+/// Runs a plan, showing its events and keeping the journal.
+pub async fn run_plan(ctx: &Context, job: Job) -> Result<Outcome, CommandError> {
+    run_plan_with(ctx, &load_config(ctx)?, job, |_| ()).await
 }
 
 /// As [`run_plan`], and hands every event to `heed` before it is shown.
 pub async fn run_plan_with(
     ctx: &Context,
     config: &Config,
-    plan: Plan,
-    until: Until,
-    limits: Limits,
-    show_values: bool,
+    job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
+    let Job { plan, adopts, until, limits, show_values } = job;
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
     let path = state_path(ctx, config);
@@ -75,11 +91,14 @@ pub async fn run_plan_with(
     let shutdown = ctx.shutdown.clone();
     show_events(ctx, Some(id.clone()), |shown| async move {
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
-        let request = Request { plan, source, target, until, limits, events, shutdown: shutdown.subscribe() };
+        let adopts = adopts.map(Arc::new);
+        let request = Request { plan, adopts, source, target, until, limits, events, shutdown: shutdown.subscribe() };
         let keep = async {
             let mut kept = Ok(());
+            let mut admitted = false;
             while let Some(event) = receiver.recv().await {
                 heed(&event);
+                admitted |= matches!(event.kind, EventKind::Admitted);
                 if kept.is_ok() {
                     kept = match event.kind {
                         // A plan that is refused leaves nothing behind, here neither.
@@ -94,10 +113,10 @@ pub async fn run_plan_with(
                 // The display may have ended on a broken pipe; the run goes on.
                 let _no_display = shown.send(event);
             }
-            kept
+            kept.map(|()| admitted)
         };
         let (outcome, kept) = tokio::join!(apply::run(request), keep);
-        kept?;
+        let admitted = kept?;
         if matches!(outcome, Err(ExecError::Ledger(LedgerError::Finished(_)))) {
             // The ledger knows it, and `cleanup` will ask for it.
             journal.record_plan(&id, &body, &steps)?;
@@ -105,6 +124,7 @@ pub async fn run_plan_with(
         outcome.map_err(|error| {
             let shown = match &error {
                 ExecError::Refused(refused) if show_values => Some(next_of_refused(refused, true)),
+                ExecError::Stale { .. } if admitted => Some(AFTER_DDL.to_owned()),
                 _ => None,
             };
             let error = explain(error);
@@ -147,6 +167,10 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
     }
 }
 
+/// What to do when a table changed under a run.
+const AFTER_DDL: &str = "pcrd plan --out new-plan.json, review it, then pcrd apply new-plan.json --adopt, which goes on with \
+                         the work that still holds; pcrd abort gives the run up";
+
 /// An executor's error as a command's.
 pub fn explain(error: ExecError) -> CommandError {
     let exit = match &error {
@@ -154,10 +178,12 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Stale { .. } | ExecError::Reshaped { .. } | ExecError::Ledger(LedgerError::Finished(_)) => {
             Exit::Stale
         }
+        ExecError::Ledger(LedgerError::Replaced { .. }) => Exit::Stale,
         ExecError::Busy { .. } | ExecError::Ledger(LedgerError::Fenced { .. }) => Exit::Busy,
-        ExecError::Preflight(_) | ExecError::Checks(_) | ExecError::Ledger(LedgerError::Foreign { .. }) => {
-            Exit::Blocked
-        }
+        ExecError::Preflight(_)
+        | ExecError::Checks(_)
+        | ExecError::NotAdoptable(_)
+        | ExecError::Ledger(LedgerError::Foreign { .. }) => Exit::Blocked,
         ExecError::Different { .. } => Exit::Different,
         _ => Exit::Failed,
     };
@@ -166,6 +192,16 @@ pub fn explain(error: ExecError) -> CommandError {
             "pcrd status; pcrd verify compares again; pcrd cleanup removes slot and publication"
         }
         _ if matches!(error, ExecError::AbortRequested) => "pcrd status",
+        _ if matches!(error, ExecError::Ledger(LedgerError::Replaced { .. })) => {
+            "pcrd apply with the plan that the run has now; pcrd status names it"
+        }
+        _ if matches!(error, ExecError::NotAdoptable(NotAdoptable::Cutover(_))) => {
+            "pcrd apply with the plan of the run, which ends the cutover or gives it up"
+        }
+        _ if matches!(error, ExecError::NotAdoptable(NotAdoptable::NotRunning(_))) => "pcrd status",
+        _ if matches!(error, ExecError::NotAdoptable(_)) => {
+            "pcrd abort, then pcrd plan and pcrd apply, to begin again; or plan without that difference"
+        }
         Exit::Stale => "pcrd plan --out plan.json, review it, and apply the new plan",
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",

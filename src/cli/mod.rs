@@ -23,6 +23,7 @@ pub mod row_key;
 pub mod run;
 pub mod schema_files;
 pub mod shutdown;
+pub mod under_way;
 
 pub use error::{CommandError, Exit};
 pub use run::main;

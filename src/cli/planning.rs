@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::desired::Acceptance;
 use crate::diff::differences;
 use crate::exec::checks;
+use crate::ledger::migration::Migration;
 use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity};
 use crate::resolve::Resolved;
 use crate::ui::number::grouped;
@@ -17,7 +18,7 @@ use super::compile::{Compiled, compile};
 use super::context::Context;
 use super::database::EndError;
 use super::error::{CommandError, Exit};
-use super::expressions;
+use super::{expressions, under_way};
 
 /// What a plan is made from besides the config.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,8 @@ pub struct Planned {
     pub blocked: Vec<String>,
     /// Every table stands on the target as it is wanted: there is nothing to do.
     pub is_done: bool,
+    /// The run that is under way, whose tables this plan takes as not there.
+    pub under_way: Option<Migration>,
 }
 
 impl Planned {
@@ -65,14 +68,15 @@ impl Planned {
 /// No connection, no plan possible, or a check that could not be run.
 pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Planned, CommandError> {
     let source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
-    let target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
+    let mut target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
+    let under_way = under_way::hide(config, &source.catalog, &mut target).await;
     let compiled = compile(config, &source.catalog, &target, wishes.allow.clone()).await?;
     for note in &compiled.notes {
         ctx.note(note);
     }
     if is_done(&compiled.resolved, &target.catalog) {
         let file = PlanFile { plan: compiled.plan, evidence: None };
-        return Ok(Planned { file, blocked: Vec::new(), is_done: true });
+        return Ok(Planned { file, blocked: Vec::new(), is_done: true, under_way });
     }
     let mut refused = Vec::new();
     for (end, seen) in [(End::Source, &source), (End::Target, &target)] {
@@ -95,7 +99,7 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
     }
     let blocked = [refused, blocked(&compiled.plan, &results)].concat();
     let evidence = (!wishes.no_evidence).then(|| evidence(&source.catalog, &compiled, results));
-    Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked, is_done: false })
+    Ok(Planned { file: PlanFile { plan: compiled.plan, evidence }, blocked, is_done: false, under_way })
 }
 
 /// True when every wanted table is on the target already; whether it has its rows is a question for `verify`.

@@ -77,6 +77,8 @@ pub const MIGRATE: Section = Section {
         Key::new("workers"),
         Key::new("throttle"),
         Key::new("on_ddl"),
+        Key::new("copy"),
+        Key::new("vacuum"),
         Key::new("tables"),
         Key::new("schema"),
         Key::later("carry"),

@@ -15,7 +15,7 @@ use crate::config::redact;
 use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
-use crate::desired::{At, DesiredSchema, check, yaml};
+use crate::desired::{At, CopyWish, DesiredSchema, check, yaml};
 use crate::plan::{OnDdl, Signal, ThrottleLimits};
 
 /// A larger file is not a config; reading it would only delay saying so.
@@ -195,6 +195,8 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
     let policies =
         [OnDdl::Stop, OnDdl::IgnoreAdditive, OnDdl::FollowAdditive].map(|policy| (policy.word(), Some(policy)));
     let on_ddl = fields.choice("on_ddl", &policies, problems).map_or(OnDdl::Stop, |policy| policy.value);
+    let copy = fields.choice("copy", &CopyWish::WORDS, problems).map_or(CopyWish::Auto, |copy| copy.value);
+    let vacuum = fields.boolean("vacuum", problems).is_some_and(|vacuum| vacuum.value);
     let mut positive = |key| fields.integer(key, POSITIVE, problems).map(|number| number.value);
     let lag_threshold_bytes = positive("lag_threshold_bytes").unwrap_or(1_048_576);
     let max_rows_per_second = positive("max_rows_per_second");
@@ -217,7 +219,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
             .into_iter()
             .map(|path| At { value: base.join(path.value), span: path.span })
             .collect(),
-        desired: DesiredSchema { tables, accept, ..DesiredSchema::default() },
+        desired: DesiredSchema { tables, accept, vacuum, copy, ..DesiredSchema::default() },
     })
 }
 

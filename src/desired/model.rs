@@ -24,6 +24,10 @@ pub struct DesiredSchema {
     pub accept: Vec<At<Acceptance>>,
     /// Findings that the desired SQL file accepts.
     pub accept_in_schema: Vec<At<Acceptance>>,
+    /// Whether the targets are vacuumed and frozen before the cutover, where a table does not say.
+    pub vacuum: bool,
+    /// In which order rows are copied, where a table does not say.
+    pub copy: CopyWish,
     /// Sequences of the desired SQL file.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
 }
@@ -49,6 +53,10 @@ pub struct DesiredTable {
     pub key: Option<At<Vec<Ident>>>,
     /// Column order.
     pub order: Order,
+    /// Whether the target is vacuumed and frozen before the cutover; as all are when not given.
+    pub vacuum: Option<bool>,
+    /// In which order rows are copied; as all are when not given.
+    pub copy: Option<At<CopyWish>>,
     /// Wishes by source column.
     pub columns: BTreeMap<Ident, At<ColumnWish>>,
     /// The new column that tells the rows of several sources of the target apart; its `backfill` is the constant of this one.
@@ -86,6 +94,33 @@ pub enum Order {
     Packed,
     /// As in the desired SQL file.
     AsWritten,
+}
+
+/// In which order the rows of a table are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CopyWish {
+    /// As the statistics of the source say.
+    #[default]
+    Auto,
+    /// In the order of the key.
+    ByKey,
+    /// In the order of the blocks.
+    ByBlocks,
+}
+
+impl CopyWish {
+    /// The words of config and directive.
+    pub const WORDS: [(&'static str, Option<Self>); 3] =
+        [("auto", Some(Self::Auto)), ("by_key", Some(Self::ByKey)), ("by_blocks", Some(Self::ByBlocks))];
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::ByKey => "by_key",
+            Self::ByBlocks => "by_blocks",
+        }
+    }
 }
 
 /// What is wanted of one source column. All `None`: copied as it is.

@@ -7,7 +7,7 @@ use crate::catalog::Ident;
 use crate::desired::document::{Entry, Kind, Node};
 use crate::desired::fields::{Fields, Key, Section, ident_of, text_of, wrong_type};
 use crate::desired::problem::{Problem, ProblemKind, shown};
-use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, DesiredTable, Order, Origin};
+use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, CopyWish, DesiredTable, Order, Origin};
 
 /// Keys of a table.
 pub const TABLE: Section = Section {
@@ -22,6 +22,8 @@ pub const TABLE: Section = Section {
         Key::new("add_columns"),
         Key::new("data"),
         Key::new("where"),
+        Key::new("copy"),
+        Key::new("vacuum"),
     ],
     hints: &[
         ("primary_key", "did you mean `key`?"),
@@ -115,6 +117,8 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
     let order = order(&fields, problems);
     fields.choice("data", &[("copy", Some(())), ("none", None)], problems);
     let filter = fields.text("where", problems);
+    let copy = fields.choice("copy", &CopyWish::WORDS, problems);
+    let vacuum = fields.boolean("vacuum", problems).map(|vacuum| vacuum.value);
     let columns = match fields.entry("columns") {
         Some(entry) => columns(entry, problems),
         None => BTreeMap::new(),
@@ -130,6 +134,8 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
         key,
         order,
         filter,
+        copy,
+        vacuum,
         columns,
         add,
         origin: Origin::Config,

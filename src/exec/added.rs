@@ -11,6 +11,7 @@ use super::{ExecError, admission, failpoint, witness};
 use crate::casts::CastClass;
 use crate::catalog::{Column, QualifiedName, Table};
 use crate::ledger::added::{self, AddedColumn};
+use crate::ledger::chunk;
 use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{End, OnDdl, Op, Plan};
@@ -253,10 +254,17 @@ fn statement(plan: &Plan, added: &AddedColumn) -> Option<String> {
 
 /// Adds to the target's tables what was recorded before they were created.
 pub async fn complete(run: &Run, ledger: &mut Client, known: &[AddedColumn]) -> Result<(), ExecError> {
-    for statement in known.iter().filter_map(|known| statement(&run.plan, known)) {
+    for followed in known.iter().filter(|known| known.followed) {
+        let Some(target) = alone(&run.plan, &followed.table).map(|projection| &projection.target) else { continue };
+        // ALTER TABLE would lock readers of the target out, even where there is nothing to add.
+        if has_column(ledger, target, &followed.column).await? {
+            continue;
+        }
+        let Some(statement) = statement(&run.plan, followed) else { continue };
         let doing = "add followed columns";
         let transaction = ledger.transaction().await.map_err(ExecError::target(doing))?;
         transaction.batch_execute(&statement).await.map_err(ExecError::target(doing))?;
+        chunk::hold_epoch(&transaction, &run.id, run.epoch).await?;
         transaction.commit().await.map_err(ExecError::target(doing))?;
     }
     Ok(())

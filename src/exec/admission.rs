@@ -2,13 +2,15 @@
 
 use super::ExecError;
 use super::added;
+use super::adopt;
 use super::context::Run;
 use super::failpoint;
 use crate::catalog::{QualifiedName, Server, Table, drift};
-use crate::ledger::{LedgerError, lock, migration, step};
+use crate::ledger::{LedgerError, adoption, lock, migration, step};
 use crate::pg::client::Client;
 use crate::pg::introspect;
-use crate::plan::{End, Op};
+use crate::plan::adoption::NotAdoptable;
+use crate::plan::{Check, End, Op};
 
 /// How long the locks of a dead executor may outlive it.
 const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -31,12 +33,29 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         pid: std::process::id(),
     };
     let known = if migration::exists(ledger).await? {
+        if let Some(before) = &run.adopts {
+            let goes_on = before.id != run.plan.id && is_running(ledger, &run.id).await?;
+            if !goes_on {
+                adopt::adopt(run, before, ledger, source, &registration).await?;
+            }
+        }
+        let known = migration::find(ledger, &run.id).await?;
+        if known.as_ref().is_some_and(|known| known.state == "replaced")
+            && let Some(by) = adoption::successor(ledger, &run.id).await?
+        {
+            return Err(LedgerError::Replaced { id: run.id.clone(), by }.into());
+        }
         if let Some(owner) = migration::owner_of(ledger, &registration).await? {
             return Err(ExecError::Busy {
-                what: format!("these tables or this slot (plan {owner}); finish it, or run `pcrd abort` for it first"),
+                what: format!(
+                    "these tables or this slot (plan {owner}); finish it, go on with its work under this plan with \
+                     `pcrd apply --adopt`, or run `pcrd abort` for it first"
+                ),
             });
         }
-        migration::find(ledger, &run.id).await?
+        known
+    } else if let Some(before) = &run.adopts {
+        return Err(NotAdoptable::NotRunning(before.id.0.clone()).into());
     } else {
         None
     };
@@ -56,10 +75,14 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     check_target(run, ledger, &created).await?;
     if !begun {
         super::preflight::check(run, ledger, source).await?;
-        data_checks(run).await?;
+        data_checks(run, |_| true).await?;
     }
     migration::create_ledger(ledger).await?;
     Ok(migration::take_over(ledger, &registration).await?)
+}
+
+async fn is_running(ledger: &Client, id: &str) -> Result<bool, ExecError> {
+    Ok(migration::find(ledger, id).await?.is_some_and(|found| found.state == "running"))
 }
 
 /// A session whose process was killed ends a moment later; an executor that lives keeps its locks.
@@ -85,11 +108,11 @@ pub(super) async fn take_lock(
     }
 }
 
-/// Runs the plan's validation queries again: rows may have come since it was made.
-async fn data_checks(run: &Run) -> Result<(), ExecError> {
+/// Runs these of the plan's validation queries again: rows may have come since it was made.
+pub(super) async fn data_checks(run: &Run, wanted: impl Fn(&Check) -> bool) -> Result<(), ExecError> {
     let source = run.connect(End::Source, "checks").await?;
     let mut failing = Vec::new();
-    for check in &run.plan.checks {
+    for check in run.plan.checks.iter().filter(|check| wanted(check)) {
         run.stop_check()?;
         let result = super::checks::run(&source, check, false).await.map_err(|error| ExecError::Postgres {
             side: End::Source,

@@ -32,6 +32,8 @@ const STOP_BY: Duration = Duration::from_millis(3_600);
 pub struct Request {
     /// The plan, already checked against its id.
     pub plan: Plan,
+    /// The plan whose run is to go on under this one.
+    pub adopts: Option<Arc<Plan>>,
     /// The source.
     pub source: Conninfo,
     /// The target.
@@ -74,6 +76,7 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut refused = BTreeMap::new();
     let mut came = BTreeSet::new();
     let mut reshaped = 0;
+    let mut shape = None;
     loop {
         let result = tokio::select! {
             result = attempt(&request, &mut admitted, refused.clone(), came.clone()) => result,
@@ -91,17 +94,22 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
             note(&request, format!("{error}; looking at what the source has there by now"));
             continue;
         }
+        let mut looks_again = false;
         if let ExecError::Reshaped { table, columns, .. } = &error
             && reshaped < RESHAPED_MAX
-            && !*request.shutdown.borrow()
         {
             reshaped += 1;
+            looks_again = true;
             came.extend(columns.iter().map(|column| (table.clone(), column.clone())));
-            note(&request, format!("{error}; looking at what it is"));
-            continue;
+            // The same once more: the look at it found nothing, and may never find anything.
+            let is_new = shape.replace(error.to_string()) != Some(error.to_string());
+            if is_new && !*request.shutdown.borrow() {
+                note(&request, format!("{error}; looking at what it is"));
+                continue;
+            }
         }
         // What never worked is a mistake to report, not a disturbance to wait out.
-        let transient = error.is_transient() || matches!(error, ExecError::Busy { .. });
+        let transient = looks_again || error.is_transient() || matches!(error, ExecError::Busy { .. });
         if !admitted || !transient || *request.shutdown.borrow() {
             return Err(error);
         }
@@ -167,10 +175,12 @@ async fn attempt(
     refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
     came: BTreeSet<(QualifiedName, String)>,
 ) -> Result<Outcome, ExecError> {
-    let Request { plan, source, target, until: _, limits: _, events, shutdown } = request;
+    let Request { plan, source, target, events, shutdown, .. } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     run.refused = refused;
     run.came = came;
+    // Once; an attempt after that finds it done.
+    run.adopts = request.adopts.clone().filter(|_| !*admitted);
     let mut ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
     run.identities = Some(Identities {

@@ -354,7 +354,7 @@ impl Batch {
 /// The key under which the source has the row, for a table that is routed by keys.
 fn key_of(row: &Row, shape: &Shape, task: &TableTask) -> Option<Vec<String>> {
     let tuple = if shape.kind == RowKind::Delete { row.old_tuple() } else { row.new_tuple() };
-    task.in_lanes().then(|| task.key_texts(tuple).ok()).flatten()
+    task.is_ordered().then(|| task.key_texts(tuple).ok()).flatten()
 }
 
 /// Numbers tell where to look and nothing about anybody; other keys may.

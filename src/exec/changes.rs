@@ -75,7 +75,7 @@ impl Applier {
     pub(super) async fn insert(&mut self, table: usize, new: &Tuple) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
-        if task.in_lanes() {
+        if task.is_ordered() {
             let key = task.key(new)?;
             if self.decide(table, &key).await? != Decision::Apply {
                 return Ok(());
@@ -103,7 +103,7 @@ impl Applier {
             let has = |column| kind == OldTuple::Full || task.key_at.contains(&column);
             new = new.with(old, |column| new.is_unsent(column) && has(column));
         }
-        if !task.in_lanes() {
+        if !task.is_ordered() {
             return self.push(table, RowKind::Update, &new, old).await;
         }
         let new_key = task.key(&new)?;
@@ -146,7 +146,7 @@ impl Applier {
     pub(super) async fn delete(&mut self, table: usize, kind: OldKind, old: &Tuple) -> Result<(), ExecError> {
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
-        if task.in_lanes() {
+        if task.is_ordered() {
             let key = task.key(old)?;
             if self.decide(table, &key).await? != Decision::Apply {
                 return Ok(());
@@ -248,7 +248,7 @@ impl Applier {
 
     /// The refusal of this row by an earlier attempt.
     fn refused_before(&self, task: &TableTask, kind: RowKind, new: &Tuple) -> Result<Option<Arc<Refused>>, ExecError> {
-        if self.run.refused.is_empty() || !task.in_lanes() || kind == RowKind::Delete {
+        if self.run.refused.is_empty() || !task.is_ordered() || kind == RowKind::Delete {
             return Ok(None);
         }
         Ok(self.run.refused.get(&(task.name.clone(), task.key_texts(new)?)).cloned())
@@ -269,10 +269,10 @@ impl Applier {
         let commit = source.commit;
         let tables = Arc::clone(&self.tables);
         let task = &tables[table];
-        if !task.in_lanes() {
+        if !task.is_ordered() {
             self.touched.touch_all(table, source.xid);
         }
-        if !self.postponed.is_empty() && task.in_lanes() {
+        if !self.postponed.is_empty() && task.is_ordered() {
             let key = task.key(old.map_or(new, |(_, old)| old))?;
             if let Some(before) = self.take_postponed(table, &key) {
                 // The target does not have it, whatever the change makes of it.
@@ -318,7 +318,7 @@ impl Applier {
             };
         }
         if pushed == Pushed::NeedsReRead {
-            if !task.in_lanes() {
+            if !task.is_ordered() {
                 return Err(ExecError::Stale {
                     what: task.name.clone(),
                     difference: "an expression reads a column that the stream does not send when it did not change; \

@@ -8,7 +8,7 @@ use super::steps::Steps;
 use super::{admission, failpoint};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
-use crate::ledger::{lock, migration};
+use crate::ledger::{adoption, lock, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::sql;
@@ -30,6 +30,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     removed.extend(from_target(run, &mut ledger).await?);
     migration::forget_work(&mut ledger, &run.id).await?;
     migration::set_state(&ledger, &run.id, "aborted").await?;
+    adoption::release(&ledger, &run.id).await?;
     Ok(removed)
 }
 

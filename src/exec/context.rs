@@ -42,6 +42,8 @@ pub struct Run {
     pub refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
     /// Columns by source table that the stream had and an earlier attempt did not know.
     pub came: BTreeSet<(QualifiedName, String)>,
+    /// The plan whose run is to go on under this one.
+    pub adopts: Option<Arc<Plan>>,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -63,7 +65,7 @@ impl Run {
         let refused = BTreeMap::new();
         let identities = None;
         let came = BTreeSet::new();
-        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused, came }
+        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused, came, adopts: None }
     }
 
     /// Workers of copy and verification: as the plan or the operator says, or one a core of this machine and at most four.

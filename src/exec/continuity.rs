@@ -5,6 +5,7 @@ use tokio_postgres::Client as Sql;
 use super::ExecError;
 use super::context::Run;
 use super::slot::SlotState;
+use crate::ledger::adoption;
 use crate::ledger::progress::{self, Progress};
 use crate::pg::client::Client;
 use crate::pg::replication::Replication;
@@ -51,6 +52,8 @@ pub async fn check(
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     // Also a chunk was committed only after the source had made durable what it shows.
     let newest = progress::newest(ledger, &run.id).await?.unwrap_or(progress.applied);
+    let restarts = adoption::restarts_by_timeline(ledger, &run.id).await?;
+    let newest = restarts.iter().map(|(_, lsn)| *lsn).fold(newest, Lsn::max);
     if newest > now {
         return gap(format!(
             "the target rests on the source up to {newest}, but the source is only at {now}: the source was restored or \
@@ -89,7 +92,22 @@ pub async fn check_timeline(
     })?;
     let left = timeline::left_at(&history, before)
         .map_err(|error| ExecError::Gap { reason: format!("the source is on timeline {now}: {error}") })?;
-    let newest = progress::newest(ledger, &run.id).await?;
+    let mut newest = progress::newest(ledger, &run.id).await?;
+    for (timeline, lsn) in adoption::restarts_by_timeline(ledger, &run.id).await? {
+        if timeline == before {
+            newest = newest.max(Some(lsn));
+        } else if timeline != now {
+            // The plan was changed between two failovers.
+            let left = timeline::left_at(&history, timeline)
+                .map_err(|error| ExecError::Gap { reason: format!("the source is on timeline {now}: {error}") })?;
+            if left.is_none_or(|left| lsn > left) {
+                return gap(format!(
+                    "the source is on timeline {now}, and a table that was started again counts from {lsn} on timeline \
+                     {timeline} on, which this source does not have"
+                ));
+            }
+        }
+    }
     match left {
         None => gap(format!("the source is on timeline {now}, which never was on timeline {before}")),
         Some(left) if newest.is_some_and(|newest| newest > left) => gap(format!(

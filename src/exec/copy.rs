@@ -20,7 +20,7 @@ use super::witness;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
-use crate::replay::{Chunk, Snapshot};
+use crate::replay::{Chunk, Lsn, Snapshot};
 use crate::sql;
 use crate::sql::range::{Counted, KeyRange, Side};
 
@@ -47,6 +47,12 @@ pub struct CopyWorker {
     pub target: Client,
     /// What the slot's snapshot saw.
     pub slot_snapshot: Snapshot,
+    /// The table of the last lane, and the rows that its next chunk would have had.
+    pub size: Option<(usize, u64)>,
+    /// When the work began that no pause has followed yet.
+    pub since: Instant,
+    /// The table of the last chunk, and the position that its snapshot was behind at most.
+    pub last: Option<(usize, Lsn)>,
 }
 
 /// One lane to copy.
@@ -74,7 +80,8 @@ impl CopyWorker {
     /// Copies the lane to its end.
     pub async fn copy_lane(&mut self, task: &TableTask, mut work: LaneWork) -> Result<(), ExecError> {
         let settings = &self.run.plan.settings;
-        let mut rows = settings.batch_size;
+        let mut rows =
+            self.size.filter(|(table, _)| *table == work.table).map_or(settings.batch_size, |(_, rows)| rows);
         let cap = if settings.batch_size_is_cap { settings.batch_size } else { CHUNK_ROWS_MAX };
         while !self.shared.router().lanes_mut(work.table)[work.lane].done() {
             self.run.stop_check()?;
@@ -83,9 +90,15 @@ impl CopyWorker {
             let hi = self.chunk_end(task, &work, rows).await?;
             self.wait_fairness(&work).await?;
             let began = Instant::now();
+            self.since = began;
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             let took = began.elapsed();
-            rows = next_size(rows, cap, took, run.throttle.brake());
+            let next = next_size(rows, cap, took, run.throttle.brake());
+            // A lane's last chunk is as large as chance has it: that it was quick says nothing of the next lane's first.
+            rows = if hi == work.hi { next.min(rows) } else { next };
+            self.size = Some((work.table, rows));
+            self.last = Some((work.table, row.lsn_hi));
+            run.throttle.pace.after(&mut self.since).await;
             turn.used(row.rows as u64, row.bytes as u64, took);
             work.chunks_done += 1;
             work.next_lo = hi;
@@ -100,12 +113,14 @@ impl CopyWorker {
         Ok(row.map(|row| (0..task.orders.len()).map(|n| row.get(n)).collect()).or_else(|| work.hi.clone()))
     }
 
-    /// A lane copies its next chunk only when the stream has passed its last one: chunks cannot starve the stream.
+    /// A worker copies the next chunk of a table only when the stream has passed its last one, in whatever lane that was:
+    /// chunks cannot starve the stream.
     async fn wait_fairness(&self, work: &LaneWork) -> Result<(), ExecError> {
+        let last = self.last.filter(|(table, _)| *table == work.table).map(|(_, lsn)| lsn);
         loop {
             let applied = self.shared.applied();
             let unsettled = self.shared.router().lanes_mut(work.table)[work.lane].unsettled(applied);
-            let Some(lsn_hi) = unsettled else { return Ok(()) };
+            let Some(lsn_hi) = unsettled.max(last.filter(|last| *last > applied)) else { return Ok(()) };
             self.run.stop_check()?;
             self.shared.want(lsn_hi);
             self.shared.applied_changed(Duration::from_millis(50)).await;
@@ -139,7 +154,7 @@ impl CopyWorker {
         let range = sql::range::range_predicate(&task.projection, Side::Source, work.range(hi.as_deref()))?;
         let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, range.as_deref())?;
         self.target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a chunk"))?;
-        let (rows, bytes) = pipe(&self.source, &copy_out, &self.target, task).await?;
+        let (rows, bytes) = pipe((&self.run, &mut self.since), (&self.source, &copy_out), &self.target, task).await?;
         snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let row = ChunkRow {
@@ -160,11 +175,7 @@ impl CopyWorker {
     }
 
     /// The barrier: takes snapshots until one sees every discarded transaction of the lane.
-    async fn admitted_snapshot(
-        &mut self,
-        task: &TableTask,
-        work: &LaneWork,
-    ) -> Result<(Snapshot, crate::replay::Lsn), ExecError> {
+    async fn admitted_snapshot(&mut self, task: &TableTask, work: &LaneWork) -> Result<(Snapshot, Lsn), ExecError> {
         let mut waited = Duration::ZERO;
         loop {
             let (snapshot, lsn_hi) = snapshots::begin(&self.source, task.source_name()).await?;
@@ -251,8 +262,14 @@ async fn check_added(source: &Client, task: &TableTask) -> Result<(), ExecError>
     Err(ExecError::Reshaped { table: task.source_name().clone(), columns: Vec::new(), difference })
 }
 
-/// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open.
-pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &TableTask) -> Result<(u64, u64), ExecError> {
+/// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open. Between pieces
+/// there are the pauses that belong to the work since the last one.
+pub async fn pipe(
+    (run, since): (&Run, &mut Instant),
+    (source, copy_out): (&Client, &str),
+    target: &Client,
+    task: &TableTask,
+) -> Result<(u64, u64), ExecError> {
     let out = source.copy_out(copy_out).await.map_err(ExecError::source(format!("read {}", task.source_name())))?;
     let copy_in = sql::copy::copy_in(&task.projection);
     let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;
@@ -270,12 +287,14 @@ pub async fn pipe(source: &Client, copy_out: &str, target: &Client, task: &Table
             // One more copy of it would be one more large row of memory.
             failpoint::hit("chunk.mid-copy")?;
             sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            run.throttle.pace.after(since).await;
             continue;
         }
         piece.extend_from_slice(&row);
         if piece.len() >= PIECE_BYTES {
             failpoint::hit("chunk.mid-copy")?;
             sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            run.throttle.pace.after(since).await;
         }
     }
     if !piece.is_empty() {

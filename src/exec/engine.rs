@@ -16,6 +16,7 @@ use super::cutover::Limits;
 use super::event::EventKind;
 use super::left_out::LeftOut;
 use super::reread::Rereader;
+use super::restarted::Restarted;
 use super::shared::Shared;
 use super::steps::Steps;
 use super::stream::{Applier, Parts, Sentinel};
@@ -190,6 +191,7 @@ async fn start_applier(
         rereader,
         touched: Arc::clone(touched),
         left_out: LeftOut::read(ledger, &run.id, tables).await?,
+        restarted: Restarted::read(ledger, &run.id, tables).await?,
         near: progress.near,
         sentinels,
     }))
@@ -307,7 +309,16 @@ impl Engine {
                 workers.spawn(async move {
                     let source = run.connect(End::Source, "copy").await?;
                     let target = run.connect_applier("copy").await?;
-                    let mut worker = CopyWorker { run, shared, source, target, slot_snapshot };
+                    let mut worker = CopyWorker {
+                        run,
+                        shared,
+                        source,
+                        target,
+                        slot_snapshot,
+                        size: None,
+                        since: Instant::now(),
+                        last: None,
+                    };
                     loop {
                         let task = &tables[lane.table];
                         worker.copy_lane(task, lane).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::catalog::QualifiedName;
 use crate::ledger::LedgerError;
 use crate::plan::End;
+use crate::plan::adoption::NotAdoptable;
 use crate::replay::Lsn;
 
 /// A run stopped.
@@ -57,6 +58,9 @@ pub enum ExecError {
         /// The table or migration that is locked.
         what: String,
     },
+    /// The run cannot go on under the new plan, and is as it was.
+    #[error("the run cannot go on under this plan: {0}; nothing was changed")]
+    NotAdoptable(#[from] NotAdoptable),
     /// Preflight found something that must be mended first.
     #[error("{} check(s) failed before anything was written", .0.len())]
     Preflight(Vec<super::preflight::Failure>),

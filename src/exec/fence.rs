@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
+use super::failpoint;
 use super::published;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
@@ -82,12 +83,7 @@ pub async fn raise(
     let prepare = sql::fence::prepare().join("; ");
     let prepare = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {prepare}; COMMIT");
     source.batch_execute(&prepare).await.map_err(ExecError::source("prepare the fence"))?;
-    // The application must never be the deadlock detector's victim: we give up first, and rest longer than we wait.
-    let row = source
-        .query_one("SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)::float8 * 1000", &[])
-        .await
-        .map_err(ExecError::source("read deadlock_timeout"))?;
-    let wait = Duration::from_millis((row.get::<_, f64>(0) * 0.75).clamp(10.0, 300.0) as u64);
+    let wait = lock_wait(source).await?;
     let began = Instant::now();
     let mut attempt = 0;
     // Who is to be terminated must have the time to end by itself, and we the time to try after that.
@@ -121,7 +117,17 @@ pub async fn raise(
     Err(ExecError::CutoverAborted { reason: format!("the tables could not be locked in {attempt} attempts: {who}") })
 }
 
-fn is_lock_trouble(error: &ExecError) -> bool {
+/// How long an attempt waits for its lock. The application must never be the deadlock detector's victim: we give up first,
+/// and rest longer than we wait.
+pub(super) async fn lock_wait(source: &Client) -> Result<Duration, ExecError> {
+    let row = source
+        .query_one("SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)::float8 * 1000", &[])
+        .await
+        .map_err(ExecError::source("read deadlock_timeout"))?;
+    Ok(Duration::from_millis((row.get::<_, f64>(0) * 0.75).clamp(10.0, 300.0) as u64))
+}
+
+pub(super) fn is_lock_trouble(error: &ExecError) -> bool {
     matches!(error, ExecError::Postgres { error, .. } if matches!(error.sqlstate(), Some("57014" | "55P03" | "40P01")))
 }
 
@@ -181,7 +187,7 @@ pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Resul
 
 /// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
 /// vacuum, index builds, prepared transactions.
-async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Result<Vec<String>, ExecError> {
+pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Result<Vec<String>, ExecError> {
     let names: Vec<String> = tables.iter().map(sql::name).collect();
     let rows = source
         .query(
@@ -240,26 +246,26 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 /// The row is locked first and the clock read after: a writer that finds the lease expired takes the same lock, so
 /// either it sees the permanent fence or this sees that the lease was up.
 ///
-/// The fence stops writes, not DDL: what a table became behind it is looked at once more.
+/// The fence stops writes, not DDL: what a table became behind it is looked at once more, and stays so until this is
+/// committed.
 pub async fn make_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
-    let doing = "make the fence permanent";
-    source.batch_execute("BEGIN").await.map_err(ExecError::source(doing))?;
-    if let Err(error) = unchanged(run, source, tasks).await {
-        source.batch_execute("ROLLBACK").await.map_err(ExecError::source(doing))?;
-        return Err(error);
-    }
-    source
-        .query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id])
-        .await
-        .map_err(ExecError::source(doing))?;
-    let n = source
-        .execute(
-            "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND until > clock_timestamp()",
-            &[&run.id],
-        )
-        .await
-        .map_err(ExecError::source(doing))?;
-    source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))?;
+    let doing = || ExecError::source("make the fence permanent");
+    source.batch_execute("BEGIN").await.map_err(doing())?;
+    let made = held_and_permanent(run, source, tasks).await;
+    let end = if made.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    source.batch_execute(end).await.map_err(doing())?;
+    made
+}
+
+async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
+    let hold = sql::fence::hold(tables(run)?);
+    source.batch_execute(&hold).await.map_err(ExecError::source("hold the tables for the switch"))?;
+    unchanged(run, source, tasks).await?;
+    let doing = || ExecError::source("make the fence permanent");
+    source.query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id]).await.map_err(doing())?;
+    let update = "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND until > clock_timestamp()";
+    let n = source.execute(update, &[&run.id]).await.map_err(doing())?;
+    failpoint::hit("cutover.before-permanent")?;
     Ok(n == 1)
 }
 

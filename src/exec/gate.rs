@@ -75,7 +75,14 @@ pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, E
                 // Who sent them has ended, and its own error ends the run.
                 let Some(asked) = asked else { return std::future::pending().await };
                 if asked.kind == "verify" {
-                    let report = verify::report(engine).await?;
+                    let wish = match verify::Wish::of_request(asked.argument.as_deref()) {
+                        Ok(wish) => wish,
+                        Err(why) => {
+                            request::end(&engine.ledger, asked.id, false, &why).await?;
+                            continue;
+                        }
+                    };
+                    let report = verify::report(engine, &wish).await?;
                     let text = serde_json::to_string(&report).expect("a report is JSON");
                     request::end(&engine.ledger, asked.id, report.passed, &text).await?;
                     continue;

@@ -15,8 +15,11 @@ use crate::sql;
 
 /// Tables below this estimate are one lane.
 const ROWS_FOR_LANES: u64 = 50_000;
+/// Lanes for each worker, at most: who has done with one takes the next, so all end at about the same time, though the
+/// sample tells sizes badly.
+const LANES_PER_WORKER: u64 = 16;
 /// Sampled keys to choose bounds from.
-const SAMPLE_ROWS: u64 = 2_000;
+const SAMPLE_ROWS: u64 = 5_000;
 
 /// Lays out what has no lanes yet; gives the router as the ledger has it, and what is left to copy.
 pub async fn restore(
@@ -30,15 +33,25 @@ pub async fn restore(
     let mut work = Vec::new();
     let mut chunks_found = 0;
     for task in tables {
-        if !task.in_lanes() {
+        if !task.is_ordered() {
             routes.push(TableRoute::Whole);
             continue;
+        }
+        let mut rereads = BTreeMap::new();
+        for row in chunk::rereads(ledger, &run.id, &task.name, progress.applied).await? {
+            let entry = Chunk { lo: None, hi: None, snapshot: row.snapshot, lsn_hi: row.lsn_hi };
+            rereads.insert(task.parse_key(&row.key)?, entry);
         }
         let mut rows = chunk::lanes(ledger, &run.id, &task.name).await?;
         if rows.is_empty() {
             rows = lay_out(run, source, task).await?;
             chunk::create_lanes(ledger, &run.id, &task.name, &rows).await?;
             failpoint::hit("lanes.after-layout")?;
+        }
+        if !task.in_lanes() {
+            // Copied already; its ranges are compared side by side.
+            routes.push(TableRoute::Lanes { lanes: vec![Lane::copied()], rereads });
+            continue;
         }
         let chunks = chunk::chunks(ledger, &run.id, &task.name).await?;
         chunks_found += chunks.len() as u64;
@@ -75,11 +88,6 @@ pub async fn restore(
             }
             lanes.push(lane);
         }
-        let mut rereads = BTreeMap::new();
-        for row in chunk::rereads(ledger, &run.id, &task.name, progress.applied).await? {
-            let entry = Chunk { lo: None, hi: None, snapshot: row.snapshot, lsn_hi: row.lsn_hi };
-            rereads.insert(task.parse_key(&row.key)?, entry);
-        }
         routes.push(TableRoute::Lanes { lanes, rereads });
     }
     let mut router = Router::new(routes);
@@ -87,12 +95,13 @@ pub async fn restore(
     Ok((router, work, chunks_found))
 }
 
-/// Cuts the key range by a sample of the table, into as many lanes as there are workers.
+/// Cuts the key range by a sample of the table.
 async fn lay_out(run: &Run, source: &Client, task: &TableTask) -> Result<Vec<LaneRow>, ExecError> {
     let query = sql::range::estimate(&task.projection);
     let row = source.query_one(&query, &[]).await.map_err(ExecError::source("estimate rows"))?;
     let estimate = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
-    let lanes = run.workers() as u64;
+    let workers = run.workers() as u64;
+    let lanes = (estimate / ROWS_FOR_LANES).clamp(workers, workers * LANES_PER_WORKER);
     let mut bounds: Vec<Vec<String>> = Vec::new();
     if lanes > 1 && estimate >= ROWS_FOR_LANES {
         let percent = (SAMPLE_ROWS as f64 * 100.0 / estimate as f64).clamp(0.01, 100.0);

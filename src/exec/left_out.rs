@@ -34,7 +34,7 @@ impl LeftOut {
     pub async fn read(ledger: &Client, id: &str, tables: &[TableTask]) -> Result<Self, ExecError> {
         let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for entry in skipped::all(ledger, id).await? {
-            let task = tables.iter().find(|task| task.name == entry.table && task.in_lanes()).ok_or_else(|| {
+            let task = tables.iter().find(|task| task.name == entry.table && task.is_ordered()).ok_or_else(|| {
                 ExecError::Stale {
                     what: format!("skipped change at {}", entry.lsn),
                     difference: format!("the plan has no table {} with a key to name rows by", entry.table),
@@ -106,7 +106,7 @@ impl Applier {
         old: Old<'_>,
     ) -> Result<bool, ExecError> {
         let commit = self.source()?.commit;
-        if self.left_out.is_empty() || !self.tables[table].in_lanes() {
+        if self.left_out.is_empty() || !self.tables[table].is_ordered() {
             return Ok(false);
         }
         let task = &self.tables[table];
@@ -143,7 +143,7 @@ impl Applier {
         old: Old<'_>,
     ) -> Result<bool, ExecError> {
         let task = &self.tables[table];
-        if self.left_out.is_empty() || !task.in_lanes() {
+        if self.left_out.is_empty() || !task.is_ordered() {
             return Ok(false);
         }
         let replaced = old.map_or(new, |(_, old)| old);

@@ -289,7 +289,7 @@ async fn current_user(client: &Client) -> Result<crate::catalog::Ident, ExecErro
         .map_err(|error| ExecError::Stale { what: "role name".to_owned(), difference: error.to_string() })
 }
 
-async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
+pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -> Result<Vec<Failure>, ExecError> {
     let mut failures = Vec::new();
     let mut fail = |id, found: String, fix: Fix| failures.push(Failure { id, on: End::Target, found, fix });
     if ask(target, End::Target, "SELECT pg_catalog.pg_is_in_recovery()").await? {

@@ -159,6 +159,7 @@ pub fn name(signal: Signal) -> &'static str {
         Signal::StreamLag => "lag of the stream",
         Signal::SourceReplicaLag => "lag of the source's standby",
         Signal::SourceActiveSessions => "active sessions on the source",
+        Signal::SourceCommitSlowdown => "slower commits on the source",
         Signal::TargetReplicaLag => "lag of the target's standby",
     }
 }
@@ -169,6 +170,7 @@ fn in_words(signal: Signal, value: u64, limit: u64) -> String {
         Signal::WalRetained | Signal::StreamLag => format!("{name} {} of {}", bytes(value), bytes(limit)),
         Signal::SourceReplicaLag | Signal::TargetReplicaLag => format!("{name} {value} s of {limit} s"),
         Signal::SourceActiveSessions => format!("{name} {value} of {limit}"),
+        Signal::SourceCommitSlowdown => format!("{name} {value} % of {limit} %"),
     }
 }
 

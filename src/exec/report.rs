@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::throttle::{self, HeldBack};
+use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
 use crate::ledger::{cutover, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
@@ -18,7 +19,7 @@ use crate::sql;
 pub struct Status {
     /// Plan id.
     pub plan: String,
-    /// `running`, `cut_over`, `aborted`, `cleaned`.
+    /// `running`, `cut_over`, `aborted`, `cleaned`, `replaced`.
     pub state: String,
     /// State of the cutover.
     pub phase: String,
@@ -35,12 +36,18 @@ pub struct Status {
     /// What holds the copy or the comparison back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
+    /// Why the copy or the comparison goes slower than it could, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pace: Option<String>,
     /// Changes that are left out on purpose, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
     /// Columns that came to tables of the source since the plan, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added_columns: Vec<String>,
+    /// How the run came to this plan, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<String>,
     /// Everything that a cutover needs is there.
     pub ready_for_cutover: bool,
     /// What is missing.
@@ -134,6 +141,7 @@ pub async fn status(
     let stream = stream(ledger, source, found).await?;
     // What an executor said that is gone holds nothing.
     let held_back = if alive { throttle::recorded(ledger, &found.id).await? } else { None };
+    let pace = if alive { throttle::recorded_pace(ledger, &found.id).await? } else { None };
     let mut blocked_by = Vec::new();
     if found.state == "running" {
         if !alive {
@@ -173,6 +181,8 @@ pub async fn status(
         ready_for_cutover: found.state == "running" && blocked_by.is_empty(),
         plan_is_known: plan.is_ok(),
         held_back,
+        adopted: adoption::history(ledger, &found.id).await?.iter().map(adopted).collect(),
+        pace,
         added_columns: super::added::lines(ledger, &found.id).await?,
         skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
@@ -180,6 +190,16 @@ pub async fn status(
         stream,
         blocked_by,
     })
+}
+
+/// One line about a change of plan.
+fn adopted(one: &Adoption) -> String {
+    let Adoption { before, after, kept, restarted, at } = one;
+    let plans = if before == after { format!("plan {after}") } else { format!("plan {before} became {after}") };
+    let list = |word: &str, list: &[String]| {
+        if list.is_empty() { String::new() } else { format!("; {word} {}", list.join(", ")) }
+    };
+    format!("at {at} {plans}{}{}", list("started again:", restarted), list("kept:", kept))
 }
 
 /// Every step of the plan, or, without the plan, every step that was begun.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Row, Statement};
 
-use super::ExecError;
 use super::context::Run;
 use super::pressure::{Reading, Sample};
 use super::shared::Shared;
+use super::{ExecError, commits};
 use crate::pg::client::Client;
 use crate::plan::{End, Signal};
 use crate::replay::Lsn;
@@ -43,8 +43,11 @@ fn of_source(version: u32) -> String {
 
 /// Looks at both servers until it is dropped.
 pub async fn run(run: Arc<Run>, shared: Arc<Shared>) -> Result<(), ExecError> {
-    tokio::join!(watch(&run, &shared, End::Source), watch(&run, &shared, End::Target));
-    Ok(())
+    let watched = async { tokio::join!(watch(&run, &shared, End::Source), watch(&run, &shared, End::Target)) };
+    tokio::select! {
+        ((), ()) = watched => Ok(()),
+        ended = commits::run(Arc::clone(&run)) => ended,
+    }
 }
 
 async fn watch(run: &Run, shared: &Shared, end: End) {
@@ -143,7 +146,7 @@ impl Watcher<'_> {
         if has_stream {
             // A slot that was lost keeps nothing; the stream says what became of it.
             read(Signal::WalRetained, size(3));
-            read(Signal::StreamLag, Some(written.0.saturating_sub(self.shared.applied().0)));
+            read(Signal::StreamLag, Some(self.stream_lag(written)));
         }
         let slowest = row.get::<_, Option<&str>>(2).map(lsn).transpose()?;
         read(Signal::SourceReplicaLag, Some(self.written.lag(written, slowest, Instant::now())));
@@ -151,6 +154,16 @@ impl Watcher<'_> {
         sample.unconfirmed = size(4).unwrap_or(0);
         sample.slot_in_danger = self.danger(row.get(5), row.get(6)).filter(|_| has_stream);
         Ok(sample)
+    }
+
+    /// Log that was written and not applied yet. Of what concerns no table of ours the stream learns only now and then,
+    /// unless it is asked.
+    fn stream_lag(&self, written: Lsn) -> u64 {
+        let lag = written.0.saturating_sub(self.shared.applied().0);
+        if self.run.throttle.limit(Signal::StreamLag).is_some_and(|limit| lag > limit / 2) {
+            self.shared.nudge();
+        }
+        lag
     }
 
     fn target(&mut self, row: &Row) -> Result<Sample, ExecError> {

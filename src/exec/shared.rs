@@ -156,6 +156,13 @@ impl Shared {
         self.nudge.get().is_some()
     }
 
+    /// Asks the source how far it is: an idle one does not say it by itself.
+    pub fn nudge(&self) {
+        if let Some(nudge) = self.nudge.get() {
+            nudge.nudge();
+        }
+    }
+
     /// The position that somebody waits for, if it is not applied yet.
     pub fn wanted(&self) -> Option<Lsn> {
         Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())
@@ -165,10 +172,7 @@ impl Shared {
     pub async fn applied_changed(&self, at_most: Duration) {
         let mut applied = self.applied.subscribe();
         applied.borrow_and_update();
-        // An idle source says how far it is when it is asked.
-        if let Some(nudge) = self.nudge.get() {
-            nudge.nudge();
-        }
+        self.nudge();
         // A timeout is as good as a change: the caller looks again.
         let _changed_or_late = tokio::time::timeout(at_most, applied.changed()).await;
     }

@@ -13,6 +13,7 @@ use super::snapshots::current_snapshot;
 use super::table::TableTask;
 use super::whole::Piece;
 use super::{ExecError, whole};
+use crate::ledger::adoption;
 use crate::ledger::progress;
 use crate::ledger::{chunk, step};
 use crate::pg::client::Client;
@@ -119,6 +120,8 @@ pub async fn ensure(
             }
             // First the copies, then the position: a crash between the two comes back here.
             chunk::delete_whole(ledger, &run.id).await?;
+            // Positions of another slot: what the new one streams is all of it behind its own snapshot.
+            adoption::forget_restarts(ledger, &run.id).await?;
             if progress.is_some() {
                 progress::delete(ledger, &run.id).await?;
             }

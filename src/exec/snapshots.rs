@@ -52,6 +52,18 @@ pub async fn write_position(client: &Client) -> Result<Lsn, ExecError> {
     })
 }
 
+/// How far the source's log would survive a crash.
+pub async fn flushed(client: &Client) -> Result<Lsn, ExecError> {
+    let row = client
+        .query_one("SELECT pg_catalog.pg_current_wal_flush_lsn()::text", &[])
+        .await
+        .map_err(ExecError::source("read the flushed position"))?;
+    row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| ExecError::Stale {
+        what: "source server".to_owned(),
+        difference: error.to_string(),
+    })
+}
+
 /// A snapshot of now, outside of any transaction: for pruning, never for reading rows.
 pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
     snapshot(client).await.map(|(snapshot, _)| snapshot)
@@ -62,14 +74,7 @@ pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
 /// source ends it.
 pub async fn wait_durable(client: &Client, lsn: Lsn, shared: &Shared, run: &Run) -> Result<(), ExecError> {
     loop {
-        let row = client
-            .query_one("SELECT pg_catalog.pg_current_wal_flush_lsn()::text", &[])
-            .await
-            .map_err(ExecError::source("read the flushed position"))?;
-        let flushed: Lsn = row.get::<_, String>(0).parse().map_err(|error: crate::replay::position::LsnError| {
-            ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() }
-        })?;
-        if flushed >= lsn {
+        if flushed(client).await? >= lsn {
             return Ok(());
         }
         // An idle source flushes when somebody commits; whoever looks after the stream does.

@@ -17,6 +17,7 @@ use super::fit::Fit;
 use super::left_out::LeftOut;
 use super::postponed::Postponed;
 use super::reread::Rereader;
+use super::restarted::Restarted;
 use super::shared::Shared;
 use super::table::TableTask;
 use super::touched::Touched;
@@ -38,6 +39,8 @@ const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
 const IDLE_ADVANCE: Duration = Duration::from_secs(5);
+/// … or has come so far: what others write must not look like a lag.
+const IDLE_ADVANCE_BYTES: u64 = 1 << 20;
 
 /// The transaction that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,7 @@ pub struct Applier {
     pub(super) rereader: Rereader,
     pub(super) touched: Arc<Touched>,
     pub(super) left_out: LeftOut,
+    pub(super) restarted: Restarted,
     /// The tables of the plan that each relation of the stream fills.
     pub(super) relations: HashMap<u32, Arc<[usize]>>,
     /// How tuples of each relation fit those tables.
@@ -107,6 +111,8 @@ pub struct Parts {
     pub touched: Arc<Touched>,
     /// Changes that are left out on purpose.
     pub left_out: LeftOut,
+    /// Tables that are copied again.
+    pub restarted: Restarted,
     /// A recent transaction id.
     pub near: FullXid,
     /// Where sentinels go.
@@ -116,7 +122,8 @@ pub struct Parts {
 impl Applier {
     /// Prepares to apply; nothing is sent yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { run, shared, tables, target, stream, rereader, touched, left_out, near, sentinels } = parts;
+        let Parts { run, shared, tables, target, stream, rereader, touched, left_out, restarted, near, sentinels } =
+            parts;
         Self {
             run,
             shared,
@@ -126,6 +133,7 @@ impl Applier {
             rereader,
             touched,
             left_out,
+            restarted,
             relations: HashMap::new(),
             fits: HashMap::new(),
             batch: Batch::default(),
@@ -206,6 +214,10 @@ impl Applier {
     async fn message(&mut self, message: Message, sentinels: &mut Vec<Sentinel>) -> Result<(), ExecError> {
         match message {
             Message::Begin(begin) => {
+                // It may be a large one: who waits for what is before it does not wait for all of it.
+                if self.shared.wanted().is_some_and(|wanted| self.group_end >= Some(wanted)) {
+                    self.commit_group(sentinels).await?;
+                }
                 let xid = FullXid::widen(begin.xid, self.near);
                 self.near = self.near.max(xid);
                 self.source = Some(Source { xid, commit: begin.final_lsn });
@@ -214,18 +226,19 @@ impl Applier {
             Message::Commit(commit) => self.commit(commit.end_lsn, sentinels).await,
             Message::Relation(relation) => self.relation(relation),
             Message::Insert { relation, mut new } => {
+                let tables = self.tables_of(relation)?;
                 self.fit(relation, &mut new);
-                for &table in self.tables_of(relation)?.iter() {
+                for &table in tables.iter() {
                     self.insert(table, &new).await?;
                 }
                 Ok(())
             }
             Message::Update { relation, mut old, mut new } => {
+                let tables = self.tables_of(relation)?;
                 self.fit(relation, &mut new);
                 if let Some((_, old)) = &mut old {
                     self.fit(relation, old);
                 }
-                let tables = self.tables_of(relation)?;
                 let Some((last, others)) = tables.split_last() else { return Ok(()) };
                 for &table in others {
                     self.update(table, old.clone(), new.clone()).await?;
@@ -233,8 +246,9 @@ impl Applier {
                 self.update(*last, old, new).await
             }
             Message::Delete { relation, kind, mut old } => {
+                let tables = self.tables_of(relation)?;
                 self.fit(relation, &mut old);
-                for &table in self.tables_of(relation)?.iter() {
+                for &table in tables.iter() {
                     self.delete(table, kind, &old).await?;
                 }
                 Ok(())
@@ -254,22 +268,25 @@ impl Applier {
         }
     }
 
-    fn relation(&mut self, relation: Relation) -> Result<(), ExecError> {
+    pub(super) fn relation(&mut self, relation: Relation) -> Result<(), ExecError> {
         let is_of = |task: &&TableTask| {
             task.source_name().schema.as_str() == relation.schema && task.source_name().name.as_str() == relation.name
         };
-        let mut found = Vec::new();
-        let mut fit = Fit::default();
-        for task in self.tables.iter().filter(is_of) {
-            // The targets of one table see the same columns of it.
-            fit = task.check_relation(&relation)?;
-            found.push(task.index);
-        }
+        let tables = Arc::clone(&self.tables);
+        let found: Vec<usize> = tables.iter().filter(is_of).map(|task| task.index).collect();
         if found.is_empty() {
             return Err(ExecError::Stale {
                 what: format!("publication {}", self.run.plan.settings.publication),
                 difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
             });
+        }
+        if self.put_aside(&relation, &found)? {
+            return Ok(());
+        }
+        let mut fit = Fit::default();
+        for &table in &found {
+            // The targets of one table see the same columns of it.
+            fit = tables[table].check_relation(&relation)?;
         }
         self.relations.insert(relation.oid, found.into());
         self.fits.insert(relation.oid, fit);
@@ -280,13 +297,6 @@ impl Applier {
         if let Some(fit) = self.fits.get(&relation) {
             fit.tuple(tuple);
         }
-    }
-
-    pub(super) fn tables_of(&self, relation: u32) -> Result<Arc<[usize]>, ExecError> {
-        self.relations.get(&relation).cloned().ok_or_else(|| ExecError::Stale {
-            what: "change stream".to_owned(),
-            difference: format!("a change of relation {relation}, which was never described"),
-        })
     }
 
     pub(super) fn source(&self) -> Result<Source, ExecError> {
@@ -394,7 +404,8 @@ impl Applier {
         }
         let applied = self.shared.applied();
         let hurry = self.shared.wanted().is_some();
-        if wal_end <= applied || (!hurry && self.idle_since.elapsed() < IDLE_ADVANCE) {
+        let far = wal_end.0.saturating_sub(applied.0) >= IDLE_ADVANCE_BYTES;
+        if wal_end <= applied || (!hurry && !far && self.idle_since.elapsed() < IDLE_ADVANCE) {
             return Ok(());
         }
         progress::advance(&**self.target, &self.run.id, self.run.epoch, wal_end, self.near, None).await?;

@@ -32,7 +32,7 @@ pub struct TableTask {
     pub identity_always: BTreeSet<Ident>,
     /// Position of each key column among the source columns.
     pub key_at: Vec<usize>,
-    /// Order of each key column; empty when the table is copied whole.
+    /// Order of each key column; empty when it has no key whose order pcrd knows.
     pub orders: Vec<KeyOrder>,
     /// Rows of the source table by the planner's estimate, for progress.
     pub rows_estimate: Option<u64>,
@@ -108,8 +108,13 @@ fn identity_always(plan: &Plan, target: &QualifiedName) -> BTreeSet<Ident> {
 }
 
 impl TableTask {
-    /// True when it is copied in lanes of key ranges.
+    /// True when it is copied in lanes of key ranges; all others are copied whole, under the slot's snapshot.
     pub fn in_lanes(&self) -> bool {
+        self.projection.is_copied_by_key()
+    }
+
+    /// True when its rows are routed, named and compared by a key whose order pcrd knows, however they are copied.
+    pub fn is_ordered(&self) -> bool {
         !self.orders.is_empty()
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::ExecError;
 use super::context::Run;
 use super::event::EventKind;
+use super::pace::{Pace, Slowed};
 use super::pressure::{Pressure, Sample};
 use crate::ledger::{LedgerError, migration};
 use crate::pg::client::Client;
@@ -19,11 +20,15 @@ use crate::plan::{End, Settings, Signal};
 const WORKERS_DEFAULT_MAX: usize = 4;
 /// The ledger's setting that tells `status` what holds the run back.
 const HELD_BACK: &str = "held_back";
+/// And why it is slower than it could be.
+const PACE: &str = "pace";
 
 /// When the next chunk may begin.
 #[derive(Debug)]
 pub struct Throttle {
     state: Mutex<State>,
+    /// The share of its time that the copy may work.
+    pub pace: Pace,
     workers: watch::Sender<usize>,
 }
 
@@ -41,6 +46,8 @@ struct State {
     /// What the run is at.
     work: Option<&'static str>,
     held_since: Option<Instant>,
+    /// Why the pace is not the full one.
+    slowed: Option<Slowed>,
     pressure: Pressure,
 }
 
@@ -85,9 +92,10 @@ impl Throttle {
             under_way: 0,
             work: None,
             held_since: None,
+            slowed: None,
             pressure: Pressure::new(settings.throttle),
         };
-        Self { state: Mutex::new(state), workers: watch::Sender::new(workers) }
+        Self { state: Mutex::new(state), pace: Pace::default(), workers: watch::Sender::new(workers) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,7 +155,23 @@ impl Throttle {
 
     /// True when the signal has a limit.
     pub fn watches(&self, signal: Signal) -> bool {
-        self.state().pressure.limits().limit(signal).is_some()
+        self.limit(signal).is_some()
+    }
+
+    /// The signal's limit.
+    pub fn limit(&self, signal: Signal) -> Option<u64> {
+        self.state().pressure.limits().limit(signal)
+    }
+
+    /// True while something is throttled.
+    pub fn is_at_work(&self) -> bool {
+        self.state().work.is_some()
+    }
+
+    /// Changes the share of its time that the copy may work.
+    pub fn set_pace(&self, share: f64, slowed: Option<Slowed>) {
+        self.pace.set(share);
+        self.state().slowed = slowed;
     }
 
     /// How much to slow down, from 0 to 1.
@@ -186,7 +210,7 @@ impl Throttle {
             let now = Instant::now();
             let until = {
                 let mut state = self.state();
-                if state.reasons(now).is_empty() && state.braked_until <= now {
+                if state.reasons(now).is_empty() && state.braked_until <= now && self.pace.share() > 0.0 {
                     return Ok(());
                 }
                 state.braked_until
@@ -195,9 +219,16 @@ impl Throttle {
         }
     }
 
-    /// Accounts for a comparison: near a limit the next one begins later.
+    /// Accounts for a comparison: near a limit the next one begins later, and where it must give way.
     pub fn compared(&self, took: Duration) {
-        self.state().slow_down(took);
+        let mut state = self.state();
+        state.slow_down(took);
+        state.braked_until = state.braked_until.max(Instant::now() + self.pace.pause(took).unwrap_or_default());
+    }
+
+    /// What the copy or comparison gives way to.
+    pub fn slowed(&self) -> Option<Slowed> {
+        self.state().slowed
     }
 
     /// What holds the run back now.
@@ -209,15 +240,30 @@ impl Throttle {
         Some(HeldBack { work: work.to_owned(), reasons, seconds: now.saturating_duration_since(since).as_secs() })
     }
 
+    /// Waits until the run has been held back for so long without a pause.
+    pub async fn held_back_for(&self, seconds: u64) -> HeldBack {
+        loop {
+            if let Some(held) = self.held_back().filter(|held| held.seconds >= seconds) {
+                return held;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Tells the operator, here and in the ledger, when something begins or ceases to hold the run back, and meanwhile
     /// whenever it `is_due`; `told` is what was told last.
     pub async fn tell(
         &self,
         run: &Run,
         ledger: &Client,
-        told: &mut Option<HeldBack>,
+        (told, told_pace): (&mut Option<HeldBack>, &mut Option<String>),
         is_due: bool,
     ) -> Result<(), LedgerError> {
+        let pace = self.slowed().map(|slowed| slowed.to_string());
+        if pace != *told_pace && (is_due || pace.is_none()) {
+            migration::set_setting(ledger, &run.id, PACE, pace.as_deref()).await?;
+            *told_pace = pace;
+        }
         let held = self.held_back();
         if held.is_some() == told.is_some() && !(is_due && held.is_some()) {
             return Ok(());
@@ -287,7 +333,13 @@ async fn record(ledger: &Client, id: &str, held: Option<&HeldBack>) -> Result<()
 
 /// Forgets what held an earlier run back.
 pub async fn forget(ledger: &Client, id: &str) -> Result<(), LedgerError> {
+    migration::set_setting(ledger, id, PACE, None).await?;
     record(ledger, id, None).await
+}
+
+/// What the executor said last of its pace.
+pub async fn recorded_pace(ledger: &Client, id: &str) -> Result<Option<String>, LedgerError> {
+    migration::setting(ledger, id, PACE).await
 }
 
 /// What the executor said last of being held back.

@@ -32,6 +32,9 @@ const SPARED: u32 = 16;
 const CARRIED_ROWS_MAX: usize = 8_000;
 /// … or so many bytes: each table of the plan has one.
 const CARRIED_BYTES_MAX: usize = 4 << 20;
+/// So many tables have a temporary one; the others take their rows one by one. A target transaction that creates it holds
+/// three locks, of which a server has some thousands.
+const CARRIERS_MAX: usize = 200;
 
 /// How tables take many rows at once.
 #[derive(Default)]
@@ -277,8 +280,9 @@ impl Sets {
             RowKind::Delete => (Effect::Delete, SetKind::Delete),
             RowKind::Stay => return Ok(None),
         };
+        let has_room = self.carriers.values().flatten().count() < CARRIERS_MAX;
         if let Entry::Vacant(unknown) = self.carriers.entry(task.index) {
-            unknown.insert(carried(target, task).await?);
+            unknown.insert(if has_room { carried(target, task).await? } else { None });
         }
         let whole = shape.unsent.is_empty();
         let statement = self.statement(task, Of { table: shape.table, kind })?;

@@ -48,7 +48,7 @@ pub async fn run(
     let mut said = Instant::now();
     // All tables in turn, a few a second: a schema of thousands is no load either.
     let mut in_turn = (0..tables.len()).cycle();
-    let mut held_back = None;
+    let (mut held_back, mut pace) = (None, None);
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         if tokio::time::timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok() {
@@ -78,7 +78,7 @@ pub async fn run(
         }
         requests(&run, &ledger, &cutovers).await?;
         let is_due = said.elapsed() >= Duration::from_secs(1);
-        run.throttle.tell(&run, &ledger, &mut held_back, is_due).await?;
+        run.throttle.tell(&run, &ledger, (&mut held_back, &mut pace), is_due).await?;
         if is_due {
             said = Instant::now();
             if !migration::heartbeat(&ledger, &run.id, run.epoch).await? {

@@ -1,5 +1,5 @@
-//! Copies tables whose order of keys only PostgreSQL knows, or that have no key, under the slot's own snapshot: every
-//! streamed change comes after it. Large ones are read by ranges of their blocks, each range in a target transaction of its
+//! Copies tables that are not copied by key, because they have none, because only PostgreSQL knows its order, or because the
+//! plan says so, under the slot's own snapshot: every streamed change comes after it. Large ones are read by ranges of their blocks, each range in a target transaction of its
 //! own; a table counts once all of its ranges are committed, and before that none of them does.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,12 +22,10 @@ use crate::ledger::{chunk, progress, request};
 use crate::pg::client::Client;
 use crate::replay::{Router, TableRoute};
 use crate::sql;
-use crate::sql::blocks::{Blocks, cut, predicate};
+use crate::sql::blocks::{Blocks, TID_RANGE_SCANS, cut, predicate};
 
 /// Blocks in a range: 16 MiB are well above what a transaction costs, and little to wait for.
 const RANGE_BLOCKS: u32 = 2_048;
-/// The first major that reads nothing but the blocks of a range.
-const TID_RANGE_SCANS: u32 = 140_000;
 
 /// A piece of a table.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +176,9 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
         let task = &work.tables[piece.table];
         let turn = run.throttle.turn(run).await?;
         let began = Instant::now();
-        let (rows, bytes) = copy_piece(run, task, piece.blocks, &source, &target).await?;
+        let mut since = began;
+        let (rows, bytes) = copy_piece((run, &mut since), task, piece.blocks, &source, &target).await?;
+        run.throttle.pace.after(&mut since).await;
         turn.used(rows, bytes, began.elapsed());
         work.shared.counters.rows_copied.fetch_add(rows, Ordering::Relaxed);
         work.shared.counters.bytes_copied.fetch_add(bytes, Ordering::Relaxed);
@@ -201,7 +201,7 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
 }
 
 async fn copy_piece(
-    run: &Run,
+    (run, since): (&Run, &mut Instant),
     task: &TableTask,
     blocks: Blocks,
     source: &Client,
@@ -210,7 +210,7 @@ async fn copy_piece(
     check_shape(source, task).await?;
     let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, predicate(blocks).as_deref())?;
     target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a piece of a table"))?;
-    let copied = pipe(source, &copy_out, target, task).await?;
+    let copied = pipe((run, since), (source, &copy_out), target, task).await?;
     chunk::hold_epoch(&**target, &run.id, run.epoch).await?;
     failpoint::hit("chunk.before-commit")?;
     target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a piece of a table"))?;

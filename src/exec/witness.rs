@@ -207,7 +207,7 @@ fn setting(task: &TableTask) -> String {
     setting_of(task.source_name())
 }
 
-fn setting_of(table: &QualifiedName) -> String {
+pub(super) fn setting_of(table: &QualifiedName) -> String {
     format!("witness:{table}")
 }
 
@@ -215,7 +215,7 @@ fn damaged(error: serde_json::Error) -> ExecError {
     ExecError::Ledger(LedgerError::Damaged { what: "witness of a table", why: error.to_string() })
 }
 
-fn text(witness: &Witness) -> Result<String, ExecError> {
+pub(super) fn text(witness: &Witness) -> Result<String, ExecError> {
     serde_json::to_string(witness).map_err(damaged)
 }
 

@@ -45,6 +45,14 @@ pub enum LedgerError {
         /// Why.
         why: String,
     },
+    /// The run goes on under another plan.
+    #[error("plan {id} was replaced: its run goes on under plan {by}")]
+    Replaced {
+        /// The earlier plan.
+        id: String,
+        /// The one that adopted its work.
+        by: String,
+    },
     /// The plan was carried through already.
     #[error("plan {0} is finished; a finished plan cannot be applied again")]
     Finished(String),

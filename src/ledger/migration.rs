@@ -33,7 +33,7 @@ pub struct Migration {
     pub id: String,
     /// Epoch of the current executor.
     pub epoch: i64,
-    /// `running`, `cut_over`, `aborted`, `cleaned`.
+    /// `running`, `cut_over`, `aborted`, `cleaned`, `replaced` (its run goes on under another plan).
     pub state: String,
     /// Host of the last executor.
     pub host: String,
@@ -223,6 +223,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "cutover",
         "verified",
         "setting",
+        "restarted",
     ] {
         transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
     }

@@ -3,6 +3,7 @@
 //! Stores ids, positions and key texts, never plan operations or row values.
 
 pub mod added;
+pub mod adoption;
 pub mod chunk;
 pub mod cutover;
 pub mod error;

@@ -107,7 +107,8 @@ pub async fn advance(
     if n == 1 { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn }) }
 }
 
-/// The highest position of the source that anything on the target rests on: changes, chunks, rows read again.
+/// The highest position of the source that anything on the target rests on: changes, chunks, rows read again. Tables that
+/// were started again may rest on a later timeline: [`super::adoption::restarts_by_timeline`].
 pub async fn newest(client: &Client, id: &str) -> Result<Option<Lsn>, LedgerError> {
     let row = client
         .query_opt(

@@ -141,3 +141,19 @@ CREATE TABLE IF NOT EXISTS pcrd.setting (
   value text NOT NULL,
   PRIMARY KEY (migration, name)
 );
+CREATE TABLE IF NOT EXISTS pcrd.restarted (
+  migration text REFERENCES pcrd.migration,
+  tbl text,
+  lsn pg_lsn NOT NULL,
+  timeline bigint NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (migration, tbl)
+);
+CREATE TABLE IF NOT EXISTS pcrd.adoption (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  before text NOT NULL REFERENCES pcrd.migration,
+  after text NOT NULL REFERENCES pcrd.migration,
+  kept text[] NOT NULL,
+  restarted text[] NOT NULL,
+  at timestamptz NOT NULL DEFAULT now()
+);

@@ -135,7 +135,8 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
     }));
     for table in &built {
-        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.target.clone() }));
+        let freeze = resolved.tables.iter().any(|one| one.target == table.target && one.vacuum);
+        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.target.clone(), freeze }));
         ops.push(Op::VerifyTable(VerifyTable { table: table.target.clone() }));
     }
     ops.push(Op::Fence(Fence { tables: sources.clone() }));

@@ -51,7 +51,10 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             CommentTarget::Constraint(at) => vec![lock(End::Target, &at.table, "ACCESS SHARE", "milliseconds")],
             CommentTarget::Index(_) | CommentTarget::Sequence(_) => Vec::new(),
         },
-        Op::AnalyzeTable(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "a sample of the table")],
+        Op::AnalyzeTable(op) => {
+            let held = if op.freeze { "one scan; the stream goes on" } else { "a sample of the table" };
+            vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", held)]
+        }
         Op::VerifyTable(op) => {
             let lock_source = |one: &Projection| lock(End::Source, &one.source, "ACCESS SHARE", "one chunk");
             let mut list: Vec<Lock> = plan.onto(&op.table).map(lock_source).collect();
@@ -116,6 +119,7 @@ pub fn done_when(op: &Op) -> String {
         Op::AddConstraint(op) => format!("constraint {} on {} exists", op.name, op.table),
         Op::ValidateConstraint(op) => format!("constraint {} on {} is validated", op.name, op.table),
         Op::SetComment(_) => "the comment is this text".to_owned(),
+        Op::AnalyzeTable(op) if op.freeze => format!("{} was vacuumed and analysed after its copy ended", op.table),
         Op::AnalyzeTable(op) => format!("{} was analysed after its copy ended", op.table),
         Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
         Op::Fence(op) => format!("the fence triggers stand on {} and their lease runs", names(&op.tables)),

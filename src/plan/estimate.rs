@@ -119,6 +119,7 @@ fn seconds(op: &Op, plan: &Plan, stats: &Stats, throughput: Throughput) -> u64 {
         Op::AddConstraint(op) if op.definition.starts_with("CHECK") => bytes / throughput.scan,
         Op::AddConstraint(_) => bytes / throughput.index,
         Op::ValidateConstraint(_) => bytes / throughput.scan,
+        Op::AnalyzeTable(op) if op.freeze => bytes / throughput.scan,
         Op::AnalyzeTable(_) => bytes.min(SAMPLE_BYTES) / throughput.scan,
         Op::VerifyTable(_) => bytes / throughput.verify,
         _ => 0,

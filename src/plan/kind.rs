@@ -90,6 +90,7 @@ impl Op {
                 CommentTarget::Constraint(at) => format!("comment:constraint:{}", within(&at.table, &at.column)),
                 CommentTarget::Sequence(name) => format!("comment:sequence:{name}"),
             },
+            Self::AnalyzeTable(op) if op.freeze => format!("vacuum:{}", op.table),
             Self::AnalyzeTable(op) => format!("analyze:{}", op.table),
             Self::VerifyTable(op) => format!("verify:{}", op.table),
             Self::Fence(_) => "fence".to_owned(),

@@ -2,6 +2,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod adoption;
 pub mod build;
 mod canonical;
 pub mod check;

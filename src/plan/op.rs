@@ -37,7 +37,7 @@ pub enum Op {
     ValidateConstraint(ValidateConstraint),
     /// Sets a comment.
     SetComment(SetComment),
-    /// Collects statistics.
+    /// Collects statistics, after a VACUUM where that is asked for.
     AnalyzeTable(AnalyzeTable),
     /// Compares all rows while the stream runs (V2).
     VerifyTable(VerifyTable),
@@ -152,7 +152,9 @@ pub enum CommentTarget {
 }
 payload! { /// See [`Op::AnalyzeTable`].
 AnalyzeTable { /// Target table.
-    table: QualifiedName } }
+    table: QualifiedName, /// VACUUM (FREEZE) with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    freeze: bool } }
 payload! { /// See [`Op::VerifyTable`].
 VerifyTable { /// Target table: names the projection.
     table: QualifiedName } }

@@ -4,7 +4,7 @@
 use crate::catalog::{Column, ColumnRef, QualifiedName};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
-use crate::projection::{ColumnValue, CopyFormat, Projection, RowIdentity};
+use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::{ddl, ident, literal, name, publication};
 
 /// A statement that is none of those that its step may run.
@@ -149,7 +149,10 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             says.push(literal(&op.text));
             vec![target(Rule::comment_on, says)]
         }
-        Op::AnalyzeTable(op) => vec![target(Rule::analyze, vec![name(&op.table)])],
+        Op::AnalyzeTable(op) => {
+            let rule = if op.freeze { Rule::vacuum } else { Rule::analyze };
+            vec![target(rule, vec![name(&op.table)])]
+        }
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
         Op::Fence(op) => fence(&op.tables, major),
         Op::SetSequence(op) => vec![target(Rule::setval, vec![literal(&name(&op.target))])],
@@ -302,8 +305,8 @@ fn copy(projection: &Projection) -> Vec<Shape> {
     };
     let mut out: Vec<String> = projection.columns.iter().flat_map(value).collect();
     out.push(name(&projection.source));
-    if let RowIdentity::OrderedKey { source, .. } = &projection.identity {
-        let key: Vec<String> = source.iter().map(|column| ident(&column.name)).collect();
+    if projection.is_copied_by_key() {
+        let key: Vec<String> = projection.source_key().into_iter().map(ident).collect();
         out.extend(key.iter().chain(&key).cloned());
     }
     out.extend(projection.filter.as_ref().map(|filter| filter.sql.clone()));

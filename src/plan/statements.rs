@@ -49,6 +49,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::AddConstraint(op) => target([ddl::add_constraint(&op.table, &op.name, &op.definition, op.not_valid)]),
         Op::ValidateConstraint(op) => target([ddl::validate_constraint(&op.table, &op.name)]),
         Op::SetComment(op) => target([ddl::comment(&comment_target(&op.on), &op.text)]),
+        Op::AnalyzeTable(op) if op.freeze => target([ddl::vacuum(&op.table)]),
         Op::AnalyzeTable(op) => target([ddl::analyze(&op.table)]),
         // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
@@ -128,7 +129,7 @@ fn copy_statements(projection: &Projection) -> Result<Vec<Statement>, StatementE
     Ok(list)
 }
 
-fn comment_target(on: &CommentTarget) -> String {
+pub(super) fn comment_target(on: &CommentTarget) -> String {
     match on {
         CommentTarget::Table(name) => format!("TABLE {}", sql::name(name)),
         CommentTarget::Column(at) => format!("COLUMN {}", ddl::column(at)),

@@ -16,17 +16,20 @@ pub enum Signal {
     SourceReplicaLag,
     /// Sessions of others at work on the source.
     SourceActiveSessions,
+    /// Per cent by which commits on the source take longer than while the copy rests.
+    SourceCommitSlowdown,
     /// Seconds that the slowest physical standby of the target is behind it.
     TargetReplicaLag,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::WalRetained,
         Self::StreamLag,
         Self::SourceReplicaLag,
         Self::SourceActiveSessions,
+        Self::SourceCommitSlowdown,
         Self::TargetReplicaLag,
     ];
 
@@ -37,6 +40,7 @@ impl Signal {
             Self::StreamLag => "stream_lag_bytes",
             Self::SourceReplicaLag => "source_replica_lag_seconds",
             Self::SourceActiveSessions => "source_active_sessions",
+            Self::SourceCommitSlowdown => "source_commit_slowdown_percent",
             Self::TargetReplicaLag => "target_replica_lag_seconds",
         }
     }
@@ -49,7 +53,11 @@ impl Signal {
     /// Where it is read.
     pub const fn end(self) -> End {
         match self {
-            Self::WalRetained | Self::StreamLag | Self::SourceReplicaLag | Self::SourceActiveSessions => End::Source,
+            Self::WalRetained
+            | Self::StreamLag
+            | Self::SourceReplicaLag
+            | Self::SourceActiveSessions
+            | Self::SourceCommitSlowdown => End::Source,
             Self::TargetReplicaLag => End::Target,
         }
     }
@@ -57,7 +65,7 @@ impl Signal {
     /// True when only a member of `pg_read_all_stats` can see it.
     pub const fn needs_monitor(self) -> bool {
         match self {
-            Self::WalRetained | Self::StreamLag => false,
+            Self::WalRetained | Self::StreamLag | Self::SourceCommitSlowdown => false,
             Self::SourceReplicaLag | Self::SourceActiveSessions | Self::TargetReplicaLag => true,
         }
     }
@@ -69,6 +77,7 @@ impl Signal {
             Self::StreamLag => 64 << 20,
             Self::SourceReplicaLag => 10,
             Self::SourceActiveSessions => 0,
+            Self::SourceCommitSlowdown => 50,
             Self::TargetReplicaLag => 30,
         }
     }
@@ -90,6 +99,9 @@ pub struct ThrottleLimits {
     /// Sessions at work on the source; absent is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_active_sessions: Option<u64>,
+    /// Per cent by which commits on the source may take longer than while the copy rests; absent is 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_commit_slowdown_percent: Option<u64>,
     /// Seconds that a physical standby of the target may be behind; absent is 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_replica_lag_seconds: Option<u64>,
@@ -108,6 +120,7 @@ impl ThrottleLimits {
             Signal::StreamLag => self.stream_lag_bytes,
             Signal::SourceReplicaLag => self.source_replica_lag_seconds,
             Signal::SourceActiveSessions => self.source_active_sessions,
+            Signal::SourceCommitSlowdown => self.source_commit_slowdown_percent,
             Signal::TargetReplicaLag => self.target_replica_lag_seconds,
         }
     }
@@ -119,6 +132,7 @@ impl ThrottleLimits {
             Signal::StreamLag => &mut self.stream_lag_bytes,
             Signal::SourceReplicaLag => &mut self.source_replica_lag_seconds,
             Signal::SourceActiveSessions => &mut self.source_active_sessions,
+            Signal::SourceCommitSlowdown => &mut self.source_commit_slowdown_percent,
             Signal::TargetReplicaLag => &mut self.target_replica_lag_seconds,
         };
         *field = limit;

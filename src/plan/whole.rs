@@ -57,6 +57,9 @@ pub enum WholeError {
     /// Values that are not copied, and no finding says so.
     #[error("{0} is left out without the finding that says so")]
     Unfound(String),
+    /// A table that is copied under one snapshot, and no finding says so.
+    #[error("{0} is copied under one snapshot without the finding that says so")]
+    Snapshot(String),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -90,6 +93,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     drops(plan, &tables, &mut found);
     filters(plan, &mut found);
     splits(plan, &mut found);
+    snapshots(plan, &mut found);
     found.extend(merged::problems(plan));
     for check in &plan.checks {
         checked(plan, check, &mut found);
@@ -152,7 +156,12 @@ fn wanted(plan: &Plan) -> Vec<Op> {
     ops.push(Op::DropFence(DropFence { tables: sources }));
     for table in targets {
         ops.push(Op::CopyTable(CopyTable { table: table.clone() }));
-        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.clone() }));
+        // Whether the table is vacuumed too is a choice, which follows from nothing.
+        let freeze = plan.steps.iter().any(|step| match &step.op {
+            Op::AnalyzeTable(op) => op.freeze && op.table == table,
+            _ => false,
+        });
+        ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.clone(), freeze }));
         ops.push(Op::VerifyTable(VerifyTable { table }));
     }
     ops.extend(plan.targets().into_iter().filter_map(|target| frozen(plan.onto(target))));
@@ -273,6 +282,17 @@ fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
         }
         if !plan.findings.iter().any(|finding| finding.code == "ROW_FILTER" && finding.address == at) {
             found.push(WholeError::Unfound(at));
+        }
+    }
+}
+
+/// A snapshot that is held for as long as a table's copy takes is no secret.
+fn snapshots(plan: &Plan, found: &mut Vec<WholeError>) {
+    let is_said = |at: &str| plan.findings.iter().any(|one| one.code == "LONG_SNAPSHOT" && one.address == at);
+    for (projection, address) in plan.projections.iter().zip(plan.addresses()) {
+        let at = address.to_string();
+        if !projection.is_copied_by_key() && !is_said(&at) {
+            found.push(WholeError::Snapshot(at));
         }
     }
 }

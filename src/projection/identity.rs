@@ -1,6 +1,6 @@
 //! How rows are found again: by a key that pcrd can order, by a key, or by their whole image.
 
-use super::{KeyColumn, KeyOrder, RowIdentity};
+use super::{CopyOrder, KeyColumn, KeyOrder, RowIdentity};
 use crate::catalog::{ColumnType, Ident, QualifiedName};
 
 /// A key column on both ends.
@@ -55,7 +55,7 @@ pub fn row_identity(key: &[KeyPart<'_>]) -> Result<RowIdentity, KeyNotInjective>
     let ordered: Result<Vec<KeyColumn>, String> =
         key.iter().map(|part| ordered(part).map(|order| KeyColumn { name: part.source.clone(), order })).collect();
     Ok(match ordered {
-        Ok(source) => RowIdentity::OrderedKey { source, target },
+        Ok(source) => RowIdentity::OrderedKey { source, target, copy: CopyOrder::ByKey },
         Err(reason) => {
             RowIdentity::Key { source: key.iter().map(|part| part.source.clone()).collect(), target, reason }
         }

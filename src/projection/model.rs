@@ -69,12 +69,15 @@ pub struct SourceColumn {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RowIdentity {
-    /// A key whose order pcrd knows: copied in chunks of key ranges, each with its own short snapshot.
+    /// A key whose order pcrd knows: rows found and compared by key.
     OrderedKey {
         /// Source key columns in key order, with what they are compared as.
         source: Vec<KeyColumn>,
         /// Target key columns, in the same order.
         target: Vec<Ident>,
+        /// In which order rows are copied.
+        #[serde(default, skip_serializing_if = "CopyOrder::is_by_key")]
+        copy: CopyOrder,
     },
     /// A key whose order only PostgreSQL knows: copied under the slot's snapshot, rows found by key.
     Key {
@@ -87,6 +90,27 @@ pub enum RowIdentity {
     },
     /// No key: copied under the slot's snapshot, rows found by their whole image (REPLICA IDENTITY FULL).
     FullRow,
+}
+
+/// In which order the rows of a table with an ordered key are copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CopyOrder {
+    /// In chunks of key ranges, each with its own short snapshot.
+    #[default]
+    ByKey,
+    /// In ranges of blocks, under the slot's snapshot.
+    ByBlocks {
+        /// Why, for the reviewer.
+        reason: String,
+    },
+}
+
+impl CopyOrder {
+    /// True for the default, which plans do not write.
+    pub fn is_by_key(&self) -> bool {
+        *self == Self::ByKey
+    }
 }
 
 /// A key column and its order.
@@ -171,6 +195,11 @@ impl Projection {
     /// sources.
     pub fn task(&self) -> &QualifiedName {
         if self.part.is_some() { &self.source } else { &self.target }
+    }
+
+    /// True when rows are copied in chunks of key ranges; all others are copied under the slot's snapshot.
+    pub fn is_copied_by_key(&self) -> bool {
+        matches!(&self.identity, RowIdentity::OrderedKey { copy: CopyOrder::ByKey, .. })
     }
 
     /// Names of the source key columns; empty without a key.

@@ -108,6 +108,11 @@ impl Lane {
         Self { lo, hi, frontier: Frontier::Start, gate: None, recent: Vec::new(), discarded: BTreeSet::new() }
     }
 
+    /// A lane of all keys that was copied under the slot's snapshot: every streamed change comes after it.
+    pub fn copied() -> Self {
+        Self { frontier: Frontier::Done, ..Self::new(None, None) }
+    }
+
     fn holds(&self, key: &Key) -> bool {
         self.lo.as_ref().is_none_or(|lo| key >= lo) && self.hi.as_ref().is_none_or(|hi| key < hi)
     }
@@ -230,7 +235,9 @@ impl Router {
         if let Some(reread) = rereads.get(key) {
             return route(reread, xid, commit);
         }
-        let lane = lanes.iter_mut().find(|lane| lane.holds(key)).expect("lanes cover all keys");
+        // In the order of their keys.
+        let after = lanes.partition_point(|lane| lane.lo.as_ref().is_none_or(|lo| lo <= key));
+        let lane = lanes[..after].last_mut().filter(|lane| lane.holds(key)).expect("lanes cover all keys");
         if lane.covers(key) {
             let chunk = lane.recent.iter().find(|chunk| {
                 chunk.lo.as_ref().is_none_or(|lo| key >= lo) && chunk.hi.as_ref().is_none_or(|hi| key < hi)

@@ -107,6 +107,20 @@ fn truncate_empties_what_is_copied_and_not_newer() {
 }
 
 #[test]
+fn every_change_comes_after_a_copy_under_the_slots_snapshot() {
+    let mut router = Router::new(vec![TableRoute::Lanes { lanes: vec![Lane::copied()], rereads: BTreeMap::new() }]);
+    assert_eq!(decide(&mut router, 5, 100, 1000), Decision::Apply);
+    assert_eq!(router.unsettled(Lsn(0)), None);
+    router.add_reread(0, key(5), "130:130:".parse().unwrap(), Lsn(2600));
+    assert_eq!(decide(&mut router, 5, 120, 2000), Decision::Skip, "the row was read again after this change");
+    assert_eq!(decide(&mut router, 6, 120, 2000), Decision::Apply);
+    assert_eq!(
+        router.truncate(0, FullXid(140), Lsn(2700)),
+        TruncateRoute::Delete { ranges: vec![(None, None)], spare: vec![] }
+    );
+}
+
+#[test]
 fn everything_read_ahead_of_the_stream_is_waited_for() {
     let mut router = one_lane();
     assert_eq!(router.unsettled(Lsn(0)), None);

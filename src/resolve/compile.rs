@@ -16,8 +16,8 @@ use crate::resolve::scope::{Scope, scope};
 use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, ends, filter, hazard, index,
-    merge, rows, sequence, split, tables, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, copying, ends, filter,
+    hazard, index, merge, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -105,7 +105,7 @@ pub fn resolve(
     let mut tables = Vec::new();
     for (scope, made) in scopes.iter().zip(made) {
         let n_errors = report.errors.len();
-        tables.push(resolved_table(scope, made, &mut report));
+        tables.push(resolved_table(desired, scope, made, &mut report));
         report.belong(n_errors, scope.desired.origin);
     }
     split::judge(&tables, &mut report);
@@ -199,7 +199,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
     }
 }
 
-fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> ResolvedTable {
+fn resolved_table(all: &DesiredSchema, scope: &Scope<'_>, made: Made, report: &mut Report) -> ResolvedTable {
     let Made { columns, mut wanted, carried } = made;
     let key_index = whole::key_index(scope, &wanted).unwrap_or_else(|error| {
         report.errors.push(error);
@@ -221,6 +221,7 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         report.errors.push(ResolveError::new(ResolveErrorKind::KeyCollapses(error)).at(&scope.desired.source.span));
         RowIdentity::FullRow
     });
+    let identity = copying::settle(scope, all.copy, identity, report);
     let projection = Projection {
         source: scope.name.clone(),
         target: scope.target_name.clone(),
@@ -252,6 +253,7 @@ fn resolved_table(scope: &Scope<'_>, made: Made, report: &mut Report) -> Resolve
         carried: carried.map(Box::new),
         verified: scope.whole().is_some_and(|whole| whole.verified),
         late_defaults: columns.late_defaults,
+        vacuum: scope.desired.vacuum.unwrap_or(all.vacuum),
         packed,
     };
     tables::of_table(scope, &table, report);

@@ -98,6 +98,14 @@ pub enum ResolveErrorKind {
         /// What is said of it.
         rule: &'static Rule,
     },
+    /// The copy is to go by a key that it cannot go by.
+    #[error("{table} cannot be copied by key: {reason}")]
+    NotByKey {
+        /// The table.
+        table: QualifiedName,
+        /// Why.
+        reason: String,
+    },
     /// Two keys could become one.
     #[error(transparent)]
     KeyCollapses(KeyNotInjective),
@@ -300,6 +308,7 @@ impl ResolveErrorKind {
         match self {
             Self::NotOrdinary { rule, .. } => *rule,
             Self::KeyNotUsable { rule, .. } | Self::NoReplicaIdentity { rule, .. } => Some(rule),
+            Self::NotByKey { .. } => Some(&rules::LONG_SNAPSHOT),
             Self::KeyColumnDropped { .. } | Self::NoKeyIndex { .. } => Some(&rules::KEY_DROPPED),
             Self::UnsupportedCast { .. } => Some(&rules::UNSUPPORTED_CAST),
             Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),

@@ -145,6 +145,8 @@ impl Matching<'_> {
             },
             part: part.map(|part| part.column.clone()),
             filter: said.filter.clone(),
+            copy: said.copy.clone(),
+            vacuum: said.vacuum.as_ref().map(|vacuum| vacuum.value),
             columns,
             add,
             origin: Origin::Schema,

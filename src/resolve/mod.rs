@@ -10,6 +10,7 @@ mod check;
 mod column;
 pub mod compile;
 mod constraint;
+mod copying;
 mod ends;
 pub mod error;
 mod filter;

@@ -70,6 +70,8 @@ pub struct ResolvedTable {
     pub late_defaults: BTreeSet<Ident>,
     /// Bytes per row before and after, by the tuple model.
     pub row_bytes: RowBytes,
+    /// The target is vacuumed and frozen before the cutover.
+    pub vacuum: bool,
     /// What reordering the target's columns for the least padding does to a row, when they were.
     pub packed: Option<RowBytes>,
 }

@@ -5,7 +5,7 @@ use crate::catalog::{Column, ReplicaIdentity};
 use crate::findings::rules::{
     IDENTITY_ALWAYS, INDEX_BUILD, KEY_TYPE_CHANGED, LARGE_OBJECTS, LONG_SNAPSHOT, NO_KEY, TOAST_UNCHANGED,
 };
-use crate::projection::{ColumnValue, ProjectedColumn, RowIdentity};
+use crate::projection::{ColumnValue, CopyOrder, ProjectedColumn, RowIdentity};
 use crate::resolve::ResolvedTable;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
@@ -20,7 +20,14 @@ pub(crate) fn of_table(scope: &Scope<'_>, table: &ResolvedTable, report: &mut Re
 
 fn copy(table: &ResolvedTable, report: &mut Report) {
     match &table.projection.identity {
-        RowIdentity::OrderedKey { .. } => {}
+        RowIdentity::OrderedKey { copy: CopyOrder::ByKey, .. } => {}
+        RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { reason }, .. } => {
+            let message = format!(
+                "the table is copied by its blocks under one snapshot, because {reason}: vacuum is held back on the source \
+                 until then, and a crash copies it again; `copy: by_key` copies it by key, in short snapshots"
+            );
+            report.find(&LONG_SNAPSHOT, table.address(), message);
+        }
         RowIdentity::Key { reason, .. } => {
             let message = format!(
                 "the table is copied under one snapshot, because {reason}: vacuum is held back on the source until then"

@@ -1,5 +1,8 @@
 //! Ranges of a table's blocks: what is read of a table whose key tells nothing.
 
+/// The first major that reads nothing but the blocks of a range.
+pub const TID_RANGE_SCANS: u32 = 140_000;
+
 /// A half-open range of blocks. The last one of a table has no end: blocks may have been added since they were counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocks {

@@ -1,19 +1,21 @@
 //! What a chunk of a table is, before its bounds are known.
 
 use crate::catalog::QualifiedName;
-use crate::projection::{Projection, RowIdentity};
+use crate::projection::{CopyOrder, Projection, RowIdentity};
 use crate::sql::ident;
 use crate::sql::name;
 
-/// The predicate of a chunk with placeholders: `$lo` and `$hi` are the bounds of the key, `$ctid_range` a part of a
-/// table whose key order is not known.
+/// The predicate of a chunk with placeholders: `$lo` and `$hi` are the bounds of the key, `$ctid_range` a range
+/// of blocks of a table that is not copied in the order of a key.
 pub fn predicate(projection: &Projection) -> String {
     match &projection.identity {
-        RowIdentity::OrderedKey { source, .. } => {
+        RowIdentity::OrderedKey { source, copy: CopyOrder::ByKey, .. } => {
             let key = source.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ");
             format!("ROW({key}) >= ROW($lo) AND ROW({key}) < ROW($hi)")
         }
-        RowIdentity::Key { .. } | RowIdentity::FullRow => "$ctid_range".to_owned(),
+        RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { .. }, .. }
+        | RowIdentity::Key { .. }
+        | RowIdentity::FullRow => "$ctid_range".to_owned(),
     }
 }
 

@@ -169,9 +169,19 @@ pub fn comment(object: &str, text: &str) -> String {
     format!("COMMENT ON {object} IS {}", literal(text))
 }
 
+/// `COMMENT ON object IS NULL`; the object is already SQL.
+pub fn uncomment(object: &str) -> String {
+    format!("COMMENT ON {object} IS NULL")
+}
+
 /// `ANALYZE`.
 pub fn analyze(table: &QualifiedName) -> String {
     format!("ANALYZE {}", name(table))
+}
+
+/// `VACUUM (FREEZE, ANALYZE)`. How many workers look after the indexes is left to the server, which knows their sizes.
+pub fn vacuum(table: &QualifiedName) -> String {
+    format!("VACUUM (FREEZE, ANALYZE) {}", name(table))
 }
 
 /// `setval` with placeholders for what is read at the fence.

@@ -43,6 +43,12 @@ pub fn lock(tables: &[QualifiedName]) -> String {
     format!("LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
 }
 
+/// Keeps the tables as they are until the transaction ends; readers and writers pass.
+pub fn hold(tables: &[QualifiedName]) -> String {
+    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
+    format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {names} IN ACCESS SHARE MODE")
+}
+
 /// The lease row; `$migration` and `$until` are known at the fence.
 pub fn lease() -> String {
     "INSERT INTO \"pcrd\".\"fence\" (\"migration\", \"until\") VALUES ($migration, $until) \

@@ -158,12 +158,20 @@ pub fn rows(projection: &Projection, frozen: &Frozen, rows: Rows<'_>) -> Result<
     Ok(format!("SELECT {} FROM {}", items.join(", "), from_where(projection, rows)?))
 }
 
-/// Rows by digests: `ctid`, the key of the target, then a digest of every column of the target, all as text. Values of
-/// columns outside the key do not leave the server.
+/// What [`row_digests`] gives of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// A digest: values of columns outside the key do not leave the server.
+    Digests,
+    /// The value as a literal, or `NULL`.
+    Values,
+}
+
+/// Rows by digests: `ctid`, the key of the target, then every column of the target, all as text.
 pub fn row_digests(
     projection: &Projection,
     frozen: &Frozen,
-    digest: Digest,
+    (digest, as_what): (Digest, Columns),
     rows: Rows<'_>,
 ) -> Result<String, ProjectionError> {
     let at = match rows.side {
@@ -177,6 +185,9 @@ pub fn row_digests(
     });
     let columns = values(projection, frozen)?;
     let columns = columns.iter().map(|value| {
+        if as_what == Columns::Values {
+            return format!("pg_catalog.quote_nullable(CAST({} AS pg_catalog.text))", item(value, rows.side, digest));
+        }
         // A row of one column, so that NULL and the empty string differ here too.
         let text = format!("CAST(ROW({}) AS pg_catalog.text)", item(value, rows.side, digest));
         let [first, second] = numbers(digest, &text);

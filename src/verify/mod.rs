@@ -7,5 +7,5 @@
 pub mod report;
 pub mod rows;
 
-pub use report::{Difference, DifferenceKind, OnPurpose, Report, TableReport};
+pub use report::{Difference, DifferenceKind, OnPurpose, Report, TableReport, Values};
 pub use rows::{RowDigest, differences};

@@ -32,6 +32,9 @@ pub struct TableReport {
     /// Keys that were being written meanwhile: compared again later, at the latest when writes have stopped. `None`
     /// when that may be any key.
     pub keys_pending: Option<u64>,
+    /// Only some rows were looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampled: bool,
     /// What differs.
     pub differences: Vec<Difference>,
     /// What differs because an operator has left a change of its key out.
@@ -66,6 +69,35 @@ pub struct Difference {
     pub columns: Vec<String>,
     /// How it differs.
     pub kind: DifferenceKind,
+    /// The values, if they were asked for: of the columns that differ, or of a whole row that is on one end only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Values>,
+}
+
+/// What a column has on both ends, as literals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Values {
+    /// Target column.
+    pub column: String,
+    /// On the source, as the target should have it; absent when the row is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// On the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.source, &self.target) {
+            (Some(source), Some(target)) => {
+                write!(f, "{}: {source} on the source, {target} on the target", self.column)
+            }
+            (one, other) => {
+                write!(f, "{} = {}", self.column, one.as_ref().or(other.as_ref()).map_or("", |value| value))
+            }
+        }
+    }
 }
 
 /// How a row differs.
@@ -87,7 +119,11 @@ impl fmt::Display for Difference {
             DifferenceKind::MissingOnTarget => write!(f, "row ({key}) is missing on the target"),
             DifferenceKind::ExtraOnTarget => write!(f, "row ({key}) is on the target only"),
             DifferenceKind::DifferentColumns => write!(f, "row ({key}) differs in {}", self.columns.join(", ")),
+        }?;
+        for (n, values) in self.values.iter().enumerate() {
+            write!(f, "{} {values}", if n == 0 { ";" } else { "," })?;
         }
+        Ok(())
     }
 }
 
@@ -106,10 +142,21 @@ impl TableReport {
 impl Report {
     /// Judges the tables.
     pub fn of(tables: Vec<TableReport>, notes: Vec<String>) -> Self {
+        let report = Self { tables, passed: false, notes };
+        let passed = report.found_nothing() && !report.is_sampled();
+        Self { passed, ..report }
+    }
+
+    /// No difference in what was looked at.
+    pub fn found_nothing(&self) -> bool {
         let good =
             |table: &TableReport| table.differences.is_empty() && !table.is_vacuous() && table.keys_pending.is_some();
-        let passed = tables.iter().all(good);
-        Self { tables, passed, notes }
+        self.tables.iter().all(good)
+    }
+
+    /// True when only some rows of a table were looked at.
+    pub fn is_sampled(&self) -> bool {
+        self.tables.iter().any(|table| table.sampled)
     }
 
     /// Number of differences, and the first few of them in words.
@@ -133,6 +180,7 @@ mod tests {
             chunks_compared: 1,
             rows_compared: 10,
             keys_pending: Some(0),
+            sampled: false,
             differences: Vec::new(),
             left_out: Vec::new(),
         };
@@ -144,7 +192,10 @@ mod tests {
         assert!(Report::of(vec![TableReport { keys_pending: Some(1), ..table.clone() }], Vec::new()).passed);
         assert!(!Report::of(vec![TableReport { keys_pending: None, ..table.clone() }], Vec::new()).passed);
         let key = vec!["7".to_owned()];
-        let difference = Difference { key, columns: vec!["v".to_owned()], kind: DifferenceKind::DifferentColumns };
+        let sampled = Report::of(vec![TableReport { sampled: true, ..table.clone() }], Vec::new());
+        assert!(sampled.found_nothing() && !sampled.passed, "a sample is never passed in full");
+        let (columns, kind) = (vec!["v".to_owned()], DifferenceKind::DifferentColumns);
+        let difference = Difference { key, columns, kind, values: Vec::new() };
         let report = Report::of(vec![TableReport { differences: vec![difference], ..table }], Vec::new());
         assert!(!report.passed);
         assert_eq!(report.differences(), (1, "public.t: row (7) differs in v".to_owned()));

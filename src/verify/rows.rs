@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Difference, DifferenceKind};
+use super::report::{Difference, DifferenceKind, Values};
+
+/// More of a value is not shown.
+const VALUE_CHARACTERS_MAX: usize = 200;
 
 /// A row as digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,13 +14,19 @@ pub struct RowDigest {
     pub ctid: String,
     /// Key of the target as text; empty in a table without key.
     pub key: Vec<Option<String>>,
-    /// One digest for each column of the target.
+    /// One digest for each column of the target, or its value as a literal.
     pub columns: Vec<String>,
 }
 
 /// What differs between two sets of rows. Rows with a key are matched by it, others by all their columns. A key that
-/// one end has more than once is an extra row for each time that the other end does not have it.
-pub fn differences(names: &[String], source: Vec<RowDigest>, target: Vec<RowDigest>) -> Vec<Difference> {
+/// one end has more than once is an extra row for each time that the other end does not have it. With `shows_values` the
+/// columns are values, and reported.
+pub fn differences(
+    names: &[String],
+    shows_values: bool,
+    source: Vec<RowDigest>,
+    target: Vec<RowDigest>,
+) -> Vec<Difference> {
     type Pair = (Vec<RowDigest>, Vec<RowDigest>);
     let mut matched: BTreeMap<Vec<Option<String>>, Pair> = BTreeMap::new();
     let identity = |row: &RowDigest| {
@@ -29,10 +38,16 @@ pub fn differences(names: &[String], source: Vec<RowDigest>, target: Vec<RowDige
     for row in target {
         matched.entry(identity(&row)).or_default().1.push(row);
     }
-    matched.into_values().flat_map(|(source, target)| of_one_key(names, source, target)).collect()
+    let shown = if shows_values { names } else { &[] };
+    matched.into_values().flat_map(|(source, target)| of_one_key(names, shown, source, target)).collect()
 }
 
-fn of_one_key(names: &[String], mut source: Vec<RowDigest>, mut target: Vec<RowDigest>) -> Vec<Difference> {
+fn of_one_key(
+    names: &[String],
+    shown_names: &[String],
+    mut source: Vec<RowDigest>,
+    mut target: Vec<RowDigest>,
+) -> Vec<Difference> {
     // Equal rows cancel one for one.
     source.retain(|row| match target.iter().position(|other| other.columns == row.columns) {
         Some(at) => {
@@ -42,18 +57,35 @@ fn of_one_key(names: &[String], mut source: Vec<RowDigest>, mut target: Vec<RowD
         None => true,
     });
     let pairs = source.len().min(target.len());
+    let alone = |row: RowDigest, kind: DifferenceKind| {
+        let values = shown_names.iter().zip(&row.columns).map(|(column, value)| {
+            let value = Some(shortened(value));
+            let (source, target) = if kind == DifferenceKind::MissingOnTarget { (value, None) } else { (None, value) };
+            Values { column: column.clone(), source, target }
+        });
+        Difference { key: shown(&row), columns: Vec::new(), kind, values: values.collect() }
+    };
     let left = source.split_off(pairs).into_iter().map(|row| alone(row, DifferenceKind::MissingOnTarget));
     let extra = target.split_off(pairs).into_iter().map(|row| alone(row, DifferenceKind::ExtraOnTarget));
     let different = source.into_iter().zip(target).map(|(source, target)| {
-        let pairs = source.columns.iter().zip(&target.columns);
-        let columns = names.iter().zip(pairs).filter(|(_, (a, b))| a != b).map(|(name, _)| name.clone()).collect();
-        Difference { key: shown(&source), columns, kind: DifferenceKind::DifferentColumns }
+        let pairs = || names.iter().zip(source.columns.iter().zip(&target.columns)).filter(|(_, (a, b))| a != b);
+        let columns = pairs().map(|(name, _)| name.clone()).collect();
+        let values = pairs().filter(|_| !shown_names.is_empty()).map(|(column, (a, b))| Values {
+            column: column.clone(),
+            source: Some(shortened(a)),
+            target: Some(shortened(b)),
+        });
+        Difference { key: shown(&source), columns, kind: DifferenceKind::DifferentColumns, values: values.collect() }
     });
     different.chain(left).chain(extra).collect()
 }
 
-fn alone(row: RowDigest, kind: DifferenceKind) -> Difference {
-    Difference { key: shown(&row), columns: Vec::new(), kind }
+/// A report is read by people.
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}… ({} characters)", &value[..end], value.chars().count()),
+        None => value.to_owned(),
+    }
 }
 
 fn shown(row: &RowDigest) -> Vec<String> {
@@ -77,7 +109,26 @@ mod tests {
 
     fn found(source: Vec<RowDigest>, target: Vec<RowDigest>) -> Vec<String> {
         let names = ["a".to_owned(), "b".to_owned()];
-        differences(&names, source, target).iter().map(ToString::to_string).collect()
+        differences(&names, false, source, target).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn values_are_shown_when_they_are_asked_for() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let source = vec![row("s1", &["1"], &["'x'", "NULL"]), row("s2", &["2"], &["'x'", "'y'"])];
+        let long = format!("'{}'", "ä".repeat(300));
+        let target = vec![row("t1", &["1"], &["'x'", &long]), row("t3", &["3"], &["'z'", "NULL"])];
+        let found = differences(&names, true, source, target);
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let shown = format!("'{}… (302 characters)", "ä".repeat(199));
+        assert_eq!(
+            said,
+            [
+                format!("row (1) differs in b; b: NULL on the source, {shown} on the target"),
+                "row (2) is missing on the target; a = 'x', b = 'y'".to_owned(),
+                "row (3) is on the target only; a = 'z', b = NULL".to_owned(),
+            ]
+        );
     }
 
     #[test]

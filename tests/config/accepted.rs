@@ -2,7 +2,7 @@ use std::path::Path;
 
 use pcrd::catalog::QualifiedName;
 use pcrd::config::endpoint::PasswordWish;
-use pcrd::desired::Order;
+use pcrd::desired::{CopyWish, Order};
 use pcrd::pg::conninfo::{ChannelBinding, RootCert, SslMode};
 use pcrd::plan::Signal;
 
@@ -36,9 +36,12 @@ migrate:
     stream_lag_bytes: 10_000_000
     source_replica_lag_seconds: 5
     source_active_sessions: 40
+    source_commit_slowdown_percent: 70
     target_replica_lag_seconds: 0
   workers: 2
   on_ddl: stop
+  vacuum: true
+  copy: by_key
   tables:
     - name: sales.listings
       target: public.offers
@@ -46,6 +49,8 @@ migrate:
       order: packed
       optimize_column_order: true
       data: copy
+      vacuum: off
+      copy: by_blocks
       columns:
         id: { type: bigint }
         tenant: ~
@@ -94,14 +99,19 @@ fn every_key_arrives() {
     assert_eq!(migrate.lag_threshold_bytes, 2_097_152);
     assert_eq!((migrate.max_rows_per_second, migrate.max_bytes_per_second), (Some(20_000), Some(50_000_000)));
     assert_eq!(migrate.workers, Some(2));
+    assert!(migrate.desired.vacuum);
+    assert_eq!(migrate.desired.copy, CopyWish::ByKey);
     let said: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.said(*signal).unwrap()).collect();
-    assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 0]);
+    assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 70, 0]);
     assert_eq!(migrate.throttle.limit(Signal::TargetReplicaLag), None, "off");
     let [listings, users] = migrate.desired.tables.as_slice() else { panic!("two tables") };
     assert_eq!(listings.source.value, QualifiedName::new("sales", "listings").unwrap());
     assert_eq!(&EVERYTHING[listings.source.span.clone()], "sales.listings");
     assert_eq!(listings.target.as_ref().unwrap().value.to_string(), "public.offers");
     assert_eq!(listings.order, Order::Packed);
+    assert_eq!((listings.vacuum, users.vacuum), (Some(false), None));
+    assert_eq!(listings.copy.as_ref().map(|copy| copy.value), Some(CopyWish::ByBlocks));
+    assert_eq!(users.copy, None);
     let key: Vec<&str> = listings.key.as_ref().unwrap().value.iter().map(|name| name.as_str()).collect();
     assert_eq!(key, ["tenant", "id"]);
     let wish = |name: &str| &listings.columns.iter().find(|(column, _)| column.as_str() == name).unwrap().1.value;
@@ -142,7 +152,11 @@ fn defaults_are_those_of_the_original() {
     assert_eq!((migrate.max_rows_per_second, migrate.max_bytes_per_second, migrate.workers), (None, None, None));
     assert!(migrate.throttle.is_default());
     let limits: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.limit(*signal)).collect();
-    assert_eq!(limits, [Some(201_326_592), Some(67_108_864), Some(10), None, Some(30)], "as the reference says");
+    assert_eq!(
+        limits,
+        [Some(201_326_592), Some(67_108_864), Some(10), None, Some(50), Some(30)],
+        "as the reference says"
+    );
     assert_eq!(migrate.desired.tables[0].order, Order::Keep);
     assert_eq!(config.verify.sample_size, None);
     assert_eq!(config.cutover.sequence_buffer, 1_000);

@@ -72,6 +72,8 @@ fn keys_and_values_that_later_versions_bring() {
             None,
             "did you mean `follow_additive`?",
         ),
+        (top("migrate: { copy: by_blok }"), "bad_value", "by_blok", None, "by_blocks"),
+        (table("copy: ctid"), "bad_value", "ctid", None, "one of: auto, by_key, by_blocks"),
         (top("cutover: { fence: triger }"), "bad_value", "triger", None, "did you mean `trigger`?"),
     ]);
 }
@@ -98,6 +100,8 @@ fn values_of_the_wrong_type() {
         (table("columns: { a: { drop: maybe } }"), "wrong_type", "maybe", None, "`true` or `false`"),
         (table("columns: { a: { drop: \"true\" } }"), "wrong_type", "\"true\"", None, "text in quotes"),
         (table("columns: { a: { type: [b] } }"), "wrong_type", "b", None, "must be text, not a list"),
+        (top("migrate: { vacuum: full }"), "wrong_type", "full", None, "`migrate.vacuum` must be `true` or `false`"),
+        (table("vacuum: freeze"), "wrong_type", "freeze", None, "`true` or `false`"),
         (table("key: id"), "wrong_type", "id", None, "write `key: [a, b]`"),
         (table("key: [[id]]"), "wrong_type", "id", None, "must be text"),
         (top("migrate: { tables: [orders] }"), "wrong_type", "orders", None, "write `- name: orders`"),

@@ -23,6 +23,8 @@ fn said(directives: &Directives) -> String {
         SqlOrder::Packed => "order packed".to_owned(),
         SqlOrder::Keep => "order keep".to_owned(),
     }));
+    words.extend(directives.vacuum.as_ref().map(|vacuum| format!("vacuum {}", vacuum.value)));
+    words.extend(directives.copy.as_ref().map(|copy| format!("copy {}", copy.value.word())));
     words.extend(directives.ignore.as_ref().map(|_| "ignore".to_owned()));
     words.extend(
         directives.accept.iter().map(|accept| format!("accept {}: {}", accept.value.code, accept.value.reason)),
@@ -78,6 +80,11 @@ ALTER TABLE ONLY t
     ADD CONSTRAINT late CHECK (id > 0);
 
 CREATE TABLE one_line (a int, b int); -- pcrd: ignore
+CREATE TABLE frozen (a int); -- pcrd: vacuum on
+CREATE TABLE warm (a int); -- pcrd: VACUUM Off
+-- pcrd: copy by_blocks
+CREATE TABLE heap (a int);
+CREATE TABLE either (a int); -- pcrd: copy auto
 "#;
     insta::assert_snapshot!(all(sql).join("\n"), @r#"
     t: renamed_from old_schema."Old T"; where id > 5 AND a <> 'x'; drops legacy,"Other"; key id,a; order packed
@@ -88,6 +95,10 @@ CREATE TABLE one_line (a int, b int); -- pcrd: ignore
     t constraint 1: accept Y: later
     t index 0: accept INDEX_BUILD: small
     one_line: ignore
+    frozen: vacuum true
+    warm: vacuum false
+    heap: copy by_blocks
+    either: copy auto
     "#);
 }
 
@@ -136,6 +147,9 @@ fn a_directive_that_would_do_nothing_is_an_error() {
         ("CREATE TABLE t (\na int -- pcrd: using (a\n);", "value", "(a"),
         ("CREATE TABLE t (\na int -- pcrd: using\n);", "value", "-- pcrd: using"),
         ("CREATE TABLE t (a int); -- pcrd: order sideways", "value", "-- pcrd: order sideways"),
+        ("CREATE TABLE t (a int); -- pcrd: vacuum", "value", "-- pcrd: vacuum"),
+        ("CREATE TABLE t (a int); -- pcrd: copy by_block", "value", "-- pcrd: copy by_block"),
+        ("CREATE TABLE t (\na int -- pcrd: vacuum on\n);", "misplaced", "-- pcrd: vacuum on"),
         ("CREATE TABLE t (a int); -- pcrd: key a", "value", "-- pcrd: key a"),
         ("CREATE TABLE t (a int); -- pcrd: drops", "value", "-- pcrd: drops"),
         ("CREATE TABLE t (a int); -- pcrd: ignore please", "value", "-- pcrd: ignore please"),

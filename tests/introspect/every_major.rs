@@ -211,6 +211,7 @@ fn families(catalog: &Catalog) {
     let mother = table(catalog, "mother").stats.as_ref().unwrap();
     assert_eq!((mother.rows_estimate, mother.column_widths[&id("k")]), (Some(1000), 4));
     assert_eq!(mother.null_ppm[&id("note")], 750_000);
+    assert!(mother.correlation_ppm[&id("k")] > 990_000, "{:?}", mother.correlation_ppm);
     assert!(mother.table_bytes >= 8192);
     assert_eq!(table(catalog, "everything").stats.as_ref().unwrap().rows_estimate, None, "never analysed");
     assert!(table(catalog, "cheap").stats.is_none());

@@ -356,3 +356,46 @@ async fn the_plan_says_the_policy() {
         assert!(said.code == Some(4) && said.stderr.contains("edited"), "{:?} {}", said.code, said.stderr);
     }
 }
+
+/// Who reads a followed column's table on the target is in nobody's way when the run begins again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_do_not_keep_a_run_from_going_on() {
+    let pair = TestPair::start_with(15, 15, &servers());
+    let (stage, running) = streaming(&pair, "readers", FOLLOW).await;
+    run(&stage.source, "ALTER TABLE items ADD COLUMN extra integer DEFAULT 5").await;
+    run(&stage.source, "UPDATE items SET extra = 6 WHERE id = 1").await;
+    until_recorded(&stage, 1).await;
+    running.kill();
+    let reader = connect_to(&pair.target, &stage.name).await;
+    run(&reader, "BEGIN; SELECT count(*) FROM items").await;
+    let mut running = stage.start("");
+    tokio::task::block_in_place(|| running.wait_for("\"gate\""));
+    run(&reader, "COMMIT").await;
+    running.kill();
+    stage.cut_over().assert_switched();
+}
+
+/// Between the last look at the tables and the switch no column can come: whoever adds it waits, and then it is the old
+/// cluster's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_comes_between_the_last_look_and_the_switch() {
+    let pair = TestPair::start_with(15, 15, &servers());
+    for policy in ["stop", IGNORE, FOLLOW] {
+        let stage = stage(&pair, &format!("last_{}", &policy[..4]), policy).await;
+        let running = stage.start_through("cutover.before-permanent=sleep(3000)");
+        stage
+            .until_source(
+                "SELECT count(*) = 3 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.mode = 'AccessShareLock' \
+                 AND a.state = 'idle in transaction' AND a.application_name LIKE 'pcrd/%/executor' \
+                 AND l.relation IN ('items'::regclass, 'notes'::regclass, 'vacant'::regclass)",
+            )
+            .await;
+        let late = connect_to(&pair.source, &stage.name).await;
+        let add = "SET lock_timeout = '300ms'; ALTER TABLE items ADD COLUMN late integer";
+        let refused = late.batch_execute(add).await.unwrap_err();
+        assert_eq!(refused.code().map(|code| code.code()), Some("55P03"), "{policy}: {refused}");
+        tokio::task::block_in_place(|| running.finish()).assert_switched();
+        run(&late, "ALTER TABLE items ADD COLUMN late integer").await;
+        stage.end().await;
+    }
+}

@@ -154,3 +154,25 @@ async fn a_source_restored_from_a_copy_that_is_older_than_a_chunk_is_a_gap() {
 async fn applied(pair: &TestPair) -> String {
     text(&connect_to(&pair.target, "postgres").await, "SELECT applied_lsn FROM pcrd.progress").await
 }
+
+/// The plan is changed after a failover that lost nothing: from where on the table counts is said on the new timeline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_plan_after_a_failover() {
+    let Failover { mut pair, migration, aside } = streaming().await;
+    replace_source(&mut pair, &aside, true);
+    move_on(&pair).await;
+    let source = connect_to(&pair.source, "postgres").await;
+    run(&source, "ALTER TABLE orders ALTER note TYPE varchar(90)").await;
+    run(&source, "UPDATE orders SET note = 'after' WHERE id <= 10").await;
+    let said = tokio::task::block_in_place(|| migration.cut_over(""));
+    assert_eq!(said.code, Some(4), "{}\n{}", said.lines.join("\n"), said.stderr);
+    migration.ok(&["plan", "--out", "new.json"]);
+    let args = ["--json", "apply", "new.json", "--yes", "--adopt", "--through", "cutover"];
+    let said = tokio::task::block_in_place(|| migration.start(&args, "").finish());
+    said.assert_switched();
+    let target = connect_to(&pair.target, "postgres").await;
+    let orders = "SELECT * FROM orders";
+    assert!(sorted_copy(&source, orders).await == sorted_copy(&target, orders).await);
+    assert_eq!(text(&target, "SELECT source_timeline FROM pcrd.progress").await, "2");
+    assert_eq!(text(&target, "SELECT timeline FROM pcrd.restarted").await, "2");
+}

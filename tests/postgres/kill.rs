@@ -2,7 +2,7 @@
 
 use crate::migration::Migration;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
-use crate::writers::{INT, KEYLESS, KeyKind, Writers};
+use crate::writers::{BY_BLOCKS, INT, KEYLESS, KeyKind, Writers};
 use pcrd::exec::failpoint;
 
 fn rows(kind: KeyKind) -> u32 {
@@ -57,8 +57,9 @@ fn every_point_has_a_test() {
     let in_whole = ["whole.after-empty", "whole.after-piece", "whole.before-done"];
     for point in failpoint::ALL {
         let here = families.iter().any(|family| point.starts_with(family)) || elsewhere.contains(point);
-        // Those of the removals are in `cleanup`, those of new columns in `additive`, of copies in pieces in `whole`.
-        let of_another = ["cleanup.", "added."].iter().any(|family| point.starts_with(family));
+        // Those of the removals are in `cleanup`, those of new columns in `additive`, of copies in pieces in `whole`, of a new plan
+        // in `adopt`.
+        let of_another = ["cleanup.", "added.", "adopt."].iter().any(|family| point.starts_with(family));
         assert!(here || of_another || in_whole.contains(point), "{point} is in no test");
     }
 }
@@ -90,7 +91,7 @@ async fn killed_at_every_step() {
             "CREATE INDEX items_n ON items (n); ALTER TABLE items ADD COLUMN s serial; ALTER TABLE items ADD CHECK (n > -2)",
         )
         .await;
-        let migration = Migration::new(&pair, &INT.yaml(), "  lag_threshold_bytes: 33554432");
+        let migration = Migration::new(&pair, &INT.yaml(), "  vacuum: true\n  lag_threshold_bytes: 33554432");
         migration.plan();
         let writers = Writers::start(&pair, INT, rows(INT), 2, false).await;
         let target = connect_to(&pair.target, "postgres").await;
@@ -111,7 +112,7 @@ async fn killed_at_every_step() {
         writers.stop().await;
         println!("{point}: died at {died:?}");
         // Copy and stream are started together.
-        for kind in ["create_publication", "create_table", "create_index", "stream", "set_default"] {
+        for kind in ["create_publication", "create_table", "create_index", "vacuum", "stream", "set_default"] {
             assert!(died.iter().any(|step| step.starts_with(kind)), "{point}: never died at {kind}: {died:?}");
         }
         let left = sorted_copy(&source, &INT.source_query()).await;
@@ -137,6 +138,12 @@ async fn killed_during_the_cutover() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_table_without_a_key_is_copied() {
     die_and_go_on(KEYLESS, &["setup.after-slot", "setup.after-whole-table", "chunk.before-commit"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_a_table_is_copied_by_blocks() {
+    die_and_go_on(BY_BLOCKS, &["setup.after-slot", "setup.after-whole-table", "lanes.after-layout"]).await;
+    die_and_go_on(BY_BLOCKS, &points(|point| point.starts_with("apply.") && point != "apply.idle-advance")).await;
 }
 
 /// Only the rest of the server is busy: the position moves on without a change of ours.

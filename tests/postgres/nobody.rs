@@ -138,7 +138,7 @@ async fn no_question_reads_the_whole_table() {
             let mut queries = vec![
                 hash::chunk(projection, &frozen, digest, lane).unwrap(),
                 hash::chunk(projection, &frozen, digest, keys).unwrap(),
-                hash::row_digests(projection, &frozen, digest, keys).unwrap(),
+                hash::row_digests(projection, &frozen, (digest, hash::Columns::Digests), keys).unwrap(),
             ];
             if let Some(query) = part::constants(projection) {
                 let constants = rows(&target, &query).await;

@@ -374,3 +374,64 @@ async fn a_slow_copy_does_not_slow_its_comparison() {
     running.wait_for(READY);
     running.kill();
 }
+
+/// Log of tables that are not migrated is no lag of the stream: it has nothing to apply of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write_is_no_lag() {
+    let pair = TestPair::start(15, 15);
+    let stage = stage(&pair, "others", "stream_lag_bytes: 4194304").await;
+    run(&stage.source, "CREATE TABLE others (t text); ALTER TABLE others ALTER t SET STORAGE EXTERNAL").await;
+    let mut running = stage.start("");
+    running.wait_for("\"step_progress\"");
+    // More than the limit between two times at which an idle stream says by itself how far it is.
+    for _ in 0..24 {
+        run(&stage.source, "INSERT INTO others SELECT repeat('x', 524288)").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    faster(&stage.migration);
+    running.wait_for(READY);
+    let said = tokio::task::block_in_place(|| running.interrupt());
+    let held: Vec<&String> = said.lines.iter().filter(|line| line.contains("lag of the stream")).collect();
+    assert!(held.is_empty(), "{held:?}");
+}
+
+/// While somebody writes, commits are timed on the source, and only then; the operator can switch it off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn commits_are_timed_beside_an_application() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "commits", ITEMS, YAML, SLOW).await;
+    run(&stage.source, "CREATE TABLE others (t text); ALTER TABLE others ALTER t SET STORAGE EXTERNAL").await;
+    // Who sees the messages that are committed.
+    run(&stage.source, "SELECT pg_create_logical_replication_slot('witness', 'test_decoding')").await;
+    let messages = "SELECT count(*) FROM pg_logical_slot_get_changes('witness', NULL, NULL) WHERE data LIKE '%prefix: pcrd.commit,%'";
+    let mut running = stage.start("");
+    running.wait_for("\"step_progress\"");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(text(&stage.source, messages).await, "0", "nobody writes");
+
+    let writer = connect_to(&pair.source, &stage.name).await;
+    let write = tokio::spawn(async move {
+        loop {
+            run(&writer, "INSERT INTO others SELECT repeat('x', 8000) FROM generate_series(1, 10)").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let timed = async || {
+        let until = Instant::now() + Duration::from_secs(60);
+        while text(&stage.source, messages).await.parse::<u32>().unwrap() < 10 {
+            assert!(Instant::now() < until, "no commit is timed");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    timed().await;
+    let off = ["throttle", "--limit", "source_commit_slowdown_percent=0"];
+    assert!(command(&stage.migration, &off).contains("source_commit_slowdown_percent"));
+    let _ = text(&stage.source, messages).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(text(&stage.source, messages).await, "0", "it was switched off");
+    let _ = command(&stage.migration, &["throttle", "--limit", "source_commit_slowdown_percent=50"]);
+    timed().await;
+    write.abort();
+    run(&stage.source, "SELECT pg_drop_replication_slot('witness')").await;
+    finish(&stage, running).await;
+}

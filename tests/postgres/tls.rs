@@ -20,14 +20,20 @@ const OLD_HBA: &str = "local all postgres trust\n\
     hostssl all scrambled 127.0.0.1/32 scram-sha-256\n";
 
 /// Gives a server this certificate, and the authority of its clients.
-fn certify(cluster: &mut Cluster, major: u32, (certificate, key): &(String, String), clients: &Authority) {
+fn certify(cluster: &mut Cluster, major: u32, certificate: &(String, String), clients: &Authority) {
+    let dir = cluster.data_dir();
+    put(&dir, "clients.crt", &clients.pem);
+    put(&dir, "pg_hba.conf", if major >= 12 { HBA } else { OLD_HBA });
+    encrypt(cluster, certificate, "ssl_ca_file = 'clients.crt'\n");
+}
+
+/// Gives a server this certificate, and these settings.
+pub fn encrypt(cluster: &mut Cluster, (certificate, key): &(String, String), more: &str) {
     let dir = cluster.data_dir();
     put(&dir, "server.crt", certificate);
     put(&dir, "server.key", key);
-    put(&dir, "clients.crt", &clients.pem);
-    put(&dir, "pg_hba.conf", if major >= 12 { HBA } else { OLD_HBA });
     let mut settings = std::fs::read_to_string(dir.join("postgresql.conf")).unwrap();
-    settings.push_str("ssl = on\nssl_ca_file = 'clients.crt'\n");
+    settings.push_str(&format!("ssl = on\n{more}"));
     put(&dir, "postgresql.conf", &settings);
     cluster.restart().unwrap();
 }

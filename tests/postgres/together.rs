@@ -197,3 +197,38 @@ async fn values_of_domains() {
     assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
     stage.cut_over().assert_switched();
 }
+
+/// So many tables at once that not each of them is given a temporary one: the others take their rows one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_tables_than_locks_are_spent_on() {
+    const TABLES: usize = 215;
+    let pair = TestPair::start(15, 15);
+    let each = |sql: &str| {
+        format!(
+            "DO $do$ BEGIN FOR t IN 1 .. {TABLES} LOOP EXECUTE format({}, 't' || t); END LOOP; END $do$",
+            pcrd::sql::literal(sql)
+        )
+    };
+    let ddl = [
+        each("CREATE TABLE %I (id integer PRIMARY KEY, n integer)"),
+        each("INSERT INTO %I SELECT g, 0 FROM generate_series(1, 40) AS g"),
+    ]
+    .join("; ");
+    let yaml: String = (1..=TABLES).map(|t| format!("    - {{ name: t{t} }}\n")).collect();
+    let stage = Stage::new(&pair, "crowd", &ddl, &yaml, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    for round in 1..=2 {
+        run(&stage.source, &each("UPDATE %I SET n = n + 1 WHERE id <= 30")).await;
+        stage.until_applied().await;
+        let temporary = text(&stage.target, "SELECT count(*) FROM pg_class WHERE relname ~ '^pcrd_set_[0-9]+$'").await;
+        assert_eq!(temporary, "200", "round {round}");
+    }
+    let said = interrupted(running);
+    assert!(Stage::counter(&said, "batches_together") >= 2, "{:?}", said.counters());
+    assert_eq!(Stage::counter(&said, "batches_again"), 0, "{:?}", said.counters());
+    for t in [1, 100, 200, 201, TABLES] {
+        let rows = format!("SELECT id, n FROM t{t}");
+        stage.assert_equal(&rows, &rows).await;
+    }
+}

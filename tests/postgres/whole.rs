@@ -1,5 +1,5 @@
-//! Tables that are copied whole, in pieces and by several readers of one snapshot: exact under writers, after kills and
-//! refusals at every point, and held when the copy is to be held.
+//! Tables that are copied whole, in pieces and by several readers of one snapshot, without a key and with one: exact under
+//! writers, after kills and refusals at every point, and held when the copy is to be held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +16,42 @@ use crate::migration::{Migration, Said};
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
 
+use self::Kind::{ByBlocks, Keyless};
+
 /// Two rows fill a block, so these are four pieces, and an updated row moves to another block.
 const ROWS: u32 = 14_000;
 const READY: &str = "\"type\":\"gate\",\"ready\":true";
 const PIECE: &str = "\"work\":\"copy\",\"table\":\"public.items\"";
-const YAML: &str = "    - { name: items, columns: { n: { type: integer } } }\n";
 const QUERY: &str = "SELECT id, n::integer, length(pad), md5(pad) FROM items";
 
-fn items(schema: &str, rows: u32) -> String {
-    format!(
-        "CREATE TABLE {schema}.items (id integer, n bigint, pad text); ALTER TABLE {schema}.items REPLICA IDENTITY FULL; \
-         ALTER TABLE {schema}.items ALTER pad SET STORAGE PLAIN; CREATE INDEX ON {schema}.items (id); \
-         INSERT INTO {schema}.items SELECT g, 0, repeat('x', 3000) FROM generate_series(1, {rows}) AS g; ANALYZE {schema}.items"
-    )
+/// Why the table is copied whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// It has no key.
+    Keyless,
+    /// It has one, and the plan says so.
+    ByBlocks,
+}
+
+impl Kind {
+    fn yaml(self) -> &'static str {
+        match self {
+            Keyless => "    - { name: items, columns: { n: { type: integer } } }\n",
+            ByBlocks => "    - { name: items, copy: by_blocks, columns: { n: { type: integer } } }\n",
+        }
+    }
+
+    fn items(self, schema: &str, rows: u32) -> String {
+        let key = match self {
+            Keyless => "ALTER TABLE $items REPLICA IDENTITY FULL; CREATE INDEX ON $items (id)",
+            ByBlocks => "ALTER TABLE $items ADD PRIMARY KEY (id)",
+        };
+        let ddl = format!(
+            "CREATE TABLE $items (id integer, n bigint, pad text); {key}; ALTER TABLE $items ALTER pad SET STORAGE PLAIN; \
+             INSERT INTO $items SELECT g, 0, repeat('x', 3000) FROM generate_series(1, {rows}) AS g; ANALYZE $items"
+        );
+        ddl.replace("$items", &format!("{schema}.items"))
+    }
 }
 
 /// A key whose order only PostgreSQL knows, and a table of one piece.
@@ -41,8 +64,8 @@ fn more_tables() -> String {
     )
 }
 
-async fn stage(pair: &TestPair, name: &str, more: &str) -> Stage {
-    Stage::new(pair, name, &items("public", ROWS), YAML, more).await
+async fn stage(pair: &TestPair, kind: Kind, name: &str, more: &str) -> Stage {
+    Stage::new(pair, name, &kind.items("public", ROWS), kind.yaml(), more).await
 }
 
 fn pieces(said: &Said, table: &str) -> usize {
@@ -50,7 +73,7 @@ fn pieces(said: &Said, table: &str) -> usize {
     said.lines.iter().filter(|line| line.contains(&named)).count()
 }
 
-/// Inserts at the end, moves rows to other blocks, deletes them.
+/// Inserts at the end, moves rows to other blocks and to other keys, deletes them.
 fn write(source: Client, tables: &'static [(&'static str, &'static str)], stop: Arc<AtomicBool>) -> JoinHandle<u32> {
     tokio::spawn(async move {
         let mut random = StdRng::seed_from_u64(3);
@@ -59,13 +82,14 @@ fn write(source: Client, tables: &'static [(&'static str, &'static str)], stop: 
             let (table, key) = tables[random.random_range(0..tables.len())];
             n += 1;
             let key_of = |n: u32| key.replace("$n", &n.to_string());
-            let (one, two) = (key_of(random.random_range(1..ROWS)), key_of(random.random_range(1..ROWS)));
+            let [one, two, three] = [(); 3].map(|()| key_of(random.random_range(1..ROWS)));
             let name = if table == "names" { "name" } else { "id" };
             let sql = format!(
                 "BEGIN; INSERT INTO {table} VALUES ({}, 1, repeat('n', 2900)); \
                  UPDATE {table} SET n = n + 1, pad = repeat('u', 2950) WHERE {name} = {one}; \
-                 DELETE FROM {table} WHERE {name} = {two}; COMMIT",
-                key_of(n)
+                 DELETE FROM {table} WHERE {name} = {two}; UPDATE {table} SET {name} = {} WHERE {name} = {three}; COMMIT",
+                key_of(n),
+                key_of(1_000_000 + n)
             );
             run(&source, &sql).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -75,13 +99,14 @@ fn write(source: Client, tables: &'static [(&'static str, &'static str)], stop: 
 }
 
 /// Under writers, from a server with or without scans of TID ranges.
-async fn exact(majors: (u32, u32), ranges: bool) {
+async fn exact(kind: Kind, majors: (u32, u32), ranges: bool) {
     let pair = TestPair::start(majors.0, majors.1);
     let name = format!("from{}", majors.0);
-    let ddl = format!("{}; {}", items("public", ROWS), more_tables());
+    let ddl = format!("{}; {}", kind.items("public", ROWS), more_tables());
     let yaml = format!(
-        "{YAML}    - {{ name: names, columns: {{ n: {{ type: \"numeric(20,0)\" }} }} }}\n    \
-         - {{ name: few, columns: {{ a: {{ rename: b }} }} }}\n"
+        "{}    - {{ name: names, columns: {{ n: {{ type: \"numeric(20,0)\" }} }} }}\n    \
+         - {{ name: few, columns: {{ a: {{ rename: b }} }} }}\n",
+        kind.yaml()
     );
     let stage = Stage::new(&pair, &name, &ddl, &yaml, "  workers: 3\n").await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -102,7 +127,7 @@ async fn exact(majors: (u32, u32), ranges: bool) {
     let commits = writer.await.unwrap();
     let said = tokio::task::block_in_place(|| running.interrupt());
     let found = (pieces(&said, "items"), pieces(&said, "names"), pieces(&said, "few"));
-    println!("{majors:?}: {commits} commits, {found:?} pieces");
+    println!("{kind:?}, {majors:?}: {commits} commits, {found:?} pieces");
     assert!(commits > 5, "nobody wrote");
     let many = |found: usize| if ranges { found >= 4 } else { found == 1 };
     assert!(many(found.0) && many(found.1) && found.2 == 1, "{found:?}");
@@ -118,27 +143,56 @@ async fn exact(majors: (u32, u32), ranges: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_from_10() {
-    exact((10, 15), false).await;
+    exact(Keyless, (10, 15), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_exact_from_10() {
+    exact(ByBlocks, (10, 15), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_from_13() {
-    exact((13, 17), false).await;
+    exact(Keyless, (13, 17), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_exact_from_13() {
+    exact(ByBlocks, (13, 17), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_from_15() {
-    exact((15, 15), true).await;
+    exact(Keyless, (15, 15), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_exact_from_15() {
+    exact(ByBlocks, (15, 15), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_from_18() {
-    exact((18, 18), true).await;
+    exact(Keyless, (18, 18), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_exact_from_18() {
+    exact(ByBlocks, (18, 18), true).await;
 }
 
 /// Rows without the record of the whole table are never trusted.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_pieces_and_before_the_record() {
+    kills(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_killed_between_pieces_and_before_the_record() {
+    kills(ByBlocks).await;
+}
+
+async fn kills(kind: Kind) {
     let pair = TestPair::start(15, 15);
     for (number, (point, times, rows)) in [
         ("whole.after-empty", "", 0..1),
@@ -149,7 +203,7 @@ async fn killed_between_pieces_and_before_the_record() {
     .into_iter()
     .enumerate()
     {
-        let stage = stage(&pair, &format!("killed{number}"), "  workers: 2\n").await;
+        let stage = stage(&pair, kind, &format!("killed{number}"), "  workers: 2\n").await;
         let said = tokio::task::block_in_place(|| stage.start(&format!("{point}={times}return(kill)")).finish());
         assert_eq!(said.code, None, "{point}: {}\n{}", said.lines.join("\n"), said.stderr);
         let found: u32 = text(&stage.target, "SELECT count(*) FROM items").await.parse().unwrap();
@@ -157,7 +211,7 @@ async fn killed_between_pieces_and_before_the_record() {
         let recorded = text(&stage.target, "SELECT count(*) FROM pcrd.whole_copy").await;
         assert_eq!(recorded == "1", point.starts_with("setup."), "{point}: {recorded}");
         run(&stage.source, "UPDATE items SET n = 7, pad = repeat('u', 2950) WHERE id % 1000 = 5").await;
-        run(&stage.source, "DELETE FROM items WHERE id % 1000 = 7; INSERT INTO items VALUES (3, 3, 'new')").await;
+        run(&stage.source, "DELETE FROM items WHERE id % 1000 = 7; INSERT INTO items VALUES (7, 3, 'new')").await;
         stage.cut_over().assert_switched();
         stage.assert_equal(QUERY, QUERY).await;
         stage.end().await;
@@ -167,13 +221,28 @@ async fn killed_between_pieces_and_before_the_record() {
 /// Both fill one table: each attempt empties its own part of it, and of each part.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_killed_between_pieces() {
+    merge(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_a_merge_killed_between_pieces() {
+    merge(ByBlocks).await;
+}
+
+async fn merge(kind: Kind) {
     let pair = TestPair::start(15, 15);
     let (source, target) = (connect_to(&pair.source, "postgres").await, connect_to(&pair.target, "postgres").await);
-    run(&source, &format!("CREATE SCHEMA other; {}; {}", items("public", 9_000), items("other", 9_000))).await;
-    let desired = "-- pcrd: merged_from public.items with origin = 'a'\n-- pcrd: merged_from other.items with origin = 'b'\n\
-        CREATE TABLE public.items (\n origin text NOT NULL,\n id integer,\n n bigint,\n pad text\n);\n\
-        CREATE INDEX items_id ON public.items (origin, id);\n";
-    let migration = Migration::of_schema(&pair, "postgres", desired, "  workers: 2\n  lag_threshold_bytes: 33554432");
+    run(&source, &format!("CREATE SCHEMA other; {}; {}", kind.items("public", 9_000), kind.items("other", 9_000)))
+        .await;
+    let (copy, key, index) = match kind {
+        Keyless => ("", "", "CREATE INDEX items_id ON public.items (origin, id);"),
+        ByBlocks => ("-- pcrd: copy by_blocks\n", ",\n PRIMARY KEY (origin, id)", ""),
+    };
+    let desired = format!(
+        "{copy}-- pcrd: merged_from public.items with origin = 'a'\n-- pcrd: merged_from other.items with origin = 'b'\n\
+         CREATE TABLE public.items (\n origin text NOT NULL,\n id integer,\n n bigint,\n pad text{key}\n);\n{index}\n"
+    );
+    let migration = Migration::of_schema(&pair, "postgres", &desired, "  workers: 2\n  lag_threshold_bytes: 33554432");
     migration.plan();
     // Three pieces each: at the fourth one is whole at most, and both have rows or one is recorded.
     let said = tokio::task::block_in_place(|| migration.cut_over("whole.after-piece=3*off->return(kill)"));
@@ -197,8 +266,17 @@ async fn a_merge_killed_between_pieces() {
 /// A row that no check saw, because its transaction was open until the slot had waited for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_does_not_fit_names_its_table() {
+    refusal(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_a_row_that_does_not_fit_names_its_table() {
+    refusal(ByBlocks).await;
+}
+
+async fn refusal(kind: Kind) {
     let pair = TestPair::start(15, 15);
-    let stage = stage(&pair, "refused", "  workers: 2\n").await;
+    let stage = stage(&pair, kind, "refused", "  workers: 2\n").await;
     let other = connect_to(&pair.source, &stage.name).await;
     run(&other, "BEGIN; UPDATE items SET n = 5000000000 WHERE id = 9000").await;
     let running = stage.start("");
@@ -235,8 +313,17 @@ async fn assert_stands_still(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn held_by_rates_and_by_the_operator() {
+    held(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_held_by_rates_and_by_the_operator() {
+    held(ByBlocks).await;
+}
+
+async fn held(kind: Kind) {
     let pair = TestPair::start(15, 15);
-    let stage = stage(&pair, "held", "  workers: 1\n  max_rows_per_second: 20\n").await;
+    let stage = stage(&pair, kind, "held", "  workers: 1\n  max_rows_per_second: 20\n").await;
     let mut running = stage.start("");
     running.wait_for(PIECE);
     assert_stands_still(&stage).await;
@@ -253,9 +340,18 @@ async fn held_by_rates_and_by_the_operator() {
 /// What the servers cannot bear holds it, and log that only the stream can release does not: that begins afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn held_by_sessions_and_not_by_the_log() {
+    sessions(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_held_by_sessions_and_not_by_the_log() {
+    sessions(ByBlocks).await;
+}
+
+async fn sessions(kind: Kind) {
     let pair = TestPair::start(15, 15);
     let limits = "  throttle: { source_active_sessions: 4, stream_lag_bytes: 1000000, wal_retained_bytes: 1000000 }\n";
-    let stage = stage(&pair, "sessions", limits).await;
+    let stage = stage(&pair, kind, "sessions", limits).await;
     let at_work = |cluster: &Cluster| {
         let server = cluster.conninfo(&stage.name);
         tokio::spawn(async move {
@@ -269,7 +365,8 @@ async fn held_by_sessions_and_not_by_the_log() {
     assert_stands_still(&stage).await;
     assert_eq!(copied(&stage).await, 0);
     // Behind the slot's snapshot, and more than the limits.
-    run(&stage.source, "INSERT INTO items SELECT g, 1, repeat('l', 3000) FROM generate_series(1, 1000) AS g").await;
+    run(&stage.source, "INSERT INTO items SELECT 20000 + g, 1, repeat('l', 3000) FROM generate_series(1, 1000) AS g")
+        .await;
     run(&stage.source, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'")
         .await;
     running.wait_for(PIECE);
@@ -284,9 +381,18 @@ async fn held_by_sessions_and_not_by_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_and_aborted_on_the_way() {
+    stopped(Keyless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_blocks_stopped_and_aborted_on_the_way() {
+    stopped(ByBlocks).await;
+}
+
+async fn stopped(kind: Kind) {
     let pair = TestPair::start(15, 15);
-    let stopped = stage(&pair, "stopped", "  workers: 2\n").await;
-    let mut running = stopped.start("whole.after-piece=sleep(1500)");
+    let stopped = stage(&pair, kind, "stopped", "  workers: 2\n").await;
+    let mut running = stopped.start("whole.after-piece=sleep(3000)");
     running.wait_for(PIECE);
     let said = tokio::task::block_in_place(|| running.interrupt());
     assert_eq!(said.code, Some(6), "{}\n{}", said.lines.join("\n"), said.stderr);
@@ -295,7 +401,7 @@ async fn stopped_and_aborted_on_the_way() {
     stopped.cut_over().assert_switched();
     stopped.assert_equal(QUERY, QUERY).await;
 
-    let aborted = stage(&pair, "aborted", "  workers: 1\n  max_rows_per_second: 20\n").await;
+    let aborted = stage(&pair, kind, "aborted", "  workers: 1\n  max_rows_per_second: 20\n").await;
     let mut running = aborted.start("");
     running.wait_for(PIECE);
     command(&aborted, &["abort", "--yes"]);

@@ -24,6 +24,8 @@ pub struct KeyKind {
     pub nth: &'static str,
     /// A cast of one key column to a wider type, as YAML under `columns:`.
     pub widen: &'static str,
+    /// More about the table, as YAML of it.
+    pub options: &'static str,
     /// PRIMARY KEY, or REPLICA IDENTITY FULL without.
     pub has_key: bool,
 }
@@ -34,6 +36,7 @@ pub const INT: KeyKind = KeyKind {
     names: "id",
     nth: "$n",
     widen: "id: { type: bigint }",
+    options: "",
     has_key: true,
 };
 pub const BIGINT: KeyKind = KeyKind {
@@ -42,6 +45,7 @@ pub const BIGINT: KeyKind = KeyKind {
     names: "id",
     nth: "($n::bigint * 4294967311 - 9000000000)",
     widen: "id: { rename: key_id }",
+    options: "",
     has_key: true,
 };
 pub const UUID: KeyKind = KeyKind {
@@ -50,6 +54,7 @@ pub const UUID: KeyKind = KeyKind {
     names: "id",
     nth: "md5($n::text)::uuid",
     widen: "id: {}",
+    options: "",
     has_key: true,
 };
 pub const TEXT: KeyKind = KeyKind {
@@ -58,6 +63,7 @@ pub const TEXT: KeyKind = KeyKind {
     names: "id",
     nth: "('k é ''' || md5($n::text))",
     widen: "id: {}",
+    options: "",
     has_key: true,
 };
 pub const COLLATED: KeyKind = KeyKind {
@@ -66,14 +72,18 @@ pub const COLLATED: KeyKind = KeyKind {
     names: "id",
     nth: "('k é ''' || md5($n::text))",
     widen: "id: {}",
+    options: "",
     has_key: true,
 };
+/// In the order of the heap, under one snapshot, although the key has an order.
+pub const BY_BLOCKS: KeyKind = KeyKind { name: "uuid by blocks", options: "      copy: by_blocks\n", ..UUID };
 pub const COMPOSITE: KeyKind = KeyKind {
     name: "composite",
     columns: "a smallint, b uuid",
     names: "a, b",
     nth: "($n % 7)::smallint, md5($n::text)::uuid",
     widen: "a: { type: integer }",
+    options: "",
     has_key: true,
 };
 pub const KEYLESS: KeyKind = KeyKind {
@@ -82,6 +92,7 @@ pub const KEYLESS: KeyKind = KeyKind {
     names: "id",
     nth: "$n",
     widen: "id: { type: bigint }",
+    options: "",
     has_key: false,
 };
 
@@ -112,10 +123,10 @@ impl KeyKind {
     /// The YAML of the table.
     pub fn yaml(&self) -> String {
         format!(
-            "    - name: items\n      optimize_column_order: true\n      columns:\n        {}\n        \
+            "    - name: items\n{}      optimize_column_order: true\n      columns:\n        {}\n        \
              price: {{ type: \"numeric(14,4)\", rename: exact_price }}\n        legacy: {{ drop: true }}\n      \
              add_columns:\n        - {{ name: added_at, type: timestamptz, default: \"now()\" }}\n",
-            self.widen
+            self.options, self.widen
         )
     }
 
@@ -206,7 +217,12 @@ impl Writers {
 
     /// From now on they rest between two transactions: a stream that is slower than they were can catch up.
     pub fn slow_down(&self) {
-        self.rest_ms.store(50, Ordering::Relaxed);
+        self.rest_at_least(50);
+    }
+
+    /// From now on they rest so long between two transactions, and a little more.
+    pub fn rest_at_least(&self, ms: u64) {
+        self.rest_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Ends them all.

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{read_plan, run_plan};
+use crate::cli::executor::{Job, read_plan, run_plan};
+use crate::cli::under_way::plan_under_way;
 use crate::exec::apply::{Outcome, Until};
-use crate::exec::cutover::Limits;
 use crate::plan::{Phase, Plan, Severity};
 
 /// Arguments of `apply`.
@@ -24,6 +24,9 @@ pub struct ApplyArgs {
     /// Stop after this phase; without it: at the operator gate before the cutover
     #[arg(long, value_name = "PHASE")]
     pub through: Option<Through>,
+    /// Go on with the run of an earlier plan under this one: what both plans do alike is kept, other tables start again
+    #[arg(long)]
+    pub adopt: bool,
     /// Show the key of a row that the target refuses, of whatever type it is
     #[arg(long)]
     pub show_values: bool,
@@ -63,8 +66,11 @@ impl From<Through> for Phase {
 pub async fn run(ctx: &Context, args: &ApplyArgs) -> Result<Exit, CommandError> {
     let plan = read_plan(&args.plan)?.plan;
     blocked_by_findings(&plan)?;
+    let adopts = if args.adopt { Some(plan_under_way(ctx, &plan).await?) } else { None };
+    let going_on =
+        adopts.as_ref().map_or_else(String::new, |before| format!(", going on with plan {}", before.id.short()));
     let question = format!(
-        "Apply plan {} ({} table(s)) from {} to {}?",
+        "Apply plan {} ({} table(s)) from {} to {}{going_on}?",
         plan.id.short(),
         plan.projections.len(),
         plan.source.server.database,
@@ -79,7 +85,7 @@ pub async fn run(ctx: &Context, args: &ApplyArgs) -> Result<Exit, CommandError> 
         Some(Phase::Cutover) => Until::Cutover,
         Some(phase) => Until::Phase(phase),
     };
-    finish(ctx, run_plan(ctx, plan, until, Limits::default(), args.show_values).await?)
+    finish(ctx, run_plan(ctx, Job { adopts, show_values: args.show_values, ..Job::new(plan, until) }).await?)
 }
 
 /// Says how a run ended.
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_contracts_flags_are_accepted() {
-        let apply: ApplyArgs = parse("plan.json -y --through cutover").unwrap();
+        let apply: ApplyArgs = parse("plan.json -y --adopt --through cutover").unwrap();
         assert_eq!(apply.through.map(Phase::from), Some(Phase::Cutover));
         assert!(parse::<ApplyArgs>("plan.json --through reverse").is_err());
         for flags in ["", "--preflight-only", "--dry-run", "--backfill-only --resume -y --force-overwrite"] {

@@ -4,7 +4,7 @@ use super::apply::finish;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{ask, current, executor_comes_back, plan_of, run_plan};
+use crate::cli::executor::{Job, ask, current, executor_comes_back, plan_of, run_plan};
 use crate::exec::apply::Until;
 use crate::exec::cutover::Limits;
 
@@ -48,5 +48,5 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
     ctx.note("no executor is alive; this command continues the plan itself");
     let plan = plan_of(ctx, &config, &found.id)?;
     drop(ledger);
-    finish(ctx, run_plan(ctx, plan, Until::Cutover, limits, false).await?)
+    finish(ctx, run_plan(ctx, Job { limits, ..Job::new(plan, Until::Cutover) }).await?)
 }

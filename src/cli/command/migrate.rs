@@ -8,12 +8,11 @@ use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::database::{connect, load_config};
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{explain, migrations, plan_of, quiet_run, read_plan, run_plan, state_path};
+use crate::cli::executor::{Job, explain, migrations, plan_of, quiet_run, read_plan, run_plan, state_path};
 use crate::cli::output::write_plan;
 use crate::cli::planning::{Wishes, make};
 use crate::config::Config;
 use crate::exec::apply::Until;
-use crate::exec::cutover::Limits;
 use crate::exec::preflight;
 use crate::plan::estimate::Throughput;
 use crate::plan::{End, Phase, Plan};
@@ -81,7 +80,7 @@ pub async fn run(ctx: &Context, args: &MigrateArgs) -> Result<Exit, CommandError
         return Ok(Exit::Done);
     }
     let until = if args.backfill_only { Until::Phase(Phase::Copy) } else { Until::Gate };
-    finish(ctx, run_plan(ctx, plan, until, Limits::default(), false).await?)
+    finish(ctx, run_plan(ctx, Job::new(plan, until)).await?)
 }
 
 /// The plan of a migration that the target's ledger knows as running: from the journal, or from the file that the

@@ -11,6 +11,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{explain, quiet_run, read_plan};
 use crate::cli::output::write_plan;
 use crate::cli::planning::{Wishes, make};
+use crate::cli::under_way;
 use crate::config::Config;
 use crate::desired::Acceptance;
 use crate::exec::context::Run;
@@ -104,12 +105,16 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     }
     planned.refuse_if_blocked("no file was written")?;
     let has_changes = !planned.file.plan.changes.is_empty();
-    if has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
+    let goes_on =
+        planned.under_way.as_ref().is_some_and(|found| under_way::announce(ctx, &config, found, &planned.file.plan));
+    // What stands on the servers of a run that goes on is its own.
+    if !goes_on && has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
         planned.file.plan = announce_preflight(ctx, &config, planned.file.plan).await?;
     }
     if let Some(out) = &args.out {
         write_plan(out, &planned.file)?;
-        ctx.note(&format!("to run it: pcrd apply {}", out.display()));
+        let adopt = if goes_on { " --adopt" } else { "" };
+        ctx.note(&format!("to run it: pcrd apply {}{adopt}", out.display()));
     }
     Ok(if args.detailed_exitcode && speaks_of { Exit::Changes } else { Exit::Done })
 }

@@ -53,7 +53,7 @@ pub async fn run(ctx: &Context, args: &SkipArgs) -> Result<Exit, CommandError> {
     let plan = plan_of(ctx, &config, &found.id)?;
     let tasks = table::tasks(&plan).map_err(explain)?;
     let task = named(&tasks, args.table.as_deref()).map_err(usage)?;
-    if !task.in_lanes() {
+    if !task.is_ordered() {
         let text = format!(
             "{} has no key that pcrd can name a row by: mend what refuses the row on the target, or the row on the source",
             task.name

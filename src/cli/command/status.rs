@@ -78,9 +78,11 @@ fn text(status: &Status) -> String {
         ));
     }
     lines.extend(status.held_back.iter().map(|held| format!("held      {held}")));
+    lines.extend(status.pace.iter().map(|pace| format!("pace      {pace}")));
     let done = status.steps.iter().filter(|step| step.status == "succeeded").count();
     let of_all = if status.plan_is_known { format!("of {} done", status.steps.len()) } else { "done".to_owned() };
     lines.push(format!("steps     {done} {of_all}"));
+    lines.extend(status.adopted.iter().map(|adopted| format!("adopted   {adopted}")));
     lines.extend(status.skipped.iter().map(|skip| format!("skipped   {skip}")));
     lines.extend(status.added_columns.iter().map(|column| format!("column    {column}")));
     if status.ready_for_cutover {

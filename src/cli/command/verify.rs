@@ -6,7 +6,7 @@ use crate::catalog::QualifiedName;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{answer, current, executor_alive, explain, plan_of, quiet_run};
-use crate::exec::verify::standalone;
+use crate::exec::verify::{Wish, standalone};
 use crate::ui::number::grouped;
 use crate::ui::table;
 use crate::verify::Report;
@@ -14,19 +14,19 @@ use crate::verify::Report;
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// No effect yet: every row is compared
+    /// Compare only about so many rows of each table, and say so; without it every row
     #[arg(long, value_name = "N")]
     pub sample_size: Option<NonZeroU64>,
     /// Only this table (may be repeated)
     #[arg(short, long = "table", value_name = "TABLE", value_parser = QualifiedName::parse_or_public)]
     pub tables: Vec<QualifiedName>,
-    /// Not yet: sha256 instead of the fast hash
+    /// SHA-256 instead of the fast hash
     #[arg(long)]
     pub paranoid: bool,
     /// Not yet: copy ranges that differ again, then compare again
     #[arg(long)]
     pub repair: bool,
-    /// Not yet: show values of rows that differ
+    /// Show the values of rows that differ
     #[arg(long)]
     pub show_values: bool,
     /// No effect: verification is the same before and after the cutover
@@ -36,26 +36,29 @@ pub struct VerifyArgs {
 
 /// Compares all rows: in the running executor, or, after the cutover, by itself.
 pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError> {
-    for (asked, flag) in [(args.paranoid, "--paranoid"), (args.repair, "--repair"), (args.show_values, "--show-values")]
-    {
-        if asked {
-            return Err(CommandError::new(Exit::Usage, format!("{flag} is not yet supported")));
-        }
+    if args.repair {
+        return Err(CommandError::new(Exit::Usage, "--repair is not yet supported"));
     }
     if args.post_cutover {
         ctx.note("--post-cutover has no effect: verification is the same before and after the cutover");
     }
-    if args.sample_size.is_some() {
-        ctx.note("--sample-size has no effect yet: every row is compared");
-    }
     let (config, ledger, found) = current(ctx).await?;
+    let wish = Wish {
+        tables: args.tables.iter().map(ToString::to_string).collect(),
+        sample_size: args.sample_size.map(NonZeroU64::get).or(config.verify.sample_size),
+        paranoid: args.paranoid,
+        show_values: args.show_values,
+    };
     let mut report = if executor_alive(&ledger, &found).await? {
-        let answer = answer(ctx, &ledger, &found, "verify", None).await?;
+        let answer = answer(ctx, &ledger, &found, "verify", Some(&wish.to_request())).await?;
         // The executor answers with a report; with a sentence when it is stopping.
         serde_json::from_str(&answer.text).map_err(|_| CommandError::new(Exit::Failed, answer.text))?
     } else {
         let plan = plan_of(ctx, &config, &found.id)?;
-        standalone(&quiet_run(ctx, &config, plan)?).await.map_err(explain)?
+        if wish.sample_size.is_some() {
+            ctx.note("after the cutover every row is compared: both ends are at rest for it");
+        }
+        standalone(&quiet_run(ctx, &config, plan)?, &wish).await.map_err(explain)?
     };
     if !args.tables.is_empty() {
         report = only(report, &args.tables)?;
@@ -69,7 +72,7 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
     for note in &report.notes {
         ctx.note(note);
     }
-    Ok(if report.passed { Exit::Done } else { Exit::Different })
+    Ok(if report.found_nothing() { Exit::Done } else { Exit::Different })
 }
 
 fn only(report: Report, wanted: &[QualifiedName]) -> Result<Report, CommandError> {
@@ -90,7 +93,7 @@ fn text(report: &Report) -> String {
                 found.table.clone(),
                 grouped(found.rows_source),
                 grouped(found.rows_target),
-                grouped(found.rows_compared),
+                format!("{}{}", grouped(found.rows_compared), if found.sampled { " (sampled)" } else { "" }),
                 grouped(found.differences.len() as u64),
             ]
         })
@@ -106,6 +109,10 @@ fn text(report: &Report) -> String {
         }
     }
     let left_out: usize = report.tables.iter().map(|found| found.left_out.len()).sum();
+    if report.is_sampled() && report.found_nothing() {
+        text.push_str("sampled: no difference among the rows that were compared; the others were not looked at\n");
+        return text;
+    }
     text.push_str(&match (report.passed, left_out) {
         (true, 0) => "passed in full\n".to_owned(),
         (true, _) => format!("passed, but for {left_out} row(s) that were skipped on purpose\n"),

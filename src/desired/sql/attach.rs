@@ -220,9 +220,14 @@ fn give(
     let fits = match &directive.said {
         Said::RenamedFrom(old) => is_table || (is_column && old.schema.is_none()),
         Said::Using(_) | Said::Reverse(_) | Said::Backfill(_) => is_column,
-        Said::MergedFrom(_) | Said::Drops(_) | Said::Order(_) | Said::Key(_) | Said::Ignore | Said::Where(_) => {
-            is_table
-        }
+        Said::MergedFrom(_)
+        | Said::Drops(_)
+        | Said::Order(_)
+        | Said::Key(_)
+        | Said::Ignore
+        | Said::Where(_)
+        | Said::Vacuum(_)
+        | Said::Copy(_) => is_table,
         Said::Accept(_) => true,
     };
     let name = directive.said.name();
@@ -255,6 +260,8 @@ fn give(
         Said::Key(names) => once(&mut into.key, names, &span),
         Said::Ignore => once(&mut into.ignore, (), &span),
         Said::Where(expr) => once(&mut into.filter, expr, &span),
+        Said::Copy(order) => once(&mut into.copy, order, &span),
+        Said::Vacuum(on) => once(&mut into.vacuum, on, &span),
         Said::Accept(new) => {
             let first = accepted.entry((target, new.code.clone())).or_insert_with(|| span.clone()).clone();
             let is_new = first == span;
@@ -303,6 +310,8 @@ fn contradictions(schema: &SqlSchema, problems: &mut Vec<Problem>) {
             said.order.as_ref().map(|at| &at.span),
             said.key.as_ref().map(|at| &at.span),
             said.filter.as_ref().map(|at| &at.span),
+            said.copy.as_ref().map(|at| &at.span),
+            said.vacuum.as_ref().map(|at| &at.span),
         ];
         if let (Some(ignore), Some(other)) = (&said.ignore, others.into_iter().flatten().next()) {
             let message = "the table is ignored and also has wishes".to_owned();

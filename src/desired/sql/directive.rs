@@ -8,8 +8,8 @@ use pest::iterators::Pair;
 
 use self::grammar::{Directive as Grammar, Rule};
 use crate::catalog::Ident;
-use crate::desired::At;
 use crate::desired::problem::{Problem, ProblemKind, did_you_mean, shown};
+use crate::desired::{At, CopyWish};
 use crate::sql::expression::check_expression;
 
 /// The generated parser; its rules are documented in the grammar.
@@ -45,6 +45,10 @@ pub struct Directives {
     pub ignore: Option<At<()>>,
     /// Row filter.
     pub filter: Option<At<String>>,
+    /// Whether the target is vacuumed and frozen before the cutover.
+    pub vacuum: Option<At<bool>>,
+    /// In which order rows are copied.
+    pub copy: Option<At<CopyWish>>,
     /// Findings accepted with a reason.
     pub accept: Vec<At<Accepted>>,
 }
@@ -52,8 +56,8 @@ pub struct Directives {
 impl Directives {
     /// What was said, without the places where it was.
     pub fn values(&self) -> Vec<String> {
-        let Self { renamed_from, merged_from, using, reverse, backfill, drops, order, key, ignore, filter, accept } =
-            self;
+        let Self { renamed_from, merged_from, using, reverse, backfill, drops, order, key, ignore, .. } = self;
+        let Self { filter, vacuum, copy, accept, .. } = self;
         let names = |names: &At<Vec<At<Ident>>>| {
             names.value.iter().map(|name| name.value.to_string()).collect::<Vec<_>>().join(", ")
         };
@@ -71,6 +75,8 @@ impl Directives {
         said.extend(key.as_ref().map(|columns| format!("key {}", names(columns))));
         said.extend(ignore.as_ref().map(|_| "ignore".to_owned()));
         said.extend(filter.as_ref().map(|condition| format!("where {}", condition.value)));
+        said.extend(vacuum.as_ref().map(|vacuum| format!("vacuum {}", if vacuum.value { "on" } else { "off" })));
+        said.extend(copy.as_ref().map(|copy| format!("copy {}", copy.value.word())));
         said.extend(accept.iter().map(|accepted| format!("accept {:?}", accepted.value)));
         said
     }
@@ -136,6 +142,8 @@ pub(super) enum Said {
     Key(Vec<At<Ident>>),
     Ignore,
     Where(String),
+    Vacuum(bool),
+    Copy(CopyWish),
     Accept(Accepted),
 }
 
@@ -152,13 +160,15 @@ impl Said {
             Self::Key(_) => "key",
             Self::Ignore => "ignore",
             Self::Where(_) => "where",
+            Self::Vacuum(_) => "vacuum",
+            Self::Copy(_) => "copy",
             Self::Accept(_) => "accept",
         }
     }
 }
 
 /// Name, rule and form of every directive.
-const FORMS: [(&str, Rule, &str); 11] = [
+const FORMS: [(&str, Rule, &str); 13] = [
     ("renamed_from", Rule::renamed_from, "renamed_from old_name"),
     ("merged_from", Rule::merged_from, "merged_from table with column = 'constant'"),
     ("using", Rule::using, "using <expression over source columns>"),
@@ -170,6 +180,8 @@ const FORMS: [(&str, Rule, &str); 11] = [
     ("key", Rule::key, "key (column, column)"),
     ("ignore", Rule::ignore, "ignore"),
     ("where", Rule::filter, "where <condition>"),
+    ("vacuum", Rule::vacuum, "vacuum on|off"),
+    ("copy", Rule::copy, "copy auto|by_key|by_blocks"),
 ];
 
 /// Reads a comment; `None` when it is none of ours.
@@ -322,6 +334,12 @@ fn value(
             Said::Accept(Accepted { code, reason })
         }
         Rule::ignore => Said::Ignore,
+        Rule::copy => Said::Copy(match parts.next().map(|mode| mode.as_rule()) {
+            Some(Rule::by_key) => CopyWish::ByKey,
+            Some(Rule::by_blocks) => CopyWish::ByBlocks,
+            _ => CopyWish::Auto,
+        }),
+        Rule::vacuum => Said::Vacuum(parts.next().is_some_and(|word| word.as_rule() == Rule::on)),
         Rule::merged_from => {
             let name = old_name(parts.next())?;
             let column = parts.next().ok_or_else(|| bad("no column".to_owned(), whole.clone()))?;

@@ -41,7 +41,7 @@ pub async fn at_fence(engine: &mut Engine) -> Result<(), ExecError> {
     let left_out = LeftOut::read(&engine.ledger, &run.id, &tables).await?;
     let mut reports = Vec::new();
     for task in tables.iter() {
-        let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
+        let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest, shows_values: false };
         let sides = Sides { source: &source, target: &target, subject };
         let mut report = compare(engine, &sides, task, &left_out).await?;
         let aside = left_out::compare(&sides, task, &left_out, &mut report).await?;
@@ -85,7 +85,7 @@ async fn compare(
     let mut report = TableReport::new(&task.name);
     let keys = engine.touched.dirty(task.index);
     let except = left_out::keys(task, left_out)?;
-    let selections: Vec<Selection> = match (&keys, task.in_lanes()) {
+    let selections: Vec<Selection> = match (&keys, task.is_ordered()) {
         (None, true) => vec![Selection::Range { lo: None, hi: None }],
         (None, false) => {
             add(&mut report, whole::compare(sides).await?);
@@ -134,7 +134,7 @@ async fn count(sides: &Sides<'_>, aside: Aside, report: &mut TableReport) -> Res
     if source != target && report.differences.is_empty() {
         let kind = if target > source { DifferenceKind::ExtraOnTarget } else { DifferenceKind::MissingOnTarget };
         let key = vec![format!("{source} rows on the source, {target} on the target")];
-        report.differences.push(Difference { key, columns: Vec::new(), kind });
+        report.differences.push(Difference { key, columns: Vec::new(), kind, values: Vec::new() });
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ pub struct Visitor {
     pub target: Client,
     /// What both servers compute alike.
     pub digest: Digest,
+    /// Rows that differ are reported with their values.
+    pub shows_values: bool,
     /// The newest transaction id that the stream knew when verification began. An earlier process may have applied
     /// transactions up to here that are not visible on the source yet, and it took its touched keys with it.
     pub inherited: FullXid,
@@ -116,7 +118,8 @@ pub enum Place {
 impl Visitor {
     /// What is compared, and where.
     pub fn sides<'a>(&'a self, task: &'a TableTask) -> Sides<'a> {
-        let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest: self.digest };
+        let (projection, frozen) = (&task.projection, &task.frozen);
+        let subject = Subject { projection, frozen, digest: self.digest, shows_values: self.shows_values };
         Sides { source: &self.source, target: &self.target, subject }
     }
 
@@ -224,7 +227,7 @@ impl Visitor {
         Ok((Visit::Different(clean, differences), unseen))
     }
 
-    /// Compares a table that is copied whole, if nothing is written to it meanwhile.
+    /// Compares a table without an order, if nothing is written to it meanwhile.
     pub async fn visit_whole(&self, task: &TableTask) -> Result<Visit, ExecError> {
         let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
         let result = self.whole_under(task, &snapshot, lsn).await;

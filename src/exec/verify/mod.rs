@@ -9,7 +9,9 @@ pub mod sides;
 pub mod standalone;
 pub mod strays;
 pub mod whole;
+pub mod wish;
 
 pub use fence::at_fence;
 pub use pass::{before_fence, report, tables};
 pub use standalone::standalone;
+pub use wish::Wish;

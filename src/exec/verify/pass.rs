@@ -1,5 +1,6 @@
 //! All tables while the stream goes on, and what was written since.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
-use super::{left_out, sides, strays};
+use super::wish::{self, Wish};
+use super::{left_out, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
@@ -30,7 +32,9 @@ pub const KEYS_AT_ONCE: usize = 2_000;
 const FENCE_KEYS_MAX: usize = 20_000;
 /// Rounds over the touched keys before the fence.
 const ROUNDS_MAX: usize = 5;
-/// Tries for a table that is copied whole; afterwards it is compared when writes have stopped.
+/// Who asked for a cutover is answered when the comparison before it is held back for longer.
+const HELD_BACK_SECONDS_MAX: u64 = 60;
+/// Tries for a table without an order; afterwards it is compared when writes have stopped.
 const WHOLE_TRIES: usize = 3;
 /// Tries for a range that is written too much; afterwards the table is compared when writes have stopped.
 const RANGE_TRIES: usize = 20;
@@ -39,7 +43,7 @@ const RANGE_TRIES: usize = 20;
 #[derive(Debug, Clone)]
 struct Part {
     table: usize,
-    /// `None` for a table that is copied whole.
+    /// `None` for a table without an order.
     bounds: Option<Bounds>,
 }
 
@@ -58,7 +62,7 @@ pub async fn tables(engine: &mut Engine) -> Result<(), ExecError> {
             steps.start(&engine.ledger, step).await?;
         }
     }
-    let report = report(engine).await?;
+    let report = report(engine, &Wish::default()).await?;
     refuse(&report)?;
     for step in verify {
         if !steps.done(&step.id) {
@@ -83,14 +87,17 @@ pub(super) fn refuse(report: &Report) -> Result<(), ExecError> {
     }
 }
 
-/// Compares every table while the stream goes on, and reports. Differences are no error here.
-pub async fn report(engine: &mut Engine) -> Result<Report, ExecError> {
-    let all: Vec<usize> = (0..engine.tables.len()).collect();
-    let mut report = pass(engine, &all).await?;
+/// Compares the tables while the stream goes on, and reports. Differences are no error here.
+pub async fn report(engine: &mut Engine, wish: &Wish) -> Result<Report, ExecError> {
+    let wanted: Vec<usize> =
+        engine.tables.iter().filter(|task| wish.takes(&task.name)).map(|task| task.index).collect();
+    let mut report = pass(engine, &wanted, wish).await?;
     // Keys that were being written have come to rest since, or most of them.
-    let visitor = visitor(engine).await?;
-    for (task, table) in engine.tables.iter().zip(&mut report.tables) {
-        if task.in_lanes() && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
+    let visitor = visitor(engine, wish).await?;
+    for (&at, table) in wanted.iter().zip(&mut report.tables) {
+        let task = &engine.tables[at];
+        let may_be_at_rest = task.is_ordered() && !table.sampled;
+        if may_be_at_rest && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
             table.differences = compare_keys(&visitor, task).await?;
             table.keys_pending = engine.touched.count(task.index).map(|keys| keys as u64);
             record(engine, table).await?;
@@ -101,19 +108,28 @@ pub async fn report(engine: &mut Engine) -> Result<Report, ExecError> {
     Ok(Report::of(report.tables, notes))
 }
 
-async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError> {
+async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Report, ExecError> {
     engine.touched.record();
     failpoint::hit("verify.begin")?;
     let run = Arc::clone(&engine.run);
     let began_at = snapshots::now(&engine.source).await?;
     let mut parts = Vec::new();
+    let mut sampled = BTreeSet::new();
+    let chooser = visitor(engine, wish).await?;
     for &table in wanted {
         let task = &engine.tables[table];
-        if !task.in_lanes() {
+        if !task.is_ordered() {
             parts.push(Part { table, bounds: None });
             continue;
         }
-        // The ranges that were copied side by side are compared side by side.
+        if let Some(rows) = wish.sample_size
+            && let Some(chosen) = wish::ranges(&chooser, task, rows).await?
+        {
+            parts.extend(chosen.into_iter().map(|bounds| Part { table, bounds: Some(bounds) }));
+            sampled.insert(table);
+            continue;
+        }
+        // The ranges that were laid out for the copy are compared side by side.
         let lanes = chunk::lanes(&engine.ledger, &run.id, &task.name).await?;
         let bounds = lanes.into_iter().map(|lane| Bounds { lo: lane.lo, hi: lane.hi });
         parts.extend(bounds.map(|bounds| Part { table, bounds: Some(bounds) }));
@@ -123,10 +139,10 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
     }
     let reports = {
         let _comparing = run.throttle.at("comparison");
-        compare_parts(engine, parts).await?
+        compare_parts(engine, parts, wish).await?
     };
     let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
-    let aside = if left_out.is_empty() { None } else { Some(visitor(engine).await?) };
+    let aside = if left_out.is_empty() { None } else { Some(chooser) };
     let mut notes = Vec::new();
     let mut tables = Vec::new();
     for &table in wanted {
@@ -150,11 +166,20 @@ async fn pass(engine: &mut Engine, wanted: &[usize]) -> Result<Report, ExecError
                 "{} could not be compared while it was written; it is compared when writes have stopped",
                 task.name
             ));
-        } else if report.differences.is_empty() {
+        } else if report.differences.is_empty() && !sampled.contains(&table) {
             engine.touched.forget_all_mark(table, &began_at);
         }
-        report.keys_pending = if given_up { None } else { engine.touched.count(table).map(|keys| keys as u64) };
-        record(engine, &report).await?;
+        report.sampled = sampled.contains(&table);
+        report.keys_pending = match given_up {
+            true => None,
+            // What waits of the rows that nobody looked at is no matter of theirs.
+            false if report.sampled => Some(0),
+            false => engine.touched.count(table).map(|keys| keys as u64),
+        };
+        // A sample proves nothing of the others, but what it found is found.
+        if !report.sampled || !report.differences.is_empty() {
+            record(engine, &report).await?;
+        }
         tables.push(report);
     }
     for note in &notes {
@@ -169,7 +194,7 @@ struct PartReport {
     given_up: bool,
 }
 
-async fn visitor(engine: &Engine) -> Result<Visitor, ExecError> {
+async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, ExecError> {
     let run = &engine.run;
     let progress = progress::read(&engine.ledger, &run.id)
         .await?
@@ -181,20 +206,25 @@ async fn visitor(engine: &Engine) -> Result<Visitor, ExecError> {
         left_out: LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?,
         source: run.connect(End::Source, "verify").await?,
         target: run.connect(End::Target, "verify").await?,
-        digest: sides::digest(&run.plan),
+        digest: wish.digest(&run.plan),
+        shows_values: wish.show_values,
         inherited: progress.near,
     })
 }
 
 /// Compares the parts with the plan's number of workers.
-async fn compare_parts(engine: &Engine, mut parts: Vec<Part>) -> Result<Vec<(usize, PartReport)>, ExecError> {
+async fn compare_parts(
+    engine: &Engine,
+    mut parts: Vec<Part>,
+    wish: &Wish,
+) -> Result<Vec<(usize, PartReport)>, ExecError> {
     parts.reverse();
     let rows: Arc<Vec<AtomicU64>> = Arc::new(engine.tables.iter().map(|_| AtomicU64::new(0)).collect());
     let workers = engine.run.workers().min(parts.len());
     let queue = Arc::new(std::sync::Mutex::new(parts));
     let mut running = JoinSet::new();
     for _ in 0..workers {
-        let visitor = visitor(engine).await?;
+        let visitor = visitor(engine, wish).await?;
         let (queue, tables, rows) = (Arc::clone(&queue), Arc::clone(&engine.tables), Arc::clone(&rows));
         running.spawn(async move {
             let mut done = Vec::new();
@@ -349,19 +379,28 @@ pub(super) async fn record(engine: &Engine, report: &TableReport) -> Result<(), 
 /// Compares touched keys again until few enough are left for a short fence.
 pub async fn before_fence(engine: &mut Engine) -> Result<(), ExecError> {
     engine.touched.record();
+    let everything = Wish::default();
     for _ in 0..ROUNDS_MAX {
         let counts: Vec<Option<usize>> = (0..engine.tables.len()).map(|table| engine.touched.count(table)).collect();
-        // A table that is copied whole and still written would only be compared in vain; at the fence it is at rest.
+        // A table without an order that is still written would only be compared in vain; at the fence it is at rest.
         let unknown: Vec<usize> =
-            (0..counts.len()).filter(|table| counts[*table].is_none() && engine.tables[*table].in_lanes()).collect();
+            (0..counts.len()).filter(|table| counts[*table].is_none() && engine.tables[*table].is_ordered()).collect();
         if unknown.is_empty() && counts.iter().flatten().sum::<usize>() <= FENCE_KEYS_MAX {
             return Ok(());
         }
         if !unknown.is_empty() {
-            refuse(&pass(engine, &unknown).await?)?;
+            let run = Arc::clone(&engine.run);
+            let report = tokio::select! {
+                report = pass(engine, &unknown, &everything) => report?,
+                held = run.throttle.held_back_for(HELD_BACK_SECONDS_MAX) => {
+                    let reason = format!("a comparison has to come before the fence: {held}");
+                    return Err(ExecError::CutoverAborted { reason });
+                }
+            };
+            refuse(&report)?;
         }
-        let visitor = visitor(engine).await?;
-        for task in engine.tables.iter().filter(|task| task.in_lanes()) {
+        let visitor = visitor(engine, &everything).await?;
+        for task in engine.tables.iter().filter(|task| task.is_ordered()) {
             let mut report = TableReport::new(&task.name);
             report.differences = compare_keys(&visitor, task).await?;
             if !report.differences.is_empty() {

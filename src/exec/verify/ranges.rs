@@ -6,7 +6,7 @@ use super::sides::{KeyTexts, Selection, Sides};
 use crate::exec::ExecError;
 use crate::sql::Side;
 use crate::sql::range::Counted;
-use crate::verify::{self, Difference, DifferenceKind};
+use crate::verify::{Difference, DifferenceKind};
 
 /// Ranges of at most this many rows on either side are read row by row …
 const ROWS_READ: u64 = 500;
@@ -106,12 +106,12 @@ async fn cut(
 async fn read(sides: &Sides<'_>, part: &Selection, except: &[KeyTexts]) -> Result<Vec<Difference>, ExecError> {
     let (source, target) =
         tokio::try_join!(sides.rows(Side::Source, part, except), sides.rows(Side::Target, part, except))?;
-    Ok(verify::differences(&sides.column_names(), source, target))
+    Ok(sides.differences(source, target))
 }
 
 fn too_many(lo: Option<&KeyTexts>, hi: Option<&KeyTexts>, source: u64, target: u64) -> Difference {
     let bound = |key: Option<&KeyTexts>| key.map_or_else(|| "…".to_owned(), |key| key.join(", "));
     let kind = if target > source { DifferenceKind::ExtraOnTarget } else { DifferenceKind::MissingOnTarget };
     let key = vec![format!("from {} to {}: {source} rows on the source, {target} on the target", bound(lo), bound(hi))];
-    Difference { key, columns: Vec::new(), kind }
+    Difference { key, columns: Vec::new(), kind, values: Vec::new() }
 }

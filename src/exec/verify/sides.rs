@@ -8,10 +8,10 @@ use tokio_postgres::types::ToSql;
 use crate::exec::ExecError;
 use crate::plan::{End, Plan};
 use crate::projection::Projection;
-use crate::sql::hash::{self, Digest, Keys, Rows};
+use crate::sql::hash::{self, Columns, Digest, Keys, Rows};
 use crate::sql::range::Counted;
 use crate::sql::{Frozen, KeyRange, Side, range};
-use crate::verify::RowDigest;
+use crate::verify::{self, Difference, RowDigest};
 
 /// Key values in text form, in key order.
 pub type KeyTexts = Vec<String>;
@@ -25,6 +25,8 @@ pub struct Subject<'a> {
     pub frozen: &'a Frozen,
     /// The digest that both ends compute.
     pub digest: Digest,
+    /// Rows that differ are reported with their values.
+    pub shows_values: bool,
 }
 
 /// A subject on two servers.
@@ -102,7 +104,7 @@ impl<'a> Sides<'a> {
     }
 
     /// Names of the target columns, as digests are ordered.
-    pub(super) fn column_names(&self) -> Vec<String> {
+    fn column_names(&self) -> Vec<String> {
         self.subject.projection.columns.iter().map(|column| column.target.as_str().to_owned()).collect()
     }
 
@@ -116,7 +118,7 @@ impl<'a> Sides<'a> {
 
     /// Digest of a selection without some keys, on one side.
     pub async fn sum(&self, side: Side, selection: &Selection, except: &[KeyTexts]) -> Result<Sum, ExecError> {
-        let Subject { projection, frozen, digest } = self.subject;
+        let Subject { projection, frozen, digest, .. } = self.subject;
         let asked = Asked::new(projection, side, selection, except)?;
         let inner = hash::chunk(projection, frozen, digest, asked.rows(side))?;
         let query =
@@ -141,10 +143,21 @@ impl<'a> Sides<'a> {
         selection: &Selection,
         except: &[KeyTexts],
     ) -> Result<Vec<RowDigest>, ExecError> {
-        let Subject { projection, frozen, digest } = self.subject;
-        let asked = Asked::new(projection, side, selection, except)?;
-        let query = hash::row_digests(projection, frozen, digest, asked.rows(side))?;
+        let asked = Asked::new(self.subject.projection, side, selection, except)?;
+        let query = self.row_digests(asked.rows(side))?;
         self.read_rows(side, &query, &asked.parameters()).await
+    }
+
+    /// The query for single rows: by digests, or by values if they are to be shown.
+    pub(super) fn row_digests(&self, rows: Rows<'_>) -> Result<String, ExecError> {
+        let Subject { projection, frozen, digest, shows_values } = self.subject;
+        let columns = if shows_values { Columns::Values } else { Columns::Digests };
+        Ok(hash::row_digests(projection, frozen, (digest, columns), rows)?)
+    }
+
+    /// What differs between rows of both ends.
+    pub(super) fn differences(&self, source: Vec<RowDigest>, target: Vec<RowDigest>) -> Vec<Difference> {
+        verify::differences(&self.column_names(), self.subject.shows_values, source, target)
     }
 
     pub(super) async fn read_rows(

@@ -1,7 +1,8 @@
 //! Verification without an executor: only where the source can no longer change.
 
 use super::ranges;
-use super::sides::{self, Selection, Sides, Subject};
+use super::sides::{Selection, Sides, Subject};
+use super::wish::Wish;
 use super::{left_out, strays, whole};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
@@ -17,7 +18,7 @@ use crate::verify::{Report, TableReport};
 /// # Errors
 /// The source is open for writes: then only the process that applies its stream can tell a difference from a change
 /// that is under way. Put a request `verify` to it, or start it.
-pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
+pub async fn standalone(run: &Run, wish: &Wish) -> Result<Report, ExecError> {
     let source = run.connect(End::Source, "verify").await?;
     if fence::standing(run, &source).await? != Standing::Permanent {
         return Err(ExecError::Step {
@@ -28,12 +29,12 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
         });
     }
     let target = run.connect(End::Target, "verify").await?;
-    let digest = sides::digest(&run.plan);
+    let digest = wish.digest(&run.plan);
     let mut reports = Vec::new();
     let mut tasks = table::tasks(&run.plan)?;
     added::amend(&mut tasks, &columns::all(&target, &run.id).await?, run);
     let left_out = LeftOut::read(&target, &run.id, &tasks).await?;
-    for mut task in tasks {
+    for mut task in tasks.into_iter().filter(|task| wish.takes(&task.name)) {
         run.stop_check()?;
         task.frozen = setup::frozen(run, &target, &task).await?;
         // One snapshot of the target: applications write it.
@@ -42,7 +43,8 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
             .map_err(ExecError::target("begin a comparison"))?;
-        let subject = Subject { projection: &task.projection, frozen: &task.frozen, digest };
+        let (projection, frozen) = (&task.projection, &task.frozen);
+        let subject = Subject { projection, frozen, digest, shows_values: wish.show_values };
         let sides = Sides { source: &source, target: &target, subject };
         let mut report = compare(&sides, &task, &left_out).await?;
         left_out::compare(&sides, &task, &left_out, &mut report).await?;
@@ -60,7 +62,7 @@ pub async fn standalone(run: &Run) -> Result<Report, ExecError> {
 }
 
 async fn compare(sides: &Sides<'_>, task: &TableTask, left_out: &LeftOut) -> Result<TableReport, ExecError> {
-    let compared = if task.in_lanes() {
+    let compared = if task.is_ordered() {
         ranges::compare(sides, &Selection::Range { lo: None, hi: None }, &left_out::keys(task, left_out)?).await?
     } else {
         whole::compare(sides).await?
@@ -72,6 +74,7 @@ async fn compare(sides: &Sides<'_>, task: &TableTask, left_out: &LeftOut) -> Res
         chunks_compared: 1,
         rows_compared: compared.rows_source,
         keys_pending: Some(0),
+        sampled: false,
         differences: compared.differences,
         left_out: Vec::new(),
     })

@@ -27,6 +27,7 @@ pub async fn add(target: &Client, projection: &Projection, report: &mut TableRep
             key: shown.into_iter().chain(column).collect(),
             columns: Vec::new(),
             kind: DifferenceKind::ExtraOnTarget,
+            values: Vec::new(),
         }
     }));
     Ok(())

@@ -7,7 +7,7 @@ use super::sides::{Sides, Subject, failed};
 use crate::exec::ExecError;
 use crate::sql::Side;
 use crate::sql::hash::{self, Keys, Rows};
-use crate::verify::{self, RowDigest};
+use crate::verify::RowDigest;
 
 const BUCKETS: u32 = 1024;
 /// Wrong buckets are read up to this many rows, and at least one of them.
@@ -18,7 +18,7 @@ pub type Buckets = BTreeMap<i32, (u64, [String; 2])>;
 
 /// The buckets of one side.
 pub async fn buckets(sides: &Sides<'_>, side: Side) -> Result<Buckets, ExecError> {
-    let Subject { projection, frozen, digest } = sides.subject;
+    let Subject { projection, frozen, digest, .. } = sides.subject;
     let inner = hash::buckets(projection, frozen, digest, side, BUCKETS)?;
     let query = format!(
         "SELECT b, c, CAST(x AS pg_catalog.text), CAST(y AS pg_catalog.text) FROM ({inner}) AS sums(b, c, x, y)"
@@ -59,7 +59,7 @@ pub async fn judge(sides: &Sides<'_>, source: &Buckets, target: &Buckets) -> Res
     // A row that changed is in one bucket on the source and in another on the target: rows of all wrong buckets are
     // matched together.
     let (here, there) = tokio::try_join!(read(sides, Side::Source, &read_now), read(sides, Side::Target, &read_now))?;
-    compared.differences = verify::differences(&sides.column_names(), here, there);
+    compared.differences = sides.differences(here, there);
     compared.differences.truncate(DIFFERENCES_MAX);
     if compared.differences.is_empty() {
         return Err(ExecError::Step {
@@ -72,9 +72,8 @@ pub async fn judge(sides: &Sides<'_>, source: &Buckets, target: &Buckets) -> Res
 }
 
 async fn read(sides: &Sides<'_>, side: Side, wanted: &[i32]) -> Result<Vec<RowDigest>, ExecError> {
-    let Subject { projection, frozen, digest } = sides.subject;
+    let Subject { projection, frozen, digest, .. } = sides.subject;
     let predicate = hash::bucket_predicate(projection, frozen, digest, side, wanted, BUCKETS)?;
     let rows = Rows { side, predicate: Some(&predicate), keys: Keys::All };
-    let query = hash::row_digests(projection, frozen, digest, rows)?;
-    sides.read_rows(side, &query, &[]).await
+    sides.read_rows(side, &sides.row_digests(rows)?, &[]).await
 }

@@ -17,5 +17,5 @@ pub static LONG_SNAPSHOT: Rule = Rule {
           everything behind that DDL.",
     why: "Tables bloat for as long as the copy takes, and a crash starts the copy again.",
     instead: "Give the table a key whose order both ends know (integers, uuid, text with collation C), or copy at a quiet \
-          time.",
+          time. A table with such a key that is copied by its blocks is copied in short snapshots with `copy: by_key`.",
 };

@@ -158,12 +158,21 @@ fn stats(row: &TableRow, columns: Vec<ColumnStatsRow>, table: &str) -> Result<Op
     let (Some(table_bytes), Some(index_bytes)) = (row.table_bytes, row.index_bytes) else { return Ok(None) };
     let mut column_widths = BTreeMap::new();
     let mut null_ppm = BTreeMap::new();
+    let mut correlation_ppm = BTreeMap::new();
     for column in columns {
         let name = ident(column.name, "column of", table)?;
         column_widths.insert(name.clone(), column.width);
+        correlation_ppm.extend(column.correlation_ppm.map(|ppm| (name.clone(), ppm)));
         null_ppm.insert(name, column.null_ppm);
     }
-    Ok(Some(Stats { rows_estimate: row.rows_estimate, table_bytes, index_bytes, column_widths, null_ppm }))
+    Ok(Some(Stats {
+        rows_estimate: row.rows_estimate,
+        table_bytes,
+        index_bytes,
+        column_widths,
+        null_ppm,
+        correlation_ppm,
+    }))
 }
 
 fn column(row: ColumnRow, table: &str) -> Result<Column, IntrospectError> {

@@ -104,6 +104,7 @@ pub(super) struct ColumnStatsRow {
     pub(super) name: String,
     pub(super) width: u32,
     pub(super) null_ppm: u32,
+    pub(super) correlation_ppm: Option<i32>,
 }
 
 #[derive(Deserialize)]

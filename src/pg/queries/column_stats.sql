@@ -1,8 +1,9 @@
--- Widths and NULL fractions from ANALYZE, as far as the role may see them.
+-- Widths, NULL fractions and correlations from ANALYZE, as far as the role may see them.
 SELECT c.oid::int8 AS table_oid,
        s.attname AS name,
        s.avg_width AS width,
-       (s.null_frac::float8 * 1000000)::int4 AS null_ppm
+       (s.null_frac::float8 * 1000000)::int4 AS null_ppm,
+       (s.correlation::float8 * 1000000)::int4 AS correlation_ppm
 FROM pg_catalog.pg_stats s
 JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename

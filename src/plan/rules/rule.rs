@@ -6,7 +6,6 @@ use crate::catalog::{Ident, QualifiedName};
 use crate::plan::kind::Kind;
 use crate::plan::rules::{catchup, cleanup, copy, cutover, prepare, schema};
 use crate::plan::{Op, Plan};
-use crate::projection::RowIdentity;
 
 /// An ordering rule: of two steps of its kinds, one comes before the other when the first gives what the second needs.
 /// Looked up rather than compared pair by pair, so that the time does not grow with the square of the steps.
@@ -55,11 +54,7 @@ pub struct World {
 impl World {
     /// The world of a plan.
     pub fn of(plan: &Plan) -> Self {
-        let unordered = |identity: &RowIdentity| match identity {
-            RowIdentity::OrderedKey { .. } => false,
-            RowIdentity::Key { .. } | RowIdentity::FullRow => true,
-        };
-        let tables = plan.projections.iter().filter(|projection| unordered(&projection.identity));
+        let tables = plan.projections.iter().filter(|projection| !projection.is_copied_by_key());
         Self { under_slot_snapshot: tables.map(|projection| projection.target.clone()).collect() }
     }
 }

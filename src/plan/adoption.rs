@@ -1,0 +1,402 @@
+//! What of the work that was done for one plan holds for another. Plans are compared by what they do, never by their text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::drift::explain_drift;
+use crate::catalog::{Column, Ident, Index, QualifiedName, ReplicaIdentity, Sequence, Table};
+use crate::plan::{CommentTarget, CreateSequence, End, Op, Plan, StepId};
+use crate::projection::{CopyOrder, Projection, RowIdentity};
+use crate::sql;
+
+/// Why a run cannot go on under another plan. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdoptable {
+    /// The plans are for different databases.
+    #[error("the new plan is for another {0}: {1}")]
+    Server(End, String),
+    /// The slot or the publication has another name.
+    #[error("the {what} is {after} in the new plan, and the run has {before}")]
+    Name {
+        /// `replication slot` or `publication`.
+        what: &'static str,
+        /// In the plan of the run.
+        before: Ident,
+        /// In the new plan.
+        after: Ident,
+    },
+    /// Values would be read or written in another form.
+    #[error("the session settings are not those of the run: {0}")]
+    Session(String),
+    /// Not the same tables.
+    #[error("the new plan does not migrate the same tables: {0}")]
+    Tables(String),
+    /// A table whose rows were, or are to be, read under the slot's snapshot.
+    #[error(
+        "{table} would have to be copied again ({why}), and it is copied whole under the snapshot of the slot, which is gone; \
+         if only the order differs, `copy: by_key` for it keeps the rows"
+    )]
+    CopiedWhole {
+        /// Target table.
+        table: QualifiedName,
+        /// What differs.
+        why: String,
+    },
+    /// The source may not be the writer any more.
+    #[error("a cutover has begun: its state is {0}")]
+    Cutover(String),
+    /// Somebody else's foreign key keeps a table of the run from being dropped.
+    #[error(
+        "{table} would have to be copied again, and the foreign key {constraint}, which this run did not create, refers to it"
+    )]
+    Reference {
+        /// Target table.
+        table: QualifiedName,
+        /// `table.constraint`.
+        constraint: String,
+    },
+    /// There is no such run.
+    #[error("plan {0} is not under way on this target")]
+    NotRunning(String),
+}
+
+/// Compares what must be the same before anything else counts.
+///
+/// # Errors
+/// The first difference.
+pub fn check(before: &Plan, after: &Plan) -> Result<(), NotAdoptable> {
+    for (end, old, new) in [
+        (End::Source, &before.source.server, &after.source.server),
+        (End::Target, &before.target.server, &after.target.server),
+    ] {
+        if old.system_identifier != new.system_identifier {
+            let text = format!("its system identifier is {}, not {}", new.system_identifier, old.system_identifier);
+            return Err(NotAdoptable::Server(end, text));
+        }
+        if (&old.database, old.database_oid) != (&new.database, new.database_oid) {
+            let text = format!(
+                "the database is {} (oid {}), not {} (oid {})",
+                new.database, new.database_oid, old.database, old.database_oid
+            );
+            return Err(NotAdoptable::Server(end, text));
+        }
+    }
+    let (old, new) = (&before.settings, &after.settings);
+    for (what, before, after) in
+        [("replication slot", &old.slot, &new.slot), ("publication", &old.publication, &new.publication)]
+    {
+        if before != after {
+            return Err(NotAdoptable::Name { what, before: before.clone(), after: after.clone() });
+        }
+    }
+    if let Some((name, _)) =
+        old.session.iter().chain(&new.session).find(|(name, _)| old.session.get(*name) != new.session.get(*name))
+    {
+        return Err(NotAdoptable::Session(name.clone()));
+    }
+    let (old, new) = (pairs(before), pairs(after));
+    let said = |word: &str, list: Vec<&(&QualifiedName, &QualifiedName)>| {
+        let names: Vec<String> = list.iter().map(|(source, target)| format!("{source} to {target}")).collect();
+        if names.is_empty() { None } else { Some(format!("{word} {}", names.join(", "))) }
+    };
+    let parts = [said("without", old.difference(&new).collect()), said("with", new.difference(&old).collect())];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { Ok(()) } else { Err(NotAdoptable::Tables(parts.join(", "))) }
+}
+
+fn pairs(plan: &Plan) -> BTreeSet<(&QualifiedName, &QualifiedName)> {
+    plan.projections.iter().map(|projection| (&projection.source, &projection.target)).collect()
+}
+
+/// Target tables whose rows must be copied again, each with the reason: those that differ in what makes or finds their rows,
+/// those of a source table in `broken`, and those that share a source or a sequence with one of them. Both plans migrate the
+/// same tables.
+pub fn restarted(
+    before: &Plan,
+    after: &Plan,
+    broken: &BTreeMap<QualifiedName, String>,
+) -> BTreeMap<QualifiedName, String> {
+    let mut found = BTreeMap::new();
+    for target in after.targets() {
+        if let Some(why) = difference(before, after, target, broken) {
+            found.insert(target.clone(), why);
+        }
+    }
+    let groups = groups(before).into_iter().chain(groups(after)).collect::<Vec<_>>();
+    loop {
+        let touched = groups.iter().find_map(|group| {
+            let cause = group.iter().find(|target| found.contains_key(**target))?;
+            let other = group.iter().find(|target| !found.contains_key(**target))?;
+            Some(((*other).clone(), format!("it belongs together with {cause}")))
+        });
+        let Some((target, why)) = touched else { return found };
+        found.insert(target, why);
+    }
+}
+
+/// Targets that can only be made together.
+fn groups(plan: &Plan) -> Vec<BTreeSet<&QualifiedName>> {
+    let of_source = plan.sources().into_iter().map(|source| {
+        plan.projections.iter().filter(|projection| &projection.source == source).map(|one| &one.target).collect()
+    });
+    let of_sequence = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::CreateSequence(create) => Some(tables_of(create).collect()),
+        _ => None,
+    });
+    of_source.chain(of_sequence).collect()
+}
+
+fn tables_of(create: &CreateSequence) -> impl Iterator<Item = &QualifiedName> {
+    create.sequence.used_by.iter().chain(&create.sequence.owned_by).map(|at| &at.table)
+}
+
+/// Why rows that were copied by one plan are not those that the other would copy.
+fn difference(
+    before: &Plan,
+    after: &Plan,
+    target: &QualifiedName,
+    broken: &BTreeMap<QualifiedName, String>,
+) -> Option<String> {
+    for new in after.onto(target) {
+        let source = &new.source;
+        let old = before.onto(target).find(|old| &old.source == source)?;
+        let shapes = [before, after].map(|plan| plan.source.tables.get(source).map(|table| of_rows(table)));
+        if let [Some(old), Some(new)] = &shapes
+            && let drift = explain_drift(old, new).into_iter().filter(|drift| drift.attribute != "owner")
+            && let drift = drift.map(|drift| drift.to_string()).collect::<Vec<_>>()
+            && !drift.is_empty()
+        {
+            return Some(format!("{source} on the source: {}", drift.join("; ")));
+        }
+        if let Some(why) = broken.get(source) {
+            return Some(format!("{source} on the source: {why}"));
+        }
+        if without_reason(old) != without_reason(new) {
+            return Some(format!("its rows are made otherwise: {}", changed(old, new)));
+        }
+    }
+    let (old, new) = (made(before, target), made(after, target));
+    let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| is_same(old, new));
+    (!same).then(|| "it is created otherwise on the target".to_owned())
+}
+
+/// Why it is copied in its order makes no other rows.
+fn without_reason(projection: &Projection) -> Projection {
+    let mut projection = projection.clone();
+    if let RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { reason }, .. } = &mut projection.identity {
+        reason.clear();
+    }
+    projection
+}
+
+/// True when both do the same: owner, grants and comment of the source's sequence are in an op and in no statement of it.
+fn is_same(old: &Op, new: &Op) -> bool {
+    let mut old = old.clone();
+    let carry = |old: &mut Sequence, new: &Sequence| {
+        old.owner.clone_from(&new.owner);
+        old.grants.clone_from(&new.grants);
+        old.comment.clone_from(&new.comment);
+    };
+    match (&mut old, new) {
+        (Op::CreateSequence(old), Op::CreateSequence(new)) => carry(&mut old.sequence, &new.sequence),
+        (Op::CreateTable(old), Op::CreateTable(new)) => {
+            for (column, sequence) in &mut old.identities {
+                if let Some(other) = new.identities.get(column) {
+                    carry(sequence, other);
+                }
+            }
+        }
+        _ => {}
+    }
+    &old == new
+}
+
+/// What of a source table decides about its rows and how they are found in the stream.
+fn of_rows(table: &Table) -> Table {
+    let plain = |column: &Column| Column {
+        default: None,
+        comment: None,
+        grants: Vec::new(),
+        storage: None,
+        compression: None,
+        ..column.clone()
+    };
+    let identity = match &table.replica_identity {
+        ReplicaIdentity::Index(name) => table.indexes.get_key_value(name),
+        _ => None,
+    };
+    let indexes: BTreeMap<Ident, Index> =
+        identity.into_iter().map(|(name, index)| (name.clone(), index.clone())).collect();
+    Table {
+        columns: table.columns.iter().map(plain).collect(),
+        indexes,
+        constraints: BTreeMap::new(),
+        triggers: BTreeMap::new(),
+        reloptions: Vec::new(),
+        grants: Vec::new(),
+        comment: None,
+        ..table.structure()
+    }
+}
+
+fn changed(old: &Projection, new: &Projection) -> String {
+    let mut parts = Vec::new();
+    for column in &new.columns {
+        match old.columns.iter().find(|one| one.target == column.target) {
+            None => parts.push(format!("column {} is new", column.target)),
+            Some(one) if one != column => parts.push(format!("column {} differs", column.target)),
+            Some(_) => {}
+        }
+    }
+    let gone = old.columns.iter().filter(|column| !new.columns.iter().any(|one| one.target == column.target));
+    parts.extend(gone.map(|column| format!("column {} is gone", column.target)));
+    if old.filter != new.filter {
+        parts.push("its filter differs".to_owned());
+    }
+    if old.identity != new.identity {
+        parts.push("its key, or the order in which it is copied, differs".to_owned());
+    }
+    if parts.is_empty() { "its columns differ".to_owned() } else { parts.join(", ") }
+}
+
+/// What stands before the first row is copied.
+fn made<'p>(plan: &'p Plan, target: &QualifiedName) -> Vec<&'p Op> {
+    let is_of = |op: &&Op| match op {
+        Op::CreateTable(_) | Op::FreezeDefaults(_) => op.table() == Some(target),
+        Op::CreateSequence(create) => tables_of(create).any(|table| table == target),
+        _ => op.builds_key() && op.table() == Some(target),
+    };
+    plan.steps.iter().map(|step| &step.op).filter(is_of).collect()
+}
+
+/// What becomes of the steps that the earlier plan has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// The new plan finds them done.
+    pub kept: BTreeSet<StepId>,
+    /// Statements that take back what the new plan does otherwise, in order: foreign keys before what they refer to, objects
+    /// of tables that stay, then the tables that are copied again.
+    pub undo: Vec<String>,
+}
+
+/// The earlier plan's steps that were begun, and those of them that are done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Begun, whatever became of them.
+    pub begun: BTreeSet<StepId>,
+    /// Done.
+    pub done: BTreeSet<StepId>,
+}
+
+/// Decides about what was begun. `references` are foreign keys to tables that are copied again.
+pub fn steps(
+    before: &Plan,
+    after: &Plan,
+    restarted: &BTreeSet<QualifiedName>,
+    references: &BTreeSet<(QualifiedName, Ident)>,
+    recorded: &Recorded,
+) -> Steps {
+    let planned: BTreeMap<&StepId, &Op> = after.steps.iter().map(|step| (&step.id, &step.op)).collect();
+    let validated: BTreeSet<&StepId> =
+        planned.iter().filter(|(_, op)| matches!(op, Op::ValidateConstraint(_))).map(|(id, _)| *id).collect();
+    let mut gone: BTreeSet<(&QualifiedName, &Ident)> = references.iter().map(|(table, name)| (table, name)).collect();
+    for step in &before.steps {
+        let same = planned.get(&step.id).is_some_and(|new| is_same(&step.op, new));
+        match &step.op {
+            Op::CreateIndex(op) if !same => _ = gone.insert((&op.table, &op.name)),
+            Op::AddConstraint(op) if !same => _ = gone.insert((&op.table, &op.name)),
+            Op::ValidateConstraint(op) if !validated.contains(&step.id) => _ = gone.insert((&op.table, &op.name)),
+            _ => {}
+        }
+    }
+    let is_gone = |op: &Op| match op {
+        Op::CreateIndex(op) => gone.contains(&(&op.table, &op.name)),
+        Op::AddConstraint(op) => gone.contains(&(&op.table, &op.name)),
+        Op::ValidateConstraint(op) => gone.contains(&(&op.table, &op.name)),
+        Op::SetComment(op) => match &op.on {
+            CommentTarget::Constraint(at) => gone.contains(&(&at.table, &at.column)),
+            CommentTarget::Index(name) => {
+                gone.iter().any(|(table, index)| table.schema == name.schema && **index == name.name)
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    let is_again = |op: &Op| owners(before, op).into_iter().any(|table| restarted.contains(table));
+    let mut steps = Steps::default();
+    for step in before.steps.iter().filter(|step| recorded.begun.contains(&step.id)) {
+        let same = planned.get(&step.id).is_some_and(|new| is_same(&step.op, new));
+        if same && !is_again(&step.op) && !is_gone(&step.op) {
+            steps.kept.insert(step.id.clone());
+        }
+    }
+    let (mut objects, mut tables, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
+    for step in before.steps.iter().rev() {
+        // What is there without a record of its end is not ours.
+        let is_done = recorded.done.contains(&step.id);
+        match &step.op {
+            _ if !recorded.begun.contains(&step.id) || steps.kept.contains(&step.id) => {}
+            Op::CreateTable(op) if is_done && is_again(&step.op) => tables.push(sql::name(&op.name)),
+            Op::CreateSequence(op) if is_done && is_again(&step.op) => sequences.push(sql::name(&op.name)),
+            op if !is_again(op) => objects.extend(taken_back(op)),
+            _ => {}
+        }
+    }
+    steps.undo = objects;
+    if !tables.is_empty() {
+        // Together: they may refer to one another. No CASCADE: what of others depends on them refuses it.
+        steps.undo.push(format!("DROP TABLE IF EXISTS {}", tables.join(", ")));
+    }
+    if !sequences.is_empty() {
+        steps.undo.push(format!("DROP SEQUENCE IF EXISTS {}", sequences.join(", ")));
+    }
+    steps
+}
+
+fn taken_back(op: &Op) -> Option<String> {
+    match op {
+        Op::CreateIndex(op) => {
+            let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
+            Some(format!("DROP INDEX IF EXISTS {}", sql::name(&index)))
+        }
+        Op::AddConstraint(op) => {
+            Some(format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", sql::name(&op.table), sql::ident(&op.name)))
+        }
+        Op::SetComment(op) => Some(sql::ddl::uncomment(&crate::plan::statements::comment_target(&op.on))),
+        Op::SetDefault(op) => Some(sql::ddl::drop_default(&op.column)),
+        _ => None,
+    }
+}
+
+/// The target tables that what an op makes goes with.
+fn owners<'p>(plan: &'p Plan, op: &'p Op) -> Vec<&'p QualifiedName> {
+    match op {
+        Op::CreateSequence(create) => tables_of(create).collect(),
+        Op::SetComment(comment) => match &comment.on {
+            CommentTarget::Sequence(name) => {
+                let created = plan.steps.iter().filter_map(|step| match &step.op {
+                    Op::CreateSequence(create) if &create.name == name => Some(tables_of(create)),
+                    _ => None,
+                });
+                let of_identity = plan.steps.iter().filter_map(|step| match &step.op {
+                    Op::SetSequence(set) if &set.target == name => Some(set.columns.iter().map(|at| &at.table)),
+                    _ => None,
+                });
+                created.flatten().chain(of_identity.flatten()).collect()
+            }
+            CommentTarget::Index(name) => {
+                let made = |op: &'p Op| match op {
+                    Op::CreateIndex(op) => (op.name == name.name).then_some(&op.table),
+                    Op::AddConstraint(op) => (op.name == name.name).then_some(&op.table),
+                    Op::CreateTable(op) => op.key.as_ref().filter(|key| key.name == name.name).map(|_| &op.name),
+                    _ => None,
+                };
+                let tables = plan.steps.iter().filter_map(|step| made(&step.op));
+                tables.filter(|table| table.schema == name.schema).collect()
+            }
+            CommentTarget::Table(_) | CommentTarget::Column(_) | CommentTarget::Constraint(_) => {
+                op.table().into_iter().collect()
+            }
+        },
+        _ => op.table().into_iter().collect(),
+    }
+}

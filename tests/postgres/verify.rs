@@ -1,0 +1,110 @@
+//! What `verify` can be asked for: some tables, a sample, a hash that nobody can forge, values.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::stage::Stage;
+use crate::support::{TestPair, run};
+
+const READY: &str = "\"type\":\"gate\",\"ready\":true";
+const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, a text, b text);
+    INSERT INTO items SELECT g, 'a' || g, CASE WHEN g % 3 = 0 THEN 'b' END FROM generate_series(1, 40000) AS g;
+    CREATE TABLE notes (id integer PRIMARY KEY, t text);
+    INSERT INTO notes SELECT g, 'n' FROM generate_series(1, 100) AS g;
+    CREATE TABLE bag (n integer, t text);
+    ALTER TABLE bag REPLICA IDENTITY FULL;
+    INSERT INTO bag SELECT g % 10, 't' FROM generate_series(1, 100) AS g;
+    ANALYZE";
+const YAML: &str = "    - { name: items, columns: { id: { type: bigint }, b: { rename: c } } }
+    - { name: notes, columns: { id: { type: bigint } } }
+    - name: bag
+";
+
+fn verify(stage: &Stage, args: &[&str]) -> Output {
+    tokio::task::block_in_place(|| stage.migration.run(&[&["verify"], args].concat()))
+}
+
+#[track_caller]
+fn says(output: &Output, code: i32) -> String {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+#[track_caller]
+fn report(output: &Output, code: i32) -> Value {
+    let _ = says(output, code);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn json(stage: &Stage, args: &[&str]) -> Output {
+    tokio::task::block_in_place(|| stage.migration.run(&[&["--json", "verify"], args].concat()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_the_stream() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "asked", DDL, YAML, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+
+    assert!(says(&verify(&stage, &[]), 0).contains("passed in full"));
+    assert!(says(&verify(&stage, &["--paranoid"]), 0).contains("passed in full"));
+    let said = says(&verify(&stage, &["--sample-size", "2500"]), 0);
+    assert!(said.contains("sampled: no difference") && !said.contains("passed in full"), "{said}");
+    let found = report(&json(&stage, &["--sample-size", "2500"]), 0);
+    assert_eq!(found["passed"], false, "a sample is never passed in full: {found}");
+    let items = &found["tables"][0];
+    assert_eq!((&items["table"], &items["sampled"]), (&"public.items".into(), &true.into()), "{found}");
+    let rows = items["rows_compared"].as_u64().unwrap();
+    assert!((1_000..=4_000).contains(&rows), "{found}");
+    assert!(found["tables"][1]["sampled"].is_null() && found["tables"][1]["rows_compared"] == 100, "{found}");
+    let whole = report(&json(&stage, &["--sample-size", "40000"]), 0);
+    assert_eq!((&whole["passed"], &whole["tables"][0]["rows_compared"]), (&true.into(), &40_000.into()), "{whole}");
+
+    run(
+        &stage.target,
+        "UPDATE items SET c = '' WHERE id = 7; DELETE FROM notes WHERE id = 3; INSERT INTO bag VALUES (77, NULL)",
+    )
+    .await;
+    // Only the table that was asked for.
+    let found = report(&json(&stage, &["--table", "notes"]), 5);
+    assert_eq!(found["tables"].as_array().unwrap().len(), 1, "{found}");
+    assert!(says(&verify(&stage, &["--table", "nowhere"]), 64).contains("the migration has no table public.nowhere"));
+    for paranoid in [&[][..], &["--paranoid"]] {
+        let said = says(&verify(&stage, paranoid), 5);
+        for line in
+            ["row (7) differs in c\n", "row (3) is missing on the target\n", "is on the target only\n", "NOT passed"]
+        {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        let said = says(&verify(&stage, &[&["--show-values"], paranoid].concat()), 5);
+        for line in [
+            "row (7) differs in c; c: NULL on the source, '' on the target\n",
+            "row (3) is missing on the target; id = '3', t = 'n'\n",
+            "is on the target only; n = '77', t = NULL\n",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+    }
+    // What was found stays found, whatever a sample says of other rows.
+    let _ = verify(&stage, &["--sample-size", "1"]);
+    let status = tokio::task::block_in_place(|| stage.migration.ok(&["status"]));
+    assert!(status.contains("the last comparison of public.items found 1 difference(s)"), "{status}");
+
+    run(
+        &stage.target,
+        "UPDATE items SET c = NULL WHERE id = 7; INSERT INTO notes VALUES (3, 'n'); DELETE FROM bag WHERE n = 77",
+    )
+    .await;
+    assert!(says(&verify(&stage, &["--paranoid"]), 0).contains("passed in full"));
+    running.wait_for(READY);
+    running.kill();
+    stage.cut_over().assert_switched();
+
+    run(&stage.target, "UPDATE items SET c = 'late' WHERE id = 9").await;
+    assert!(says(&verify(&stage, &["--table", "notes", "--paranoid"]), 0).contains("passed in full"));
+    let said = says(&verify(&stage, &["--paranoid", "--show-values"]), 5);
+    assert!(said.contains("row (9) differs in c; c: 'b' on the source, 'late' on the target"), "{said}");
+}
