@@ -128,8 +128,11 @@ async fn assert_exact(stage: &Stage) {
 /// A held chunk lies between copied rows and rows that are not copied: changes go from each to each.
 async fn around_a_held_chunk(name: &str, identity: &str) {
     let pair = TestPair::start(15, 15);
-    let stage = Stage::new(&pair, name, &ddl(identity), TABLES, "  batch_size: 100\n  workers: 1\n").await;
-    let mut running = stage.start("chunk.after-commit=sleep(150)");
+    // The next chunk does not give way to the changes.
+    let migrate = "  batch_size: 100\n  workers: 1\n  throttle: { source_commit_slowdown_percent: 0 }\n";
+    let stage = Stage::new(&pair, name, &ddl(identity), TABLES, migrate).await;
+    // The stream takes its time: the chunk after the held one sees changes that it has not come to.
+    let mut running = stage.start("chunk.after-commit=sleep(150);apply.begin=sleep(5)");
     stage.until_target("SELECT count(*) >= 2 FROM pcrd.chunk").await;
     let holder = stage.hold_chunks(&pair).await;
     stage.until_held().await;
