@@ -45,6 +45,8 @@ pub(crate) async fn run(wish: Wish, rounds: usize) -> Figures {
     figures.note(format!("a table of {rows} rows, {bytes} bytes on disk, copied under {tps} transactions a second (insert 40, update 45, delete 15 per cent); then {steady_tps} a second followed for {seconds} s; PostgreSQL 15 to 15"));
     figures.note("latency of a transaction counts from the moment at which it was due; delay is from the return of COMMIT on the source to the row being seen on the target".to_owned());
     eprintln!("warming up");
+    servers.recycle().await;
+    figures.note("both servers have log files to use again, as servers have that have been running for a while: a new one is written twice, and on one disk the other server waits for it".to_owned());
     let load = Load::start(&servers.source, tps, rows);
     sleep(seconds as f64 / 2.0).await;
     drop(load);
@@ -61,11 +63,16 @@ async fn sleep(seconds: f64) {
 
 async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     let Wish { tps, steady_tps, seconds, .. } = wish;
+    servers.fresh("of_nobody").await;
     servers.fresh("of_pcrd").await;
     let load = Load::start(&servers.source, tps, rows);
+    // What measures the delay is there without pcrd too.
+    connect(&servers.target, "of_nobody").await.batch_execute("CREATE TABLE probe (id integer)").await.unwrap();
+    let unseen = Probe::start(&servers.source, &servers.target, "of_nobody").await;
     let alone_from = now() + 2.0;
     sleep(seconds as f64 + 2.0).await;
     let alone_to = now();
+    drop(unseen);
 
     let dir = tempfile::tempdir().unwrap();
     configure(dir.path(), servers, "of_pcrd", &format!("{TABLES}    - name: probe\n"));
@@ -86,9 +93,10 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     let oldest = quantile(&watch.snapshots, 1.0);
     let chunks = chunk_seconds(servers).await;
     figures.add("a chunk, median", quantile(&chunks, 0.5), "s", None);
-    figures.add("a chunk, longest", quantile(&chunks, 1.0), "s", None);
+    // Between the longest times of a lane it was left alone.
+    figures.add("a chunk, slowest tenth", quantile(&chunks, 0.9), "s", None);
     figures.add("oldest snapshot held on the source", oldest, "s", None);
-    figures.add("the same in chunks of the longest", oldest / quantile(&chunks, 1.0), "", Some(SNAPSHOT_CHUNKS));
+    figures.add("the same in chunks", oldest / quantile(&chunks, 0.9), "", Some(SNAPSHOT_CHUNKS));
     for (name, share, wanted) in [("p50", 0.5, None), ("p90", 0.9, None), ("p99", 0.99, Some(P99_RATIO))] {
         let alone = quantile(&latencies.between(alone_from, alone_to), share);
         let with = quantile(&latencies.between(copying_from, copying_to), share);
@@ -96,13 +104,12 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
         figures.add(&format!("{name} during the copy"), with, "ms", None);
         figures.add(&format!("{name}, ratio"), with / alone, "", wanted);
     }
-    let streaming = latencies.between(copying_to + 2.0, copying_to + 9.0);
-    figures.add("p50 while it is only followed", quantile(&streaming, 0.5), "ms", None);
-    figures.add("p99 while it is only followed", quantile(&streaming, 0.99), "ms", None);
-    let during = probe.between(copying_from, copying_to);
-    if !during.is_empty() {
-        figures.add("delay during the copy, median", quantile(&during, 0.5), "ms", None);
-    }
+    let by_time = (0..(seconds_of_copy / 2.0) as u64).map(|n| {
+        let at = n as f64 * 2.0;
+        (at, quantile(&latencies.between(copying_from + at, copying_from + at + 2.0), 0.99))
+    });
+    figures.over_time("p99 of the application in ms", by_time.collect());
+    figures.over_time("share of its time that the copy is at work, in per cent", watch.shares_from(copying_from));
     let at_end = probe.between(copying_to - 1.0, copying_to + 0.5);
     figures.add("delay when the copy ends", quantile(&at_end, 1.0), "ms", None);
     let after = probe.between(copying_to + 5.0, copying_to + 9.0);
@@ -116,7 +123,10 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     let delays = probe.between(steady_from, now() - 0.5);
     figures.add("steady delay, median", quantile(&delays, 0.5), "ms", Some(STEADY_MS));
     figures.add("steady delay, p99", quantile(&delays, 0.99), "ms", None);
-    let done_tps = load.stop().between(steady_from, steady_from + seconds as f64).len() as f64 / seconds as f64;
+    let steady = load.stop().between(steady_from, steady_from + seconds as f64);
+    figures.add("p50 of the application meanwhile", quantile(&steady, 0.5), "ms", None);
+    figures.add("p99 of the application meanwhile", quantile(&steady, 0.99), "ms", None);
+    let done_tps = steady.len() as f64 / seconds as f64;
     figures.add("transactions a second meanwhile", done_tps, "", None);
     drop(probe);
     done(&mut pcrd(dir.path(), &["abort", "--yes"]));
@@ -190,13 +200,24 @@ impl Drop for Apply {
 /// What pcrd keeps on the source.
 struct Watch {
     source: tokio_postgres::Client,
+    target: tokio_postgres::Client,
+    /// What `status` says of the pace.
+    paces: Vec<(f64, String)>,
     kept: Vec<(f64, f64)>,
     snapshots: Vec<f64>,
 }
 
 impl Watch {
     async fn start(servers: &Servers) -> Self {
-        Self { source: connect(&servers.source, "postgres").await, kept: Vec::new(), snapshots: Vec::new() }
+        let source = connect(&servers.source, "postgres").await;
+        let target = connect(&servers.target, "of_pcrd").await;
+        Self { source, target, paces: Vec::new(), kept: Vec::new(), snapshots: Vec::new() }
+    }
+
+    /// What the copy gave way to, by the time since then.
+    fn shares_from(&self, from: f64) -> Vec<(f64, f64)> {
+        let share = |pace: &str| pace.strip_prefix("at work ")?.split(' ').next()?.parse().ok();
+        self.paces.iter().filter_map(|(at, pace)| Some((at - from, share(pace)?))).collect()
     }
 
     async fn look(&mut self) {
@@ -212,6 +233,13 @@ impl Watch {
             )
             .await
             .unwrap();
+        let pace = self.target.query_opt("SELECT value FROM pcrd.setting WHERE name = 'pace'", &[]).await.unwrap();
+        if let Some(pace) = pace.map(|row| row.get::<_, String>(0))
+            && self.paces.last().is_none_or(|(_, last)| *last != pace)
+        {
+            eprintln!("  {pace}");
+            self.paces.push((now(), pace));
+        }
         self.kept.push((now(), row.get::<_, f64>(0) / MIB));
         self.snapshots.push(row.get(1));
     }

@@ -82,6 +82,7 @@ impl Servers {
         let settings = [
             ("shared_buffers", "1GB"),
             ("max_wal_size", "16GB"),
+            ("min_wal_size", "8GB"),
             ("checkpoint_timeout", "1h"),
             ("max_slot_wal_keep_size", "-1"),
         ];
@@ -101,6 +102,18 @@ impl Servers {
         target.batch_execute(&format!("DROP DATABASE IF EXISTS {database}")).await.unwrap();
         target.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
         self.rest().await;
+    }
+
+    /// Writes as much log as is kept, and has its files renamed for what comes next.
+    pub(crate) async fn recycle(&self) {
+        let write = "SELECT count(pg_logical_emit_message(false, 'warm', repeat(md5(n::text), 32768))) FROM generate_series(1, 1024) AS n";
+        for server in [&self.source, &self.target] {
+            let session = connect(server, "postgres").await;
+            for _ in 0..4 {
+                session.batch_execute(write).await.unwrap();
+            }
+            session.batch_execute("CHECKPOINT; CHECKPOINT").await.unwrap();
+        }
     }
 
     /// Nothing of the contender before is left to be written.

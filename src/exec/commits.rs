@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::ExecError;
 use super::context::Run;
-use super::pace::Controller;
+use super::share::{Controller, SHARE_UNKNOWN};
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
 use crate::plan::{End, Signal};
 use crate::replay::Lsn;
 
 /// While there is nothing to slow down.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(50);
 /// A look that takes longer is given up, with its connection …
 const PATIENCE: Duration = Duration::from_secs(5);
 /// … and tried again after this time.
@@ -31,10 +31,11 @@ pub async fn run(run: Arc<Run>) -> Result<(), ExecError> {
     let mut session = None;
     let mut said = false;
     loop {
-        let limit = run.throttle.limit(Signal::SourceCommitSlowdown).filter(|_| run.throttle.is_at_work());
-        let Some(percent) = limit else {
+        let limit = run.throttle.limit(Signal::SourceCommitSlowdown);
+        let Some(percent) = limit.filter(|_| run.throttle.is_at_work()) else {
             controller = Controller::default();
-            run.throttle.set_pace(1.0, None);
+            // Whoever begins meanwhile does not begin with all that the servers have.
+            run.throttle.set_pace(limit.map_or(1.0, |_| SHARE_UNKNOWN), None);
             tokio::time::sleep(IDLE).await;
             continue;
         };

@@ -13,6 +13,7 @@ use super::additive;
 use super::context::Run;
 use super::event::EventKind;
 use super::failpoint;
+use super::pace::Stint;
 use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
@@ -28,6 +29,9 @@ use crate::sql::range::{Counted, KeyRange, Side};
 const PIECE_BYTES: usize = 128 * 1024;
 /// Chunks aim at this duration.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));
+/// The same where the copy gives way to an application: the stream waits for the end of a chunk, pauses and all, and must
+/// not have much to catch up with.
+const CHUNK_AIM_SLOW: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(450));
 /// Braked harder than this, chunks become smaller; braked at all, no larger.
 const BRAKE_SHRINKS: f64 = 0.5;
 /// A slow chunk is not made smaller than this.
@@ -49,8 +53,8 @@ pub struct CopyWorker {
     pub slot_snapshot: Snapshot,
     /// The table of the last lane, and the rows that its next chunk would have had.
     pub size: Option<(usize, u64)>,
-    /// When the work began that no pause has followed yet.
-    pub since: Instant,
+    /// The work that no pause has followed yet.
+    pub stint: Stint,
     /// The table of the last chunk, and the position that its snapshot was behind at most.
     pub last: Option<(usize, Lsn)>,
 }
@@ -90,15 +94,17 @@ impl CopyWorker {
             let hi = self.chunk_end(task, &work, rows).await?;
             self.wait_fairness(&work).await?;
             let began = Instant::now();
-            self.since = began;
+            self.stint.begin_again();
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             let took = began.elapsed();
-            let next = next_size(rows, cap, took, run.throttle.brake());
+            let aim = if run.throttle.pace.is_slow() { CHUNK_AIM_SLOW } else { CHUNK_AIM };
+            let next = next_size(rows, cap, (took, aim), run.throttle.brake());
             // A lane's last chunk is as large as chance has it: that it was quick says nothing of the next lane's first.
             rows = if hi == work.hi { next.min(rows) } else { next };
             self.size = Some((work.table, rows));
             self.last = Some((work.table, row.lsn_hi));
-            run.throttle.pace.after(&mut self.since).await;
+            self.stint.end_chunk();
+            run.throttle.pace.after(&mut self.stint).await;
             turn.used(row.rows as u64, row.bytes as u64, took);
             work.chunks_done += 1;
             work.next_lo = hi;
@@ -108,9 +114,14 @@ impl CopyWorker {
 
     /// The key that ends a chunk of `rows` rows, or the lane's end.
     async fn chunk_end(&self, task: &TableTask, work: &LaneWork, rows: u64) -> Result<Bound, ExecError> {
-        let query = sql::range::next_key(&task.projection, work.range(work.hi.as_deref()), rows, Counted::All)?;
+        Ok(self.end_of(task, work.range(work.hi.as_deref()), rows).await?.or_else(|| work.hi.clone()))
+    }
+
+    /// The key behind the first `rows` rows of a range; `None` where it has no more.
+    async fn end_of(&self, task: &TableTask, range: KeyRange<'_>, rows: u64) -> Result<Bound, ExecError> {
+        let query = sql::range::next_key(&task.projection, range, rows, Counted::All)?;
         let row = self.source.query_opt(&query, &[]).await.map_err(ExecError::source("find the end of a chunk"))?;
-        Ok(row.map(|row| (0..task.orders.len()).map(|n| row.get(n)).collect()).or_else(|| work.hi.clone()))
+        Ok(row.map(|row| (0..task.orders.len()).map(|n| row.get(n)).collect()))
     }
 
     /// A worker copies the next chunk of a table only when the stream has passed its last one, in whatever lane that was:
@@ -151,10 +162,8 @@ impl CopyWorker {
         let (snapshot, lsn_hi) = self.admitted_snapshot(task, work).await?;
         failpoint::hit("chunk.after-snapshot")?;
         check_shape(&self.source, task).await?;
-        let range = sql::range::range_predicate(&task.projection, Side::Source, work.range(hi.as_deref()))?;
-        let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, range.as_deref())?;
         self.target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a chunk"))?;
-        let (rows, bytes) = pipe((&self.run, &mut self.since), (&self.source, &copy_out), &self.target, task).await?;
+        let (rows, bytes) = self.pipe_range(task, work.range(hi.as_deref())).await?;
         snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let row = ChunkRow {
@@ -172,6 +181,29 @@ impl CopyWorker {
         self.target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a chunk"))?;
         failpoint::hit("chunk.after-commit")?;
         Ok(row)
+    }
+
+    /// Passes the rows of a range on. Beside an application in pieces that both servers have done with before the next is
+    /// asked for: what a server has begun it does as fast as it can, as far as the buffers between reach.
+    async fn pipe_range(&mut self, task: &TableTask, range: KeyRange<'_>) -> Result<(u64, u64), ExecError> {
+        let (mut rows, mut bytes) = (0, 0);
+        let mut lo = range.lo.map(<[String]>::to_vec);
+        loop {
+            let left = KeyRange { lo: lo.as_deref(), hi: range.hi };
+            let end = match self.run.throttle.pace.is_slow() {
+                true => self.end_of(task, left, self.stint.rows()).await?,
+                false => None,
+            };
+            let piece = KeyRange { lo: lo.as_deref(), hi: end.as_deref().or(range.hi) };
+            let predicate = sql::range::range_predicate(&task.projection, Side::Source, piece)?;
+            let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, predicate.as_deref())?;
+            let copied = pipe((&self.run, &mut self.stint), (&self.source, &copy_out), &self.target, task).await?;
+            (rows, bytes) = (rows + copied.0, bytes + copied.1);
+            let Some(end) = end else { return Ok((rows, bytes)) };
+            failpoint::hit("chunk.mid-copy")?;
+            self.run.throttle.pace.after(&mut self.stint).await;
+            lo = Some(end);
+        }
     }
 
     /// The barrier: takes snapshots until one sees every discarded transaction of the lane.
@@ -212,10 +244,10 @@ impl CopyWorker {
 
 /// Rows of the next chunk, by how long the last one took: every chunk but a lane's last has the rows that were asked for,
 /// however few of them a filter lets through.
-fn next_size(asked: u64, cap: u64, took: Duration, brake: f64) -> u64 {
-    if took > CHUNK_AIM.1 || brake > BRAKE_SHRINKS {
+fn next_size(asked: u64, cap: u64, (took, aim): (Duration, (Duration, Duration)), brake: f64) -> u64 {
+    if took > aim.1 || brake > BRAKE_SHRINKS {
         (asked / 2).max(asked.min(CHUNK_ROWS_MIN))
-    } else if took < CHUNK_AIM.0 && brake == 0.0 {
+    } else if took < aim.0 && brake == 0.0 {
         (asked * 2).min(cap)
     } else {
         asked
@@ -265,7 +297,7 @@ async fn check_added(source: &Client, task: &TableTask) -> Result<(), ExecError>
 /// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open. Between pieces
 /// there are the pauses that belong to the work since the last one.
 pub async fn pipe(
-    (run, since): (&Run, &mut Instant),
+    (run, stint): (&Run, &mut Stint),
     (source, copy_out): (&Client, &str),
     target: &Client,
     task: &TableTask,
@@ -287,14 +319,14 @@ pub async fn pipe(
             // One more copy of it would be one more large row of memory.
             failpoint::hit("chunk.mid-copy")?;
             sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
-            run.throttle.pace.after(since).await;
+            run.throttle.pace.after(stint).await;
             continue;
         }
         piece.extend_from_slice(&row);
         if piece.len() >= PIECE_BYTES {
             failpoint::hit("chunk.mid-copy")?;
             sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
-            run.throttle.pace.after(since).await;
+            run.throttle.pace.after(stint).await;
         }
     }
     if !piece.is_empty() {
@@ -321,14 +353,15 @@ mod tests {
     #[test]
     fn chunks_follow_the_clock() {
         let ms = Duration::from_millis;
-        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.0), 2_000, "whatever of them the filter kept");
-        assert_eq!(next_size(1_000, 1_500, ms(50), 0.0), 1_500);
-        assert_eq!(next_size(1_000, 1_000, ms(50), 0.0), 1_000);
-        assert_eq!(next_size(1_000, 1_000_000, ms(1_000), 0.0), 1_000);
-        assert_eq!(next_size(1_000, 1_000_000, ms(3_000), 0.0), 500);
-        assert_eq!(next_size(150, 1_000_000, ms(3_000), 0.0), 100);
-        assert_eq!(next_size(10, 10, ms(3_000), 0.0), 10, "a cap below the least size holds");
-        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.1), 1_000, "braked");
-        assert_eq!(next_size(1_000, 1_000_000, ms(50), 0.6), 500, "braked hard");
+        assert_eq!(next_size(1_000, 1_000_000, (ms(50), CHUNK_AIM), 0.0), 2_000, "whatever of them the filter kept");
+        assert_eq!(next_size(1_000, 1_500, (ms(50), CHUNK_AIM), 0.0), 1_500);
+        assert_eq!(next_size(1_000, 1_000, (ms(50), CHUNK_AIM), 0.0), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, (ms(1_000), CHUNK_AIM), 0.0), 1_000);
+        assert_eq!(next_size(1_000, 1_000_000, (ms(3_000), CHUNK_AIM), 0.0), 500);
+        assert_eq!(next_size(150, 1_000_000, (ms(3_000), CHUNK_AIM), 0.0), 100);
+        assert_eq!(next_size(10, 10, (ms(3_000), CHUNK_AIM), 0.0), 10, "a cap below the least size holds");
+        assert_eq!(next_size(1_000, 1_000_000, (ms(50), CHUNK_AIM), 0.1), 1_000, "braked");
+        assert_eq!(next_size(1_000, 1_000_000, (ms(50), CHUNK_AIM), 0.6), 500, "braked hard");
+        assert_eq!(next_size(1_000, 1_000_000, (ms(500), CHUNK_AIM_SLOW), 0.0), 500, "beside an application");
     }
 }

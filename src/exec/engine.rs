@@ -15,6 +15,7 @@ use super::copy::{CopyWorker, LaneWork};
 use super::cutover::Limits;
 use super::event::EventKind;
 use super::left_out::LeftOut;
+use super::pace::Stint;
 use super::reread::Rereader;
 use super::restarted::Restarted;
 use super::shared::Shared;
@@ -316,7 +317,7 @@ impl Engine {
                         target,
                         slot_snapshot,
                         size: None,
-                        since: Instant::now(),
+                        stint: Stint::of_chunk(),
                         last: None,
                     };
                     loop {

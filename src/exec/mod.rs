@@ -43,6 +43,7 @@ pub mod restarted;
 pub mod sampler;
 pub mod sequences;
 pub mod setup;
+pub mod share;
 pub mod shared;
 pub mod sight;
 pub mod slot;

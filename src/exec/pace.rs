@@ -1,276 +1,131 @@
-//! How much of its time the copy works. The commits of an application are compared with those while the copy rests: as
-//! long as they take longer than that by more than the limit, the copy does less, in pauses so short that no transaction
+//! Pauses of the copy: between chunks, and beside an application between pieces of a chunk, so short that no transaction
 //! meets much of it.
-//!
-//! Additive increase, multiplicative decrease, as for congestion in networks (Chiu and Jain, 1989).
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::replay::Lsn;
-
-/// Log that others write a second on a source that is in use …
-const BUSY_BYTES: f64 = 192.0 * 1024.0;
-/// … over this time …
-const BUSY_OVER: Duration = Duration::from_millis(500);
-/// … and for so long after it was seen last.
-const BUSY_FOR: Duration = Duration::from_secs(5);
-/// The copy rests for this time to see how long commits take without it …
-const REST: Duration = Duration::from_millis(1_000);
-/// … of which the beginning still has what was under way …
-const REST_SETTLES: Duration = Duration::from_millis(150);
-/// … and does so again after this time.
-const REST_EVERY: Duration = Duration::from_secs(20);
-/// Commits that are looked at together while the copy works.
-const WINDOW: Duration = Duration::from_millis(1_500);
-/// The share is looked at this often.
-const JUDGE_EVERY: Duration = Duration::from_millis(500);
-/// Fewer commits tell nothing.
-const COMMITS_MIN: usize = 8;
-/// The slow ones among them are what an application feels.
-const QUANTILE: f64 = 0.9;
-/// Less than this is no difference.
-const SLACK: Duration = Duration::from_micros(200);
-/// The first share, the smallest, and how it changes.
-const SHARE_FIRST: f64 = 0.25;
-const SHARE_MIN: f64 = 0.05;
-const SHARE_UP: f64 = 0.02;
-const SHARE_DOWN: f64 = 0.7;
-/// Between two looks at a source that is in use, and at one that is not.
-const LOOK: Duration = Duration::from_millis(40);
-const LOOK_QUIET: Duration = Duration::from_millis(250);
+/// A piece of a chunk aims at this duration: an application that wakes up meanwhile waits for a part of it.
+const PIECE_AIM: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(5));
+/// After this time a chunk makes no more pauses: its snapshot is held, and the stream waits.
+const CHUNK_PAUSES: Duration = Duration::from_secs(2);
+/// Rows of a piece, at least and at most.
+const PIECE_ROWS: (u64, u64) = (64, 1 << 16);
 
 /// The share of its time that the copy may work, for all who copy.
 #[derive(Debug)]
-pub struct Pace(AtomicU32);
+pub struct Pace {
+    /// In thousandths, for each of those at work.
+    duty: AtomicU32,
+    /// How many may be at work at once.
+    width: AtomicUsize,
+    resting: AtomicBool,
+}
+
+/// Work that no pause has followed yet, and how much of it makes a piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Stint {
+    since: Instant,
+    /// When the chunk began.
+    begun: Instant,
+    /// It may be interrupted for as long as the copy rests: nobody waits for its end.
+    may_rest: bool,
+    rows: u64,
+}
+
+impl Stint {
+    /// Of a chunk: the stream waits for its end, and its snapshot is held.
+    pub fn of_chunk() -> Self {
+        let now = Instant::now();
+        Self { since: now, begun: now, may_rest: false, rows: PIECE_ROWS.0 }
+    }
+
+    /// Of a table that is copied whole.
+    pub fn of_whole() -> Self {
+        Self { may_rest: true, ..Self::of_chunk() }
+    }
+
+    /// A chunk begins; what was before was no work.
+    pub fn begin_again(&mut self) {
+        self.since = Instant::now();
+        self.begun = self.since;
+    }
+
+    /// The chunk has ended: nobody waits for it any more.
+    pub fn end_chunk(&mut self) {
+        self.begun = Instant::now();
+    }
+
+    /// Rows that make a piece.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// A piece took so long: the next one is shorter or longer.
+    fn took(&mut self, worked: Duration) {
+        if worked > PIECE_AIM.1 {
+            self.rows = (self.rows / 2).max(PIECE_ROWS.0);
+        } else if worked < PIECE_AIM.0 {
+            self.rows = (self.rows * 2).min(PIECE_ROWS.1);
+        }
+    }
+}
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(AtomicU32::new(1_000))
+        Self { duty: AtomicU32::new(1_000), width: AtomicUsize::new(usize::MAX), resting: AtomicBool::new(false) }
     }
 }
 
 impl Pace {
-    /// From 0 to 1; 0 while the copy rests.
-    pub fn share(&self) -> f64 {
-        f64::from(self.0.load(Ordering::Relaxed)) / 1_000.0
-    }
-
-    /// Sets it.
-    pub fn set(&self, share: f64) {
-        self.0.store((share * 1_000.0).round() as u32, Ordering::Relaxed);
-    }
-
-    /// The pause that belongs to so much work; `None` while there is no end of it to be seen.
-    pub fn pause(&self, worked: Duration) -> Option<Duration> {
-        match self.share() {
-            share if share >= 1.0 => Some(Duration::ZERO),
-            share if share <= 0.0 => None,
-            share => Some(worked.mul_f64((1.0 - share) / share)),
+    /// Sets the share of all workers' time; 0 is a rest. Few at work for longer hold up the stream less than many who pause.
+    pub fn set(&self, share: f64, workers: usize) {
+        self.resting.store(share <= 0.0, Ordering::Relaxed);
+        if share <= 0.0 {
+            return;
         }
+        let all = share.min(1.0) * workers as f64;
+        let width = (all.ceil() as usize).clamp(1, workers.max(1));
+        self.width.store(if share >= 1.0 { usize::MAX } else { width }, Ordering::Relaxed);
+        self.duty.store((all / width as f64 * 1_000.0).round().clamp(1.0, 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// How many may be at work at once.
+    pub fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed)
+    }
+
+    /// True while nothing new may begin.
+    pub fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// True while the copy gives way to somebody.
+    pub fn is_slow(&self) -> bool {
+        self.width() != usize::MAX
+    }
+
+    /// The pause that belongs to so much work.
+    pub fn pause(&self, worked: Duration) -> Duration {
+        let duty = f64::from(self.duty.load(Ordering::Relaxed)) / 1_000.0;
+        worked.mul_f64((1.0 - duty) / duty)
     }
 
     /// Called between two pieces of work: waits as long as the work since then asks for.
-    pub async fn after(&self, began: &mut Instant) {
-        let worked = began.elapsed();
-        while self.share() == 0.0 {
+    pub async fn after(&self, stint: &mut Stint) {
+        let worked = stint.since.elapsed();
+        while stint.may_rest && self.is_resting() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        if let Some(pause) = self.pause(worked).filter(|pause| !pause.is_zero()) {
+        // One that was as large as suits the full speed has an end too; its pauses are made up for after it.
+        if !stint.may_rest && stint.begun.elapsed() >= CHUNK_PAUSES {
+            return;
+        }
+        let pause = self.pause(worked);
+        if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        *began = Instant::now();
-    }
-}
-
-/// Finds the share.
-#[derive(Debug)]
-pub struct Controller {
-    stage: Stage,
-    share: f64,
-    /// Commits while the copy rests.
-    alone: Option<Duration>,
-    /// Commits while it works, as looked at last.
-    beside: Option<Duration>,
-    commits: VecDeque<(Instant, Duration)>,
-    /// Commits took longer than they may, when they were looked at last.
-    is_over: bool,
-    written: Option<(Instant, Lsn)>,
-    busy_at: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Stage {
-    /// Nobody writes: nobody is disturbed.
-    Quiet,
-    Resting(Instant),
-    Working {
-        since: Instant,
-        judged: Instant,
-    },
-}
-
-/// What the copy is slowed down by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Slowed {
-    /// Share of its time that the copy works.
-    pub share: f64,
-    /// What slow commits take meanwhile.
-    pub beside: Duration,
-    /// What they take while the copy rests.
-    pub alone: Duration,
-}
-
-impl std::fmt::Display for Slowed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        write!(
-            f,
-            "at work {:.0} % of the time: the slowest tenth of commits on the source takes {:.1} ms, {:.1} ms without it",
-            self.share * 100.0,
-            ms(self.beside),
-            ms(self.alone)
-        )
-    }
-}
-
-impl Default for Controller {
-    fn default() -> Self {
-        Self {
-            stage: Stage::Quiet,
-            share: SHARE_FIRST,
-            alone: None,
-            beside: None,
-            commits: VecDeque::new(),
-            is_over: false,
-            written: None,
-            busy_at: None,
-        }
-    }
-}
-
-impl Controller {
-    /// Takes in where the source's log ended.
-    pub fn wrote(&mut self, now: Instant, end: Lsn) {
-        let Some((at, before)) = self.written else {
-            self.written = Some((now, end));
-            return;
-        };
-        let passed = now.saturating_duration_since(at);
-        if passed < BUSY_OVER {
-            return;
-        }
-        if end.0.saturating_sub(before.0) as f64 >= BUSY_BYTES * passed.as_secs_f64() {
-            self.busy_at = Some(now);
-        }
-        self.written = Some((now, end));
-    }
-
-    /// Takes in how long a commit took.
-    pub fn committed(&mut self, now: Instant, took: Duration) {
-        self.commits.push_back((now, took));
-    }
-
-    /// Takes in that a source in use could not commit, or could not be reached: then least is best, but not nothing, because
-    /// it may stay so.
-    pub fn failed(&mut self, now: Instant) {
-        if self.is_busy() {
-            self.busy_at = Some(now);
-            self.share = SHARE_MIN;
-            self.enter(Stage::Working { since: now, judged: now });
-        }
-    }
-
-    /// The share of its time that the copy may work from now on, when commits may take so many times as long.
-    pub fn share(&mut self, now: Instant, times: f64) -> f64 {
-        let busy = self.busy_at.is_some_and(|at| now.saturating_duration_since(at) < BUSY_FOR);
-        match self.stage {
-            Stage::Quiet if busy => self.enter(Stage::Resting(now)),
-            Stage::Quiet => {}
-            // An application that is held up writes little: it is seen while the copy rests.
-            Stage::Working { .. } if !busy && self.is_over => self.enter(Stage::Resting(now)),
-            Stage::Working { .. } if !busy => self.enter(Stage::Quiet),
-            Stage::Resting(since) => {
-                self.forget_before(since + REST_SETTLES, 0);
-                let is_over = now.saturating_duration_since(since) >= REST && self.commits.len() >= COMMITS_MIN;
-                if is_over && !busy {
-                    self.enter(Stage::Quiet);
-                } else if is_over {
-                    let found = self.slow();
-                    // One look is as chance has it, and what it was before need not hold any more.
-                    self.alone = Some(self.alone.map_or(found, |alone| (alone + found) / 2));
-                    self.enter(Stage::Working { since: now, judged: now });
-                }
-            }
-            Stage::Working { since, .. } if now.saturating_duration_since(since) >= REST_EVERY => {
-                self.enter(Stage::Resting(now));
-            }
-            Stage::Working { since, judged } if now.saturating_duration_since(judged) >= JUDGE_EVERY => {
-                // Where commits take long there are few of them, and they count the more.
-                self.forget_before(now.checked_sub(WINDOW).unwrap_or(now).max(since), COMMITS_MIN);
-                if self.commits.len() >= COMMITS_MIN {
-                    self.judge(times);
-                    self.stage = Stage::Working { since, judged: now };
-                }
-            }
-            Stage::Working { .. } => {}
-        }
-        match self.stage {
-            Stage::Quiet => 1.0,
-            Stage::Resting(_) => 0.0,
-            Stage::Working { .. } => self.share,
-        }
-    }
-
-    fn enter(&mut self, stage: Stage) {
-        if self.stage != stage {
-            self.commits.clear();
-            self.is_over = false;
-            self.stage = stage;
-        }
-    }
-
-    fn judge(&mut self, times: f64) {
-        let beside = self.slow();
-        self.beside = Some(beside);
-        self.is_over = beside > self.alone.unwrap_or_default().mul_f64(times) + SLACK;
-        if self.is_over {
-            self.share = (self.share * SHARE_DOWN).max(SHARE_MIN);
-            // What was slow under the larger share says nothing about the smaller.
-            self.commits.clear();
-        } else {
-            self.share = (self.share + SHARE_UP).min(1.0);
-        }
-    }
-
-    fn forget_before(&mut self, at: Instant, least: usize) {
-        while self.commits.len() > least && self.commits.front().is_some_and(|(when, _)| *when < at) {
-            self.commits.pop_front();
-        }
-    }
-
-    fn slow(&self) -> Duration {
-        let mut times: Vec<Duration> = self.commits.iter().map(|(_, took)| *took).collect();
-        times.sort_unstable();
-        let at = (times.len() as f64 * QUANTILE) as usize;
-        times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
-    }
-
-    /// True when commits are to be timed; otherwise it is enough to know where the log ends.
-    pub fn is_busy(&self) -> bool {
-        self.stage != Stage::Quiet
-    }
-
-    /// When to look again.
-    pub fn pause(&self) -> Duration {
-        if self.is_busy() { LOOK } else { LOOK_QUIET }
-    }
-
-    /// What slows the copy down, if something does.
-    pub fn slowed(&self) -> Option<Slowed> {
-        let (share, beside, alone) = (self.share, self.beside?, self.alone?);
-        (self.is_busy() && share < 1.0).then_some(Slowed { share, beside, alone })
+        stint.took(worked);
+        stint.since = Instant::now();
     }
 }
 
@@ -280,159 +135,35 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// A source on which commits take `alone`, and `beside(share)` while the copy works; gives the shares of each look.
-    struct Simulation {
-        controller: Controller,
-        now: Instant,
-        log: u64,
-        share: f64,
-    }
-
-    impl Simulation {
-        fn new() -> Self {
-            Self { controller: Controller::default(), now: Instant::now(), log: 0, share: 1.0 }
-        }
-
-        fn run(&mut self, seconds: u64, bytes_per_second: u64, commit: impl Fn(f64) -> Duration) -> Vec<f64> {
-            self.run_with(seconds, |_| bytes_per_second, commit)
-        }
-
-        fn run_with(
-            &mut self,
-            seconds: u64,
-            bytes_per_second: impl Fn(f64) -> u64,
-            commit: impl Fn(f64) -> Duration,
-        ) -> Vec<f64> {
-            let end = self.now + Duration::from_secs(seconds);
-            let mut shares = Vec::new();
-            while self.now < end {
-                let pause = self.controller.pause();
-                self.now += pause;
-                let took = if self.controller.is_busy() { commit(self.share) } else { Duration::ZERO };
-                self.now += took;
-                self.log += (bytes_per_second(self.share) as f64 * (pause + took).as_secs_f64()) as u64;
-                self.controller.wrote(self.now, Lsn(self.log));
-                if self.controller.is_busy() {
-                    self.controller.committed(self.now, took);
-                }
-                self.share = self.controller.share(self.now, 1.5);
-                shares.push(self.share);
-            }
-            shares
-        }
-    }
-
-    const BUSY: u64 = 1_000_000;
-
-    #[test]
-    fn nobody_is_no_reason() {
-        let mut source = Simulation::new();
-        assert!(source.run(60, 20_000, |_| MS(50)).iter().all(|share| *share == 1.0));
-        assert_eq!(source.controller.slowed(), None);
-    }
-
-    #[test]
-    fn an_application_that_feels_nothing_ends_with_all_of_it() {
-        let mut source = Simulation::new();
-        let shares = source.run(90, BUSY, |_| MS(2));
-        assert!(shares.contains(&0.0), "it never rested");
-        assert_eq!(source.run(15, BUSY, |_| MS(2)).iter().copied().fold(0.0, f64::max), 1.0);
-    }
-
-    #[test]
-    fn an_application_that_feels_it_is_given_way() {
-        let mut source = Simulation::new();
-        // At a share of 0.1 commits take one and a half times as long.
-        let commit = |share: f64| MS(2).mul_f64(1.0 + 5.0 * share);
-        let _ = source.run(60, BUSY, commit);
-        let shares = source.run(120, BUSY, commit);
-        let working: Vec<f64> = shares.into_iter().filter(|share| *share > 0.0).collect();
-        let mean = working.iter().sum::<f64>() / working.len() as f64;
-        assert!((0.05..=0.15).contains(&mean), "{mean}");
-        let slowed = source.controller.slowed().unwrap();
-        assert_eq!(slowed.alone, MS(2));
-        assert!(slowed.to_string().starts_with("at work "), "{slowed}");
-    }
-
-    #[test]
-    fn a_source_that_is_slow_by_itself_does_not_stop_the_copy() {
-        let mut source = Simulation::new();
-        let _ = source.run(30, BUSY, |_| MS(1));
-        let _ = source.run(120, BUSY, |_| MS(20));
-        let shares = source.run(30, BUSY, |_| MS(20));
-        assert!(
-            shares.iter().copied().fold(0.0, f64::max) > 0.5,
-            "what it is without the copy was never looked at again"
-        );
-    }
-
-    #[test]
-    fn the_end_of_the_application_ends_it() {
-        let mut source = Simulation::new();
-        let _ = source.run(60, BUSY, |share| MS(2).mul_f64(1.0 + 50.0 * share));
-        assert!(source.share < 0.1);
-        let _ = source.run(8, 0, |_| MS(2));
-        assert_eq!(source.share, 1.0);
-    }
-
-    #[test]
-    fn commits_that_take_very_long_are_judged_too() {
-        let mut source = Simulation::new();
-        let commit = |share: f64| if share > 0.1 { MS(400) } else { MS(2) };
-        let _ = source.run(60, BUSY, |_| MS(2));
-        assert!(source.share > 0.5);
-        let shares = source.run(60, BUSY, commit);
-        assert!(shares.iter().rev().take(200).all(|share| *share <= 0.2), "{shares:?}");
-    }
-
-    #[test]
-    fn an_application_that_is_held_up_is_not_taken_for_one_that_has_gone() {
-        let mut source = Simulation::new();
-        // Beside more than a tenth of the copy it comes to nothing.
-        let writes = |share: f64| if share > 0.1 { 50_000 } else { BUSY };
-        let commit = |share: f64| if share > 0.1 { MS(100) } else { MS(2) };
-        // It was there before the copy.
-        let _ = source.run(2, BUSY, |_| MS(2));
-        let _ = source.run_with(60, writes, commit);
-        let shares = source.run_with(60, writes, commit);
-        assert!(shares.iter().all(|share| *share < 0.5), "it was taken for gone: {shares:?}");
-    }
-
-    #[test]
-    fn a_rest_that_sees_nothing_ends() {
-        let mut source = Simulation::new();
-        while source.share > 0.0 {
-            let _ = source.run(1, BUSY, |_| MS(2));
-            source.now += MS(40);
-            source.log += 40_000;
-            source.controller.wrote(source.now, Lsn(source.log));
-            source.share = source.controller.share(source.now, 1.5);
-        }
-        source.controller.failed(source.now);
-        let share = source.controller.share(source.now, 1.5);
-        assert!(share > 0.0 && share <= SHARE_MIN, "{share}");
-    }
-
-    #[test]
-    fn a_source_that_does_not_commit_is_not_taken_for_one_at_rest() {
-        let mut source = Simulation::new();
-        let _ = source.run(30, BUSY, |_| MS(2));
-        assert!(source.share > 0.2);
-        for _ in 0..20 {
-            source.now += Duration::from_secs(7);
-            source.controller.failed(source.now);
-            let share = source.controller.share(source.now, 1.5);
-            assert!(share <= SHARE_MIN, "{share}");
-        }
-    }
-
     #[test]
     fn the_pause_belongs_to_the_work() {
         let pace = Pace::default();
-        assert_eq!(pace.pause(MS(10)), Some(Duration::ZERO));
-        pace.set(0.25);
-        assert_eq!(pace.pause(MS(10)), Some(MS(30)));
-        pace.set(0.0);
-        assert_eq!(pace.pause(MS(10)), None);
+        assert_eq!((pace.pause(MS(10)), pace.is_slow()), (Duration::ZERO, false));
+        pace.set(0.25, 1);
+        assert_eq!((pace.pause(MS(10)), pace.width(), pace.is_slow()), (MS(30), 1, true));
+        pace.set(0.25, 4);
+        assert_eq!((pace.pause(MS(10)), pace.width()), (Duration::ZERO, 1));
+        pace.set(0.3, 4);
+        assert_eq!((pace.pause(MS(9)).as_millis(), pace.width()), (6, 2));
+        pace.set(0.0, 4);
+        assert!(pace.is_resting());
+        assert_eq!(pace.width(), 2, "what is under way goes on as before");
+        pace.set(1.0, 4);
+        assert!(!pace.is_resting() && !pace.is_slow());
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_takes_long_makes_up_for_its_pauses_at_its_end() {
+        let pace = Pace::default();
+        pace.set(0.5, 1);
+        let mut stint = Stint::of_chunk();
+        stint.begun -= CHUNK_PAUSES;
+        stint.since -= MS(20);
+        let since = stint.since;
+        pace.after(&mut stint).await;
+        assert_eq!(stint.since, since, "the pause is still to come");
+        stint.end_chunk();
+        pace.after(&mut stint).await;
+        assert!(stint.since >= since + MS(40), "as long as the work");
     }
 }

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use super::ExecError;
 use super::context::Run;
 use super::event::EventKind;
-use super::pace::{Pace, Slowed};
+use super::pace::Pace;
 use super::pressure::{Pressure, Sample};
+use super::share::Slowed;
 use crate::ledger::{LedgerError, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Settings, Signal};
@@ -170,7 +171,7 @@ impl Throttle {
 
     /// Changes the share of its time that the copy may work.
     pub fn set_pace(&self, share: f64, slowed: Option<Slowed>) {
-        self.pace.set(share);
+        self.pace.set(share, self.workers());
         self.state().slowed = slowed;
     }
 
@@ -193,7 +194,7 @@ impl Throttle {
             let now = Instant::now();
             let next = {
                 let mut state = self.state();
-                if state.next <= now && !state.paused && state.under_way < self.workers() {
+                if state.next <= now && !state.paused && state.under_way < self.workers().min(self.pace.width()) {
                     state.under_way += 1;
                     return Ok(Turn(self));
                 }
@@ -210,7 +211,7 @@ impl Throttle {
             let now = Instant::now();
             let until = {
                 let mut state = self.state();
-                if state.reasons(now).is_empty() && state.braked_until <= now && self.pace.share() > 0.0 {
+                if state.reasons(now).is_empty() && state.braked_until <= now && !self.pace.is_resting() {
                     return Ok(());
                 }
                 state.braked_until
@@ -223,7 +224,7 @@ impl Throttle {
     pub fn compared(&self, took: Duration) {
         let mut state = self.state();
         state.slow_down(took);
-        state.braked_until = state.braked_until.max(Instant::now() + self.pace.pause(took).unwrap_or_default());
+        state.braked_until = state.braked_until.max(Instant::now() + self.pace.pause(took));
     }
 
     /// What the copy or comparison gives way to.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::context::Run;
 use super::copy::{check_shape, pipe};
 use super::event::EventKind;
+use super::pace::Stint;
 use super::shared::Shared;
 use super::slot::SlotSnapshot;
 use super::table::TableTask;
@@ -176,9 +177,9 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
         let task = &work.tables[piece.table];
         let turn = run.throttle.turn(run).await?;
         let began = Instant::now();
-        let mut since = began;
-        let (rows, bytes) = copy_piece((run, &mut since), task, piece.blocks, &source, &target).await?;
-        run.throttle.pace.after(&mut since).await;
+        let mut stint = Stint::of_whole();
+        let (rows, bytes) = copy_piece((run, &mut stint), task, piece.blocks, &source, &target).await?;
+        run.throttle.pace.after(&mut stint).await;
         turn.used(rows, bytes, began.elapsed());
         work.shared.counters.rows_copied.fetch_add(rows, Ordering::Relaxed);
         work.shared.counters.bytes_copied.fetch_add(bytes, Ordering::Relaxed);
@@ -201,7 +202,7 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
 }
 
 async fn copy_piece(
-    (run, since): (&Run, &mut Instant),
+    (run, stint): (&Run, &mut Stint),
     task: &TableTask,
     blocks: Blocks,
     source: &Client,
@@ -210,7 +211,7 @@ async fn copy_piece(
     check_shape(source, task).await?;
     let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, predicate(blocks).as_deref())?;
     target.batch_execute("BEGIN").await.map_err(ExecError::target("begin a piece of a table"))?;
-    let copied = pipe((run, since), (source, &copy_out), target, task).await?;
+    let copied = pipe((run, stint), (source, &copy_out), target, task).await?;
     chunk::hold_epoch(&**target, &run.id, run.epoch).await?;
     failpoint::hit("chunk.before-commit")?;
     target.batch_execute("COMMIT").await.map_err(ExecError::target("commit a piece of a table"))?;
