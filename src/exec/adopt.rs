@@ -17,10 +17,12 @@ use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::migration::{Migration, Registration};
 use crate::ledger::step::StepState;
+use crate::ledger::unreadable::{self, Unreadable};
 use crate::ledger::{LedgerError, chunk, migration, progress, step};
 use crate::pg::client::Client;
 use crate::plan::adoption::{self, NotAdoptable, Recorded, Steps};
 use crate::plan::{Check, End, OnDdl, Op, Plan, StepId};
+use crate::replay::Lsn;
 use crate::sql;
 
 /// What goes on, as far as the databases say.
@@ -87,7 +89,8 @@ pub async fn adopt(
         Some(restart_point::find(run, source, &tasks).await?)
     };
     failpoint::hit("adopt.after-point")?;
-    let change = Change { earlier: &earlier, restarted: &restarted, steps, point };
+    let former = former(&earlier, ledger, point.as_ref()).await?;
+    let change = Change { earlier: &earlier, restarted: &restarted, steps, point, former };
     commit(run, ledger, registration, &change).await?;
     failpoint::hit("adopt.after-commit")?;
     say(run, before, &restarted);
@@ -171,6 +174,9 @@ async fn broken(
             let why = "a column was added and is gone again, and the stream has both".to_owned();
             broken.entry(table.clone()).or_insert(why);
         }
+    }
+    for (table, why) in unreadable::in_force(ledger, &earlier.run.id).await? {
+        broken.entry(table).or_insert(unreadable::reason(&why));
     }
     Ok(broken)
 }
@@ -278,12 +284,26 @@ async fn recorded(ledger: &Client, before: &Plan) -> Result<Recorded, ExecError>
     Ok(recorded)
 }
 
+/// Relations that were in the place of these tables until now: the stream has their changes under whatever name they got.
+async fn former(earlier: &Earlier<'_>, ledger: &Client, point: Option<&Point>) -> Result<Vec<Unreadable>, ExecError> {
+    let mut former = Vec::new();
+    for (table, now) in point.iter().flat_map(|point| &point.witnesses) {
+        let before = witness::last_oid(&earlier.run, ledger, table).await?;
+        if let Some(relation) = before.filter(|before| *before != now.oid) {
+            let why = "it was in the place of the table".to_owned();
+            former.push(Unreadable { table: table.clone(), relation, lsn: Lsn(0), why });
+        }
+    }
+    Ok(former)
+}
+
 /// Everything that the transaction does.
 struct Change<'a> {
     earlier: &'a Earlier<'a>,
     restarted: &'a BTreeMap<QualifiedName, String>,
     steps: Steps,
     point: Option<Point>,
+    former: Vec<Unreadable>,
 }
 
 async fn commit(
@@ -307,6 +327,9 @@ async fn commit(
     if let Some(point) = &change.point {
         for (table, _) in &point.witnesses {
             ledger_of::restart(&transaction, &run.id, table, (point.lsn, point.timeline)).await?;
+        }
+        for relation in &change.former {
+            unreadable::put(&transaction, &run.id, epoch, relation).await?;
         }
         for (name, value) in restart_point::settings(point)? {
             put_setting(&transaction, &run.id, &name, &value).await?;

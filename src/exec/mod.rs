@@ -16,6 +16,7 @@ pub mod context;
 pub mod continuity;
 pub mod copy;
 pub mod cutover;
+mod described;
 pub mod engine;
 pub mod error;
 pub mod event;

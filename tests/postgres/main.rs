@@ -49,6 +49,7 @@ mod stage;
 mod state_file;
 mod stop;
 mod surplus;
+mod there_and_back;
 mod throttle;
 mod tls;
 mod toast;
