@@ -26,6 +26,7 @@ pub mod fit;
 pub mod gaps;
 pub mod gate;
 pub mod identity;
+mod in_the_way;
 pub mod lanes;
 pub mod left_out;
 pub mod leftover;

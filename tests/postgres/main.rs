@@ -10,6 +10,7 @@ mod support;
 mod additive;
 mod adopt;
 mod adopt_exact;
+mod adopt_target;
 mod attack;
 mod cleanup;
 mod collision;
