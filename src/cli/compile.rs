@@ -5,11 +5,12 @@ use std::fmt;
 
 use miette::{Diagnostic, NamedSource, SourceCode};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, QualifiedName};
 use crate::config::Config;
 use crate::desired::{Acceptance, Origin};
 use crate::pg::session::PINNED;
 use crate::plan::{Input, Plan, Settings, build, check};
+use crate::projection::CopyOrder;
 use crate::resolve::error::ResolveError;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
@@ -61,6 +62,15 @@ pub struct Compiled {
     pub notes: Vec<String>,
 }
 
+/// What a plan is made from besides config, schema and catalogs.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Findings accepted on the command line.
+    pub allow: Vec<Acceptance>,
+    /// Orders in which a run that is under way copies its tables, by source and target.
+    pub orders: BTreeMap<(QualifiedName, QualifiedName), CopyOrder>,
+}
+
 /// Compiles. On a target that is there, a desired schema in SQL is read by its server, in a transaction that is rolled
 /// back; else nothing but the arguments is read.
 ///
@@ -70,7 +80,7 @@ pub async fn compile(
     config: &Config,
     source: &Catalog,
     target: &Seen,
-    allow: Vec<Acceptance>,
+    beside: Beside,
 ) -> Result<Compiled, CommandError> {
     let wanted = desired(config, source, target).await?;
     if wanted.schema.tables.is_empty() {
@@ -89,7 +99,8 @@ pub async fn compile(
         config_name: name.clone(),
         config_text: config.text.clone(),
         schema_lines: wanted.files.as_ref().map_or_else(Vec::new, SchemaFiles::lines),
-        allow,
+        allow: beside.allow,
+        orders: beside.orders,
     };
     let mut resolved = resolve(&wanted.schema, source, &target.catalog, &options)
         .map_err(|errors| refusal(config, wanted.files.as_ref(), errors))?;
@@ -106,7 +117,7 @@ pub async fn compile(
     }
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
     inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
-    let notes = wanted.notes;
+    let notes = [wanted.notes, std::mem::take(&mut resolved.notes)].concat();
     // As large as the plan will be.
     drop((wanted.schema, wanted.files));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;

@@ -199,6 +199,12 @@ pub fn explain(error: ExecError) -> CommandError {
             "pcrd apply with the plan of the run, which ends the cutover or gives it up"
         }
         _ if matches!(error, ExecError::NotAdoptable(NotAdoptable::NotRunning(_))) => "pcrd status",
+        _ if matches!(error, ExecError::NotAdoptable(NotAdoptable::WouldLose(_))) => {
+            "keep the statements that bring it back, take it off the table, then the same command again; pcrd abort gives the run up"
+        }
+        _ if matches!(error, ExecError::NotAdoptable(NotAdoptable::Locks { .. })) => {
+            "raise max_locks_per_transaction there (its server must start again), then the same command again"
+        }
         _ if matches!(error, ExecError::NotAdoptable(_)) => {
             "pcrd abort, then pcrd plan and pcrd apply, to begin again; or plan without that difference"
         }

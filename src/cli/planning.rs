@@ -7,18 +7,18 @@ use crate::config::Config;
 use crate::desired::Acceptance;
 use crate::diff::differences;
 use crate::exec::checks;
-use crate::ledger::migration::Migration;
 use crate::plan::{CheckResult, End, Evidence, Finding, Plan, PlanFile, RowBytes, Severity};
 use crate::resolve::Resolved;
 use crate::ui::number::grouped;
 use crate::ui::time::{now_ms, rfc3339};
 
 use super::catalogs::see;
-use super::compile::{Compiled, compile};
+use super::compile::{Beside, Compiled, compile};
 use super::context::Context;
 use super::database::EndError;
 use super::error::{CommandError, Exit};
-use super::{expressions, under_way};
+use super::expressions;
+use super::under_way::{self, UnderWay};
 
 /// What a plan is made from besides the config.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +47,7 @@ pub struct Planned {
     /// Every table stands on the target as it is wanted: there is nothing to do.
     pub is_done: bool,
     /// The run that is under way, whose tables this plan takes as not there.
-    pub under_way: Option<Migration>,
+    pub under_way: Option<UnderWay>,
 }
 
 impl Planned {
@@ -69,8 +69,10 @@ impl Planned {
 pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Planned, CommandError> {
     let source = see(ctx, config, End::Source, wishes.source_catalog.as_deref(), "plan").await?;
     let mut target = see(ctx, config, End::Target, wishes.target_catalog.as_deref(), "plan").await?;
-    let under_way = under_way::hide(config, &source.catalog, &mut target).await;
-    let compiled = compile(config, &source.catalog, &target, wishes.allow.clone()).await?;
+    let under_way = under_way::hide(ctx, config, &source.catalog, &mut target).await;
+    let beside =
+        Beside { allow: wishes.allow.clone(), orders: under_way.as_ref().map(UnderWay::orders).unwrap_or_default() };
+    let compiled = compile(config, &source.catalog, &target, beside).await?;
     for note in &compiled.notes {
         ctx.note(note);
     }

@@ -1,6 +1,8 @@
 //! A run that is under way while somebody plans again: what it has made counts as not there, so that the new plan can go on
 //! with it.
 
+use std::collections::BTreeMap;
+
 use crate::catalog::{Catalog, Ident, QualifiedName};
 use crate::cli::catalogs::Seen;
 use crate::cli::context::Context;
@@ -10,9 +12,37 @@ use crate::cli::executor::{failed, plan_of};
 use crate::config::Config;
 use crate::ledger::migration::{self, Migration};
 use crate::ledger::step::{self, StepState};
+use crate::ledger::unreadable;
 use crate::pg::client::Client;
 use crate::plan::adoption;
 use crate::plan::{End, Plan};
+use crate::projection::{CopyOrder, RowIdentity};
+
+/// A run that is under way.
+#[derive(Debug)]
+pub struct UnderWay {
+    /// Its row.
+    pub found: Migration,
+    /// Its plan. Without it, in another directory than the run's, there is nothing to compare with.
+    pub before: Option<Plan>,
+    /// Source tables of which the stream has what it cannot read, with the reason.
+    pub unreadable: BTreeMap<QualifiedName, String>,
+}
+
+impl UnderWay {
+    /// The order in which it copies the rows of each table, by source and target.
+    pub fn orders(&self) -> BTreeMap<(QualifiedName, QualifiedName), CopyOrder> {
+        let projections = self.before.iter().flat_map(|plan| &plan.projections);
+        projections
+            .filter_map(|projection| match &projection.identity {
+                RowIdentity::OrderedKey { copy, .. } => {
+                    Some(((projection.source.clone(), projection.target.clone()), copy.clone()))
+                }
+                RowIdentity::Key { .. } | RowIdentity::FullRow => None,
+            })
+            .collect()
+    }
+}
 
 /// The plan of the run that `apply --adopt` goes on with; the new one itself when it has the run already.
 ///
@@ -28,7 +58,14 @@ pub async fn plan_under_way(ctx: &Context, plan: &Plan) -> Result<Plan, CommandE
         Vec::new()
     };
     let targets = plan.targets();
-    let is_ours = |found: &&Migration| found.slot == slot || found.tables.iter().any(|table| targets.contains(&table));
+    let server = &plan.source.server;
+    let is_of_source = |found: &Migration| {
+        found.source_system == server.system_identifier && found.source_database_oid == server.database_oid
+    };
+    // A slot of this name on another source has nothing to do with it; whose tables these are, the run must be compared with.
+    let is_ours = |found: &&Migration| {
+        found.slot == slot && is_of_source(found) || found.tables.iter().any(|table| targets.contains(&table))
+    };
     let Some(found) = running.iter().find(|found| found.id == plan.id.0).or(running.iter().find(is_ours)) else {
         let text = "--adopt: no run with this plan's tables or slot is under way on this target";
         return Err(
@@ -39,9 +76,12 @@ pub async fn plan_under_way(ctx: &Context, plan: &Plan) -> Result<Plan, CommandE
 }
 
 /// Takes what a run has made out of the target's catalog, and gives the run: none is under way, or this role may not know.
-pub async fn hide(config: &Config, source: &Catalog, target: &mut Seen) -> Option<Migration> {
+pub async fn hide(ctx: &Context, config: &Config, source: &Catalog, target: &mut Seen) -> Option<UnderWay> {
     let client = target.client.as_ref()?;
     let (found, made) = made(config, source, client).await?;
+    let before = plan_of(ctx, config, &found.id).ok();
+    let reasons = unreadable::in_force(client, &found.id).await.unwrap_or_default().into_iter();
+    let unreadable = reasons.map(|(table, why)| (table, unreadable::reason(&why))).collect();
     let catalog = &mut target.catalog;
     for table in &made.tables {
         catalog.tables.remove(table);
@@ -51,7 +91,7 @@ pub async fn hide(config: &Config, source: &Catalog, target: &mut Seen) -> Optio
         !made.sequences.contains(name) && !of_table
     });
     catalog.schemas.retain(|schema| !made.schemas.contains(schema));
-    Some(found)
+    Some(UnderWay { found, before, unreadable })
 }
 
 #[derive(Debug, Default)]
@@ -86,22 +126,23 @@ async fn made(config: &Config, source: &Catalog, client: &Client) -> Option<(Mig
 }
 
 /// Says what becomes of the run under the new plan; false when the plan cannot go on with it.
-pub fn announce(ctx: &Context, config: &Config, found: &Migration, plan: &Plan) -> bool {
-    if found.id == plan.id.0 {
+pub fn announce(ctx: &Context, under_way: &UnderWay, plan: &Plan) -> bool {
+    let id = &under_way.found.id;
+    if *id == plan.id.0 {
         ctx.note("this is the plan of the run that is under way");
-        return true;
+        if under_way.unreadable.is_empty() {
+            return true;
+        }
     }
-    // Without the earlier plan there is nothing to compare with.
-    let before = plan_of(ctx, config, &found.id).ok();
-    if let Some(before) = &before
+    if let Some(before) = &under_way.before
         && let Err(why) = adoption::check(before, plan)
     {
-        ctx.note(&format!("plan {} is under way, and apply --adopt will refuse to go on with it: {why}", found.id));
+        ctx.note(&format!("plan {id} is under way, and apply --adopt will refuse to go on with it: {why}"));
         return false;
     }
-    ctx.note(&format!("plan {} is under way: pcrd apply --adopt goes on with its work under this plan", found.id));
-    let Some(before) = before else { return true };
-    let again = adoption::restarted(&before, plan, &std::collections::BTreeMap::new());
+    ctx.note(&format!("plan {id} is under way: pcrd apply --adopt goes on with its work under this plan"));
+    let Some(before) = &under_way.before else { return true };
+    let again = adoption::restarted(before, plan, &under_way.unreadable);
     for target in plan.targets() {
         match again.get(target) {
             Some(why) => ctx.note(&format!("{target} would start again: {why}")),

@@ -10,17 +10,19 @@ use super::fence::{self, Standing};
 use super::preflight;
 use super::restart_point::{self, Point};
 use super::table::{self, TableTask};
-use super::{ExecError, added, admission, continuity, failpoint, published, slot, witness};
+use super::{ExecError, added, admission, continuity, failpoint, in_the_way, published, slot, witness};
 use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::added as columns;
 use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::migration::{Migration, Registration};
 use crate::ledger::step::StepState;
+use crate::ledger::unreadable::{self, Unreadable};
 use crate::ledger::{LedgerError, chunk, migration, progress, step};
 use crate::pg::client::Client;
 use crate::plan::adoption::{self, NotAdoptable, Recorded, Steps};
 use crate::plan::{Check, End, OnDdl, Op, Plan, StepId};
+use crate::replay::Lsn;
 use crate::sql;
 
 /// What goes on, as far as the databases say.
@@ -72,9 +74,13 @@ pub async fn adopt(
         return Err(NotAdoptable::CopiedWhole { table, why }.into());
     }
     fits(run, &earlier, &restarted, ledger, source).await?;
-    let references = references(&earlier, &restarted, ledger).await?;
+    let references = in_the_way::references(before, &run.plan, &restarted, ledger).await?;
     let recorded = recorded(ledger, before).await?;
-    let steps = adoption::steps(before, &run.plan, &restarted.keys().cloned().collect(), &references, &recorded);
+    let followed = followed(&earlier, ledger).await?;
+    let tables = restarted.keys().cloned().collect();
+    let altered = followed.iter().map(|(table, _)| table.clone()).collect();
+    let all = adoption::Again { tables: &tables, altered: &altered };
+    let steps = adoption::steps(before, &run.plan, all, &references, &recorded);
     let tasks: Vec<TableTask> = earlier.tasks.1.iter().filter(again).cloned().collect();
     if tasks.is_empty() && before.id == run.plan.id {
         run.note("the plan is that of the run, and no table has to be copied again");
@@ -84,11 +90,14 @@ pub async fn adopt(
     let point = if tasks.is_empty() || stage == Stage::NoSlot {
         None
     } else {
-        Some(restart_point::find(run, source, &tasks).await?)
+        let found = restart_point::find(run, source, &tasks).await;
+        Some(in_the_way::room(found, (End::Source, source), tasks.len()).await?)
     };
     failpoint::hit("adopt.after-point")?;
-    let change = Change { earlier: &earlier, restarted: &restarted, steps, point };
-    commit(run, ledger, registration, &change).await?;
+    let former = former(&earlier, ledger, point.as_ref()).await?;
+    let change = Change { earlier: &earlier, restarted: &restarted, steps, point, former, followed };
+    let committed = commit(run, ledger, registration, &change).await;
+    in_the_way::room(committed, (End::Target, &*ledger), tasks.len()).await?;
     failpoint::hit("adopt.after-commit")?;
     say(run, before, &restarted);
     Ok(())
@@ -172,6 +181,9 @@ async fn broken(
             broken.entry(table.clone()).or_insert(why);
         }
     }
+    for (table, why) in unreadable::in_force(ledger, &earlier.run.id).await? {
+        broken.entry(table).or_insert(unreadable::reason(&why));
+    }
     Ok(broken)
 }
 
@@ -224,46 +236,14 @@ async fn fits(
     admission::data_checks(run, |check| again.contains(&check.table) || is_new(check)).await
 }
 
-/// Foreign keys from tables that stay to tables that are copied again.
-async fn references(
-    earlier: &Earlier<'_>,
-    restarted: &BTreeMap<QualifiedName, String>,
-    ledger: &Client,
-) -> Result<BTreeSet<(QualifiedName, Ident)>, ExecError> {
-    let names: Vec<String> = restarted.keys().map(sql::name).collect();
-    let rows = ledger
-        .query(
-            "WITH again AS (SELECT pg_catalog.to_regclass(name) AS oid FROM pg_catalog.unnest($1::text[]) AS name) \
-             SELECT n.nspname::text, c.relname::text, k.conname::text, fn.nspname::text, f.relname::text FROM pg_catalog.pg_constraint k \
-             JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace \
-             WHERE k.contype = 'f' AND k.confrelid IN (SELECT oid FROM again) AND k.conrelid NOT IN (SELECT oid FROM again WHERE oid IS NOT NULL)",
-            &[&names],
-        )
-        .await
-        .map_err(ExecError::target("look for foreign keys"))?;
-    let mut found = BTreeSet::new();
-    for row in rows {
-        let name = |at: usize| {
-            Ident::new(row.get::<_, String>(at)).map_err(|error| ExecError::Stale {
-                what: "name on the target".to_owned(),
-                difference: error.to_string(),
-            })
-        };
-        let table = QualifiedName { schema: name(0)?, name: name(1)? };
-        let constraint = name(2)?;
-        let is_ours = earlier.run.plan.steps.iter().any(|step| match &step.op {
-            Op::AddConstraint(add) => add.table == table && add.name == constraint,
-            _ => false,
-        });
-        if !is_ours {
-            let referred = QualifiedName { schema: name(3)?, name: name(4)? };
-            let constraint = format!("{table}.{constraint}");
-            return Err(NotAdoptable::Reference { table: referred, constraint }.into());
-        }
-        found.insert((table, constraint));
+/// Columns that the run has added to its targets since it created them.
+async fn followed(earlier: &Earlier<'_>, ledger: &Client) -> Result<BTreeSet<(QualifiedName, Ident)>, ExecError> {
+    let mut followed = BTreeSet::new();
+    for added in columns::all(ledger, &earlier.run.id).await?.into_iter().filter(|added| added.followed) {
+        let of_table = earlier.tasks.0.iter().filter(|task| task.source_name() == &added.table);
+        followed.extend(of_table.map(|task| (task.projection.target.clone(), added.column.name.clone())));
     }
-    Ok(found)
+    Ok(followed)
 }
 
 async fn recorded(ledger: &Client, before: &Plan) -> Result<Recorded, ExecError> {
@@ -278,12 +258,27 @@ async fn recorded(ledger: &Client, before: &Plan) -> Result<Recorded, ExecError>
     Ok(recorded)
 }
 
+/// Relations that were in the place of these tables until now: the stream has their changes under whatever name they got.
+async fn former(earlier: &Earlier<'_>, ledger: &Client, point: Option<&Point>) -> Result<Vec<Unreadable>, ExecError> {
+    let mut former = Vec::new();
+    for (table, now) in point.iter().flat_map(|point| &point.witnesses) {
+        let before = witness::last_oid(&earlier.run, ledger, table).await?;
+        if let Some(relation) = before.filter(|before| *before != now.oid) {
+            let why = "it was in the place of the table".to_owned();
+            former.push(Unreadable { table: table.clone(), relation, lsn: Lsn(0), why });
+        }
+    }
+    Ok(former)
+}
+
 /// Everything that the transaction does.
 struct Change<'a> {
     earlier: &'a Earlier<'a>,
     restarted: &'a BTreeMap<QualifiedName, String>,
     steps: Steps,
     point: Option<Point>,
+    former: Vec<Unreadable>,
+    followed: BTreeSet<(QualifiedName, Ident)>,
 }
 
 async fn commit(
@@ -299,20 +294,27 @@ async fn commit(
     if let Some(point) = &change.point {
         not_behind(run, &transaction, point).await?;
     }
+    let (before, dropped) = (&change.earlier.run.plan, &change.steps.dropped);
+    let others = in_the_way::of_others(&transaction, before, &change.followed, dropped).await?;
     for statement in &change.steps.undo {
         let doing = ExecError::target(format!("take back what the new plan does otherwise ({statement})"));
         transaction.batch_execute(statement).await.map_err(doing)?;
     }
+    empty(&transaction, &change.steps.emptied).await?;
     ledger_of::forget(&transaction, &run.id, &forgotten(change), &change.steps.kept.iter().collect::<Vec<_>>()).await?;
     if let Some(point) = &change.point {
         for (table, _) in &point.witnesses {
             ledger_of::restart(&transaction, &run.id, table, (point.lsn, point.timeline)).await?;
+        }
+        for relation in &change.former {
+            unreadable::put(&transaction, &run.id, epoch, relation).await?;
         }
         for (name, value) in restart_point::settings(point)? {
             put_setting(&transaction, &run.id, &name, &value).await?;
         }
     }
     build(run, &transaction, change, epoch).await?;
+    in_the_way::none_lost(&transaction, others, dropped).await?;
     let names = |kept: bool| {
         run.plan.targets().into_iter().filter(move |target| change.restarted.contains_key(*target) != kept)
     };
@@ -339,6 +341,23 @@ async fn not_behind(run: &Run, transaction: &tokio_postgres::Transaction<'_>, po
         Some(false) => Err(ExecError::Busy { what: "this run, which went on meanwhile; try again".to_owned() }),
         _ => Ok(()),
     }
+}
+
+/// Nobody's triggers are to run for it. No CASCADE: foreign keys of others to these tables are refused before, and row security
+/// does not hold for TRUNCATE. Sequences go on: they are set when the target is switched to.
+async fn empty(
+    transaction: &tokio_postgres::Transaction<'_>,
+    tables: &BTreeSet<QualifiedName>,
+) -> Result<(), ExecError> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = tables.iter().map(|table| format!("ONLY {}", sql::name(table))).collect();
+    let statement = format!(
+        "SET LOCAL session_replication_role = replica; TRUNCATE {}; SET LOCAL session_replication_role = DEFAULT",
+        names.join(", ")
+    );
+    transaction.batch_execute(&statement).await.map_err(ExecError::target("empty the tables that are copied again"))
 }
 
 async fn put_setting(

@@ -160,7 +160,7 @@ impl Applier {
         let source = self.source()?;
         let mut tables = Vec::new();
         for relation in relations {
-            tables.extend_from_slice(&self.tables_of(*relation)?);
+            tables.extend_from_slice(&self.tables_of(*relation).await?);
         }
         for table in tables {
             let route = loop {

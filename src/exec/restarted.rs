@@ -1,5 +1,5 @@
 //! Tables that are copied again under a new plan: what the stream has of them from before counts for nothing, whatever its
-//! shape, because every chunk that is copied since shows it.
+//! shape and name, because every chunk that is copied since shows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ExecError;
 use super::stream::Applier;
 use super::table::TableTask;
-use crate::ledger::adoption;
+use crate::ledger::{adoption, unreadable};
 use crate::pg::client::Client;
 use crate::pg::pgoutput::Relation;
 use crate::replay::Lsn;
@@ -17,6 +17,8 @@ use crate::replay::Lsn;
 pub struct Restarted {
     /// By table number.
     points: Vec<Option<Lsn>>,
+    /// Table numbers by the oids that the stream has, or may have, for them from before.
+    former: HashMap<u32, Vec<usize>>,
     /// Descriptions that came with transactions from before. The server need not repeat one that still holds.
     unread: HashMap<u32, Relation>,
 }
@@ -32,7 +34,17 @@ impl Restarted {
             let name = task.source_name().to_string();
             restarts.iter().find(|(table, _)| *table == name).map(|(_, lsn)| *lsn)
         };
-        Ok(Self { points: tables.iter().map(point).collect(), unread: HashMap::new() })
+        let mut former: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (table, relation) in unreadable::relations(ledger, id).await? {
+            let of_table = tables.iter().filter(|task| task.source_name().to_string() == table);
+            former.entry(relation).or_default().extend(of_table.map(|task| task.index));
+        }
+        Ok(Self { points: tables.iter().map(point).collect(), former, unread: HashMap::new() })
+    }
+
+    /// The tables in whose place a relation of this oid was.
+    pub(super) fn former(&self, relation: u32) -> Vec<usize> {
+        self.former.get(&relation).cloned().unwrap_or_default()
     }
 
     /// True when changes of this table that commit here are in every chunk.
@@ -57,7 +69,7 @@ impl Applier {
 
     /// The tables that a change goes to: none when they were started again since. A description that was put aside is read
     /// when the first change counts.
-    pub(super) fn tables_of(&mut self, relation: u32) -> Result<Arc<[usize]>, ExecError> {
+    pub(super) async fn tables_of(&mut self, relation: u32) -> Result<Arc<[usize]>, ExecError> {
         let known = self.relations.get(&relation).cloned().ok_or_else(|| ExecError::Stale {
             what: "change stream".to_owned(),
             difference: format!("a change of relation {relation}, which was never described"),
@@ -67,7 +79,7 @@ impl Applier {
             return Ok(Arc::default());
         }
         if let Some(description) = self.restarted.unread.remove(&relation) {
-            self.relation(description)?;
+            self.relation(description).await?;
         }
         Ok(known)
     }

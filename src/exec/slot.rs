@@ -15,7 +15,7 @@ use super::whole::Piece;
 use super::{ExecError, whole};
 use crate::ledger::adoption;
 use crate::ledger::progress;
-use crate::ledger::{chunk, step};
+use crate::ledger::{chunk, step, unreadable};
 use crate::pg::client::Client;
 use crate::pg::replication::{self, NewSlot, Replication};
 use crate::plan::End;
@@ -122,6 +122,7 @@ pub async fn ensure(
             chunk::delete_whole(ledger, &run.id).await?;
             // Positions of another slot: what the new one streams is all of it behind its own snapshot.
             adoption::forget_restarts(ledger, &run.id).await?;
+            unreadable::forget(ledger, &run.id).await?;
             if progress.is_some() {
                 progress::delete(ledger, &run.id).await?;
             }

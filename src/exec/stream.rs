@@ -23,7 +23,7 @@ use super::table::TableTask;
 use super::touched::Touched;
 use crate::ledger::progress::{self, Discarded};
 use crate::pg::client::Client;
-use crate::pg::pgoutput::{self, Message, Relation, Tuple};
+use crate::pg::pgoutput::{self, Message, Tuple};
 use crate::pg::replication::{Incoming, Stream};
 use crate::replay::{FullXid, Lsn};
 
@@ -63,7 +63,7 @@ pub struct Applier {
     /// The tables of the plan that each relation of the stream fills.
     pub(super) relations: HashMap<u32, Arc<[usize]>>,
     /// How tuples of each relation fit those tables.
-    fits: HashMap<u32, Fit>,
+    pub(super) fits: HashMap<u32, Fit>,
     pub(super) batch: Batch,
     /// Rows that were read again and collide with rows that are behind.
     pub(super) postponed: Vec<Postponed>,
@@ -224,9 +224,9 @@ impl Applier {
                 failpoint::hit("apply.begin")
             }
             Message::Commit(commit) => self.commit(commit.end_lsn, sentinels).await,
-            Message::Relation(relation) => self.relation(relation),
+            Message::Relation(relation) => self.relation(relation).await,
             Message::Insert { relation, mut new } => {
-                let tables = self.tables_of(relation)?;
+                let tables = self.tables_of(relation).await?;
                 self.fit(relation, &mut new);
                 for &table in tables.iter() {
                     self.insert(table, &new).await?;
@@ -234,7 +234,7 @@ impl Applier {
                 Ok(())
             }
             Message::Update { relation, mut old, mut new } => {
-                let tables = self.tables_of(relation)?;
+                let tables = self.tables_of(relation).await?;
                 self.fit(relation, &mut new);
                 if let Some((_, old)) = &mut old {
                     self.fit(relation, old);
@@ -246,7 +246,7 @@ impl Applier {
                 self.update(*last, old, new).await
             }
             Message::Delete { relation, kind, mut old } => {
-                let tables = self.tables_of(relation)?;
+                let tables = self.tables_of(relation).await?;
                 self.fit(relation, &mut old);
                 for &table in tables.iter() {
                     self.delete(table, kind, &old).await?;
@@ -266,31 +266,6 @@ impl Applier {
             }
             Message::Origin(_) | Message::Type(_) => Ok(()),
         }
-    }
-
-    pub(super) fn relation(&mut self, relation: Relation) -> Result<(), ExecError> {
-        let is_of = |task: &&TableTask| {
-            task.source_name().schema.as_str() == relation.schema && task.source_name().name.as_str() == relation.name
-        };
-        let tables = Arc::clone(&self.tables);
-        let found: Vec<usize> = tables.iter().filter(is_of).map(|task| task.index).collect();
-        if found.is_empty() {
-            return Err(ExecError::Stale {
-                what: format!("publication {}", self.run.plan.settings.publication),
-                difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
-            });
-        }
-        if self.put_aside(&relation, &found)? {
-            return Ok(());
-        }
-        let mut fit = Fit::default();
-        for &table in &found {
-            // The targets of one table see the same columns of it.
-            fit = tables[table].check_relation(&relation)?;
-        }
-        self.relations.insert(relation.oid, found.into());
-        self.fits.insert(relation.oid, fit);
-        Ok(())
     }
 
     fn fit(&self, relation: u32, tuple: &mut Tuple) {

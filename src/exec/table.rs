@@ -144,6 +144,12 @@ impl TableTask {
         Ok(())
     }
 
+    /// True when a description has the table's name.
+    pub(super) fn is_called(&self, relation: &Relation) -> bool {
+        let name = self.source_name();
+        name.schema.as_str() == relation.schema && name.name.as_str() == relation.name
+    }
+
     /// Compares the stream's description of the table with the plan's and with what came since.
     pub fn check_relation(&self, relation: &Relation) -> Result<Fit, ExecError> {
         let found: Vec<(String, u32, i32)> =
@@ -156,6 +162,10 @@ impl TableTask {
                 witness.oid(),
                 relation.oid
             );
+            return Err(ExecError::Stale { what: self.projection.source.to_string(), difference });
+        }
+        if !self.is_called(relation) {
+            let difference = format!("the stream has changes of it as {}.{}", relation.schema, relation.name);
             return Err(ExecError::Stale { what: self.projection.source.to_string(), difference });
         }
         if !self.is_identity(relation) {

@@ -174,6 +174,13 @@ pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableT
     }
 }
 
+/// The oid that the table had at the last look that was recorded.
+pub(super) async fn last_oid(run: &Run, ledger: &Client, table: &QualifiedName) -> Result<Option<u32>, ExecError> {
+    let Some(text) = migration::setting(ledger, &run.id, &setting_of(table)).await? else { return Ok(None) };
+    let seen: Option<Witness> = serde_json::from_str(&text).map_err(damaged)?;
+    Ok(seen.map(|seen| seen.oid))
+}
+
 /// True when a column came since the first look and is gone, and is none of these. What the stream has of it cannot be told
 /// from what it has of a later one of its name.
 pub async fn has_lost(

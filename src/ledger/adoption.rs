@@ -10,7 +10,7 @@ use crate::plan::StepId;
 use crate::replay::Lsn;
 
 /// Tables that belong to a migration, but for those of its lanes. `request` stays with the plan that it was put to.
-const WORK: [&str; 11] = [
+const WORK: [&str; 12] = [
     "progress",
     "whole_copy",
     "reread",
@@ -22,6 +22,7 @@ const WORK: [&str; 11] = [
     "added_column",
     "setting",
     "restarted",
+    "unreadable",
 ];
 
 /// One adoption.

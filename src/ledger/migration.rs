@@ -224,6 +224,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "verified",
         "setting",
         "restarted",
+        "unreadable",
     ] {
         transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
     }

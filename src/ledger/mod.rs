@@ -13,6 +13,7 @@ pub mod progress;
 pub mod request;
 pub mod skipped;
 pub mod step;
+pub mod unreadable;
 
 pub use error::LedgerError;
 

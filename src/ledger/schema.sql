@@ -149,6 +149,15 @@ CREATE TABLE IF NOT EXISTS pcrd.restarted (
   at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (migration, tbl)
 );
+CREATE TABLE IF NOT EXISTS pcrd.unreadable (
+  migration text REFERENCES pcrd.migration,
+  tbl text,
+  relation bigint,
+  lsn pg_lsn NOT NULL,
+  why text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (migration, tbl, relation)
+);
 CREATE TABLE IF NOT EXISTS pcrd.adoption (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   before text NOT NULL REFERENCES pcrd.migration,

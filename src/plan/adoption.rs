@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::drift::explain_drift;
 use crate::catalog::{Column, Ident, Index, QualifiedName, ReplicaIdentity, Sequence, Table};
-use crate::plan::{CommentTarget, CreateSequence, End, Op, Plan, StepId};
+use crate::plan::{CommentTarget, CreateSequence, End, Op, Plan, Step, StepId};
 use crate::projection::{CopyOrder, Projection, RowIdentity};
 use crate::sql;
 
@@ -53,6 +53,34 @@ pub enum NotAdoptable {
         table: QualifiedName,
         /// `table.constraint`.
         constraint: String,
+    },
+    /// Somebody else's foreign key keeps a key of the target from being taken back.
+    #[error(
+        "the new plan has a key of {table} otherwise, and the foreign key {constraint}, which this run did not create, needs it"
+    )]
+    ReferenceToKey {
+        /// Target table.
+        table: QualifiedName,
+        /// `table.constraint`.
+        constraint: String,
+    },
+    /// What somebody else has put on a table of the target would go with it.
+    #[error(
+        "a table of the target would be dropped and created otherwise, and what this run did not make on it would be lost: {0}"
+    )]
+    WouldLose(String),
+    /// The server has no room for the locks of all tables that start again.
+    #[error(
+        "{tables} tables start again in one transaction, and the {end} has no room for its locks: \
+         max_locks_per_transaction is {max} there"
+    )]
+    Locks {
+        /// Which end.
+        end: End,
+        /// Tables that start again.
+        tables: usize,
+        /// The setting.
+        max: String,
     },
     /// There is no such run.
     #[error("plan {0} is not under way on this target")]
@@ -138,11 +166,14 @@ fn groups(plan: &Plan) -> Vec<BTreeSet<&QualifiedName>> {
     let of_source = plan.sources().into_iter().map(|source| {
         plan.projections.iter().filter(|projection| &projection.source == source).map(|one| &one.target).collect()
     });
-    let of_sequence = plan.steps.iter().filter_map(|step| match &step.op {
+    of_source.chain(of_sequences(plan)).collect()
+}
+
+fn of_sequences(plan: &Plan) -> impl Iterator<Item = BTreeSet<&QualifiedName>> {
+    plan.steps.iter().filter_map(|step| match &step.op {
         Op::CreateSequence(create) => Some(tables_of(create).collect()),
         _ => None,
-    });
-    of_source.chain(of_sequence).collect()
+    })
 }
 
 fn tables_of(create: &CreateSequence) -> impl Iterator<Item = &QualifiedName> {
@@ -274,8 +305,12 @@ pub struct Steps {
     /// The new plan finds them done.
     pub kept: BTreeSet<StepId>,
     /// Statements that take back what the new plan does otherwise, in order: foreign keys before what they refer to, objects
-    /// of tables that stay, then the tables that are copied again.
+    /// of tables that stay, then the tables that are created anew.
     pub undo: Vec<String>,
+    /// Tables that are dropped, to be created anew.
+    pub dropped: BTreeSet<QualifiedName>,
+    /// Tables that start again as they are, without their rows.
+    pub emptied: BTreeSet<QualifiedName>,
 }
 
 /// The earlier plan's steps that were begun, and those of them that are done.
@@ -287,27 +322,42 @@ pub struct Recorded {
     pub done: BTreeSet<StepId>,
 }
 
-/// Decides about what was begun. `references` are foreign keys to tables that are copied again.
+/// Tables that are copied again.
+#[derive(Debug, Clone, Copy)]
+pub struct Again<'a> {
+    /// All of them.
+    pub tables: &'a BTreeSet<QualifiedName>,
+    /// Those that have become others than the earlier plan created.
+    pub altered: &'a BTreeSet<QualifiedName>,
+}
+
+/// Indexes and constraints that the new plan has otherwise, or not at all.
+pub fn gone<'p>(before: &'p Plan, after: &Plan) -> BTreeSet<(&'p QualifiedName, &'p Ident)> {
+    let planned: BTreeMap<&StepId, &Op> = after.steps.iter().map(|step| (&step.id, &step.op)).collect();
+    let is_gone = |step: &&'p Step| match &step.op {
+        Op::ValidateConstraint(_) => !planned.contains_key(&step.id),
+        op => planned.get(&step.id).is_none_or(|new| !is_same(op, new)),
+    };
+    let name = |step: &'p Step| match &step.op {
+        Op::CreateIndex(op) => Some((&op.table, &op.name)),
+        Op::AddConstraint(op) => Some((&op.table, &op.name)),
+        Op::ValidateConstraint(op) => Some((&op.table, &op.name)),
+        _ => None,
+    };
+    before.steps.iter().filter(is_gone).filter_map(name).collect()
+}
+
+/// Decides about what was begun. `references` are foreign keys to tables that are copied again, and to keys that are gone.
 pub fn steps(
     before: &Plan,
     after: &Plan,
-    restarted: &BTreeSet<QualifiedName>,
+    again: Again<'_>,
     references: &BTreeSet<(QualifiedName, Ident)>,
     recorded: &Recorded,
 ) -> Steps {
     let planned: BTreeMap<&StepId, &Op> = after.steps.iter().map(|step| (&step.id, &step.op)).collect();
-    let validated: BTreeSet<&StepId> =
-        planned.iter().filter(|(_, op)| matches!(op, Op::ValidateConstraint(_))).map(|(id, _)| *id).collect();
-    let mut gone: BTreeSet<(&QualifiedName, &Ident)> = references.iter().map(|(table, name)| (table, name)).collect();
-    for step in &before.steps {
-        let same = planned.get(&step.id).is_some_and(|new| is_same(&step.op, new));
-        match &step.op {
-            Op::CreateIndex(op) if !same => _ = gone.insert((&op.table, &op.name)),
-            Op::AddConstraint(op) if !same => _ = gone.insert((&op.table, &op.name)),
-            Op::ValidateConstraint(op) if !validated.contains(&step.id) => _ = gone.insert((&op.table, &op.name)),
-            _ => {}
-        }
-    }
+    let mut gone = gone(before, after);
+    gone.extend(references.iter().map(|(table, name)| (table, name)));
     let is_gone = |op: &Op| match op {
         Op::CreateIndex(op) => gone.contains(&(&op.table, &op.name)),
         Op::AddConstraint(op) => gone.contains(&(&op.table, &op.name)),
@@ -321,35 +371,71 @@ pub fn steps(
         },
         _ => false,
     };
-    let is_again = |op: &Op| owners(before, op).into_iter().any(|table| restarted.contains(table));
-    let mut steps = Steps::default();
+    let mut steps = Steps { emptied: emptied(before, after, again, recorded), ..Steps::default() };
+    let is_again = |op: &Op| owners(before, op).into_iter().any(|table| again.tables.contains(table));
+    let emptied = &steps.emptied;
+    let is_anew =
+        |op: &Op| owners(before, op).into_iter().any(|table| again.tables.contains(table) && !emptied.contains(table));
+    let stands = |op: &Op| is_ground(op) && !is_anew(op);
     for step in before.steps.iter().filter(|step| recorded.begun.contains(&step.id)) {
         let same = planned.get(&step.id).is_some_and(|new| is_same(&step.op, new));
-        if same && !is_again(&step.op) && !is_gone(&step.op) {
+        if same && !is_gone(&step.op) && (!is_again(&step.op) || stands(&step.op)) {
             steps.kept.insert(step.id.clone());
         }
     }
-    let (mut objects, mut tables, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sequences = Vec::new();
     for step in before.steps.iter().rev() {
         // What is there without a record of its end is not ours.
         let is_done = recorded.done.contains(&step.id);
         match &step.op {
             _ if !recorded.begun.contains(&step.id) || steps.kept.contains(&step.id) => {}
-            Op::CreateTable(op) if is_done && is_again(&step.op) => tables.push(sql::name(&op.name)),
-            Op::CreateSequence(op) if is_done && is_again(&step.op) => sequences.push(sql::name(&op.name)),
-            op if !is_again(op) => objects.extend(taken_back(op)),
+            Op::CreateTable(op) if is_done && is_anew(&step.op) => _ = steps.dropped.insert(op.name.clone()),
+            Op::CreateSequence(op) if is_done && is_anew(&step.op) => sequences.push(sql::name(&op.name)),
+            // What they refer to may stay.
+            Op::AddConstraint(op) if op.definition.starts_with("FOREIGN KEY") => {
+                steps.undo.extend(taken_back(&step.op));
+            }
+            op if !is_anew(op) => steps.undo.extend(taken_back(op)),
             _ => {}
         }
     }
-    steps.undo = objects;
-    if !tables.is_empty() {
+    if !steps.dropped.is_empty() {
         // Together: they may refer to one another. No CASCADE: what of others depends on them refuses it.
-        steps.undo.push(format!("DROP TABLE IF EXISTS {}", tables.join(", ")));
+        let names: Vec<String> = steps.dropped.iter().map(sql::name).collect();
+        steps.undo.push(format!("DROP TABLE IF EXISTS {}", names.join(", ")));
     }
     if !sequences.is_empty() {
         steps.undo.push(format!("DROP SEQUENCE IF EXISTS {}", sequences.join(", ")));
     }
     steps
+}
+
+/// What a table without rows consists of.
+fn is_ground(op: &Op) -> bool {
+    matches!(op, Op::CreateTable(_) | Op::CreateSequence(_)) || op.builds_key()
+}
+
+/// Tables that both plans create alike need not be created anew, unless they share a sequence with one that must.
+fn emptied(before: &Plan, after: &Plan, again: Again<'_>, recorded: &Recorded) -> BTreeSet<QualifiedName> {
+    let stands = |target: &&QualifiedName| {
+        let (old, new) = (ground(before, target), ground(after, target));
+        let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| is_same(old, new));
+        same && old.iter().all(|op| recorded.done.contains(&op.id())) && !again.altered.contains(*target)
+    };
+    let mut emptied: BTreeSet<QualifiedName> = again.tables.iter().filter(stands).cloned().collect();
+    let groups: Vec<_> = of_sequences(before).chain(of_sequences(after)).collect();
+    loop {
+        let is_torn = |group: &&BTreeSet<&QualifiedName>| {
+            let n_emptied = group.iter().filter(|target| emptied.contains(**target)).count();
+            n_emptied > 0 && n_emptied < group.len()
+        };
+        let Some(torn) = groups.iter().find(is_torn) else { return emptied };
+        emptied.retain(|target| !torn.contains(target));
+    }
+}
+
+fn ground<'p>(plan: &'p Plan, target: &QualifiedName) -> Vec<&'p Op> {
+    made(plan, target).into_iter().filter(|op| is_ground(op)).collect()
 }
 
 fn taken_back(op: &Op) -> Option<String> {
@@ -359,7 +445,8 @@ fn taken_back(op: &Op) -> Option<String> {
             Some(format!("DROP INDEX IF EXISTS {}", sql::name(&index)))
         }
         Op::AddConstraint(op) => {
-            Some(format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", sql::name(&op.table), sql::ident(&op.name)))
+            let table = sql::name(&op.table);
+            Some(format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {}", sql::ident(&op.name)))
         }
         Op::SetComment(op) => Some(sql::ddl::uncomment(&crate::plan::statements::comment_target(&op.on))),
         Op::SetDefault(op) => Some(sql::ddl::drop_default(&op.column)),

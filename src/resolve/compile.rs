@@ -105,7 +105,7 @@ pub fn resolve(
     let mut tables = Vec::new();
     for (scope, made) in scopes.iter().zip(made) {
         let n_errors = report.errors.len();
-        tables.push(resolved_table(desired, scope, made, &mut report));
+        tables.push(resolved_table(desired, options, scope, made, &mut report));
         report.belong(n_errors, scope.desired.origin);
     }
     split::judge(&tables, &mut report);
@@ -132,6 +132,7 @@ pub fn resolve(
         not_carried: report.not_carried,
         findings: report.findings,
         checks: report.checks,
+        notes: report.notes,
     })
 }
 
@@ -199,7 +200,13 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
     }
 }
 
-fn resolved_table(all: &DesiredSchema, scope: &Scope<'_>, made: Made, report: &mut Report) -> ResolvedTable {
+fn resolved_table(
+    all: &DesiredSchema,
+    options: &ResolveOptions,
+    scope: &Scope<'_>,
+    made: Made,
+    report: &mut Report,
+) -> ResolvedTable {
     let Made { columns, mut wanted, carried } = made;
     let key_index = whole::key_index(scope, &wanted).unwrap_or_else(|error| {
         report.errors.push(error);
@@ -221,7 +228,7 @@ fn resolved_table(all: &DesiredSchema, scope: &Scope<'_>, made: Made, report: &m
         report.errors.push(ResolveError::new(ResolveErrorKind::KeyCollapses(error)).at(&scope.desired.source.span));
         RowIdentity::FullRow
     });
-    let identity = copying::settle(scope, all.copy, identity, report);
+    let identity = copying::settle(scope, all.copy, identity, &options.orders, report);
     let projection = Projection {
         source: scope.name.clone(),
         target: scope.target_name.clone(),

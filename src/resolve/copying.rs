@@ -1,5 +1,7 @@
 //! In which order the rows of a table are copied: by key wherever that does not read the table in leaps.
 
+use std::collections::BTreeMap;
+
 use crate::catalog::{Ident, QualifiedName, Stats};
 use crate::desired::CopyWish;
 use crate::projection::{CopyOrder, RowIdentity};
@@ -15,8 +17,15 @@ const BYTES_MIN: u64 = 1 << 30;
 /// A larger one would hold a snapshot, and the log of its slot, for hours: that is for people to decide.
 const BYTES_MAX: u64 = 64 << 30;
 
-/// Settles the order. Of a table without a key whose order is known there is nothing to choose.
-pub(crate) fn settle(scope: &Scope<'_>, of_all: CopyWish, identity: RowIdentity, report: &mut Report) -> RowIdentity {
+/// Settles the order. Of a table without a key whose order is known there is nothing to choose. A run that is under way could
+/// not go on in another order: `auto` keeps to the one that it has.
+pub(crate) fn settle(
+    scope: &Scope<'_>,
+    of_all: CopyWish,
+    identity: RowIdentity,
+    under_way: &BTreeMap<(QualifiedName, QualifiedName), CopyOrder>,
+    report: &mut Report,
+) -> RowIdentity {
     let own = scope.desired.copy.as_ref();
     let RowIdentity::OrderedKey { source, target, .. } = identity else {
         if let Some(wish) = own.filter(|wish| wish.value == CopyWish::ByKey) {
@@ -30,15 +39,33 @@ pub(crate) fn settle(scope: &Scope<'_>, of_all: CopyWish, identity: RowIdentity,
         CopyWish::Auto => {
             let stats = scope.table.stats.as_ref().filter(|_| scope.source.server.version_num >= TID_RANGE_SCANS);
             let scattered = source.first().zip(stats).filter(|(first, stats)| is_scattered(&first.name, stats));
-            scattered.map_or(CopyOrder::ByKey, |(first, _)| CopyOrder::ByBlocks {
+            let chosen = scattered.map_or(CopyOrder::ByKey, |(first, _)| CopyOrder::ByBlocks {
                 reason: format!(
                     "it is larger than 1 GiB, and the order of {} is not that of the rows on disk",
                     first.name
                 ),
-            })
+            });
+            match under_way.get(&(scope.name.clone(), scope.target_name.clone())) {
+                Some(order) => {
+                    if order.is_by_key() != chosen.is_by_key() {
+                        report.notes.push(format!(
+                            "{} is copied {} as by the run that is under way; by its statistics it would be copied {} now",
+                            scope.at(),
+                            words(order),
+                            words(&chosen)
+                        ));
+                    }
+                    order.clone()
+                }
+                None => chosen,
+            }
         }
     };
     RowIdentity::OrderedKey { source, target, copy }
+}
+
+fn words(order: &CopyOrder) -> &'static str {
+    if order.is_by_key() { "by key" } else { "by blocks" }
 }
 
 /// True when statistics say that the key jumps about in a large table.
@@ -68,8 +95,6 @@ fn no_order(table: &QualifiedName, identity: &RowIdentity) -> ResolveError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Resolved {
     pub findings: Vec<Finding>,
     /// Validation queries.
     pub checks: Vec<Check>,
+    /// What the user should know and no plan says.
+    pub notes: Vec<String>,
 }
 
 /// The part of a catalog that a plan touches, without statistics.

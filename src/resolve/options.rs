@@ -1,6 +1,10 @@
 //! What resolving must know besides the two catalogs.
 
+use std::collections::BTreeMap;
+
+use crate::catalog::QualifiedName;
 use crate::desired::Acceptance;
+use crate::projection::CopyOrder;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct ResolveOptions {
     pub schema_lines: Vec<(usize, String)>,
     /// Acceptances of the command line.
     pub allow: Vec<Acceptance>,
+    /// Orders in which a run that is under way copies its tables, by source and target: `auto` keeps to them.
+    pub orders: BTreeMap<(QualifiedName, QualifiedName), CopyOrder>,
 }
 
 impl Default for ResolveOptions {
@@ -25,6 +31,7 @@ impl Default for ResolveOptions {
             config_text: String::new(),
             schema_lines: Vec::new(),
             allow: Vec::new(),
+            orders: BTreeMap::new(),
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     pub(crate) not_carried: Vec<NotCarried>,
     pub(crate) checks: Vec<Check>,
+    /// What the user should know and no plan says.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {

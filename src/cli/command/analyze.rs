@@ -8,7 +8,7 @@ use similar::get_close_matches;
 use crate::catalog::{Catalog, QualifiedName, Table};
 use crate::cli::analysis::{Analysis, Comparison, analyze, compare};
 use crate::cli::catalogs::{Seen, see};
-use crate::cli::compile::compile;
+use crate::cli::compile::{Beside, compile};
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
@@ -92,7 +92,7 @@ async fn comparisons(
     target: &Seen,
     names: &[QualifiedName],
 ) -> Result<Vec<Comparison>, CommandError> {
-    let compiled = compile(config, source, target, Vec::new()).await?;
+    let compiled = compile(config, source, target, Beside::default()).await?;
     let mut found = Vec::new();
     for name in names {
         let mut resolved = compiled.resolved.tables.iter().filter(|table| &table.source == name).peekable();

@@ -105,8 +105,7 @@ pub async fn run(ctx: &Context, args: &PlanArgs) -> Result<Exit, CommandError> {
     }
     planned.refuse_if_blocked("no file was written")?;
     let has_changes = !planned.file.plan.changes.is_empty();
-    let goes_on =
-        planned.under_way.as_ref().is_some_and(|found| under_way::announce(ctx, &config, found, &planned.file.plan));
+    let goes_on = planned.under_way.as_ref().is_some_and(|found| under_way::announce(ctx, found, &planned.file.plan));
     // What stands on the servers of a run that goes on is its own.
     if !goes_on && has_changes && args.source_catalog.is_none() && args.target_catalog.is_none() {
         planned.file.plan = announce_preflight(ctx, &config, planned.file.plan).await?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::catalogs::see;
-use crate::cli::compile::compile;
+use crate::cli::compile::{Beside, compile};
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
@@ -27,7 +27,7 @@ pub async fn run(ctx: &Context, args: &ReadinessArgs) -> Result<Exit, CommandErr
     let config = load_config(ctx)?;
     let source = see(ctx, &config, End::Source, args.source_catalog.as_deref(), "readiness").await?;
     let target = see(ctx, &config, End::Target, args.target_catalog.as_deref(), "readiness").await?;
-    let compiled = compile(&config, &source.catalog, &target, Vec::new()).await?;
+    let compiled = compile(&config, &source.catalog, &target, Beside::default()).await?;
     let items = manifest(&compiled.plan, &target.catalog);
     if ctx.json {
         let text = serde_json::to_string(&items).map_err(|error| CommandError::new(Exit::Failed, error))?;
