@@ -15,6 +15,8 @@ pub struct ResolveOptions {
     pub schema_lines: Vec<(usize, String)>,
     /// Acceptances of the command line.
     pub allow: Vec<Acceptance>,
+    /// The word of a fence that refuses no write.
+    pub unfenced: Option<&'static str>,
 }
 
 impl Default for ResolveOptions {
@@ -25,6 +27,7 @@ impl Default for ResolveOptions {
             config_text: String::new(),
             schema_lines: Vec::new(),
             allow: Vec::new(),
+            unfenced: None,
         }
     }
 }
