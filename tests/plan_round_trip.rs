@@ -85,6 +85,7 @@ fn settings() -> Settings {
         fence_timeout_ms: 10_000,
         session: BTreeMap::new(),
         on_ddl: pcrd::plan::OnDdl::Stop,
+        cutover: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use pcrd::catalog::Catalog;
 use pcrd::config::{self, Config};
 use pcrd::desired::sql::{read, written};
 use pcrd::plan::render::{Detail, document, markdown, sql, text};
-use pcrd::plan::{self, Input, Plan, PlanFile, Settings};
+use pcrd::plan::{self, FenceKind, Input, Plan, PlanFile, Settings};
 use pcrd::resolve::matching::match_tables;
 use pcrd::resolve::{ResolveError, ResolveOptions, resolve};
 
@@ -43,6 +43,7 @@ fn settings(config: &Config) -> Settings {
         fence_timeout_ms: 10_000,
         session: session.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         on_ddl: config.migrate.on_ddl,
+        cutover: config.cutover.planned(),
     }
 }
 
@@ -51,7 +52,8 @@ fn compile(case: &Path) -> Result<Plan, (String, Vec<ResolveError>)> {
     let config =
         config::parse("pcrd.config.yml", &text).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.display()));
     let (source, target) = (catalog(&case.join("source.json")), catalog(&case.join("target.json")));
-    let options = ResolveOptions { config_text: text.clone(), ..ResolveOptions::default() };
+    let unfenced = Some(config.cutover.fence).filter(|fence| !fence.refuses()).map(FenceKind::word);
+    let options = ResolveOptions { config_text: text.clone(), unfenced, ..ResolveOptions::default() };
     let mut desired = config.migrate.desired.clone();
     if let Ok(sql) = fs::read_to_string(case.join("desired.sql")) {
         let read = read(&sql);

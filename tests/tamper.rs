@@ -228,7 +228,7 @@ fn rebuilt(mut plan: Plan, ops: Vec<Op>) -> Plan {
         after,
         statements: statements::statements(&op, &plan).unwrap(),
         lock: effects::locks(&op, &plan),
-        done_when: effects::done_when(&op),
+        done_when: effects::done_when(&op, &plan),
         revert: statements::revert(&op),
         op,
     };

@@ -66,6 +66,7 @@ async fn pair() -> (TestPair, Plan) {
         fence_timeout_ms: 30_000,
         session: [].into(),
         on_ddl: pcrd::plan::OnDdl::Stop,
+        cutover: Default::default(),
     };
     let inputs = [Input { name: "pcrd.config.yml".to_owned(), sha256: config.digest.clone() }];
     (pair, plan::build(&resolved, &settings, &inputs).unwrap())
@@ -78,6 +79,8 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
     let (stop, shutdown) = watch::channel(false);
     let request = apply::Request {
         limits: pcrd::exec::cutover::Limits::default(),
+        word: None,
+        pooler: None,
         plan: plan.clone(),
         adopts: None,
         source: pair.source.conninfo("postgres"),

@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, QualifiedName};
 use crate::config::Config;
 use crate::desired::{Acceptance, Origin};
 use crate::pg::session::PINNED;
-use crate::plan::{Input, Plan, Settings, build, check};
+use crate::plan::{FenceKind, Input, Plan, Settings, build, check};
 use crate::projection::CopyOrder;
 use crate::resolve::error::ResolveError;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
@@ -101,6 +101,7 @@ pub async fn compile(
         schema_lines: wanted.files.as_ref().map_or_else(Vec::new, SchemaFiles::lines),
         allow: beside.allow,
         orders: beside.orders,
+        unfenced: Some(config.cutover.fence).filter(|fence| !fence.refuses()).map(FenceKind::word),
     };
     let mut resolved = resolve(&wanted.schema, source, &target.catalog, &options)
         .map_err(|errors| refusal(config, wanted.files.as_ref(), errors))?;
@@ -179,5 +180,6 @@ fn settings(config: &Config) -> Settings {
         fence_timeout_ms: config.cutover.fence_timeout_ms,
         session,
         on_ddl: migrate.on_ddl,
+        cutover: config.cutover.planned(),
     }
 }

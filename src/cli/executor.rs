@@ -10,6 +10,7 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
+use super::programs::{check_programs, pooler};
 use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::exec::apply::{self, Outcome, Request, Until};
 use crate::exec::context::Run;
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
+use crate::exec::switch::Word;
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::pg::client::Client;
@@ -54,6 +56,8 @@ pub struct Job {
     pub until: Until,
     /// What is asked of the cutover.
     pub limits: Limits,
+    /// What is said of a switch hook that is in doubt.
+    pub word: Option<Word>,
     /// An error may name a row by any key.
     pub show_values: bool,
 }
@@ -61,7 +65,7 @@ pub struct Job {
 impl Job {
     /// With nothing special asked for.
     pub fn new(plan: Plan, until: Until) -> Self {
-        Self { plan, adopts: None, until, limits: Limits::default(), show_values: false }
+        Self { plan, adopts: None, until, limits: Limits::default(), word: None, show_values: false }
     }
 }
 
@@ -77,9 +81,11 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, show_values } = job;
+    let Job { plan, adopts, until, limits, word, show_values } = job;
+    check_programs(config, &plan)?;
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
+    let pooler = pooler(ctx, config)?;
     let path = state_path(ctx, config);
     let (mut journal, rebuilt) = Journal::open_or_rebuild(&path)?;
     if let Some(rebuilt) = rebuilt {
@@ -92,7 +98,9 @@ pub async fn run_plan_with(
     show_events(ctx, Some(id.clone()), |shown| async move {
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
         let adopts = adopts.map(Arc::new);
-        let request = Request { plan, adopts, source, target, until, limits, events, shutdown: shutdown.subscribe() };
+        let shutdown_heard = shutdown.subscribe();
+        let request =
+            Request { plan, adopts, source, target, until, limits, word, pooler, events, shutdown: shutdown_heard };
         let keep = async {
             let mut kept = Ok(());
             let mut admitted = false;
@@ -171,6 +179,13 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
 const AFTER_DDL: &str = "pcrd plan --out new-plan.json, review it, then pcrd apply new-plan.json --adopt, which goes on with \
                          the work that still holds; pcrd abort gives the run up";
 
+/// What to do when nobody knows where the clients are.
+const SWITCH_UNKNOWN: &str = "find out where the clients are. They use the target: pcrd cutover --switch-happened yes. They do not: \
+     --switch-happened no runs the hook once more, --switch-happened no --open-source opens the source again";
+
+const SWITCH_NOT_STARTED: &str =
+    "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";
+
 /// An executor's error as a command's.
 pub fn explain(error: ExecError) -> CommandError {
     let exit = match &error {
@@ -218,6 +233,8 @@ pub fn explain(error: ExecError) -> CommandError {
     };
     let next = match &error {
         ExecError::Refused(refused) => next_of_refused(refused, false),
+        ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
+        ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),
     };
     let error = match error {
@@ -370,5 +387,7 @@ pub fn plan_of(ctx: &Context, config: &Config, id: &str) -> Result<Plan, Command
 pub fn quiet_run(ctx: &Context, config: &Config, plan: Plan) -> Result<Run, CommandError> {
     let (source, target) = (conninfo(ctx, config, End::Source)?, conninfo(ctx, config, End::Target)?);
     let (events, _unread) = mpsc::unbounded_channel();
-    Ok(Run::new(plan, source, target, events, ctx.shutdown.subscribe()))
+    let mut run = Run::new(plan, source, target, events, ctx.shutdown.subscribe());
+    run.pooler = pooler(ctx, config)?;
+    Ok(run)
 }

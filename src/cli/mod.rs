@@ -19,6 +19,7 @@ pub mod expressions;
 pub mod manifest;
 pub mod output;
 pub mod planning;
+pub mod programs;
 pub mod row_key;
 pub mod run;
 pub mod schema_files;

@@ -28,29 +28,29 @@ pub struct Resolved {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EndpointError {
     /// Neither the file nor the service says it.
-    #[error("{end} has no {what}", end = name(*.end))]
+    #[error("{end} has no {what}")]
     #[diagnostic(code(pcrd::config::missing))]
     Missing {
-        /// The end.
-        end: End,
+        /// The end, as the config names it.
+        end: &'static str,
         /// What is missing.
         what: &'static str,
     },
     /// A connection over the network that does not say how it is protected.
-    #[error("{end} is reached over the network at `{}` and has no sslmode", shown(host), end = name(*.end))]
+    #[error("{end} is reached over the network at `{}` and has no sslmode", shown(host))]
     #[diagnostic(code(pcrd::config::sslmode_missing), help("{}", SSLMODE_CHOICES))]
     SslmodeMissing {
-        /// The end.
-        end: End,
+        /// The end, as the config names it.
+        end: &'static str,
         /// The host.
         host: String,
     },
     /// TLS settings of file and service that do not go together.
-    #[error("{end}: {why}", end = name(*.end))]
+    #[error("{end}: {why}")]
     #[diagnostic(code(pcrd::config::contradiction))]
     Tls {
-        /// The end.
-        end: End,
+        /// The end, as the config names it.
+        end: &'static str,
         /// What is wrong.
         why: String,
     },
@@ -68,11 +68,11 @@ pub enum EndpointError {
     #[diagnostic(code(pcrd::config::service))]
     Service(#[from] ServiceError),
     /// The password's source.
-    #[error("failed to get the password of {end}: {error}", end = name(*.end))]
+    #[error("failed to get the password of {end}: {error}")]
     #[diagnostic(code(pcrd::config::password))]
     Password {
-        /// The end.
-        end: End,
+        /// The end, as the config names it.
+        end: &'static str,
         /// What failed.
         error: PasswordError,
     },
@@ -105,6 +105,23 @@ impl Endpoint {
     /// # Errors
     /// What is missing, unreadable or contradictory.
     pub fn resolve(&self, end: End, environment: &Environment) -> Result<Resolved, EndpointError> {
+        let own = match end {
+            End::Source => "PCRD_SOURCE_PASSWORD",
+            End::Target => "PCRD_TARGET_PASSWORD",
+        };
+        self.resolve_as(name(end), own, environment)
+    }
+
+    /// As [`Endpoint::resolve`], for a server that is neither end; `own` is the variable with its password.
+    ///
+    /// # Errors
+    /// What is missing, unreadable or contradictory.
+    pub fn resolve_as(
+        &self,
+        end: &'static str,
+        own: &'static str,
+        environment: &Environment,
+    ) -> Result<Resolved, EndpointError> {
         const PORT: u16 = 5432;
         let mut warnings = Vec::new();
         let mut params = self.params.clone();
@@ -137,7 +154,7 @@ impl Endpoint {
             in_service,
             passfile: params.passfile.clone(),
         };
-        let password = password::find(end, &self.password, known, environment, &mut warnings)
+        let password = password::find(own, &self.password, known, environment, &mut warnings)
             .map_err(|error| EndpointError::Password { end, error })?;
         let (password, password_from) = password.map_or((None, None), |(secret, from)| (Some(secret), Some(from)));
         let tls = Tls {

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::params::{CHANNEL_BINDINGS, ParamError, Params, SSLMODES, is_local};
 use crate::config::uri;
+use crate::desired::At;
 use crate::desired::document::{Kind, Node};
 use crate::desired::fields::{Fields, Section, wrong_type};
 use crate::desired::problem::{Problem, ProblemKind};
@@ -131,6 +132,41 @@ fn connection_string(
         plaintext_password(fields, text.span, "the URI has a password", problems);
     }
     params.fill_from(read);
+}
+
+/// A server that is given by a connection string alone, and is not PostgreSQL.
+pub(super) fn of_uri(
+    fields: &Fields<'_>,
+    key: &str,
+    text: &At<String>,
+    base: &Path,
+    allow_plaintext: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Params> {
+    let path = fields.path_of(key);
+    let params = match uri::parse(&text.value, base) {
+        Ok(params) => params,
+        Err(error) => {
+            bad_param(text.span.clone(), &path, &error, problems);
+            return None;
+        }
+    };
+    for (what, there) in [("host", params.host.is_some()), ("user", params.user.is_some())] {
+        if !there {
+            let message = format!("`{path}` names no {what}");
+            let problem = Problem::at(ProblemKind::Missing, text.span.clone(), message, format!("no {what} in it"));
+            problems.push(problem.help("write `postgresql://user@host:port/database`"));
+            return None;
+        }
+    }
+    if params.password.is_some() && !allow_plaintext {
+        let help = "take it out of the file: PCRD_PGBOUNCER_PASSWORD, PGPASSWORD and ~/.pgpass are read without it";
+        let message = format!("`{path}` has a password in plaintext");
+        let place = (text.span.clone(), "a password in plaintext");
+        problems.push(Problem::at(ProblemKind::PlaintextPassword, place.0, message, place.1).help(help));
+        return None;
+    }
+    Some(params)
 }
 
 fn plaintext_password(fields: &Fields<'_>, span: Range<usize>, message: &str, problems: &mut Vec<Problem>) {

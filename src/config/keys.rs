@@ -5,8 +5,10 @@ use crate::desired::yaml::{ACCEPT, ADDED, COLUMN, TABLE};
 use crate::plan::Signal;
 
 /// All sections of the file.
-pub const SECTIONS: [&Section; 12] =
-    [&TOP, &SOURCE, &TARGET, &MIGRATE, &THROTTLE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER];
+pub const SECTIONS: [&Section; 14] = [
+    &TOP, &SOURCE, &TARGET, &MIGRATE, &THROTTLE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER, &HOOKS,
+    &PGBOUNCER,
+];
 
 /// The top level.
 pub const TOP: Section = Section {
@@ -122,9 +124,29 @@ pub const CUTOVER: Section = Section {
         Key::new("lag_drain_timeout"),
         Key::new("fence"),
         Key::new("fence_timeout"),
-        Key::later("hooks"),
-        Key::later("pgbouncer"),
+        Key::new("hooks"),
+        Key::new("pgbouncer"),
         Key::later("reverse"),
     ],
     hints: &[],
+};
+
+/// `cutover.hooks`.
+pub const HOOKS: Section = Section {
+    path: "cutover.hooks",
+    keys: &[
+        Key::new("before_fence"),
+        Key::new("switch"),
+        Key::new("after_switch"),
+        Key::new("abort"),
+        Key::new("timeout"),
+    ],
+    hints: &[("timeout_s", "did you mean `timeout`?"), ("before", "did you mean `before_fence`?")],
+};
+
+/// `cutover.pgbouncer`.
+pub const PGBOUNCER: Section = Section {
+    path: "cutover.pgbouncer",
+    keys: &[Key::new("admin_uri"), Key::new("databases")],
+    hints: &[("uri", "did you mean `admin_uri`?"), ("database", "did you mean `databases`?")],
 };

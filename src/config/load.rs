@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, NamedSource, SourceCode};
 
 use crate::catalog::{Fingerprint, Ident};
+use crate::config::cutover;
 use crate::config::endpoint::{self, Endpoint};
 use crate::config::keys;
-use crate::config::model::{Config, CutoverSettings, MigrateSettings, VerifySettings};
+use crate::config::model::{Config, MigrateSettings, VerifySettings};
 use crate::config::redact;
 use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
@@ -140,7 +141,7 @@ fn config(file_name: &str, text: &str, tree: &Node, problems: &mut Vec<Problem>)
     let migrate = migrate(&top, base, problems);
     let analyze_tables = section(&top, &keys::ANALYZE, problems).and_then(|fields| analyze(&fields, problems));
     let verify = verify(&top, problems);
-    let cutover = cutover(&top, problems);
+    let cutover = cutover::read(&top, base, allow_plaintext, problems);
     // The digest stands in the plan: over a masked text it tells nothing about a password.
     let masked = redact::masked(text, Some(tree));
     let digested = if redact::has_secret(text, tree) { &masked } else { text };
@@ -279,18 +280,4 @@ fn verify(top: &Fields<'_>, problems: &mut Vec<Problem>) -> VerifySettings {
     let Some(fields) = section(top, &keys::VERIFY, problems) else { return VerifySettings { sample_size: None } };
     fields.choice("hash", &[("fast", Some(())), ("sha256", None)], problems);
     VerifySettings { sample_size: fields.integer("sample_size", POSITIVE, problems).map(|size| size.value) }
-}
-
-fn cutover(top: &Fields<'_>, problems: &mut Vec<Problem>) -> CutoverSettings {
-    const SECONDS_MAX: u64 = 7 * 24 * 3600;
-    let fields = section(top, &keys::CUTOVER, problems).unwrap_or_else(|| Fields::none(&keys::CUTOVER));
-    let fences = [("trigger", Some(())), ("rename", None), ("pgbouncer", None), ("hooks", None), ("none", None)];
-    fields.choice("fence", &fences, problems);
-    let mut integer =
-        |key, bounds, default| fields.integer(key, bounds, problems).map_or(default, |number| number.value);
-    CutoverSettings {
-        sequence_buffer: integer("sequence_buffer", 0..=*POSITIVE.end(), 1_000),
-        lag_drain_timeout_s: integer("lag_drain_timeout", 1..=SECONDS_MAX, 300),
-        fence_timeout_ms: integer("fence_timeout", 1..=SECONDS_MAX, 10) * 1_000,
-    }
 }

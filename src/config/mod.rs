@@ -1,6 +1,7 @@
 //! `pcrd.config.yml`: strict reading, connection settings, where passwords come from.
 
 pub mod connect;
+mod cutover;
 pub mod endpoint;
 pub mod environment;
 pub mod keys;
@@ -18,4 +19,4 @@ pub use connect::{EndpointError, Resolved};
 pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use load::{ConfigErrors, load, parse};
-pub use model::{Config, CutoverSettings, MigrateSettings, VerifySettings};
+pub use model::{Config, CutoverSettings, MigrateSettings, PoolerSettings, VerifySettings};

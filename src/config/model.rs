@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
 use crate::desired::{At, DesiredSchema};
-use crate::plan::{OnDdl, ThrottleLimits};
+use crate::plan::{Cutover, FenceKind, Hooks, OnDdl, Pooler, ThrottleLimits};
 
 /// `pcrd.config.yml`. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -68,8 +68,8 @@ pub struct VerifySettings {
     pub sample_size: Option<u64>,
 }
 
-/// `cutover`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `cutover`. `Debug` shows no secret.
+#[derive(Debug, Clone)]
 pub struct CutoverSettings {
     /// Safety margin of sequences.
     pub sequence_buffer: u64,
@@ -77,4 +77,30 @@ pub struct CutoverSettings {
     pub lag_drain_timeout_s: u64,
     /// Bound of everything between fence and switch, in milliseconds.
     pub fence_timeout_ms: u64,
+    /// What stops the writers.
+    pub fence: FenceKind,
+    /// The operator's programs around the switch.
+    pub hooks: Hooks,
+    /// The pooler that holds the clients, of the fence that has one.
+    pub pgbouncer: Option<PoolerSettings>,
+}
+
+impl CutoverSettings {
+    /// What of it the plan shows and runs.
+    pub fn planned(&self) -> Cutover {
+        let pgbouncer = self
+            .pgbouncer
+            .as_ref()
+            .map(|pooler| Pooler { admin: pooler.admin.params.shown(), databases: pooler.databases.clone() });
+        Cutover { fence: self.fence, hooks: self.hooks.clone(), pgbouncer }
+    }
+}
+
+/// `cutover.pgbouncer`. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct PoolerSettings {
+    /// The admin console.
+    pub admin: Endpoint,
+    /// Databases of pgbouncer whose clients are held.
+    pub databases: Vec<Ident>,
 }

@@ -81,6 +81,15 @@ pub enum ParamError {
     Form(&'static str),
 }
 
+impl Params {
+    /// `user@host:port/database`, for people; never a password.
+    pub fn shown(&self) -> String {
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
+        format!("{}@{}{port}/{}", text(&self.user), text(&self.host), text(&self.database))
+    }
+}
+
 /// libpq's other parameters: their names may be repeated in a message. Any other word could be a piece of a password.
 const REFUSED: [&str; 22] = [
     "hostaddr",

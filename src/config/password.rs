@@ -14,7 +14,6 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use crate::config::endpoint::PasswordWish;
 use crate::config::environment::{Environment, NotText};
 use crate::config::pgpass::{self, NOT_OWNER, Wanted};
-use crate::plan::End;
 
 /// A program that asks a person or a server should be done by then.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
@@ -97,9 +96,10 @@ pub struct Known<'a> {
     pub passfile: Option<PathBuf>,
 }
 
-/// The first source that has a password, with its name. A source that the config names must have one.
+/// The first source that has a password, with its name; `own` is the variable of this server. A source that the config
+/// names must have one.
 pub fn find(
-    end: End,
+    own: &'static str,
     wish: &PasswordWish,
     known: Known<'_>,
     environment: &Environment,
@@ -118,10 +118,6 @@ pub fn find(
         }
         PasswordWish::Unsaid | PasswordWish::Command(_) => {}
     }
-    let own = match end {
-        End::Source => "PCRD_SOURCE_PASSWORD",
-        End::Target => "PCRD_TARGET_PASSWORD",
-    };
     for name in [own, "PGPASSWORD"] {
         if let Some(value) = environment.text(name)? {
             return Ok(Some((SecretString::from(value), format!("environment variable {name}"))));

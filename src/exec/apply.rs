@@ -10,7 +10,9 @@ use super::context::Run;
 use super::cutover::Limits;
 use super::error::Refused;
 use super::event::{Event, EventKind};
+use super::hook::Holds;
 use super::identity::{Identities, Identity};
+use super::switch::Word;
 use super::{ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
 use crate::catalog::QualifiedName;
 use crate::ledger::added as columns;
@@ -28,6 +30,9 @@ const RESHAPED_MAX: u32 = 200;
 /// be continued.
 const STOP_BY: Duration = Duration::from_millis(3_600);
 
+/// By target table and key.
+type RefusedRows = BTreeMap<(String, Vec<String>), Arc<Refused>>;
+
 /// What to run, and how far.
 pub struct Request {
     /// The plan, already checked against its id.
@@ -42,6 +47,10 @@ pub struct Request {
     pub until: Until,
     /// What the operator asks of the cutover.
     pub limits: Limits,
+    /// What the operator says of a switch hook that is in doubt.
+    pub word: Option<Word>,
+    /// The admin console of the pooler, where the config has one.
+    pub pooler: Option<Conninfo>,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -66,6 +75,8 @@ pub enum Outcome {
     Reached(Phase),
     /// The target is the database now.
     Switched,
+    /// The source is open again, behind a switch that the operator gave up.
+    GivenUp,
 }
 
 /// Runs the plan.
@@ -77,10 +88,12 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let mut came = BTreeSet::new();
     let mut reshaped = 0;
     let mut shape = None;
+    let mut word = request.word;
+    let holds = Holds::default();
     loop {
         let result = tokio::select! {
-            result = attempt(&request, &mut admitted, refused.clone(), came.clone()) => result,
-            () = overdue(&request.shutdown, STOP_BY) => Err(ExecError::Interrupted),
+            result = attempt(&request, (&mut admitted, &mut word), &holds, (refused.clone(), came.clone())) => result,
+            () = stopped(&request.shutdown, STOP_BY, &holds) => Err(ExecError::Interrupted),
         };
         let error = match result {
             Ok(outcome) => return Ok(outcome),
@@ -141,6 +154,12 @@ pub(super) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
+/// As [`overdue`], and once nothing is under way that must not be left in the middle.
+pub(super) async fn stopped(shutdown: &watch::Receiver<bool>, grace: Duration, holds: &Holds) {
+    overdue(shutdown, grace).await;
+    holds.released().await;
+}
+
 /// A table or column that is gone fails in many places; what changed says more than which statement met it first.
 async fn by_drift(request: &Request, error: ExecError) -> ExecError {
     let Request { plan, source, target, events, shutdown, .. } = request;
@@ -171,12 +190,14 @@ async fn applied_position(request: &Request) -> Option<crate::replay::Lsn> {
 
 async fn attempt(
     request: &Request,
-    admitted: &mut bool,
-    refused: BTreeMap<(String, Vec<String>), Arc<Refused>>,
-    came: BTreeSet<(QualifiedName, String)>,
+    (admitted, word): (&mut bool, &mut Option<Word>),
+    holds: &Holds,
+    (refused, came): (RefusedRows, BTreeSet<(QualifiedName, String)>),
 ) -> Result<Outcome, ExecError> {
     let Request { plan, source, target, events, shutdown, .. } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
+    run.holds = holds.clone();
+    run.pooler.clone_from(&request.pooler);
     run.refused = refused;
     run.came = came;
     // Once; an attempt after that finds it done.
@@ -194,7 +215,7 @@ async fn attempt(
     limits::restore(&run, &ledger).await?;
     request::end_stale(&ledger, &run.id).await?;
 
-    if let Some(outcome) = super::cutover::finish_interrupted(&run, &mut ledger, &source).await? {
+    if let Some(outcome) = super::cutover::finish_interrupted(&run, &ledger, &source, word).await? {
         return Ok(outcome);
     }
     let known = added::adopt(&run, &mut ledger, &source).await?;

@@ -5,7 +5,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint};
+use super::{admission, failpoint, late, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::{adoption, lock, migration};
@@ -19,7 +19,12 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     check_databases(run, &ledger, &source).await?;
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
-    if is_cut_over(run, &ledger).await? || fence::standing(run, &source).await? == Standing::Permanent {
+    let is_closed = fence::standing(run, &source).await? == Standing::Permanent;
+    if switch::is_in_doubt(run, &ledger).await? {
+        return Err(ExecError::SwitchUnknown { why: "was called, and that is not settled".to_owned() });
+    }
+    let is_decided = is_closed && !switch::is_given_up(run, &ledger, None).await?;
+    if is_decided || is_cut_over(run, &ledger).await? {
         return Err(ExecError::Step {
             step: "abort".to_owned(),
             reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
@@ -44,7 +49,14 @@ async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
 
 /// After the cutover: slot, publication and guard go. The fence stands as long as a table of the source does, because
 /// what a forgotten writer writes there is lost, unless `open_source` gives the tables back.
-pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool) -> Result<Vec<String>, ExecError> {
+///
+/// With the slot goes what is known of writes that came behind a fence that refuses none: only with `late_writes_known`.
+pub async fn cleanup(
+    run: &Run,
+    drop_source: &[QualifiedName],
+    open_source: bool,
+    late_writes_known: bool,
+) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
     check_databases(run, &ledger, &source).await?;
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
@@ -54,6 +66,16 @@ pub async fn cleanup(run: &Run, drop_source: &[QualifiedName], open_source: bool
         return Err(ExecError::Step {
             step: "cleanup".to_owned(),
             reason: "the migration has not been cut over; pcrd abort gives it up".to_owned(),
+        });
+    }
+    let late = if late_writes_known { Vec::new() } else { late::lines(run, &ledger).await? };
+    if !late.is_empty() {
+        return Err(ExecError::Step {
+            step: "cleanup".to_owned(),
+            reason: format!(
+                "{}. Only the slot remembers them: when they are seen to, pcrd cleanup --late-writes-known removes it",
+                late.join("; ")
+            ),
         });
     }
     let mut removed = Vec::new();
@@ -123,9 +145,12 @@ async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>,
 async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<String>, ExecError> {
     let mut removed = Vec::new();
     if fence::standing(run, source).await? != Standing::None {
-        fence::lower(run, source).await?;
+        switch::open_source(run, ledger, source).await?;
         removed.push("write fence".to_owned());
     }
+    let epoch = migration::find(ledger, &run.id).await?.map_or(0, |found| found.epoch);
+    removed
+        .extend(switch::after_opening(run, ledger, epoch).await?.map(|trouble| format!("write fence, but {trouble}")));
     failpoint::hit("cleanup.after-fence")?;
     // What was never begun is not ours, whatever its name.
     let steps = Steps::read(run, ledger).await?;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::ExecError;
 use super::error::Refused;
 use super::event::{Event, EventKind};
+use super::hook::Holds;
 use super::identity::{Identities, Identity};
 use super::throttle::Throttle;
 use crate::catalog::QualifiedName;
@@ -44,6 +45,10 @@ pub struct Run {
     pub came: BTreeSet<(QualifiedName, String)>,
     /// The plan whose run is to go on under this one.
     pub adopts: Option<Arc<Plan>>,
+    /// The admin console of the pooler, where the config has one.
+    pub pooler: Option<Conninfo>,
+    /// What a stop waits for.
+    pub holds: Holds,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -65,7 +70,22 @@ impl Run {
         let refused = BTreeMap::new();
         let identities = None;
         let came = BTreeSet::new();
-        Self { plan, id, epoch: 0, identities, source, target, events, shutdown, throttle, refused, came, adopts: None }
+        Self {
+            plan,
+            id,
+            epoch: 0,
+            identities,
+            source,
+            target,
+            events,
+            shutdown,
+            throttle,
+            refused,
+            came,
+            adopts: None,
+            pooler: None,
+            holds: Holds::default(),
+        }
     }
 
     /// Workers of copy and verification: as the plan or the operator says, or one a core of this machine and at most four.

@@ -1,5 +1,5 @@
-//! The cutover: fence, drain, final verification, sequences, switch. Each arrow is written to the ledger before the
-//! next; a crash at any of them ends either open again or switched, decided from the databases.
+//! The cutover up to the permanent fence: fence, drain, final verification, sequences; `switch` does the rest. Each arrow is
+//! written to the ledger before the next; a crash at any of them ends either open again or decided, read from the databases.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +11,13 @@ use super::context::Run;
 use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
+use super::hook::{self, Hold};
 use super::steps::Steps;
-use super::{ExecError, added, constraints, failpoint, gaps, sequences, verify};
+use super::switch::{self, Word};
+use super::{ExecError, constraints, failpoint, gaps, late, pooler, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
-use crate::ledger::migration;
 use crate::pg::client::Client;
-use crate::plan::{End, Op};
+use crate::plan::{End, FenceKind, Hook, Op};
 use crate::replay::Lsn;
 
 /// What the operator asks of one cutover; where nothing is asked the plan holds.
@@ -27,6 +28,9 @@ pub struct Limits {
     pub fence_timeout_ms: Option<u64>,
     /// Sessions that have kept the fence waiting for longer are terminated.
     pub terminate_after_ms: Option<u64>,
+    /// The operator says that nobody writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance_confirmed: bool,
 }
 
 impl Limits {
@@ -46,34 +50,57 @@ impl Limits {
     }
 }
 
-/// Cuts over, or opens the source again and says why.
-pub async fn run(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
-    let result = forward(engine, limits).await;
-    let Err(error) = result else { return Ok(()) };
+/// The source is closed for good and the target has everything: what is left is to move the clients.
+#[derive(Debug)]
+pub struct Decided {
+    /// When the fence stood.
+    pub fenced_at: Instant,
+    /// A stop waits for the rest.
+    pub hold: Hold,
+}
+
+/// Cuts over up to the permanent fence, or opens the source again and says why.
+pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecError> {
+    let error = match forward(engine, limits).await {
+        Ok(decided) => return Ok(decided),
+        Err(error) => error,
+    };
     // Before the switch was decided nothing is lost by going back, whatever the reason.
-    let standing = fence::standing(&engine.run, &engine.source).await?;
-    if standing == Standing::Permanent {
-        return Err(error);
+    match fence::standing(&engine.run, &engine.source).await {
+        Ok(Standing::Permanent) => return Err(error),
+        Ok(Standing::None | Standing::Leased) => {}
+        Err(error) => {
+            pooler::let_go(&engine.run).await;
+            return Err(error);
+        }
     }
-    open_again(&engine.run, &engine.ledger, &engine.source).await?;
+    let trouble = switch::give_up(&engine.run, &engine.ledger, &engine.source).await?;
     let error = match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
         // What changed says more than the statement that met it first.
         Err(stale @ (ExecError::Stale { .. } | ExecError::Reshaped { .. })) if error.is_refusal_of_source() => stale,
         _ => error,
     };
+    let with_trouble = |reason: String| match &trouble {
+        Some(trouble) => format!("{reason}; {trouble}"),
+        None => reason,
+    };
     match error {
+        ExecError::CutoverAborted { reason } => Err(ExecError::CutoverAborted { reason: with_trouble(reason) }),
         // A plan that does not fit any more will not fit at the next attempt, unless it says what is to be done.
-        ExecError::CutoverAborted { .. }
-        | ExecError::Interrupted
-        | ExecError::Stale { .. }
-        | ExecError::Reshaped { .. } => Err(error),
-        other => Err(ExecError::CutoverAborted { reason: other.to_string() }),
+        ExecError::Interrupted | ExecError::Stale { .. } | ExecError::Reshaped { .. } => Err(error),
+        other => Err(ExecError::CutoverAborted { reason: with_trouble(other.to_string()) }),
     }
 }
 
-async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
+async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecError> {
     let run = Arc::clone(&engine.run);
     failpoint::hit("cutover.begin")?;
+    if run.plan.settings.cutover.fence == FenceKind::None && !limits.maintenance_confirmed {
+        let reason = "`cutover.fence: none` stops nobody: run pcrd cutover --maintenance-confirmed when nobody writes";
+        return Err(ExecError::CutoverAborted { reason: reason.to_owned() });
+    }
+    hook::check_programs(&run)?;
+    pooler::check(&run).await?;
     verify::before_fence(engine).await?;
     let questions = constraints::questions(&run, &engine.ledger).await?;
     constraints::ask(&engine.ledger, &questions).await?;
@@ -83,11 +110,18 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
     let keeper = run.connect(End::Source, "lease").await?;
+    run.stop_check()?;
+    if let Some(ended) = hook::call(&run, &engine.ledger, run.epoch, Hook::BeforeFence).await?
+        && let Some(why) = ended.trouble()
+    {
+        return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
+    }
+    run.stop_check()?;
+    let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
-    let fence_lsn = fence::raise(&run, &engine.source, &engine.tables, &nonce, patience).await?;
+    let fence_lsn = raise(engine, &nonce, patience, limit).await?;
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
-    let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
             result = fenced(engine, &nonce, fence_lsn, &questions) => result,
@@ -105,16 +139,38 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<(), ExecError> {
             });
         }
     }
+    late::none_came(&run, &engine.source, engine.shared.applied()).await?;
     // From here on there is no way back but the reverse path.
     if !fence::make_permanent(&run, &engine.source, &engine.tables).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out before the switch".to_owned() });
     }
+    let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;
-    finish(&run, &engine.ledger).await?;
-    run.note(format!("fenced to switched in {} ms", began.elapsed().as_millis()));
-    // The switch is made, whatever becomes of what is said about it.
-    let _said = added::say(&run, &engine.ledger).await;
-    Ok(())
+    Ok(Decided { fenced_at: began, hold })
+}
+
+/// Holds the pooler's clients, where there is one, and raises the fence.
+async fn raise(engine: &Engine, nonce: &Nonce, patience: Option<Duration>, limit: Duration) -> Result<Lsn, ExecError> {
+    let (run, source) = (&engine.run, &engine.source);
+    let raised = fence::raise(run, source, &engine.tables, nonce, patience);
+    if run.plan.settings.cutover.pgbouncer.is_none() {
+        return raised.await;
+    }
+    // Held clients do not wait for as many attempts as there may be.
+    let deadline = Instant::now() + limit;
+    tokio::select! {
+        paused = pooler::pause(run, deadline) => paused?,
+        () = overdue(&run.shutdown, Duration::ZERO) => return Err(ExecError::Interrupted),
+    }
+    failpoint::hit("pooler.after-pause")?;
+    match tokio::time::timeout_at(deadline.into(), raised).await {
+        Ok(raised) => raised,
+        Err(_) => {
+            source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the fence"))?;
+            let reason = format!("pgbouncer's clients waited for {} ms and the fence was not up", limit.as_millis());
+            Err(ExecError::CutoverAborted { reason })
+        }
+    }
 }
 
 /// Renews the lease until it cannot be renewed.
@@ -144,6 +200,7 @@ async fn fenced(
     drain(engine, nonce, fence_lsn).await?;
     advance(engine, CutoverState::Fenced, CutoverState::Drained, None).await?;
     failpoint::hit("cutover.after-drained")?;
+    late::none_came(&run, &engine.source, engine.shared.applied()).await?;
     verify::at_fence(engine).await?;
     constraints::ask(&engine.ledger, questions).await?;
     gaps::ask(&run, &engine.source).await?;
@@ -215,59 +272,53 @@ async fn set_sequences(engine: &mut Engine) -> Result<(), ExecError> {
     Ok(())
 }
 
-/// Records what the permanent fence decided. Can be repeated.
-async fn finish(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    state::advance(ledger, &run.id, run.epoch, CutoverState::SequencesSet, CutoverState::Switched, None).await?;
-    failpoint::hit("cutover.after-switched")?;
-    migration::set_state(ledger, &run.id, "cut_over").await?;
-    enter(run, CutoverState::Switched);
-    Ok(())
-}
-
-async fn open_again(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
-    if fence::standing(run, source).await? != Standing::None {
-        fence::lower(run, source).await?;
-    }
-    state::reset(ledger, &run.id).await?;
-    enter(run, CutoverState::Ready);
-    Ok(())
-}
-
-/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise.
-pub async fn give_up(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise. True when
+/// the rest of giving up is to be done.
+pub async fn open_source(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
     let found = state::read(ledger, &run.id).await?.state;
     if matches!(found, CutoverState::Ready | CutoverState::Switched) {
-        return Ok(());
+        return Ok(false);
     }
     let source = run.connect(End::Source, "open again").await?;
     if fence::standing(run, &source).await? == Standing::Permanent {
-        return Ok(());
+        return Ok(false);
     }
-    open_again(run, ledger, &source).await
+    switch::open_source(run, ledger, &source).await?;
+    Ok(true)
 }
 
 /// Decides what a cutover that died became: a permanent fence means that the switch was decided, anything else that
 /// the source is to be opened again.
-pub async fn finish_interrupted(run: &Run, ledger: &mut Client, source: &Client) -> Result<Option<Outcome>, ExecError> {
+pub async fn finish_interrupted(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    word: &mut Option<Word>,
+) -> Result<Option<Outcome>, ExecError> {
     let found = state::read(ledger, &run.id).await?;
     let standing = fence::standing(run, source).await?;
-    match (found.state, standing) {
-        (CutoverState::Ready, Standing::None) => Ok(None),
-        // The target is in use since, whatever became of the fence: in a failover to a late standby it is lost.
-        (CutoverState::Switched, _) | (_, Standing::Permanent) => {
-            if found.state != CutoverState::Switched {
-                state::take_over(ledger, &run.id, run.epoch).await?;
-                finish(run, ledger).await?;
-            } else {
-                migration::set_state(ledger, &run.id, "cut_over").await?;
-            }
-            run.note("the cutover had been decided before the interruption; it is complete now");
-            Ok(Some(Outcome::Switched))
-        }
-        _ => {
-            open_again(run, ledger, source).await?;
-            run.note("an interrupted cutover was given up; the source is open for writes");
-            Ok(None)
-        }
+    // In a failover to a late standby the fence is lost; the clients may be on the target all the same.
+    let is_decided = found.state == CutoverState::Switched
+        || standing == Standing::Permanent
+        || switch::is_in_doubt(run, ledger).await?;
+    if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
+        return Ok(None);
     }
+    if found.state != CutoverState::Switched {
+        state::take_over(ledger, &run.id, run.epoch).await?;
+    }
+    // What is said is said of the call that it was said of, and not of one that comes after it.
+    let word = word.take();
+    let is_given_up = switch::is_given_up(run, ledger, word).await?;
+    if is_decided && !is_given_up {
+        switch::complete(run, ledger, word).await?;
+        run.note("the cutover had been decided before the interruption; it is complete now");
+        return Ok(Some(Outcome::Switched));
+    }
+    let trouble = switch::give_up(run, ledger, source).await?;
+    run.note("an interrupted cutover was given up; the source is open for writes");
+    if let Some(trouble) = trouble {
+        run.note(trouble);
+    }
+    Ok(is_given_up.then_some(Outcome::GivenUp))
 }

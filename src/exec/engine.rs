@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::apply::{Outcome, Until, overdue};
+use super::apply::{Outcome, Until, stopped};
 use super::context::Run;
 use super::copy::{CopyWorker, LaneWork};
-use super::cutover::Limits;
+use super::cutover::{Decided, Limits};
 use super::event::EventKind;
 use super::left_out::LeftOut;
 use super::pace::Stint;
@@ -23,7 +23,9 @@ use super::steps::Steps;
 use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
 use super::touched::Touched;
-use super::{ExecError, added, catchup, continuity, cutover, gate, lanes, sampler, upkeep, verify};
+use super::{
+    ExecError, added, catchup, continuity, cutover, gate, lanes, late, pooler, sampler, switch, upkeep, verify,
+};
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
 use crate::pg::client::Client;
@@ -37,6 +39,19 @@ const DRIVE_GRACE: Duration = Duration::from_millis(1_000);
 const STOP_GRACE: Duration = Duration::from_millis(1_500);
 /// And the servers this long to end what was left behind.
 const LEAVE_GRACE: Duration = Duration::from_millis(500);
+
+/// How the driver ended.
+enum Ended {
+    /// Stopped after this phase, as asked.
+    Reached(Phase),
+    /// The clients are to be moved.
+    Decided {
+        /// The request for it.
+        asked: Option<i64>,
+        /// The rest of the cutover.
+        decided: Decided,
+    },
+}
 
 /// A run with its stream going.
 pub struct Engine {
@@ -125,7 +140,18 @@ pub async fn run(
             Err(panic) => (Err(ExecError::panic(panic.as_ref())), true),
         },
         Some(failed) = background.join_next() => (Err(ExecError::ended(failed)), true),
-        () = overdue(&run.shutdown, DRIVE_GRACE) => (Err(ExecError::Interrupted), true),
+        () = stopped(&run.shutdown, DRIVE_GRACE, &run.holds) => (Err(ExecError::Interrupted), true),
+    };
+    // Out of reach of a background task that fails: its failure decides nothing any more.
+    let mut _hold = None;
+    let result = match result {
+        Ok(Ended::Decided { asked, decided: Decided { fenced_at, hold } }) => {
+            // To the very end: a stop must not take the place of what came of it.
+            _hold = Some(hold);
+            complete(&run, &engine.ledger, asked, fenced_at).await
+        }
+        Ok(Ended::Reached(phase)) => Ok(Outcome::Reached(phase)),
+        Err(error) => Err(error),
     };
     if broken_off {
         // An index build would go on without us, and hold our locks.
@@ -145,9 +171,45 @@ pub async fn run(
         // A transaction that was broken off may hold the fence's row.
         let Engine { ledger, source, .. } = engine;
         drop(source);
-        let _late = tokio::time::timeout(LEAVE_GRACE, cutover::give_up(&run, &ledger)).await;
+        let opened = tokio::time::timeout(LEAVE_GRACE, cutover::open_source(&run, &ledger)).await;
+        match opened {
+            Ok(Ok(true)) => match switch::after_opening(&run, &ledger, run.epoch).await {
+                Ok(None) => {}
+                Ok(Some(trouble)) => run.note(trouble),
+                // The next executor gives it up again.
+                Err(error) => run.note(format!("giving up the cutover is not done: {error}")),
+            },
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) | Err(_) => pooler::let_go(&run).await,
+        }
     }
     result
+}
+
+/// Moves the clients, and answers who asked for it.
+async fn complete(run: &Run, ledger: &Client, asked: Option<i64>, fenced_at: Instant) -> Result<Outcome, ExecError> {
+    let completed = switch::complete(run, ledger, None).await;
+    if completed.is_ok() {
+        run.note(format!("fenced to switched in {} ms", fenced_at.elapsed().as_millis()));
+        // The switch is made, whatever becomes of what is said about it.
+        let _said = added::say(run, ledger).await;
+    }
+    let Some(asked) = asked else { return completed.map(|()| Outcome::Switched) };
+    if let Err(error) = completed {
+        request::end(ledger, asked, false, &format!("{error}; pcrd status says how it can go on")).await?;
+        return Err(error);
+    }
+    let mut answer = vec!["the target is the database now".to_owned()];
+    match added::lines(ledger, &run.id).await {
+        Ok(lines) => answer.extend(lines),
+        // After the switch this undoes nothing, but must not look like "none".
+        Err(error) => answer.push(format!(
+            "which columns came to the source meanwhile could not be read ({error}): pcrd status lists them"
+        )),
+    }
+    answer.extend(late::lines(run, ledger).await.unwrap_or_else(|error| vec![switch::unknown(&error)]));
+    request::end(ledger, asked, true, &answer.join("\n")).await?;
+    Ok(Outcome::Switched)
 }
 
 async fn start_applier(
@@ -205,22 +267,22 @@ impl Engine {
         progress: &Progress,
         until: Until,
         limits: Limits,
-    ) -> Result<Outcome, ExecError> {
+    ) -> Result<Ended, ExecError> {
         self.copy(work, progress).await?;
         if until == Until::Phase(Phase::Copy) {
-            return Ok(Outcome::Reached(Phase::Copy));
+            return Ok(Ended::Reached(Phase::Copy));
         }
         catchup::run(self).await?;
         if until == Until::Phase(Phase::Catchup) {
-            return Ok(Outcome::Reached(Phase::Catchup));
+            return Ok(Ended::Reached(Phase::Catchup));
         }
         verify::tables(self).await?;
         if until == Until::Phase(Phase::Verify) {
-            return Ok(Outcome::Reached(Phase::Verify));
+            return Ok(Ended::Reached(Phase::Verify));
         }
         if until == Until::Cutover {
             gate::wait_open(self).await?;
-            return cutover::run(self, limits).await.map(|()| Outcome::Switched);
+            return cutover::run(self, limits).await.map(|decided| Ended::Decided { asked: None, decided });
         }
         loop {
             let asked = gate::wait_for_request(self).await?;
@@ -232,18 +294,7 @@ impl Engine {
                 }
             };
             match cutover::run(self, limits).await {
-                Ok(()) => {
-                    let mut answer = vec!["the target is the database now".to_owned()];
-                    match added::lines(&self.ledger, &self.run.id).await {
-                        Ok(lines) => answer.extend(lines),
-                        // After the switch this undoes nothing, but must not look like "none".
-                        Err(error) => answer.push(format!(
-                            "which columns came to the source meanwhile could not be read ({error}): pcrd status lists them"
-                        )),
-                    }
-                    request::end(&self.ledger, asked.id, true, &answer.join("\n")).await?;
-                    return Ok(Outcome::Switched);
-                }
+                Ok(decided) => return Ok(Ended::Decided { asked: Some(asked.id), decided }),
                 Err(ExecError::CutoverAborted { reason }) => {
                     let text = format!("the cutover was given up and the source is open again: {reason}");
                     self.run.note(text.clone());

@@ -123,6 +123,27 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
+    /// Nobody knows whether the clients use the target. The source takes no writes.
+    #[error(
+        "the switch hook {why}\nwhether the clients were moved is not known: the source takes no writes, the target does, and the \
+         hook is not run again by itself"
+    )]
+    SwitchUnknown {
+        /// What is known of the call.
+        why: String,
+    },
+    /// The clients were not moved. The source takes no writes.
+    #[error("the switch hook did not run, and the source takes no writes: {why}")]
+    SwitchNotStarted {
+        /// Why.
+        why: String,
+    },
+    /// The pooler does not do what it is asked for.
+    #[error("pgbouncer: {reason}")]
+    Pooler {
+        /// What was asked for, and why it was not done.
+        reason: String,
+    },
     /// The stream was ended for a cutover that was then given up: the run begins again from the ledger.
     #[error("the stream was ended for a cutover that was given up")]
     StreamEnded,

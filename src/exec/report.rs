@@ -8,9 +8,10 @@ use super::ExecError;
 use super::throttle::{self, HeldBack};
 use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
-use crate::ledger::{cutover, lock, migration, progress, skipped, step};
+use crate::ledger::hook::CallEnd;
+use crate::ledger::{cutover, hook, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
-use crate::plan::{Op, Phase, Plan};
+use crate::plan::{Hook, Op, Phase, Plan};
 use crate::replay::Lsn;
 use crate::sql;
 
@@ -45,6 +46,9 @@ pub struct Status {
     /// Columns that came to tables of the source since the plan, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added_columns: Vec<String>,
+    /// Writes that came to the source behind a fence that refuses none, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub late_writes: Vec<String>,
     /// How the run came to this plan, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adopted: Vec<String>,
@@ -144,6 +148,7 @@ pub async fn status(
     let pace = if alive { throttle::recorded_pace(ledger, &found.id).await? } else { None };
     let mut blocked_by = Vec::new();
     if found.state == "running" {
+        blocked_by.extend(switch_in_doubt(ledger, found, plan.ok()).await?);
         if !alive {
             blocked_by.push("no executor is running".to_owned());
         }
@@ -183,6 +188,7 @@ pub async fn status(
         held_back,
         adopted: adoption::history(ledger, &found.id).await?.iter().map(adopted).collect(),
         pace,
+        late_writes: late_writes(ledger, source, found, plan.ok()).await,
         added_columns: super::added::lines(ledger, &found.id).await?,
         skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
@@ -190,6 +196,33 @@ pub async fn status(
         stream,
         blocked_by,
     })
+}
+
+async fn late_writes(
+    ledger: &Client,
+    source: Option<&Client>,
+    found: &migration::Migration,
+    plan: Option<&Plan>,
+) -> Vec<String> {
+    let (Some(source), Some(plan)) = (source, plan) else { return Vec::new() };
+    let lines = super::late::lines_of(ledger, source, &found.id, &plan.settings).await;
+    lines.unwrap_or_else(|error| vec![super::switch::unknown(&error)])
+}
+
+/// What is to be said of a switch hook that was called and is not settled.
+async fn switch_in_doubt(
+    ledger: &Client,
+    found: &migration::Migration,
+    plan: Option<&Plan>,
+) -> Result<Option<String>, ExecError> {
+    // Without the hook there may be no table for it: an earlier version may have made the ledger.
+    if plan.is_none_or(|plan| plan.settings.cutover.hooks.switch.is_empty()) {
+        return Ok(None);
+    }
+    let Some(call) = hook::last(ledger, &found.id, Hook::Switch.word()).await? else { return Ok(None) };
+    let ended = call.detail.unwrap_or_else(|| "was started, and nobody wrote down how it ended".to_owned());
+    let is_open = matches!(call.end, None | Some(CallEnd::Failed | CallEnd::NotStarted));
+    Ok(is_open.then(|| format!("the switch hook {ended}: pcrd cutover --switch-happened yes, or no")))
 }
 
 /// One line about a change of plan.

@@ -220,6 +220,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "reread",
         "frozen",
         "step",
+        "hook",
         "cutover",
         "verified",
         "setting",

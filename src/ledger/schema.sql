@@ -102,6 +102,17 @@ CREATE TABLE IF NOT EXISTS pcrd.cutover (
   sequences jsonb,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS pcrd.hook (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration text NOT NULL REFERENCES pcrd.migration,
+  epoch bigint NOT NULL,
+  attempt integer NOT NULL,
+  hook text NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  ended_at timestamptz,
+  outcome text,
+  detail text
+);
 CREATE TABLE IF NOT EXISTS pcrd.verified (
   migration text REFERENCES pcrd.migration,
   tbl text,

@@ -43,12 +43,25 @@ pub async fn connect(info: &Conninfo, application_name: &str) -> Result<Client, 
 }
 
 async fn login(info: &Conninfo, application_name: &str) -> Result<Client, PgError> {
+    let mut config = config(info, application_name)?;
+    config.options(session::startup_options());
+    let (inner, version, (why_ended, connection)) = open(info, &config).await?;
+    let server_version_num = supported_version(version.as_deref())?;
+    let prepared = Mutex::default();
+    let client = Client { inner, prepared, server_version_num, info: info.clone(), why_ended, connection };
+    for statement in session::statements_after_login(server_version_num) {
+        client.inner.batch_execute(&statement).await?;
+    }
+    Ok(client)
+}
+
+/// What the startup packet says, but for settings of the session.
+pub(super) fn config(info: &Conninfo, application_name: &str) -> Result<Config, PgError> {
     let mut config = Config::new();
     config
         .user(&info.user)
         .dbname(&info.database)
         .application_name(application_name)
-        .options(session::startup_options())
         .ssl_mode(driver_ssl_mode(info)?)
         .channel_binding(match info.tls.channel_binding {
             ChannelBinding::Disable => tokio_postgres::config::ChannelBinding::Disable,
@@ -58,29 +71,28 @@ async fn login(info: &Conninfo, application_name: &str) -> Result<Client, PgErro
     if let Some(password) = &info.password {
         config.password(password.expose_secret());
     }
+    Ok(config)
+}
+
+/// Connects and logs in: the client, the version that the server announced, and the task that drives the connection.
+pub(super) async fn open(
+    info: &Conninfo,
+    config: &Config,
+) -> Result<(tokio_postgres::Client, Option<String>, Driven), PgError> {
     let tls = if socket::is_unix(info) { None } else { tls::client_config(&info.tls)? };
     let stream = socket::dial(info).await?;
-    let (inner, version, why_ended, connection) = match tls {
+    Ok(match tls {
         None => {
             let (client, connection) = config.connect_raw(stream, NoTls).await?;
             let version = connection.parameter("server_version").map(str::to_owned);
-            let (why_ended, task) = drive(connection);
-            (client, version, why_ended, task)
+            (client, version, drive(connection))
         }
         Some(tls) => {
             let (client, connection) = config.connect_raw(stream, tls_connect(tls, &info.host)?).await?;
             let version = connection.parameter("server_version").map(str::to_owned);
-            let (why_ended, task) = drive(connection);
-            (client, version, why_ended, task)
+            (client, version, drive(connection))
         }
-    };
-    let server_version_num = supported_version(version.as_deref())?;
-    let prepared = Mutex::default();
-    let client = Client { inner, prepared, server_version_num, info: info.clone(), why_ended, connection };
-    for statement in session::statements_after_login(server_version_num) {
-        client.inner.batch_execute(&statement).await?;
-    }
-    Ok(client)
+    })
 }
 
 /// The version that the server announced.
@@ -114,7 +126,7 @@ fn tls_connect(
         .map_err(|never| PgError::Driver(format!("{never:?}")))
 }
 
-type Driven = (Arc<OnceLock<PgError>>, JoinHandle<()>);
+pub(super) type Driven = (Arc<OnceLock<PgError>>, JoinHandle<()>);
 
 fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) -> Driven {
     let why_ended = Arc::new(OnceLock::new());

@@ -5,6 +5,7 @@ pub mod conninfo;
 pub mod error;
 pub mod introspect;
 pub mod local;
+pub mod pgbouncer;
 pub mod pgoutput;
 pub mod replication;
 pub mod scratch;

@@ -53,7 +53,7 @@ pub fn build(resolved: &Resolved, settings: &Settings, inputs: &[Input]) -> Resu
             after,
             statements: statements::statements(&op, &plan)?,
             lock: effects::locks(&op, &plan),
-            done_when: effects::done_when(&op),
+            done_when: effects::done_when(&op, &plan),
             revert: statements::revert(&op),
             op,
         })

@@ -226,7 +226,7 @@ fn check_step(plan: &Plan, step: &Step) -> Result<(), CheckError> {
     }
     if step.revert != revert(&step.op)
         || step.lock != effects::locks(&step.op, plan)
-        || step.done_when != effects::done_when(&step.op)
+        || step.done_when != effects::done_when(&step.op, plan)
     {
         return Err(CheckError::EffectsDiffer(step.id.clone()));
     }

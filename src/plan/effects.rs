@@ -99,7 +99,7 @@ fn each(on: End, tables: &[QualifiedName], mode: &str, held: &str) -> Vec<Lock> 
 }
 
 /// How a run that finds the step started decides whether it is done.
-pub fn done_when(op: &Op) -> String {
+pub fn done_when(op: &Op, plan: &Plan) -> String {
     match op {
         Op::CreateLedger(_) => "the ledger has a progress row of this plan".to_owned(),
         Op::GuardTruncate(op) => format!("an ALWAYS trigger refuses TRUNCATE on {}", names(&op.tables)),
@@ -122,6 +122,9 @@ pub fn done_when(op: &Op) -> String {
         Op::AnalyzeTable(op) if op.freeze => format!("{} was vacuumed and analysed after its copy ended", op.table),
         Op::AnalyzeTable(op) => format!("{} was analysed after its copy ended", op.table),
         Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
+        Op::Fence(_) if !plan.settings.cutover.fence.refuses() => {
+            "the fence's row is there, and its lease runs".to_owned()
+        }
         Op::Fence(op) => format!("the fence triggers stand on {} and their lease runs", names(&op.tables)),
         Op::Drain(_) => "the ledger's position is at or past the fence".to_owned(),
         Op::VerifyFinal(_) => "the ledger holds a clean final comparison of this fence".to_owned(),

@@ -7,6 +7,7 @@ pub mod build;
 mod canonical;
 pub mod check;
 pub mod compare;
+pub mod cutover;
 pub mod digest;
 pub mod effects;
 pub mod estimate;
@@ -27,6 +28,7 @@ pub mod whole;
 
 pub use build::{BuildError, build};
 pub use check::{CheckError, check, problems};
+pub use cutover::{Cutover, FenceKind, Hook, Hooks, Pooler};
 pub use file::{PlanFileError, read, to_json};
 pub use kind::Kind;
 pub use model::*;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table};
 pub use crate::diff::{Action, Change};
+use crate::plan::cutover::Cutover;
 use crate::plan::op::Op;
 use crate::plan::throttle::ThrottleLimits;
 use crate::projection::Projection;
@@ -123,6 +124,9 @@ pub struct Settings {
     /// What becomes of the run when a table of the source gets another column.
     #[serde(default, skip_serializing_if = "OnDdl::is_stop")]
     pub on_ddl: OnDdl,
+    /// What stops the writers at the cutover, and the operator's programs around the switch.
+    #[serde(default, skip_serializing_if = "Cutover::is_default")]
+    pub cutover: Cutover,
 }
 
 /// What becomes of the run when a table of the source gets another column. Every other change of a table stops it.

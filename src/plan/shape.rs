@@ -154,7 +154,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![target(rule, vec![name(&op.table)])]
         }
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
-        Op::Fence(op) => fence(&op.tables, major),
+        Op::Fence(op) => fence(&op.tables, plan),
         Op::SetSequence(op) => vec![target(Rule::setval, vec![literal(&name(&op.target))])],
         Op::SetDefault(op) => {
             let [table, column] = column(&op.column);
@@ -229,7 +229,7 @@ fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
     [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables)).collect()
 }
 
-fn fence(tables: &[QualifiedName], major: u32) -> Vec<Shape> {
+fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
     let prepare = [
         source(Rule::create_schema, vec![PCRD.to_owned()]),
         source(Rule::fence_table, Vec::new()),
@@ -237,8 +237,11 @@ fn fence(tables: &[QualifiedName], major: u32) -> Vec<Shape> {
         source(Rule::lock_for_fence, tables.iter().map(name).collect()),
         source(Rule::lease, Vec::new()),
     ];
-    let sentinel = (major >= publication::MESSAGES_SINCE).then(|| source(Rule::sentinel, Vec::new()));
-    prepare.into_iter().chain(triggers(Rule::fence_trigger, FENCE, tables)).chain(sentinel).collect()
+    let has_messages = plan.source.server.major() >= publication::MESSAGES_SINCE;
+    let sentinel = has_messages.then(|| source(Rule::sentinel, Vec::new()));
+    let refuses = plan.settings.cutover.fence.refuses();
+    let triggers = triggers(Rule::fence_trigger, FENCE, tables).filter(|_| refuses);
+    prepare.into_iter().chain(triggers).chain(sentinel).collect()
 }
 
 fn new_table(op: &CreateTable) -> Vec<Shape> {

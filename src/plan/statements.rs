@@ -56,7 +56,9 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::Fence(op) => {
             let during = [fence::lock(&op.tables), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
-            source(fence::prepare().into_iter().chain(during).chain(fence::triggers(&op.tables, major)).chain(sentinel))
+            let refuses = plan.settings.cutover.fence.refuses();
+            let triggers = fence::triggers(&op.tables, major).into_iter().filter(|_| refuses);
+            source(fence::prepare().into_iter().chain(during).chain(triggers).chain(sentinel))
         }
         Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),
         Op::SetDefault(op) => target([ddl::set_default(&op.column, &op.default)]),

@@ -110,7 +110,7 @@ pub fn resolve(
     }
     split::judge(&tables, &mut report);
     split::unique_names(&tables, &sequences, &mut report);
-    ends::of_servers(&scopes, source, target, &mut report);
+    ends::of_servers(&scopes, source, target, options.unfenced, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);

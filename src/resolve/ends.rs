@@ -6,14 +6,20 @@ use crate::catalog::{Catalog, Ident, Server};
 use crate::findings::Severity;
 use crate::findings::rules::{
     COLLATION_DIFFERS, CUTOVER_WRITE_BLOCK, ENCODING_DIFFERS, EXTENSION_VERSION, INVALID_TEXT, PUBLICATION,
-    TRUNCATE_REFUSED, WAL_RETENTION,
+    TRUNCATE_REFUSED, WAL_RETENTION, WRITES_NOT_STOPPED,
 };
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Hazards that come with every plan, and those of two servers that are not alike.
-pub(crate) fn of_servers(scopes: &[Scope<'_>], source: &Catalog, target: &Catalog, report: &mut Report) {
+pub(crate) fn of_servers(
+    scopes: &[Scope<'_>],
+    source: &Catalog,
+    target: &Catalog,
+    unfenced: Option<&str>,
+    report: &mut Report,
+) {
     let kept = "the slot keeps WAL on the source until cleanup; watch its disk and max_slot_wal_keep_size";
     report.find(&WAL_RETENTION, "source", kept);
     let published = "the tables are published: VACUUM, ANALYZE and index builds of them wait for it, and it for them";
@@ -23,7 +29,15 @@ pub(crate) fn of_servers(scopes: &[Scope<'_>], source: &Catalog, target: &Catalo
         report.find(&TRUNCATE_REFUSED, "source", message);
     }
     let stopped = "writes to these tables are refused from the fence on; if the switch is not reached in time the fence is lifted";
-    report.find(&CUTOVER_WRITE_BLOCK, "source", stopped);
+    match unfenced {
+        None => report.find(&CUTOVER_WRITE_BLOCK, "source", stopped),
+        Some(fence) => {
+            let message = format!(
+                "`cutover.fence: {fence}` refuses no write: one that comes after the fence is not on the target"
+            );
+            report.find(&WRITES_NOT_STOPPED, "source", message);
+        }
+    }
     encodings(&source.server, &target.server, report);
     collations(scopes, &source.server, &target.server, report);
     extensions(scopes, source, target, report);

@@ -21,6 +21,8 @@ pub struct ResolveOptions {
     pub allow: Vec<Acceptance>,
     /// Orders in which a run that is under way copies its tables, by source and target: `auto` keeps to them.
     pub orders: BTreeMap<(QualifiedName, QualifiedName), CopyOrder>,
+    /// The word of a fence that refuses no write.
+    pub unfenced: Option<&'static str>,
 }
 
 impl Default for ResolveOptions {
@@ -32,6 +34,7 @@ impl Default for ResolveOptions {
             schema_lines: Vec::new(),
             allow: Vec::new(),
             orders: BTreeMap::new(),
+            unfenced: None,
         }
     }
 }

@@ -72,7 +72,13 @@ accept:
     reason: agreed with the owners
 analyze: { tables: [users, sales.listings] }
 verify: { sample_size: 500, hash: fast }
-cutover: { sequence_buffer: 0, lag_drain_timeout: 60, fence: trigger, fence_timeout: 5 }
+cutover:
+  sequence_buffer: 0
+  lag_drain_timeout: 60
+  fence: pgbouncer
+  fence_timeout: 5
+  hooks: { before_fence: [a, b c], switch: [/bin/x], after_switch: [y], abort: [z], timeout: 1_0 }
+  pgbouncer: { admin_uri: 'postgresql://boss@pool.example?sslmode=verify-full', databases: [shop, Sales] }
 state: journal/state.sqlite3
 allow_plaintext_password: false
 "#;
@@ -137,6 +143,15 @@ fn every_key_arrives() {
     assert_eq!(config.verify.sample_size, Some(500));
     assert_eq!(config.cutover.sequence_buffer, 0);
     assert_eq!((config.cutover.lag_drain_timeout_s, config.cutover.fence_timeout_ms), (60, 5_000));
+    let planned = serde_json::to_value(config.cutover.planned()).unwrap();
+    let expected = serde_json::json!({
+        "fence": "pgbouncer",
+        "hooks": {
+            "before_fence": ["a", "b c"], "switch": ["/bin/x"], "after_switch": ["y"], "abort": ["z"], "timeout_s": 10
+        },
+        "pgbouncer": { "admin": "boss@pool.example:6432/pgbouncer", "databases": ["shop", "Sales"] },
+    });
+    assert_eq!(planned, expected);
 }
 
 /// The original's keys with the original's defaults.
@@ -161,6 +176,7 @@ fn defaults_are_those_of_the_original() {
     assert_eq!(config.verify.sample_size, None);
     assert_eq!(config.cutover.sequence_buffer, 1_000);
     assert_eq!((config.cutover.lag_drain_timeout_s, config.cutover.fence_timeout_ms), (300, 10_000));
+    assert!(config.cutover.planned().is_default());
     assert!(config.target.is_none() && config.analyze_tables.is_none());
     assert_eq!(accept(SOURCE).migrate.slot.as_str(), "pcrd_migration");
 }

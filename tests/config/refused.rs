@@ -54,17 +54,49 @@ fn keys_that_do_not_exist() {
 }
 
 #[test]
+fn hooks_and_poolers_that_make_no_cutover() {
+    let pooler = |rest: &str| top(&format!("cutover: {{ pgbouncer: {{ {rest} }} }}"));
+    let whole = "pgbouncer: { admin_uri: postgresql://a@h/p, databases: [shop] }";
+    check(vec![
+        (top("cutover: { hooks: { swich: [x] } }"), "unknown_key", "swich", None, "did you mean `switch`?"),
+        (top("cutover: { hooks: { switch: /bin/x } }"), "wrong_type", "/bin/x", None, "no shell is involved"),
+        (top("cutover: { hooks: { switch: [] } }"), "bad_value", "switch", None, "`cutover.hooks.switch` is empty"),
+        (top("cutover: { hooks: { switch: [a, {}] } }"), "wrong_type", "{", None, "must be text"),
+        (top("cutover: { hooks: { switch: [a], timeout: 0 } }"), "bad_value", "0", None, "between 1 and 604800"),
+        (top("cutover: { fence: pgbouncer }"), "contradiction", "pgbouncer", None, "needs `cutover.pgbouncer`"),
+        (top(&format!("cutover: {{ fence: pgbouncer, {whole} }}")), "contradiction", "pgbouncer", None, "hooks.switch"),
+        (
+            top("cutover: { fence: hooks, hooks: { switch: [a] } }"),
+            "contradiction",
+            "hooks",
+            None,
+            "hooks.before_fence",
+        ),
+        (top(&format!("cutover: {{ fence: none, {whole} }}")), "contradiction", "none", None, "has no effect"),
+        (top(&format!("cutover: {{ {whole} }}")), "contradiction", "cutover", None, "has no effect"),
+        (pooler("databases: [shop]"), "missing", "pgbouncer", None, "`cutover.pgbouncer.admin_uri` is missing"),
+        (pooler("admin_uri: postgresql://a@h/p"), "missing", "pgbouncer", None, "databases"),
+        (pooler("admin_uri: postgresql://a@h/p, databases: []"), "bad_value", "databases", None, "is empty"),
+        (pooler("admin_uri: 'postgresql:///p', databases: [a]"), "missing", "'postgresql:///p'", None, "names no host"),
+        (
+            pooler("admin_uri: 'postgresql://a:canary@h/p', databases: [a]"),
+            "plaintext_password",
+            "'postgresql://a:canary@h/p'",
+            None,
+            "PCRD_PGBOUNCER_PASSWORD",
+        ),
+    ]);
+}
+
+#[test]
 fn keys_and_values_that_later_versions_bring() {
     check(vec![
         (top("migrate: { carry: all }"), "not_yet", "carry", None, "migrate.carry"),
         (table("data: none"), "not_yet", "none", None, "data: none"),
         (top("verify: { hash: sha256 }"), "not_yet", "sha256", None, "verify.hash: sha256"),
         (top("verify: { max_rows_per_second: 5 }"), "not_yet", "max_rows_per_second", None, "verify.max_rows"),
-        (top("cutover: { fence: pgbouncer }"), "not_yet", "pgbouncer", None, "cutover.fence: pgbouncer"),
-        (top("cutover: { fence: none }"), "not_yet", "none", None, "cutover.fence: none"),
-        (top("cutover: { hooks: {} }"), "not_yet", "hooks", None, "cutover.hooks"),
+        (top("cutover: { fence: rename }"), "not_yet", "rename", None, "cutover.fence: rename"),
         (top("cutover: { reverse: { enabled: true } }"), "not_yet", "reverse", None, "cutover.reverse"),
-        (top("cutover: { pgbouncer: {} }"), "not_yet", "pgbouncer", None, "cutover.pgbouncer"),
         (
             top("migrate: { on_ddl: follow_aditive }"),
             "bad_value",

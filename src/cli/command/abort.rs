@@ -6,6 +6,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{ask, current, executor_alive, executor_comes_back, explain, plan_of, quiet_run};
+use crate::cli::programs::check_programs;
 use crate::exec::cleanup;
 
 /// Arguments of `abort`.
@@ -20,6 +21,7 @@ pub struct AbortArgs {
 pub async fn run(ctx: &Context, args: &AbortArgs) -> Result<Exit, CommandError> {
     let (config, ledger, found) = current(ctx).await?;
     let plan = plan_of(ctx, &config, &found.id)?;
+    check_programs(&config, &plan)?;
     let question = format!("Give up migration {} and drop its tables on the target?", plan.id.short());
     if !confirm(ctx, &question, args.yes).await? {
         ctx.note("nothing was done");

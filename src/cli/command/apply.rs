@@ -98,6 +98,10 @@ pub fn finish(ctx: &Context, outcome: Outcome) -> Result<Exit, CommandError> {
             ctx.note("switched: the target is the database now, and the source refuses writes to the migrated tables");
             ctx.note("Next: point the application at the target; later, pcrd cleanup");
         }
+        Outcome::GivenUp => {
+            ctx.note("the source takes writes again; the target is not in use");
+            ctx.note("Next: pcrd apply goes on up to the gate; pcrd abort gives the migration up");
+        }
     }
     Ok(Exit::Done)
 }

@@ -18,6 +18,9 @@ pub struct CleanupArgs {
     /// Let the source's tables take writes again: what is written there from now on is on no other cluster
     #[arg(long)]
     pub open_source: bool,
+    /// Writes that came to the source behind a fence that refuses none have been seen to
+    #[arg(long)]
+    pub late_writes_known: bool,
     /// Do not ask; source tables are dropped only by --yes-drop
     #[arg(short, long)]
     pub yes: bool,
@@ -37,7 +40,7 @@ pub async fn run(ctx: &Context, args: &CleanupArgs) -> Result<Exit, CommandError
         }
     }
     let run = quiet_run(ctx, &config, plan)?;
-    for removed in cleanup::cleanup(&run, &dropped, args.open_source).await.map_err(explain)? {
+    for removed in cleanup::cleanup(&run, &dropped, args.open_source, args.late_writes_known).await.map_err(explain)? {
         ctx.note(&format!("removed: {removed}"));
     }
     Ok(Exit::Done)

@@ -58,6 +58,7 @@ mod untrackable_dependency;
 mod version_dependent_cast;
 mod volatile_expr;
 mod wal_retention;
+mod writes_not_stopped;
 
 pub use collation_differs::COLLATION_DIFFERS;
 pub use constraint_not_carried::CONSTRAINT_NOT_CARRIED;
@@ -117,3 +118,4 @@ pub use untrackable_dependency::UNTRACKABLE_DEPENDENCY;
 pub use version_dependent_cast::VERSION_DEPENDENT_CAST;
 pub use volatile_expr::VOLATILE_EXPR;
 pub use wal_retention::WAL_RETENTION;
+pub use writes_not_stopped::WRITES_NOT_STOPPED;

@@ -2,6 +2,7 @@
 
 use crate::findings;
 use crate::plan::render::amount::{counted, duration};
+use crate::plan::render::cutover::cutover;
 use crate::plan::render::document::{Document, Symbol, TableSection, blocks};
 use crate::plan::render::escape::{Place, code, escape, fenced};
 use crate::plan::render::known::{informs, known};
@@ -176,6 +177,11 @@ fn head(document: &Document, plan: &Plan) -> String {
     }
     let on_ddl = plan.settings.on_ddl;
     out.extend(on_ddl.meaning().map(|meaning| format!("\n`on_ddl: {}`: {meaning}.\n", on_ddl.word())));
+    let cutover = cutover(plan);
+    if !cutover.is_empty() {
+        out.push_str("\nCutover:\n\n");
+        out.extend(cutover.iter().map(|(name, what)| format!("- {name}: {}\n", code(what))));
+    }
     if let Some(estimate) = &document.estimate {
         out.push_str(&format!("\n{}\n", escape(&in_words(estimate), Place::Prose)));
     }

@@ -3,6 +3,7 @@
 pub mod amount;
 mod bare;
 pub mod comparison;
+mod cutover;
 pub mod ddl;
 pub mod document;
 pub mod escape;

@@ -2,6 +2,7 @@
 
 use crate::plan::estimate::Estimate;
 use crate::plan::render::amount::{bytes, counted, duration};
+use crate::plan::render::cutover::cutover;
 use crate::plan::render::document::{Document, Line, Symbol, TableSection};
 use crate::plan::render::escape::{Place, escape};
 use crate::plan::render::known::{informs, known};
@@ -42,6 +43,11 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
     }
     let on_ddl = plan.settings.on_ddl;
     out.extend(on_ddl.meaning().map(|meaning| format!("  on_ddl {}: {meaning}\n", on_ddl.word())));
+    let cutover = cutover(plan);
+    if !cutover.is_empty() {
+        out.push_str("  Cutover:\n");
+        out.extend(cutover.iter().map(|(name, what)| format!("    {name}: {}\n", clean(what))));
+    }
     if detail == Detail::Everything {
         out.push_str(&everything(document, plan));
     }

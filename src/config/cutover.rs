@@ -1,0 +1,144 @@
+//! `cutover`: what stops the writers, and the operator's programs around the switch.
+
+use std::path::Path;
+
+use crate::catalog::Ident;
+use crate::config::endpoint::{self, Endpoint, PasswordWish};
+use crate::config::keys;
+use crate::config::model::{CutoverSettings, PoolerSettings};
+use crate::desired::document::Kind;
+use crate::desired::fields::{Fields, POSITIVE, wrong_type};
+use crate::desired::problem::{Problem, ProblemKind};
+use crate::plan::{FenceKind, Hook, Hooks};
+
+const SECONDS_MAX: u64 = 7 * 24 * 3600;
+
+/// Reads the section, which the file may lack. Relative paths are relative to `base`.
+pub(super) fn read(
+    top: &Fields<'_>,
+    base: &Path,
+    allow_plaintext: bool,
+    problems: &mut Vec<Problem>,
+) -> CutoverSettings {
+    let entry = top.entry(keys::CUTOVER.path);
+    let fields = entry.and_then(|entry| Fields::open(&entry.value, &keys::CUTOVER, entry.key.span.clone(), problems));
+    let fields = fields.unwrap_or_else(|| Fields::none(&keys::CUTOVER));
+    let before = problems.len();
+    let fences = [
+        ("trigger", Some(FenceKind::Trigger)),
+        ("rename", None),
+        ("pgbouncer", Some(FenceKind::Pgbouncer)),
+        ("hooks", Some(FenceKind::Hooks)),
+        ("none", Some(FenceKind::None)),
+    ];
+    let fence = fields.choice("fence", &fences, problems);
+    let hooks = hooks(&fields, problems);
+    let pgbouncer = pooler(&fields, base, allow_plaintext, problems);
+    let kind = fence.as_ref().map_or(FenceKind::Trigger, |fence| fence.value);
+    if problems.len() == before
+        && let Some(why) = contradiction(kind, &hooks, pgbouncer.is_some())
+    {
+        let span = fence.map_or_else(|| fields.at.clone(), |fence| fence.span);
+        problems.push(Problem::at(ProblemKind::Contradiction, span, why, "here"));
+    }
+    let mut integer =
+        |key, bounds, default| fields.integer(key, bounds, problems).map_or(default, |number| number.value);
+    CutoverSettings {
+        sequence_buffer: integer("sequence_buffer", 0..=*POSITIVE.end(), 1_000),
+        lag_drain_timeout_s: integer("lag_drain_timeout", 1..=SECONDS_MAX, 300),
+        fence_timeout_ms: integer("fence_timeout", 1..=SECONDS_MAX, 10) * 1_000,
+        fence: kind,
+        hooks,
+        pgbouncer,
+    }
+}
+
+/// Why the parts do not make one cutover.
+fn contradiction(fence: FenceKind, hooks: &Hooks, has_pooler: bool) -> Option<&'static str> {
+    match fence {
+        FenceKind::Pgbouncer if !has_pooler => {
+            Some("`cutover.fence: pgbouncer` needs `cutover.pgbouncer` with `admin_uri` and `databases`")
+        }
+        FenceKind::Pgbouncer if hooks.switch.is_empty() => Some(
+            "`cutover.fence: pgbouncer` needs `cutover.hooks.switch`, which points pgbouncer at the target: without it \
+             RESUME would send the clients back to the source",
+        ),
+        FenceKind::Pgbouncer => None,
+        _ if has_pooler => Some("`cutover.pgbouncer` has no effect without `cutover.fence: pgbouncer`"),
+        FenceKind::Hooks if hooks.before_fence.is_empty() => {
+            Some("`cutover.fence: hooks` needs `cutover.hooks.before_fence`, which stops the writers")
+        }
+        FenceKind::Trigger | FenceKind::Hooks | FenceKind::None => None,
+    }
+}
+
+fn hooks(cutover: &Fields<'_>, problems: &mut Vec<Problem>) -> Hooks {
+    let mut hooks = Hooks::default();
+    let Some(entry) = cutover.entry("hooks") else { return hooks };
+    let Some(fields) = Fields::open(&entry.value, &keys::HOOKS, entry.key.span.clone(), problems) else {
+        return hooks;
+    };
+    hooks.before_fence = argv(&fields, Hook::BeforeFence, problems);
+    hooks.switch = argv(&fields, Hook::Switch, problems);
+    hooks.after_switch = argv(&fields, Hook::AfterSwitch, problems);
+    hooks.abort = argv(&fields, Hook::Abort, problems);
+    if let Some(timeout) = fields.integer("timeout", 1..=SECONDS_MAX, problems)
+        && !hooks.is_empty()
+    {
+        hooks.timeout_s = timeout.value;
+    }
+    hooks
+}
+
+/// Program and arguments.
+fn argv(fields: &Fields<'_>, hook: Hook, problems: &mut Vec<Problem>) -> Vec<String> {
+    let (key, before) = (hook.word(), problems.len());
+    let Some(entry) = fields.entry(key) else { return Vec::new() };
+    if let Kind::Scalar { .. } = &entry.value.kind {
+        let problem = wrong_type(entry.place(), &fields.path_of(key), "a list", "a single value");
+        let help = format!(
+            "no shell is involved: write program and arguments as a list, `{key}: [/path/to/program, argument]`"
+        );
+        problems.push(problem.help(help));
+        return Vec::new();
+    }
+    let Some(list) = fields.texts(key, problems) else { return Vec::new() };
+    if list.value.is_empty() && problems.len() == before {
+        let message = format!("`{}` is empty", fields.path_of(key));
+        problems.push(Problem::at(ProblemKind::BadValue, list.span.clone(), message, "no program"));
+    }
+    if let Some(text) = list.value.iter().find(|text| text.value.contains('\0')) {
+        problems.push(Problem::at(ProblemKind::BadValue, text.span.clone(), "an argument has a NUL byte", "here"));
+    }
+    list.value.into_iter().map(|text| text.value).collect()
+}
+
+fn pooler(
+    cutover: &Fields<'_>,
+    base: &Path,
+    allow_plaintext: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<PoolerSettings> {
+    let entry = cutover.entry("pgbouncer")?;
+    let fields = Fields::open(&entry.value, &keys::PGBOUNCER, entry.key.span.clone(), problems)?;
+    if fields.entry("databases").is_none() {
+        fields.missing("databases", problems);
+    }
+    let list = fields.texts("databases", problems);
+    if let Some(list) = list.as_ref().filter(|list| list.value.is_empty()) {
+        let message = "`cutover.pgbouncer.databases` is empty";
+        problems.push(Problem::at(ProblemKind::BadValue, list.span.clone(), message, "no database"));
+    }
+    let names = list.map_or_else(Vec::new, |list| list.value);
+    let databases: Vec<Ident> = names
+        .into_iter()
+        .filter_map(|name| crate::desired::fields::ident_of(name, problems))
+        .map(|name| name.value)
+        .collect();
+    let uri = fields.required_text("admin_uri", problems)?;
+    let mut params = endpoint::of_uri(&fields, "admin_uri", &uri, base, allow_plaintext, problems)?;
+    // As pgbouncer itself listens and calls its console.
+    params.port.get_or_insert(6432);
+    params.database.get_or_insert_with(|| "pgbouncer".to_owned());
+    Some(PoolerSettings { admin: Endpoint { span: uri.span, params, password: PasswordWish::Unsaid }, databases })
+}

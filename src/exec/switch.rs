@@ -1,0 +1,151 @@
+//! From the permanent fence to the end of the cutover: the operator's program moves the clients, at most once, and the
+//! target becomes the database. Every restart goes through here again.
+
+use serde::{Deserialize, Serialize};
+
+use super::context::Run;
+use super::event::EventKind;
+use super::fence::{self, Standing};
+use super::hook::{self, Ended};
+use super::{ExecError, failpoint, late, pooler};
+use crate::ledger::cutover::{self as state, CutoverState};
+use crate::ledger::hook::{self as calls, Call, CallEnd};
+use crate::ledger::migration;
+use crate::pg::client::Client;
+use crate::plan::Hook;
+
+/// What the operator says of a switch hook of which nobody knows whether it did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// The clients use the target.
+    Happened,
+    /// They do not, and it may run once more.
+    NotHappened,
+    /// They do not, and the source is to be open again.
+    GiveUp,
+}
+
+/// Moves the clients and makes the target the database; can be repeated. `word` is about the last call that is written
+/// down, and counts once.
+///
+/// # Errors
+/// Nobody knows whether the clients were moved: then the source stays closed.
+pub async fn complete(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+    let _hold = run.holds.take();
+    if state::read(ledger, &run.id).await?.state != CutoverState::Switched {
+        move_clients(run, ledger, word).await?;
+        if let Some(found) = pooler::still_on_source(run).await? {
+            return Err(ExecError::SwitchUnknown { why: format!("said that it had succeeded, but {found}") });
+        }
+        state::advance(ledger, &run.id, run.epoch, CutoverState::SequencesSet, CutoverState::Switched, None).await?;
+    }
+    failpoint::hit("cutover.after-switched")?;
+    // From here on the target takes the clients' writes, whatever becomes of the rest.
+    pooler::resume(run).await?;
+    failpoint::hit("cutover.after-resume")?;
+    let said = calls::last(ledger, &run.id, Hook::AfterSwitch.word()).await?.and_then(|call| call.end);
+    if !matches!(said, Some(CallEnd::Succeeded | CallEnd::Failed | CallEnd::NotStarted)) {
+        hook::call(run, ledger, run.epoch, Hook::AfterSwitch).await?;
+    }
+    for line in late::lines(run, ledger).await.unwrap_or_else(|error| vec![unknown(&error)]) {
+        run.note(line);
+    }
+    migration::set_state(ledger, &run.id, "cut_over").await?;
+    run.emit(None, EventKind::Cutover { state: CutoverState::Switched.to_string() });
+    Ok(())
+}
+
+/// Writes that cannot be looked for must not look like none.
+pub fn unknown(error: &ExecError) -> String {
+    format!("whether writes came to the source after the fence could not be found out: {error}")
+}
+
+/// Starts the switch hook, unless it was started before: then only its own success or the operator's word counts.
+async fn move_clients(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+    match (last, word) {
+        (Some(call), Some(Word::Happened)) => {
+            calls::end(ledger, call.number, CallEnd::SaidYes, "the operator says that it happened").await?;
+            return Ok(());
+        }
+        (Some(call), Some(Word::NotHappened)) => {
+            calls::end(ledger, call.number, CallEnd::SaidNo, "the operator says that it did not happen").await?;
+            failpoint::hit("hook.switch-answered")?;
+        }
+        (Some(Call { end: Some(CallEnd::Succeeded | CallEnd::SaidYes), .. }), _) => return Ok(()),
+        (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => {}
+        (Some(call), _) => return Err(ExecError::SwitchUnknown { why: in_doubt(&call) }),
+    }
+    match hook::call(run, ledger, run.epoch, Hook::Switch).await? {
+        None | Some(Ended::Well) => Ok(()),
+        Some(Ended::Badly(why)) => Err(ExecError::SwitchUnknown { why }),
+        Some(Ended::NotStarted(why)) => Err(ExecError::SwitchNotStarted { why }),
+    }
+}
+
+fn in_doubt(call: &Call) -> String {
+    call.detail.clone().unwrap_or_else(|| {
+        "was started by an executor that died or lost the target before it could write down how it ended".to_owned()
+    })
+}
+
+/// The switch hook was called, and whether it did its work is not settled.
+pub async fn is_in_doubt(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    if run.plan.settings.cutover.hooks.switch.is_empty() {
+        return Ok(false);
+    }
+    let is_over = state::read(ledger, &run.id).await?.state == CutoverState::Switched;
+    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+    Ok(!is_over && last.is_some_and(|call| call.end != Some(CallEnd::GivenUp)))
+}
+
+/// The operator wants the source open again behind a switch that did not happen, now or in a run that died over it.
+pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Result<bool, ExecError> {
+    let has_hook = !run.plan.settings.cutover.hooks.switch.is_empty();
+    if !has_hook || state::read(ledger, &run.id).await?.state == CutoverState::Switched {
+        return Ok(false);
+    }
+    let Some(call) = calls::last(ledger, &run.id, Hook::Switch.word()).await? else { return Ok(false) };
+    if word == Some(Word::GiveUp) && call.end != Some(CallEnd::GivenUp) {
+        calls::end(ledger, call.number, CallEnd::GivenUp, "the operator gives the cutover up").await?;
+        failpoint::hit("hook.switch-given-up")?;
+        return Ok(true);
+    }
+    Ok(call.end == Some(CallEnd::GivenUp))
+}
+
+/// Opens the source, lets the pooler's clients go on, and tells the operator's program: for a cutover that is given up.
+/// Can be repeated. Gives what went wrong with that program.
+pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Option<String>, ExecError> {
+    if let Err(error) = open_source(run, ledger, source).await {
+        // Clients that are held for a source that cannot be asked would be held when it is back.
+        pooler::let_go(run).await;
+        return Err(error);
+    }
+    after_opening(run, ledger, run.epoch).await
+}
+
+/// Opens the source, unless the switch was decided and the operator has not taken that back.
+pub async fn open_source(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    match fence::standing(run, source).await? {
+        Standing::None => Ok(()),
+        Standing::Permanent if is_given_up(run, ledger, None).await? => fence::remove(run, source).await,
+        Standing::Leased | Standing::Permanent => fence::lower(run, source).await,
+    }
+}
+
+/// After the source is open again. What the ledger says is changed last: who dies before that does all of it again.
+pub async fn after_opening(run: &Run, ledger: &Client, epoch: i64) -> Result<Option<String>, ExecError> {
+    let _hold = run.holds.take();
+    let mut trouble = None;
+    if state::read(ledger, &run.id).await?.state != CutoverState::Ready {
+        // The program of the operator's may be what makes it answer again.
+        let resumed = pooler::resume(run).await;
+        let ended = hook::call(run, ledger, epoch, Hook::Abort).await?;
+        trouble = ended.as_ref().and_then(Ended::trouble).map(|why| format!("the abort hook failed: {why}"));
+        resumed?;
+    }
+    state::reset(ledger, &run.id).await?;
+    run.emit(None, EventKind::Cutover { state: CutoverState::Ready.to_string() });
+    Ok(trouble)
+}

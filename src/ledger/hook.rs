@@ -1,0 +1,103 @@
+//! Calls of the operator's programs: written before each is started, and after it has ended.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tokio_postgres::Client;
+
+use super::LedgerError;
+use crate::replay::Lsn;
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// The program said that it succeeded.
+    Succeeded,
+    /// It failed, was killed, or took too long: what it did is not known.
+    Failed,
+    /// It could not be started.
+    NotStarted,
+    /// The operator says that it did its work.
+    SaidYes,
+    /// The operator says that it did not, and that it may run once more.
+    SaidNo,
+    /// The operator says that it did not, and wants the source open again.
+    GivenUp,
+}
+
+const NAMES: [(CallEnd, &str); 6] = [
+    (CallEnd::Succeeded, "succeeded"),
+    (CallEnd::Failed, "failed"),
+    (CallEnd::NotStarted, "not_started"),
+    (CallEnd::SaidYes, "said_yes"),
+    (CallEnd::SaidNo, "said_no"),
+    (CallEnd::GivenUp, "given_up"),
+];
+
+impl fmt::Display for CallEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.iter().find(|(end, _)| end == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for CallEnd {
+    type Err = LedgerError;
+
+    fn from_str(text: &str) -> Result<Self, LedgerError> {
+        let found = NAMES.iter().find(|(_, name)| *name == text);
+        found.map(|(end, _)| *end).ok_or_else(|| LedgerError::damaged("outcome of a hook", text))
+    }
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its number.
+    pub number: i64,
+    /// What became of it; nothing as long as nobody knows.
+    pub end: Option<CallEnd>,
+    /// In words.
+    pub detail: Option<String>,
+}
+
+/// Says that a program is about to be started, in the current attempt to cut over. An executor that was replaced may not.
+///
+/// # Errors
+/// Another executor has the migration.
+pub async fn begin(client: &Client, migration: &str, epoch: i64, hook: &str) -> Result<i64, LedgerError> {
+    let row = client
+        .query_opt(
+            "INSERT INTO pcrd.hook (migration, epoch, attempt, hook) \
+             SELECT m.id, m.epoch, c.attempt, $3 FROM pcrd.migration m JOIN pcrd.cutover c ON c.migration = m.id \
+             WHERE m.id = $1 AND m.epoch = $2 FOR SHARE OF m RETURNING number",
+            &[&migration, &epoch, &hook],
+        )
+        .await?;
+    row.map(|row| row.get(0)).ok_or(LedgerError::Fenced { epoch, lsn: Lsn(0) })
+}
+
+/// Says what became of a call.
+pub async fn end(client: &Client, number: i64, end: CallEnd, detail: &str) -> Result<(), LedgerError> {
+    client
+        .execute(
+            "UPDATE pcrd.hook SET ended_at = clock_timestamp(), outcome = $2, detail = concat_ws('; ', detail, $3::text) WHERE number = $1",
+            &[&number, &end.to_string(), &detail],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The last call of this program in the current attempt.
+pub async fn last(client: &Client, migration: &str, hook: &str) -> Result<Option<Call>, LedgerError> {
+    let row = client
+        .query_opt(
+            "SELECT h.number, h.outcome, h.detail FROM pcrd.hook h \
+             JOIN pcrd.cutover c ON c.migration = h.migration AND c.attempt = h.attempt \
+             WHERE h.migration = $1 AND h.hook = $2 ORDER BY h.number DESC LIMIT 1",
+            &[&migration, &hook],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let end = row.get::<_, Option<String>>(1).map(|text| text.parse()).transpose()?;
+    Ok(Some(Call { number: row.get(0), end, detail: row.get(2) }))
+}
