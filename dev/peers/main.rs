@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backfill;
+mod cutover;
 mod figures;
 mod load;
 mod machine;
@@ -77,6 +78,18 @@ enum What {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// Cuts over again and again under writers: how long they wait, and whether a write is lost
+    Cutover {
+        /// Rows of the largest table
+        #[arg(long, default_value_t = 50_000)]
+        rows: u64,
+        /// Writes a second
+        #[arg(long, default_value_t = 2_000)]
+        tps: u64,
+        /// Clients that write
+        #[arg(long, default_value_t = 24)]
+        clients: u64,
+    },
     /// Copies tables with ever larger rows and looks at its memory
     Memory {
         /// Size of the largest table in GB
@@ -110,6 +123,7 @@ async fn main() {
         What::Mixed { gb, tps, steady_tps, seconds } => {
             of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
         }
+        What::Cutover { rows, tps, clients } => of_bars(cutover::run(rows, tps, clients, rounds)),
         What::Memory { gb } => of_bars(memory::run(gb, rounds).await),
     };
     println!("{markdown}");

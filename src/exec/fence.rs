@@ -23,6 +23,8 @@ use crate::sql;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Attempts to get the lock before the cutover is given up.
 const ATTEMPTS_MAX: u32 = 30;
+/// So many of those who stand in the way are named.
+const NAMED_MAX: usize = 5;
 /// A terminated session may have much to roll back.
 const TERMINATED_GRACE: Duration = Duration::from_secs(20);
 
@@ -94,8 +96,7 @@ pub async fn raise(
         if let Some(limit) = terminate_after.filter(|limit| began.elapsed() >= *limit) {
             terminate(run, source, tables, limit).await?;
         }
-        let holders = conflicting(source, tables).await?;
-        if holders.is_empty() {
+        if conflicting(source, tables).await?.is_empty() {
             match attempt_once(run, source, nonce, (tables, tasks), wait).await {
                 Ok(lsn) => return Ok(lsn),
                 Err(error) if is_lock_trouble(&error) => {
@@ -106,14 +107,14 @@ pub async fn raise(
                     return Err(error);
                 }
             }
-        } else if attempt % 5 == 1 {
-            run.waiting(format!("the fence waits for {}", holders.join(", ")));
+        }
+        if attempt % 5 == 1 {
+            run.waiting(format!("the fence waits for {}", in_the_way(source, tables).await?));
         }
         let rest = wait * 5 + Duration::from_millis(rand::rng().random_range(0..200));
         run.sleep(rest).await?;
     }
-    let holders = conflicting(source, tables).await?;
-    let who = if holders.is_empty() { "busy writers".to_owned() } else { holders.join(", ") };
+    let who = in_the_way(source, tables).await?;
     Err(ExecError::CutoverAborted { reason: format!("the tables could not be locked in {attempt} attempts: {who}") })
 }
 
@@ -202,6 +203,33 @@ pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Re
         .await
         .map_err(ExecError::source("look for conflicting locks"))?;
     Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+}
+
+/// Who holds a lock that keeps ours away, the oldest transactions first, in words.
+pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Result<String, ExecError> {
+    let names: Vec<String> = tables.iter().map(sql::name).collect();
+    let rows = source
+        .query(
+            "SELECT coalesce('pid ' || l.pid, 'a prepared transaction'), \
+               concat_ws(', ', nullif(a.application_name, ''), 'role ' || a.usename, \
+                 'in a transaction for ' || round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)) || ' s', \
+                 string_agg(DISTINCT l.mode || ' on ' || l.relation::regclass::text, ', ')) \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+             GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.xact_start ORDER BY a.xact_start LIMIT 6",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look who keeps the tables from being locked"))?;
+    let named = |row: &tokio_postgres::Row| format!("{} ({})", row.get::<_, String>(0), row.get::<_, String>(1));
+    let mut who: Vec<String> = rows.iter().map(named).collect();
+    if who.len() > NAMED_MAX {
+        who.truncate(NAMED_MAX);
+        who.push("and others".to_owned());
+    }
+    Ok(if who.is_empty() { "busy writers".to_owned() } else { who.join("; ") })
 }
 
 /// Ends the sessions whose transaction is older than `limit` and holds a lock that keeps the fence away. A prepared

@@ -222,7 +222,9 @@ async fn switch_in_doubt(
     let Some(call) = hook::last(ledger, &found.id, Hook::Switch.word()).await? else { return Ok(None) };
     let ended = call.detail.unwrap_or_else(|| "was started, and nobody wrote down how it ended".to_owned());
     let is_open = matches!(call.end, None | Some(CallEnd::Failed | CallEnd::NotStarted));
-    Ok(is_open.then(|| format!("the switch hook {ended}: pcrd cutover --switch-happened yes, or no")))
+    let first = ended.lines().next().unwrap_or_default();
+    let first = first.trim_end_matches([';', ':']).trim_end_matches("; it said");
+    Ok(is_open.then(|| format!("the switch hook {first}: pcrd cutover --switch-happened yes, or no")))
 }
 
 /// One line about a change of plan.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::context::Run;
-use super::fence::{self, conflicting, is_lock_trouble};
+use super::fence::{self, conflicting, in_the_way, is_lock_trouble};
 use super::table::TableTask;
 use super::witness::{self, Witness};
 use super::{ExecError, admission, copy, published, snapshots};
@@ -50,8 +50,7 @@ pub async fn find(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<Poi
     for attempt in 1..=ATTEMPTS_MAX {
         run.stop_check()?;
         // To queue behind a vacuum or an index build would stop writers, and end in nothing.
-        let holders = conflicting(source, &names).await?;
-        if holders.is_empty() {
+        if conflicting(source, &names).await?.is_empty() {
             let error = match look(run, source, tasks, &names, wait).await {
                 Ok(point) => {
                     wait_flushed(run, source, point.lsn).await?;
@@ -65,22 +64,19 @@ pub async fn find(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<Poi
             }
         }
         if attempt % 5 == 1 {
-            run.waiting(format!("the tables that are copied again cannot be locked yet: {}", by(&holders)));
+            let who = in_the_way(source, &names).await?;
+            run.waiting(format!("the tables that are copied again cannot be locked yet: {who}"));
         }
         let rest = wait * 5 + Duration::from_millis(rand::rng().random_range(0..300));
         run.sleep(rest).await?;
     }
-    let who = by(&conflicting(source, &names).await?);
+    let who = in_the_way(source, &names).await?;
     Err(ExecError::Step {
         step: "adopt".to_owned(),
         reason: format!(
             "the tables that are copied again could not be locked in {ATTEMPTS_MAX} attempts: {who}; nothing was changed"
         ),
     })
-}
-
-fn by(holders: &[String]) -> String {
-    if holders.is_empty() { "busy writers".to_owned() } else { holders.join(", ") }
 }
 
 async fn look(

@@ -272,3 +272,15 @@ fn the_digest_is_that_of_the_file() {
     };
     assert_eq!(with("canary"), with("parrot"));
 }
+
+#[test]
+fn the_set_ups_of_the_runbook() {
+    let page = include_str!("../../docs/runbook.md");
+    let set_ups: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(set_ups.len(), 4);
+    for set_up in set_ups {
+        let ends = "source: { host: 127.0.0.1, database: shop, user: pcrd }\ntarget: { host: 127.0.0.1, database: shop2, user: pcrd }\n";
+        let config = accept(&format!("{ends}migrate:\n  tables: [{{ name: orders }}]\n{set_up}"));
+        assert!(!config.cutover.hooks.switch.is_empty(), "{set_up}");
+    }
+}

@@ -286,7 +286,8 @@ async fn cutover_that_terminates_who_stands_in_its_way() {
     let mut running = scene.apply();
     running.wait_for(READY);
     let forgotten = connect_to(&scene.pair.source, "postgres").await;
-    run(&forgotten, "BEGIN; UPDATE items SET n = 99999 WHERE id = 1").await;
+    run(&forgotten, "SET application_name = 'forgotten'; BEGIN; UPDATE items SET n = 99999 WHERE id = 1").await;
+    let pid = text(&forgotten, "SELECT pg_backend_pid()::text").await;
     let reader = connect_to(&scene.pair.source, "postgres").await;
     run(&reader, "BEGIN; SELECT count(*) FROM items").await;
     let writers = Writers::start(&scene.pair, INT, ROWS, 2, false).await;
@@ -297,6 +298,12 @@ async fn cutover_that_terminates_who_stands_in_its_way() {
     run(&reader, "COMMIT").await;
     let ended = tokio::task::block_in_place(|| running.wait_at_most(Duration::from_secs(30)));
     ended.assert_switched();
+    let named = format!("the fence waits for pid {pid} (forgotten, role postgres, in a transaction for ");
+    assert!(
+        ended.lines.iter().any(|line| line.contains(&named) && line.contains("RowExclusiveLock on ")),
+        "{}",
+        ended.lines.join("\n")
+    );
     assert!(ended.lines.iter().any(|line| line.contains("kept the fence waiting")), "{}", ended.lines.join("\n"));
     assert_eq!(text(&scene.source, "SELECT count(*) FROM items WHERE n = 99999").await, "0");
     scene.assert_equal().await;
