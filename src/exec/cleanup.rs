@@ -21,7 +21,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     admission::take_lock(run, &ledger, &source, &targets).await?;
     let is_closed = fence::standing(run, &source).await? == Standing::Permanent;
     if switch::is_in_doubt(run, &ledger).await? {
-        return Err(ExecError::SwitchUnknown { why: "was called, and that is not settled".to_owned() });
+        return Err(switch::unknown_switch(run, "was called, and that is not settled".to_owned()));
     }
     let is_decided = is_closed && !switch::is_given_up(run, &ledger, None).await?;
     if is_decided || is_cut_over(run, &ledger).await? {

@@ -191,7 +191,12 @@ impl CopyWorker {
         loop {
             let left = KeyRange { lo: lo.as_deref(), hi: range.hi };
             let end = match self.run.throttle.pace.is_slow() {
-                true => self.end_of(task, left, self.stint.rows()).await?,
+                true => {
+                    let began = Instant::now();
+                    let end = self.end_of(task, left, self.stint.rows()).await?;
+                    self.stint.asked(began.elapsed());
+                    end
+                }
                 false => None,
             };
             let piece = KeyRange { lo: lo.as_deref(), hi: end.as_deref().or(range.hi) };

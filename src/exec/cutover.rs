@@ -311,6 +311,13 @@ pub async fn finish_interrupted(
     let word = word.take();
     let is_given_up = switch::is_given_up(run, ledger, word).await?;
     if is_decided && !is_given_up {
+        let came = switch::came_before(run, ledger, source, word).await?;
+        if !came.is_empty() {
+            fence::remove(run, source).await?;
+            let trouble = switch::give_up(run, ledger, source).await?;
+            let reason = came.into_iter().chain(trouble).collect::<Vec<_>>().join("; ");
+            return Err(ExecError::CutoverAborted { reason });
+        }
         switch::complete(run, ledger, word).await?;
         run.note("the cutover had been decided before the interruption; it is complete now");
         return Ok(Some(Outcome::Switched));

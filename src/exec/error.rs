@@ -125,16 +125,20 @@ pub enum ExecError {
     },
     /// Nobody knows whether the clients use the target. The source takes no writes.
     #[error(
-        "the switch hook {why}\nwhether the clients were moved is not known: the source takes no writes, the target does, and the \
+        "the switch hook {why}\nwhether the clients were moved is not known: {source_is}, the target takes them, and the \
          hook is not run again by itself"
     )]
     SwitchUnknown {
+        /// What becomes of writes there.
+        source_is: &'static str,
         /// What is known of the call.
         why: String,
     },
     /// The clients were not moved. The source takes no writes.
-    #[error("the switch hook did not run, and the source takes no writes: {why}")]
+    #[error("the switch hook did not run, and {source_is}: {why}")]
     SwitchNotStarted {
+        /// What becomes of writes there.
+        source_is: &'static str,
         /// Why.
         why: String,
     },

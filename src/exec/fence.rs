@@ -311,6 +311,11 @@ pub enum Standing {
 
 /// Reads what stands on the source.
 pub async fn standing(run: &Run, source: &Client) -> Result<Standing, ExecError> {
+    standing_of(&run.id, source).await
+}
+
+/// The same, of a plan that nobody runs.
+pub async fn standing_of(migration: &str, source: &Client) -> Result<Standing, ExecError> {
     let row = source
         .query_one("SELECT pg_catalog.to_regclass('pcrd.fence') IS NOT NULL", &[])
         .await
@@ -319,7 +324,7 @@ pub async fn standing(run: &Run, source: &Client) -> Result<Standing, ExecError>
         return Ok(Standing::None);
     }
     let row = source
-        .query_opt("SELECT until = 'infinity' FROM pcrd.fence WHERE migration = $1", &[&run.id])
+        .query_opt("SELECT until = 'infinity' FROM pcrd.fence WHERE migration = $1", &[&migration])
         .await
         .map_err(ExecError::source("read the fence"))?;
     match row.map(|row| row.get::<_, bool>(0)) {
@@ -332,15 +337,20 @@ pub async fn standing(run: &Run, source: &Client) -> Result<Standing, ExecError>
 /// Opens the source again. The lease ends first, which lets writers pass at once; then triggers and row go together,
 /// with short waits for the lock, because readers would queue behind a long one.
 pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
-    let doing = "end the fence's lease";
+    end_lease(run, source).await?;
+    take_down(run, source, false).await
+}
+
+/// Lets writes pass, unless the switch was decided.
+pub async fn end_lease(run: &Run, source: &Client) -> Result<(), ExecError> {
     source
         .execute(
             "UPDATE pcrd.fence SET until = clock_timestamp() WHERE migration = $1 AND until <> 'infinity'",
             &[&run.id],
         )
         .await
-        .map_err(ExecError::source(doing))?;
-    take_down(run, source, false).await
+        .map_err(ExecError::source("end the fence's lease"))?;
+    Ok(())
 }
 
 /// Removes the fence of a finished migration: whoever still writes to the source is not refused any more.

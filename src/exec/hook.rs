@@ -31,6 +31,8 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 const RECORDS_MAX: u32 = 10;
 
 /// Variables of ours that hold passwords.
+/// Passwords of fewer bytes are looked for as whole values only.
+const SECRET_PART_MIN: usize = 6;
 const SECRET_VARIABLES: [&str; 4] =
     ["PCRD_SOURCE_PASSWORD", "PCRD_TARGET_PASSWORD", "PCRD_PGBOUNCER_PASSWORD", "PGPASSWORD"];
 
@@ -222,7 +224,7 @@ fn output_file() -> io::Result<File> {
 fn environment(run: &Run, hook: Hook, command: &mut Command) {
     let secrets = secrets(run);
     for (name, value) in std::env::vars_os() {
-        let is_secret = value.to_str().is_some_and(|value| secrets.iter().any(|secret| secret == value));
+        let is_secret = value.to_str().is_some_and(|value| secrets.iter().any(|secret| holds(value, secret)));
         if is_secret || name.to_str().is_some_and(|name| SECRET_VARIABLES.contains(&name)) {
             command.env_remove(&name);
         }
@@ -234,6 +236,11 @@ fn environment(run: &Run, hook: Hook, command: &mut Command) {
             .env(format!("PCRD_{end}_PORT"), info.port.to_string())
             .env(format!("PCRD_{end}_DATABASE"), &info.database);
     }
+}
+
+/// A short password is found only where it stands alone: as a part of something else it may be anything.
+fn holds(value: &str, secret: &str) -> bool {
+    value == secret || (secret.len() >= SECRET_PART_MIN && value.contains(secret))
 }
 
 fn secrets(run: &Run) -> Vec<String> {

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 
 use super::ExecError;
 use super::context::Run;
+use super::fence::{self, Standing};
 use crate::ledger::{cutover as state, progress};
 use crate::pg::client::Client;
 use crate::pg::pgoutput::{self, Message};
@@ -66,11 +67,12 @@ pub async fn look(source: &Client, settings: &Settings, since: Lsn) -> Result<La
         }
     };
     let mut late = Late { is_cut: rows.len() >= CHANGES_MAX as usize, ..Late::default() };
-    let (mut names, mut counts) = (BTreeMap::new(), false);
+    let (mut names, mut counts, mut begun) = (BTreeMap::new(), false, false);
     for row in rows {
         let tables = match pgoutput::decode(Bytes::from(row.get::<_, Vec<u8>>(0)))? {
             Message::Begin(begin) => {
                 counts = begin.final_lsn >= since;
+                begun |= counts;
                 continue;
             }
             Message::Relation(relation) => {
@@ -87,6 +89,11 @@ pub async fn look(source: &Client, settings: &Settings, since: Lsn) -> Result<La
             let name = names.get(&oid).cloned().unwrap_or_else(|| format!("table {oid}"));
             *late.tables.entry(name).or_default() += 1;
         }
+    }
+    if late.is_cut && !begun {
+        let reason =
+            "the slot keeps more changes of before the end of the stream than are looked through for late ones";
+        return Err(ExecError::Gap { reason: reason.to_owned() });
     }
     Ok(late)
 }
@@ -122,7 +129,13 @@ pub async fn lines_of(
     if settings.cutover.fence.refuses() {
         return Ok(Vec::new());
     }
-    if state::read(ledger, migration).await?.state != state::CutoverState::Switched {
+    // A permanent fence is behind the end of the stream, whether or not the clients have been moved.
+    let is_decided = match state::read(ledger, migration).await?.state {
+        state::CutoverState::Switched => true,
+        state::CutoverState::SequencesSet => fence::standing_of(migration, source).await? == Standing::Permanent,
+        _ => false,
+    };
+    if !is_decided {
         return Ok(Vec::new());
     }
     let Some(progress) = progress::read(ledger, migration).await? else { return Ok(Vec::new()) };

@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 const PIECE_AIM: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(5));
 /// After this time a chunk makes no more pauses: its snapshot is held, and the stream waits.
 const CHUNK_PAUSES: Duration = Duration::from_secs(2);
+/// A pause is not longer, whatever it was that took so long …
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// … and is looked at again this often.
+const PAUSE_STEP: Duration = Duration::from_millis(100);
 /// Rows of a piece, at least and at most.
 const PIECE_ROWS: (u64, u64) = (64, 1 << 16);
 
@@ -30,13 +34,15 @@ pub struct Stint {
     /// It may be interrupted for as long as the copy rests: nobody waits for its end.
     may_rest: bool,
     rows: u64,
+    /// Of the work so far, what was spent on the way to the servers and back.
+    on_the_way: Duration,
 }
 
 impl Stint {
     /// Of a chunk: the stream waits for its end, and its snapshot is held.
     pub fn of_chunk() -> Self {
         let now = Instant::now();
-        Self { since: now, begun: now, may_rest: false, rows: PIECE_ROWS.0 }
+        Self { since: now, begun: now, may_rest: false, rows: PIECE_ROWS.0, on_the_way: Duration::ZERO }
     }
 
     /// Of a table that is copied whole.
@@ -58,6 +64,12 @@ impl Stint {
     /// Rows that make a piece.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// A question of a few round trips took so long: so long the servers had nothing to do, and once more for the round trips of
+    /// the piece itself.
+    pub fn asked(&mut self, took: Duration) {
+        self.on_the_way += took * 2;
     }
 
     /// A piece took so long: the next one is shorter or longer.
@@ -112,7 +124,7 @@ impl Pace {
 
     /// Called between two pieces of work: waits as long as the work since then asks for.
     pub async fn after(&self, stint: &mut Stint) {
-        let worked = stint.since.elapsed();
+        let worked = stint.since.elapsed().saturating_sub(stint.on_the_way);
         while stint.may_rest && self.is_resting() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -120,11 +132,22 @@ impl Pace {
         if !stint.may_rest && stint.begun.elapsed() >= CHUNK_PAUSES {
             return;
         }
-        let pause = self.pause(worked);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        let longest = match stint.may_rest {
+            true => PAUSE_MAX,
+            // The chunk has ended, or its snapshot is held.
+            false => CHUNK_PAUSES.saturating_sub(stint.begun.elapsed()),
+        };
+        // What there is to give way to may end meanwhile.
+        let began = Instant::now();
+        loop {
+            let left = self.pause(worked).min(longest).saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left.min(PAUSE_STEP)).await;
         }
         stint.took(worked);
+        stint.on_the_way = Duration::ZERO;
         stint.since = Instant::now();
     }
 }
@@ -165,5 +188,21 @@ mod tests {
         stint.end_chunk();
         pace.after(&mut stint).await;
         assert!(stint.since >= since + MS(40), "as long as the work");
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_when_there_is_nobody_to_give_way_to() {
+        let pace = std::sync::Arc::new(Pace::default());
+        pace.set(0.02, 1);
+        let mut stint = Stint::of_whole();
+        stint.since -= Duration::from_secs(3_600);
+        let gone = std::sync::Arc::clone(&pace);
+        tokio::spawn(async move {
+            tokio::time::sleep(MS(50)).await;
+            gone.set(1.0, 1);
+        });
+        // Two days otherwise.
+        pace.after(&mut stint).await;
+        assert!(!pace.is_slow());
     }
 }

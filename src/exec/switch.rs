@@ -10,7 +10,7 @@ use super::hook::{self, Ended};
 use super::{ExecError, failpoint, late, pooler};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::hook::{self as calls, Call, CallEnd};
-use crate::ledger::migration;
+use crate::ledger::{migration, progress};
 use crate::pg::client::Client;
 use crate::plan::Hook;
 
@@ -32,10 +32,21 @@ pub enum Word {
 /// Nobody knows whether the clients were moved: then the source stays closed.
 pub async fn complete(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
     let _hold = run.holds.take();
-    if state::read(ledger, &run.id).await?.state != CutoverState::Switched {
+    let found = state::read(ledger, &run.id).await?.state;
+    if found != CutoverState::Switched {
+        // The fence is made permanent after that was written: a target that does not know it is not the one that was to be
+        // switched to, or is behind it.
+        if found != CutoverState::SequencesSet {
+            return Err(ExecError::Gap {
+                reason: format!(
+                    "the fence on the source is permanent, but on the target the cutover has come to `{found}` only: the target was \
+                     restored, or failed over to a server that is behind"
+                ),
+            });
+        }
         move_clients(run, ledger, word).await?;
         if let Some(found) = pooler::still_on_source(run).await? {
-            return Err(ExecError::SwitchUnknown { why: format!("said that it had succeeded, but {found}") });
+            return Err(unknown_switch(run, format!("said that it had succeeded, but {found}")));
         }
         state::advance(ledger, &run.id, run.epoch, CutoverState::SequencesSet, CutoverState::Switched, None).await?;
     }
@@ -74,18 +85,58 @@ async fn move_clients(run: &Run, ledger: &Client, word: Option<Word>) -> Result<
         }
         (Some(Call { end: Some(CallEnd::Succeeded | CallEnd::SaidYes), .. }), _) => return Ok(()),
         (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => {}
-        (Some(call), _) => return Err(ExecError::SwitchUnknown { why: in_doubt(&call) }),
+        (Some(call), _) => return Err(unknown_switch(run, in_doubt(&call))),
     }
     match hook::call(run, ledger, run.epoch, Hook::Switch).await? {
         None | Some(Ended::Well) => Ok(()),
-        Some(Ended::Badly(why)) => Err(ExecError::SwitchUnknown { why }),
-        Some(Ended::NotStarted(why)) => Err(ExecError::SwitchNotStarted { why }),
+        Some(Ended::Badly(why)) => Err(unknown_switch(run, why)),
+        Some(Ended::NotStarted(why)) => Err(ExecError::SwitchNotStarted { source_is: source_is(run), why }),
     }
+}
+
+/// Nobody knows whether the clients were moved.
+pub fn unknown_switch(run: &Run, why: String) -> ExecError {
+    ExecError::SwitchUnknown { source_is: source_is(run), why }
+}
+
+fn source_is(run: &Run) -> &'static str {
+    match run.plan.settings.cutover.fence.refuses() {
+        true => "the source takes no writes",
+        false => "the source refuses no writes, for its fence refuses nobody",
+    }
+}
+
+/// Before the clients are moved, where the fence keeps nobody from the source: a write that came since the end of the
+/// stream ends the cutover as long as no client uses the target. Gives what came.
+pub async fn came_before(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    word: Option<Word>,
+) -> Result<Vec<String>, ExecError> {
+    let state = state::read(ledger, &run.id).await?.state;
+    if run.plan.settings.cutover.fence.refuses() || state != CutoverState::SequencesSet {
+        return Ok(Vec::new());
+    }
+    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+    let nobody_moved = match (&last, word) {
+        (None, _) | (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }), None) => true,
+        (_, word) => word == Some(Word::NotHappened),
+    };
+    let progress = progress::read(ledger, &run.id).await?;
+    let (Some(progress), true) = (progress, nobody_moved) else { return Ok(Vec::new()) };
+    let came = late::look(source, &run.plan.settings, progress.applied).await?.lines();
+    if let (Some(call), false) = (last, came.is_empty()) {
+        calls::end(ledger, call.number, CallEnd::GivenUp, "writes came to the source before the clients were moved")
+            .await?;
+    }
+    Ok(came)
 }
 
 fn in_doubt(call: &Call) -> String {
     call.detail.clone().unwrap_or_else(|| {
-        "was started by an executor that died or lost the target before it could write down how it ended".to_owned()
+        "was started by an executor that died or lost the target before it could write down how it ended; it may still be running"
+            .to_owned()
     })
 }
 
@@ -117,6 +168,11 @@ pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Resu
 /// Opens the source, lets the pooler's clients go on, and tells the operator's program: for a cutover that is given up.
 /// Can be repeated. Gives what went wrong with that program.
 pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Option<String>, ExecError> {
+    // Writes pass from here on: the clients need not wait until a reader lets the trigger be taken down.
+    if fence::standing(run, source).await? == Standing::Leased {
+        fence::end_lease(run, source).await?;
+        pooler::let_go(run).await;
+    }
     if let Err(error) = open_source(run, ledger, source).await {
         // Clients that are held for a source that cannot be asked would be held when it is back.
         pooler::let_go(run).await;

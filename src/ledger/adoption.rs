@@ -10,13 +10,14 @@ use crate::plan::StepId;
 use crate::replay::Lsn;
 
 /// Tables that belong to a migration, but for those of its lanes. `request` stays with the plan that it was put to.
-const WORK: [&str; 12] = [
+const WORK: [&str; 13] = [
     "progress",
     "whole_copy",
     "reread",
     "frozen",
     "step",
     "cutover",
+    "hook",
     "verified",
     "skipped",
     "added_column",

@@ -124,3 +124,44 @@ async fn a_write_after_the_decision_is_told_of() {
         stage.end().await;
     }
 }
+
+/// Killed when the fence was permanent, with no client moved yet: nobody was refused until pcrd came back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_between_a_crash_and_the_switch_ends_the_attempt() {
+    let pair = TestPair::start(15, 15);
+    for (name, hooks) in [("crash", ""), ("crash_hook", ", switch: [touch, moved]")] {
+        let stage = stage(&pair, name, &format!("fence: hooks, hooks: {{ before_fence: ['true']{hooks} }}")).await;
+        assert_eq!(wait(stage.start_through("cutover.after-permanent=abort")).code, None);
+        run(&stage.source, "INSERT INTO items VALUES (1000, 'late')").await;
+        assert!(stage.migration.ok(&["status"]).contains("1 change(s) of public.items"));
+        let said = wait(stage.start_through(""));
+        assert_code(&said, Some(1));
+        assert!(said.stderr.contains("1 change(s) of public.items"), "{}", said.stderr);
+        assert!(
+            !stage.migration.dir.path().join("moved").exists(),
+            "the clients were moved to a target that lacks a row"
+        );
+        assert_eq!(text(&stage.target, "SELECT state FROM pcrd.migration").await, "running");
+        assert_code(&wait(stage.start_through("")), Some(0));
+        assert_equal(&stage).await;
+        assert_eq!(stage.migration.dir.path().join("moved").exists(), !hooks.is_empty());
+        stage.end().await;
+    }
+}
+
+/// A target that was restored, or failed over to a server that is behind, is not what the fence was made permanent for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_behind_is_not_switched_to() {
+    let pair = TestPair::start(15, 15);
+    let stage = stage(&pair, "behind", "hooks: { switch: [touch, moved] }").await;
+    assert_eq!(wait(stage.start_through("cutover.after-permanent=abort")).code, None);
+    run(&stage.target, "UPDATE pcrd.cutover SET state = 'drained'").await;
+    let said = wait(stage.start_through(""));
+    assert_code(&said, Some(1));
+    assert!(said.stderr.contains("the cutover has come to `drained` only"), "{}", said.stderr);
+    assert!(!stage.migration.dir.path().join("moved").exists(), "the clients were moved");
+    run(&stage.target, "UPDATE pcrd.cutover SET state = 'sequences_set'").await;
+    assert_code(&wait(stage.start_through("")), Some(0));
+    assert!(stage.migration.dir.path().join("moved").exists());
+    assert_equal(&stage).await;
+}

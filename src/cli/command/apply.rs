@@ -95,7 +95,7 @@ pub fn finish(ctx: &Context, outcome: Outcome) -> Result<Exit, CommandError> {
             ctx.note(&format!("done through {phase:?}; run `pcrd apply` again to go on").to_lowercase());
         }
         Outcome::Switched => {
-            ctx.note("switched: the target is the database now, and the source refuses writes to the migrated tables");
+            ctx.note("switched: the target is the database now, and the fence stays on the source");
             ctx.note("Next: point the application at the target; later, pcrd cleanup");
         }
         Outcome::GivenUp => {

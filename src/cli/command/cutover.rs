@@ -100,6 +100,10 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
         return Ok(Exit::Done);
     }
     if executor_comes_back(ctx, &ledger, &found).await? {
+        if word.is_some() {
+            let text = "an executor has come meanwhile, and nothing was told to it";
+            return Err(CommandError::new(Exit::Busy, text).with_next("pcrd status"));
+        }
         ctx.note(&ask(ctx, &ledger, &found, "cutover", Some(&limits.to_request())).await?);
         return Ok(Exit::Done);
     }
