@@ -131,7 +131,7 @@ async fn a_write_between_a_crash_and_the_switch_ends_the_attempt() {
     let pair = TestPair::start(15, 15);
     for (name, hooks) in [("crash", ""), ("crash_hook", ", switch: [touch, moved]")] {
         let stage = stage(&pair, name, &format!("fence: hooks, hooks: {{ before_fence: ['true']{hooks} }}")).await;
-        assert_eq!(wait(stage.start_through("cutover.after-permanent=abort")).code, None);
+        assert_eq!(wait(stage.start_through("cutover.after-permanent=return(kill)")).code, None);
         run(&stage.source, "INSERT INTO items VALUES (1000, 'late')").await;
         assert!(stage.migration.ok(&["status"]).contains("1 change(s) of public.items"));
         let said = wait(stage.start_through(""));
@@ -154,7 +154,7 @@ async fn a_write_between_a_crash_and_the_switch_ends_the_attempt() {
 async fn a_target_that_is_behind_is_not_switched_to() {
     let pair = TestPair::start(15, 15);
     let stage = stage(&pair, "behind", "hooks: { switch: [touch, moved] }").await;
-    assert_eq!(wait(stage.start_through("cutover.after-permanent=abort")).code, None);
+    assert_eq!(wait(stage.start_through("cutover.after-permanent=return(kill)")).code, None);
     run(&stage.target, "UPDATE pcrd.cutover SET state = 'drained'").await;
     let said = wait(stage.start_through(""));
     assert_code(&said, Some(1));
