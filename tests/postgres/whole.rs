@@ -108,7 +108,9 @@ async fn exact(kind: Kind, majors: (u32, u32), ranges: bool) {
          - {{ name: few, columns: {{ a: {{ rename: b }} }} }}\n",
         kind.yaml()
     );
-    let stage = Stage::new(&pair, &name, &ddl, &yaml, "  workers: 3\n").await;
+    let stage =
+        Stage::new(&pair, &name, &ddl, &yaml, "  workers: 3\n  throttle: { source_commit_slowdown_percent: 0 }\n")
+            .await;
     let stop = Arc::new(AtomicBool::new(false));
     let tables: &[_] = &[("items", "$n"), ("names", "'É' || md5('$n')")];
     let writer = write(connect_to(&pair.source, &name).await, tables, Arc::clone(&stop));
