@@ -126,7 +126,8 @@ pub(super) async fn data_checks(run: &Run, wanted: impl Fn(&Check) -> bool) -> R
     if failing.is_empty() { Ok(()) } else { Err(ExecError::Checks(failing)) }
 }
 
-fn host_name() -> String {
+/// The name of this machine.
+pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }

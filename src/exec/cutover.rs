@@ -309,6 +309,7 @@ pub async fn finish_interrupted(
     }
     // What is said is said of the call that it was said of, and not of one that comes after it.
     let word = word.take();
+    switch::check_word(run, ledger, word).await?;
     let is_given_up = switch::is_given_up(run, ledger, word).await?;
     if is_decided && !is_given_up {
         let came = switch::came_before(run, ledger, source, word).await?;

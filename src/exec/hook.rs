@@ -1,6 +1,6 @@
 //! The operator's programs around the switch: started without a shell, bounded in time, and written down before and after.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -15,10 +15,11 @@ use secrecy::ExposeSecret;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use super::admission::host_name;
 use super::context::Run;
 use super::{ExecError, failpoint};
 use crate::config::redact;
-use crate::ledger::hook::{self as calls, CallEnd};
+use crate::ledger::hook::{self as calls, Call, CallEnd, Place};
 use crate::pg::client::Client;
 use crate::plan::{End, Hook};
 
@@ -101,12 +102,17 @@ pub async fn call(run: &Run, ledger: &Client, epoch: i64, hook: Hook) -> Result<
     let argv = run.plan.settings.cutover.hooks.argv(hook);
     let Some((program, arguments)) = argv.split_first() else { return Ok(None) };
     let _hold = run.holds.take();
+    others_ended(run, ledger).await?;
     let [recorded, started, ended, kept] = points(hook);
-    let number = calls::begin(ledger, &run.id, epoch, hook.word()).await?;
+    let output = match output_file() {
+        Ok(output) => output,
+        Err(error) => return Ok(Some(Ended::NotStarted(format!("no file for its output could be made: {error}")))),
+    };
+    let number = calls::begin(ledger, &run.id, epoch, hook.word(), &output.place()).await?;
     failpoint::hit(recorded)?;
     run.note(format!("the {} hook runs", hook.word()));
     let began = Instant::now();
-    let result = start(run, hook, program, arguments);
+    let result = start(run, hook, output, (program, arguments));
     failpoint::hit(started)?;
     let result = match result {
         Ok(process) => wait(run, process).await,
@@ -179,7 +185,7 @@ fn points(hook: Hook) -> [&'static str; 4] {
 struct Process {
     child: Child,
     group: Option<Pid>,
-    output: File,
+    output: Output,
 }
 
 impl Process {
@@ -199,11 +205,10 @@ impl Drop for Process {
     }
 }
 
-fn start(run: &Run, hook: Hook, program: &str, arguments: &[String]) -> io::Result<Process> {
-    // Not a pipe: a program whose pcrd has died must be able to go on to its end.
-    let output = output_file()?;
+fn start(run: &Run, hook: Hook, output: Output, (program, arguments): (&str, &[String])) -> io::Result<Process> {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
+    let (out, err) = (output.file.try_clone()?, output.file.try_clone()?);
+    command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
     // Of its own, so that Ctrl-C on the terminal does not end it in the middle, and a timeout ends all of it.
     command.process_group(0);
     environment(run, hook, &mut command);
@@ -212,12 +217,82 @@ fn start(run: &Run, hook: Hook, program: &str, arguments: &[String]) -> io::Resu
     Ok(Process { child, group, output })
 }
 
-fn output_file() -> io::Result<File> {
+/// What a program prints. Not a pipe: a program whose pcrd has died must be able to go on to its end; and locked, so that whoever
+/// comes after a pcrd that died sees whether it does.
+struct Output {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output {
+    fn place(&self) -> Place {
+        Place { host: host_name(), output: self.path.display().to_string() }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Of a call that has an end nobody asks again.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+fn output_file() -> io::Result<Output> {
     let number: u64 = rand::rng().random();
-    let path: PathBuf = std::env::temp_dir().join(format!("pcrd-hook-{}-{number:016x}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("pcrd-hook-{}-{number:016x}", std::process::id()));
     let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+    let output = Output { file, path };
+    output.file.lock()?;
+    Ok(output)
+}
+
+/// Whether the program of a call, or anything that it started, still runs; nothing where that cannot be seen from here.
+fn lives(place: &Place) -> Option<bool> {
+    if place.host != host_name() {
+        return None;
+    }
+    match File::open(&place.output) {
+        // Who died before the program was started has left it too.
+        Ok(file) => match file.try_lock() {
+            Ok(()) => {
+                let _gone = std::fs::remove_file(&place.output);
+                Some(false)
+            }
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        },
+        Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(false),
+    }
+}
+
+/// The program of a call without an end that still runs, in words.
+pub fn running(call: &Call) -> Option<String> {
+    let Call { hook, place, end: None, .. } = call else { return None };
+    (lives(place) == Some(true)).then(|| {
+        format!("the {hook} hook of an executor that died still runs (what it prints goes to {})", place.output)
+    })
+}
+
+/// What is to be known of a call without an end whose program cannot be looked for from here.
+pub fn elsewhere(call: &Call) -> Option<String> {
+    (call.end.is_none() && lives(&call.place).is_none())
+        .then(|| format!("whether it still runs can only be seen on {}", call.place.host))
+}
+
+/// Waits for programs of executors that died: two at once would undo one another's work.
+async fn others_ended(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let limit = Duration::from_secs(run.plan.settings.cutover.hooks.timeout_s);
+    let (began, mut said) = (Instant::now(), false);
+    while let Some(why) = calls::without_end(ledger, &run.id).await?.iter().find_map(running) {
+        if began.elapsed() >= limit {
+            return Err(ExecError::CutoverAborted { reason: format!("{why}; end it, then try again") });
+        }
+        if !std::mem::replace(&mut said, true) {
+            run.waiting(format!("{why}; waiting for its end for at most {} s", limit.as_secs()));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// What a program needs to know, and no password: neither ours by name nor one under a name of the operator's.
@@ -264,7 +339,7 @@ async fn wait(run: &Run, mut process: Process) -> Ended {
             format!("was stopped after {} s", limit.as_secs())
         }
     };
-    let output = last_lines(&mut process.output, &secrets(run));
+    let output = last_lines(&mut process.output.file, &secrets(run));
     Ended::Badly(if output.is_empty() { why } else { format!("{why}; it said:\n{output}") })
 }
 
@@ -323,8 +398,8 @@ mod tests {
 
     fn shown(text: &str, secrets: &[&str]) -> String {
         let mut file = output_file().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        last_lines(&mut file, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>())
+        file.file.write_all(text.as_bytes()).unwrap();
+        last_lines(&mut file.file, &secrets.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
@@ -348,6 +423,24 @@ mod tests {
         assert!(
             !is_there("/no/such/program") && !is_there("no-such-program") && !is_there("/etc/passwd") && !is_there("/")
         );
+    }
+
+    #[test]
+    fn a_program_that_still_runs_is_seen() {
+        let mut output = output_file().unwrap();
+        let place = output.place();
+        let child = output.file.try_clone().unwrap();
+        let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(child).spawn().unwrap();
+        // Its pcrd dies, and cannot tidy up.
+        output.file = File::open("/dev/null").unwrap();
+        std::mem::forget(output);
+        assert_eq!(lives(&place), Some(true));
+        assert_eq!(lives(&Place { host: "of somebody else".to_owned(), ..place.clone() }), None);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert_eq!(lives(&place), Some(false));
+        assert!(!Path::new(&place.output).exists());
+        assert_eq!(lives(&place), Some(false), "it was removed");
     }
 
     #[tokio::test]

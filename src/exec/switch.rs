@@ -71,6 +71,21 @@ pub fn unknown(error: &ExecError) -> String {
     format!("whether writes came to the source after the fence could not be found out: {error}")
 }
 
+/// The operator's word is about what has an end.
+///
+/// # Errors
+/// The program that it is about still runs.
+pub async fn check_word(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+    let last = match word {
+        Some(_) => calls::last(ledger, &run.id, Hook::Switch.word()).await?,
+        None => None,
+    };
+    match last.as_ref().and_then(hook::running) {
+        Some(why) => Err(unknown_switch(run, format!("cannot be answered for yet: {why}"))),
+        None => Ok(()),
+    }
+}
+
 /// Starts the switch hook, unless it was started before: then only its own success or the operator's word counts.
 async fn move_clients(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
     let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
@@ -134,10 +149,14 @@ pub async fn came_before(
 }
 
 fn in_doubt(call: &Call) -> String {
-    call.detail.clone().unwrap_or_else(|| {
-        "was started by an executor that died or lost the target before it could write down how it ended; it may still be running"
-            .to_owned()
-    })
+    if let Some(detail) = &call.detail {
+        return detail.clone();
+    }
+    let now = hook::running(call).or_else(|| hook::elsewhere(call));
+    format!(
+        "was started by an executor that died or lost the target before it could write down how it ended; {}",
+        now.unwrap_or_else(|| "it does not run any more".to_owned())
+    )
 }
 
 /// The switch hook was called, and whether it did its work is not settled.

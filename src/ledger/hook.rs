@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::LedgerError;
 use crate::replay::Lsn;
@@ -49,11 +49,24 @@ impl FromStr for CallEnd {
     }
 }
 
+/// Where a program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The machine.
+    pub host: String,
+    /// A file there that is locked as long as the program, or anything that it started, has it open.
+    pub output: String,
+}
+
 /// A call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Its number.
     pub number: i64,
+    /// What was called.
+    pub hook: String,
+    /// Where.
+    pub place: Place,
     /// What became of it; nothing as long as nobody knows.
     pub end: Option<CallEnd>,
     /// In words.
@@ -64,13 +77,19 @@ pub struct Call {
 ///
 /// # Errors
 /// Another executor has the migration.
-pub async fn begin(client: &Client, migration: &str, epoch: i64, hook: &str) -> Result<i64, LedgerError> {
+pub async fn begin(
+    client: &Client,
+    migration: &str,
+    epoch: i64,
+    hook: &str,
+    place: &Place,
+) -> Result<i64, LedgerError> {
     let row = client
         .query_opt(
-            "INSERT INTO pcrd.hook (migration, epoch, attempt, hook) \
-             SELECT m.id, m.epoch, c.attempt, $3 FROM pcrd.migration m JOIN pcrd.cutover c ON c.migration = m.id \
+            "INSERT INTO pcrd.hook (migration, epoch, attempt, hook, host, output) \
+             SELECT m.id, m.epoch, c.attempt, $3, $4, $5 FROM pcrd.migration m JOIN pcrd.cutover c ON c.migration = m.id \
              WHERE m.id = $1 AND m.epoch = $2 FOR SHARE OF m RETURNING number",
-            &[&migration, &epoch, &hook],
+            &[&migration, &epoch, &hook, &place.host, &place.output],
         )
         .await?;
     row.map(|row| row.get(0)).ok_or(LedgerError::Fenced { epoch, lsn: Lsn(0) })
@@ -87,17 +106,25 @@ pub async fn end(client: &Client, number: i64, end: CallEnd, detail: &str) -> Re
     Ok(())
 }
 
+const COLUMNS: &str = "SELECT h.number, h.hook, h.host, h.output, h.outcome, h.detail FROM pcrd.hook h";
+
+fn call(row: &Row) -> Result<Call, LedgerError> {
+    let end = row.get::<_, Option<String>>(4).map(|text| text.parse()).transpose()?;
+    let place = Place { host: row.get(2), output: row.get(3) };
+    Ok(Call { number: row.get(0), hook: row.get(1), place, end, detail: row.get(5) })
+}
+
 /// The last call of this program in the current attempt.
 pub async fn last(client: &Client, migration: &str, hook: &str) -> Result<Option<Call>, LedgerError> {
-    let row = client
-        .query_opt(
-            "SELECT h.number, h.outcome, h.detail FROM pcrd.hook h \
-             JOIN pcrd.cutover c ON c.migration = h.migration AND c.attempt = h.attempt \
-             WHERE h.migration = $1 AND h.hook = $2 ORDER BY h.number DESC LIMIT 1",
-            &[&migration, &hook],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let end = row.get::<_, Option<String>>(1).map(|text| text.parse()).transpose()?;
-    Ok(Some(Call { number: row.get(0), end, detail: row.get(2) }))
+    let query = format!(
+        "{COLUMNS} JOIN pcrd.cutover c ON c.migration = h.migration AND c.attempt = h.attempt \
+         WHERE h.migration = $1 AND h.hook = $2 ORDER BY h.number DESC LIMIT 1"
+    );
+    client.query_opt(&query, &[&migration, &hook]).await?.as_ref().map(call).transpose()
+}
+
+/// Calls of any program of which nobody wrote down how they ended, the oldest first.
+pub async fn without_end(client: &Client, migration: &str) -> Result<Vec<Call>, LedgerError> {
+    let query = format!("{COLUMNS} WHERE h.migration = $1 AND h.ended_at IS NULL ORDER BY h.number");
+    client.query(&query, &[&migration]).await?.iter().map(call).collect()
 }

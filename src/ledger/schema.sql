@@ -108,6 +108,8 @@ CREATE TABLE IF NOT EXISTS pcrd.hook (
   epoch bigint NOT NULL,
   attempt integer NOT NULL,
   hook text NOT NULL,
+  host text NOT NULL,
+  output text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   ended_at timestamptz,
   outcome text,

@@ -13,14 +13,14 @@ use crate::support::{TestPair, run, text};
 const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, note text);
     INSERT INTO items SELECT n, 'item ' || n FROM generate_series(1, 200) AS n; ANALYZE items";
 const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n";
-const HOOKS: &str = "before_fence: [./hook.sh, before], switch: [./hook.sh, one, 'two words'], after_switch: [./hook.sh], \
+pub const HOOKS: &str = "before_fence: [./hook.sh, before], switch: [./hook.sh, one, 'two words'], after_switch: [./hook.sh], \
                      abort: [./hook.sh], timeout: 20";
 /// Writes down that it was called, then does what a file of its name says.
 const PROGRAM: &str = "#!/bin/sh\necho \"$PCRD_HOOK\" >> calls\n\
                        if [ -e \"$PCRD_HOOK.sh\" ]; then . \"./$PCRD_HOOK.sh\"; fi\n";
 
 /// A plan with these hooks, in YAML, and the program that they all run.
-async fn stage(pair: &TestPair, name: &str, hooks: &str) -> Stage {
+pub async fn stage(pair: &TestPair, name: &str, hooks: &str) -> Stage {
     let stage = Stage::new(pair, name, DDL, TABLES, "").await;
     plan_with(&stage.migration, &format!("cutover: {{ fence_timeout: 60, hooks: {{ {hooks} }} }}"));
     write_program(stage.migration.dir.path(), "hook.sh", PROGRAM);
@@ -48,7 +48,7 @@ pub fn write_program(dir: &Path, name: &str, text: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn does(stage: &Stage, hook: &str, what: &str) {
+pub fn does(stage: &Stage, hook: &str, what: &str) {
     std::fs::write(stage.migration.dir.path().join(format!("{hook}.sh")), what).unwrap();
 }
 
@@ -57,16 +57,16 @@ fn does_nothing(stage: &Stage, hook: &str) {
 }
 
 /// The hooks that were called, in order.
-fn calls(stage: &Stage) -> String {
+pub fn calls(stage: &Stage) -> String {
     let text = std::fs::read_to_string(stage.migration.dir.path().join("calls")).unwrap_or_default();
     text.lines().collect::<Vec<_>>().join(" ")
 }
 
-fn count(stage: &Stage, hook: &str) -> usize {
+pub fn count(stage: &Stage, hook: &str) -> usize {
     calls(stage).split(' ').filter(|call| *call == hook).count()
 }
 
-fn until_file(stage: &Stage, name: &str) {
+pub fn until_file(stage: &Stage, name: &str) {
     let began = Instant::now();
     while !stage.migration.dir.path().join(name).exists() {
         assert!(began.elapsed() < Duration::from_secs(60), "{name} never came");
@@ -74,21 +74,21 @@ fn until_file(stage: &Stage, name: &str) {
     }
 }
 
-fn wait(running: Running) -> Said {
+pub fn wait(running: Running) -> Said {
     tokio::task::block_in_place(|| running.finish())
 }
 
-fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
+pub fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
     wait(stage.migration.start(args, failpoints))
 }
 
 #[track_caller]
-fn assert_code(said: &Said, code: Option<i32>) {
+pub fn assert_code(said: &Said, code: Option<i32>) {
     assert_eq!(said.code, code, "{}\n{}", said.lines.join("\n"), said.stderr);
 }
 
 /// True when the source takes writes; anything but the fence that refuses them is an error.
-async fn is_open(stage: &Stage) -> bool {
+pub async fn is_open(stage: &Stage) -> bool {
     match stage.source.batch_execute("INSERT INTO items SELECT max(id) + 1, 'late' FROM items").await {
         Ok(()) => true,
         Err(error) => {
@@ -103,7 +103,7 @@ async fn state(stage: &Stage) -> String {
 }
 
 /// The target is the database, has everything, and is the only one that takes writes.
-async fn assert_switched(stage: &Stage) {
+pub async fn assert_switched(stage: &Stage) {
     assert_eq!(state(stage).await, "cut_over", "{}", stage.name);
     assert!(!is_open(stage).await, "{}: the source takes writes after the switch", stage.name);
     stage.assert_equal("SELECT id::bigint, note FROM items", "SELECT id, note FROM items").await;
@@ -371,7 +371,7 @@ const SWITCH_POINTS: [&str; 4] =
 const ANSWER_POINTS: [&str; 2] = ["hook.switch-answered", "hook.switch-given-up"];
 
 /// The run dies at a point.
-fn dies(stage: &Stage, point: &str) {
+pub fn dies(stage: &Stage, point: &str) {
     let said = wait(stage.start_through(&format!("{point}=return(kill)")));
     assert_eq!(said.code, None, "{point} was never reached: {}\n{}", said.lines.join("\n"), said.stderr);
 }

@@ -24,6 +24,7 @@ mod exact;
 mod failover;
 mod filter;
 mod hooks;
+mod hooks_outlive;
 mod hostile;
 mod keyless;
 mod kill;

@@ -1,0 +1,52 @@
+//! A program of the operator's that goes on after its pcrd was killed: nobody decides about it before its end.
+
+use crate::hooks::{
+    HOOKS, assert_code, assert_switched, calls, command, count, dies, does, is_open, stage, until_file, wait,
+};
+use crate::support::TestPair;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_word_counts_while_the_switch_still_runs() {
+    let pair = TestPair::start(15, 15);
+    for (word, code) in [(&["--switch-happened", "yes"][..], 0), (&["--switch-happened", "no", "--open-source"], 5)] {
+        let stage = stage(&pair, &format!("word_{code}"), HOOKS).await;
+        does(&stage, "switch", "touch switching; while [ ! -e go ]; do sleep 0.02; done; touch moved\n");
+        dies(&stage, "hook.switch-started");
+        tokio::task::block_in_place(|| until_file(&stage, "switching"));
+        let args = [&["cutover", "--yes"], word].concat();
+        for args in [&["cutover", "--yes"][..], &args] {
+            let said = command(&stage, args, "");
+            assert_code(&said, Some(1));
+            assert!(said.stderr.contains("still runs"), "{args:?}: {}", said.stderr);
+            assert!(!is_open(&stage).await, "{args:?}");
+        }
+        std::fs::write(stage.migration.dir.path().join("go"), "").unwrap();
+        tokio::task::block_in_place(|| until_file(&stage, "moved"));
+        let said = command(&stage, &args, "");
+        if code == 0 {
+            assert_code(&said, Some(0));
+            assert_switched(&stage).await;
+        } else {
+            assert!(is_open(&stage).await, "{}", said.stderr);
+        }
+        assert_eq!(count(&stage, "switch"), 1);
+        stage.end().await;
+    }
+}
+
+/// What undoes the work of a program must not meet it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_that_undoes_waits_for_what_it_undoes() {
+    let pair = TestPair::start(15, 15);
+    let stage = stage(&pair, "undo", HOOKS).await;
+    does(&stage, "before_fence", "touch stopping; while [ ! -e go ]; do sleep 0.02; done; echo over >> calls\n");
+    dies(&stage, "hook.before-fence-started");
+    tokio::task::block_in_place(|| until_file(&stage, "stopping"));
+    let running = stage.start_through("");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(calls(&stage), "before_fence");
+    std::fs::write(stage.migration.dir.path().join("go"), "").unwrap();
+    assert_code(&wait(running), Some(0));
+    assert!(calls(&stage).starts_with("before_fence over abort before_fence over switch"), "{}", calls(&stage));
+    assert_switched(&stage).await;
+}
