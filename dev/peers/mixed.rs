@@ -109,7 +109,7 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
         (at, quantile(&latencies.between(copying_from + at, copying_from + at + 2.0), 0.99))
     });
     figures.over_time("p99 of the application in ms", by_time.collect());
-    figures.over_time("share of its time that the copy is at work, in per cent", watch.shares_from(copying_from));
+    figures.over_time("share of its speed that the copy has, in per cent", watch.shares_from(copying_from));
     let at_end = probe.between(copying_to - 1.0, copying_to + 0.5);
     figures.add("delay when the copy ends", quantile(&at_end, 1.0), "ms", None);
     let after = probe.between(copying_to + 5.0, copying_to + 9.0);
@@ -216,7 +216,7 @@ impl Watch {
 
     /// What the copy gave way to, by the time since then.
     fn shares_from(&self, from: f64) -> Vec<(f64, f64)> {
-        let share = |pace: &str| pace.strip_prefix("at work ")?.split(' ').next()?.parse().ok();
+        let share = |pace: &str| pace.strip_prefix("slowed to ")?.split(' ').next()?.parse().ok();
         self.paces.iter().filter_map(|(at, pace)| Some((at - from, share(pace)?))).collect()
     }
 

@@ -21,12 +21,15 @@ use super::witness;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
+use crate::plan::End;
 use crate::replay::{Chunk, Lsn, Snapshot};
 use crate::sql;
 use crate::sql::range::{Counted, KeyRange, Side};
 
 /// PostgreSQL sends one message per row; they are sent on in pieces of this size.
 const PIECE_BYTES: usize = 128 * 1024;
+/// The same beside an application.
+const SLICE_BYTES: usize = 24 * 1024;
 /// Chunks aim at this duration.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));
 /// The same where the copy gives way to an application: the stream waits for the end of a chunk, pauses and all, and must
@@ -57,6 +60,8 @@ pub struct CopyWorker {
     pub stint: Stint,
     /// The table of the last chunk, and the position that its snapshot was behind at most.
     pub last: Option<(usize, Lsn)>,
+    /// The source was read at full speed: the kernel's buffers have grown with it.
+    pub has_run: bool,
 }
 
 /// One lane to copy.
@@ -95,16 +100,21 @@ impl CopyWorker {
             self.wait_fairness(&work).await?;
             let began = Instant::now();
             self.stint.begin_again();
+            let slow = run.throttle.pace.is_slow();
+            if slow && self.has_run {
+                self.source = run.connect(End::Source, "copy").await?;
+            }
+            self.has_run = !slow;
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             let took = began.elapsed();
-            let aim = if run.throttle.pace.is_slow() { CHUNK_AIM_SLOW } else { CHUNK_AIM };
+            let aim = if slow { CHUNK_AIM_SLOW } else { CHUNK_AIM };
             let next = next_size(rows, cap, (took, aim), run.throttle.brake());
             // A lane's last chunk is as large as chance has it: that it was quick says nothing of the next lane's first.
             rows = if hi == work.hi { next.min(rows) } else { next };
             self.size = Some((work.table, rows));
             self.last = Some((work.table, row.lsn_hi));
             self.stint.end_chunk();
-            run.throttle.pace.after(&mut self.stint).await;
+            run.throttle.pace.passed(&mut self.stint, 0, 0).await;
             turn.used(row.rows as u64, row.bytes as u64, took);
             work.chunks_done += 1;
             work.next_lo = hi;
@@ -183,32 +193,10 @@ impl CopyWorker {
         Ok(row)
     }
 
-    /// Passes the rows of a range on. Beside an application in pieces that both servers have done with before the next is
-    /// asked for: what a server has begun it does as fast as it can, as far as the buffers between reach.
     async fn pipe_range(&mut self, task: &TableTask, range: KeyRange<'_>) -> Result<(u64, u64), ExecError> {
-        let (mut rows, mut bytes) = (0, 0);
-        let mut lo = range.lo.map(<[String]>::to_vec);
-        loop {
-            let left = KeyRange { lo: lo.as_deref(), hi: range.hi };
-            let end = match self.run.throttle.pace.is_slow() {
-                true => {
-                    let began = Instant::now();
-                    let end = self.end_of(task, left, self.stint.rows()).await?;
-                    self.stint.asked(began.elapsed());
-                    end
-                }
-                false => None,
-            };
-            let piece = KeyRange { lo: lo.as_deref(), hi: end.as_deref().or(range.hi) };
-            let predicate = sql::range::range_predicate(&task.projection, Side::Source, piece)?;
-            let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, predicate.as_deref())?;
-            let copied = pipe((&self.run, &mut self.stint), (&self.source, &copy_out), &self.target, task).await?;
-            (rows, bytes) = (rows + copied.0, bytes + copied.1);
-            let Some(end) = end else { return Ok((rows, bytes)) };
-            failpoint::hit("chunk.mid-copy")?;
-            self.run.throttle.pace.after(&mut self.stint).await;
-            lo = Some(end);
-        }
+        let predicate = sql::range::range_predicate(&task.projection, Side::Source, range)?;
+        let copy_out = sql::copy::copy_out(&task.projection, &task.frozen, predicate.as_deref())?;
+        pipe((&self.run, &mut self.stint), (&self.source, &copy_out), &self.target, task).await
     }
 
     /// The barrier: takes snapshots until one sees every discarded transaction of the lane.
@@ -299,8 +287,8 @@ async fn check_added(source: &Client, task: &TableTask) -> Result<(), ExecError>
     Err(ExecError::Reshaped { table: task.source_name().clone(), columns: Vec::new(), difference })
 }
 
-/// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open. Between pieces
-/// there are the pauses that belong to the work since the last one.
+/// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open. Beside an application it
+/// goes no faster than its pace: the source can run ahead by what the buffers between hold.
 pub async fn pipe(
     (run, stint): (&Run, &mut Stint),
     (source, copy_out): (&Client, &str),
@@ -311,27 +299,35 @@ pub async fn pipe(
     let copy_in = sql::copy::copy_in(&task.projection);
     let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;
     pin_mut!(out, sink);
+    let pace = &run.throttle.pace;
     let mut piece = BytesMut::with_capacity(PIECE_BYTES + 16 * 1024);
-    let mut bytes = 0;
+    let (mut bytes, mut rows_of_piece) = (0, 0);
     while let Some(row) = out.next().await {
         let row = row.map_err(ExecError::source(format!("read {}", task.source_name())))?;
         bytes += row.len() as u64;
-        let is_large = row.len() >= PIECE_BYTES;
-        if is_large && !piece.is_empty() {
-            sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
-        }
-        if is_large {
+        rows_of_piece += 1;
+        let most = if pace.is_slow() { SLICE_BYTES } else { PIECE_BYTES };
+        if row.len() >= most {
+            if !piece.is_empty() {
+                sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            }
             // One more copy of it would be one more large row of memory.
             failpoint::hit("chunk.mid-copy")?;
+            let length = row.len() as u64;
             sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
-            run.throttle.pace.after(stint).await;
+            pace.passed(stint, std::mem::take(&mut rows_of_piece), length).await;
             continue;
         }
         piece.extend_from_slice(&row);
-        if piece.len() >= PIECE_BYTES {
+        if piece.len() >= most {
             failpoint::hit("chunk.mid-copy")?;
+            let length = piece.len() as u64;
             sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
-            run.throttle.pace.after(stint).await;
+            if pace.is_slow() {
+                // What is held back would come with the next slice, as one that is twice as large.
+                sink.flush().await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            }
+            pace.passed(stint, std::mem::take(&mut rows_of_piece), length).await;
         }
     }
     if !piece.is_empty() {

@@ -370,6 +370,7 @@ impl Engine {
                         size: None,
                         stint: Stint::of_chunk(),
                         last: None,
+                        has_run: false,
                     };
                     loop {
                         let task = &tables[lane.table];

@@ -1,48 +1,50 @@
-//! Pauses of the copy: between chunks, and beside an application between pieces of a chunk, so short that no transaction
-//! meets much of it.
+//! How fast the copy goes beside an application: in slices so small that a transaction that meets one hardly waits for it.
+//! Pauses alone do not do it, because what a server has begun it does as fast as it can.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A piece of a chunk aims at this duration: an application that wakes up meanwhile waits for a part of it.
-const PIECE_AIM: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(5));
+/// What a row and a byte of it cost a server of 2022 at least: so the share of the full speed means the same for narrow rows and
+/// for wide ones.
+const ROW_NANOS: f64 = 1_500.0;
+const BYTE_NANOS: f64 = 6.7;
 /// After this time a chunk makes no more pauses: its snapshot is held, and the stream waits.
 const CHUNK_PAUSES: Duration = Duration::from_secs(2);
 /// A pause is not longer, whatever it was that took so long …
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// … and is looked at again this often.
 const PAUSE_STEP: Duration = Duration::from_millis(100);
-/// Rows of a piece, at least and at most.
-const PIECE_ROWS: (u64, u64) = (64, 1 << 16);
+/// Timers are no finer; what is left of a pause is part of the next one.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Who was slower than the pace makes up for so much of it, and not for more.
+const LATE_MAX: Duration = Duration::from_millis(10);
 
-/// The share of its time that the copy may work, for all who copy.
+/// The share of its speed that the copy may have, for all who copy.
 #[derive(Debug)]
 pub struct Pace {
-    /// In thousandths, for each of those at work.
+    /// In ten-thousandths, for each of those at work.
     duty: AtomicU32,
     /// How many may be at work at once.
     width: AtomicUsize,
     resting: AtomicBool,
 }
 
-/// Work that no pause has followed yet, and how much of it makes a piece.
+/// How far one who copies has come.
 #[derive(Debug, Clone, Copy)]
 pub struct Stint {
-    since: Instant,
+    /// When the next slice may begin.
+    due: Instant,
     /// When the chunk began.
     begun: Instant,
     /// It may be interrupted for as long as the copy rests: nobody waits for its end.
     may_rest: bool,
-    rows: u64,
-    /// Of the work so far, what was spent on the way to the servers and back.
-    on_the_way: Duration,
 }
 
 impl Stint {
     /// Of a chunk: the stream waits for its end, and its snapshot is held.
     pub fn of_chunk() -> Self {
         let now = Instant::now();
-        Self { since: now, begun: now, may_rest: false, rows: PIECE_ROWS.0, on_the_way: Duration::ZERO }
+        Self { due: now, begun: now, may_rest: false }
     }
 
     /// Of a table that is copied whole.
@@ -52,44 +54,24 @@ impl Stint {
 
     /// A chunk begins; what was before was no work.
     pub fn begin_again(&mut self) {
-        self.since = Instant::now();
-        self.begun = self.since;
+        self.begun = Instant::now();
+        self.due = self.begun;
     }
 
     /// The chunk has ended: nobody waits for it any more.
     pub fn end_chunk(&mut self) {
         self.begun = Instant::now();
     }
-
-    /// Rows that make a piece.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// A question of a few round trips took so long: so long the servers had nothing to do, and once more for the round trips of
-    /// the piece itself.
-    pub fn asked(&mut self, took: Duration) {
-        self.on_the_way += took * 2;
-    }
-
-    /// A piece took so long: the next one is shorter or longer.
-    fn took(&mut self, worked: Duration) {
-        if worked > PIECE_AIM.1 {
-            self.rows = (self.rows / 2).max(PIECE_ROWS.0);
-        } else if worked < PIECE_AIM.0 {
-            self.rows = (self.rows * 2).min(PIECE_ROWS.1);
-        }
-    }
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { duty: AtomicU32::new(1_000), width: AtomicUsize::new(usize::MAX), resting: AtomicBool::new(false) }
+        Self { duty: AtomicU32::new(10_000), width: AtomicUsize::new(usize::MAX), resting: AtomicBool::new(false) }
     }
 }
 
 impl Pace {
-    /// Sets the share of all workers' time; 0 is a rest. Few at work for longer hold up the stream less than many who pause.
+    /// Sets the share of all workers' speed; 0 is a rest. Few at work for longer hold up the stream less than many who pause.
     pub fn set(&self, share: f64, workers: usize) {
         self.resting.store(share <= 0.0, Ordering::Relaxed);
         if share <= 0.0 {
@@ -98,7 +80,7 @@ impl Pace {
         let all = share.min(1.0) * workers as f64;
         let width = (all.ceil() as usize).clamp(1, workers.max(1));
         self.width.store(if share >= 1.0 { usize::MAX } else { width }, Ordering::Relaxed);
-        self.duty.store((all / width as f64 * 1_000.0).round().clamp(1.0, 1_000.0) as u32, Ordering::Relaxed);
+        self.duty.store((all / width as f64 * 10_000.0).round().clamp(1.0, 10_000.0) as u32, Ordering::Relaxed);
     }
 
     /// How many may be at work at once.
@@ -116,39 +98,41 @@ impl Pace {
         self.width() != usize::MAX
     }
 
+    fn duty(&self) -> f64 {
+        f64::from(self.duty.load(Ordering::Relaxed)) / 10_000.0
+    }
+
     /// The pause that belongs to so much work.
     pub fn pause(&self, worked: Duration) -> Duration {
-        let duty = f64::from(self.duty.load(Ordering::Relaxed)) / 1_000.0;
+        let duty = self.duty();
         worked.mul_f64((1.0 - duty) / duty)
     }
 
-    /// Called between two pieces of work: waits as long as the work since then asks for.
-    pub async fn after(&self, stint: &mut Stint) {
-        let worked = stint.since.elapsed().saturating_sub(stint.on_the_way);
+    /// Called when a slice has been passed on, or with nothing at the end of a chunk: waits until the next may begin.
+    pub async fn passed(&self, stint: &mut Stint, rows: u64, bytes: u64) {
         while stint.may_rest && self.is_resting() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // One that was as large as suits the full speed has an end too; its pauses are made up for after it.
-        if !stint.may_rest && stint.begun.elapsed() >= CHUNK_PAUSES {
+        let began = Instant::now();
+        if !self.is_slow() {
+            stint.due = began;
             return;
         }
-        let longest = match stint.may_rest {
-            true => PAUSE_MAX,
-            // The chunk has ended, or its snapshot is held.
-            false => CHUNK_PAUSES.saturating_sub(stint.begun.elapsed()),
-        };
+        let work = Duration::from_nanos((rows as f64 * ROW_NANOS + bytes as f64 * BYTE_NANOS) as u64);
+        let earliest = began.checked_sub(LATE_MAX).unwrap_or(began);
+        stint.due = stint.due.max(earliest) + work.div_f64(self.duty());
+        // One that was as large as suits the full speed has an end too; its pauses are made up for after it.
+        let longest =
+            if stint.may_rest { PAUSE_MAX } else { CHUNK_PAUSES.saturating_sub(stint.begun.elapsed()).min(PAUSE_MAX) };
+        let until = stint.due.min(began + longest);
         // What there is to give way to may end meanwhile.
-        let began = Instant::now();
-        loop {
-            let left = self.pause(worked).min(longest).saturating_sub(began.elapsed());
-            if left.is_zero() {
+        while self.is_slow() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left < PAUSE_MIN {
                 break;
             }
             tokio::time::sleep(left.min(PAUSE_STEP)).await;
         }
-        stint.took(worked);
-        stint.on_the_way = Duration::ZERO;
-        stint.since = Instant::now();
     }
 }
 
@@ -157,6 +141,9 @@ mod tests {
     use super::*;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
+    /// A slice of a hundredth of a second of work.
+    const ROWS: u64 = 4_000;
+    const BYTES: u64 = 597_000;
 
     #[test]
     fn the_pause_belongs_to_the_work() {
@@ -176,18 +163,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn slices_are_as_far_apart_as_the_share_says() {
+        let pace = Pace::default();
+        pace.set(0.5, 1);
+        let mut stint = Stint::of_chunk();
+        let began = stint.due;
+        for _ in 0..3 {
+            pace.passed(&mut stint, ROWS, BYTES).await;
+        }
+        assert!(stint.due >= began + MS(58) && began.elapsed() >= MS(57), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn at_full_speed_there_are_no_pauses() {
+        let pace = Pace::default();
+        let mut stint = Stint::of_chunk();
+        pace.passed(&mut stint, u64::MAX, u64::MAX).await;
+        assert!(stint.due <= Instant::now());
+    }
+
+    #[tokio::test]
+    async fn what_a_slow_server_took_is_not_made_up_for() {
+        let pace = Pace::default();
+        pace.set(0.5, 1);
+        let mut stint = Stint::of_chunk();
+        stint.due -= MS(5_000);
+        pace.passed(&mut stint, ROWS, BYTES).await;
+        assert!(stint.due + LATE_MAX >= Instant::now());
+    }
+
+    #[tokio::test]
     async fn a_chunk_that_takes_long_makes_up_for_its_pauses_at_its_end() {
         let pace = Pace::default();
         pace.set(0.5, 1);
         let mut stint = Stint::of_chunk();
         stint.begun -= CHUNK_PAUSES;
-        stint.since -= MS(20);
-        let since = stint.since;
-        pace.after(&mut stint).await;
-        assert_eq!(stint.since, since, "the pause is still to come");
+        let began = stint.due;
+        for _ in 0..5 {
+            pace.passed(&mut stint, ROWS, BYTES).await;
+        }
+        assert!(stint.due >= began + MS(90), "the pauses are still to come");
         stint.end_chunk();
-        pace.after(&mut stint).await;
-        assert!(stint.since >= since + MS(40), "as long as the work");
+        pace.passed(&mut stint, 0, 0).await;
+        assert!(Instant::now() + PAUSE_MIN >= began + MS(90));
     }
 
     #[tokio::test]
@@ -195,14 +213,13 @@ mod tests {
         let pace = std::sync::Arc::new(Pace::default());
         pace.set(0.02, 1);
         let mut stint = Stint::of_whole();
-        stint.since -= Duration::from_secs(3_600);
         let gone = std::sync::Arc::clone(&pace);
         tokio::spawn(async move {
             tokio::time::sleep(MS(50)).await;
             gone.set(1.0, 1);
         });
-        // Two days otherwise.
-        pace.after(&mut stint).await;
+        // An hour otherwise, but for the longest pause.
+        pace.passed(&mut stint, 0, 10_000_000_000).await;
         assert!(!pace.is_slow());
     }
 }

@@ -87,7 +87,7 @@ enum Stage {
 /// What the copy is slowed down by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slowed {
-    /// Share of its time that the copy works.
+    /// Share of its speed that the copy has.
     pub share: f64,
     /// What slow commits take meanwhile.
     pub beside: Duration,
@@ -100,7 +100,7 @@ impl std::fmt::Display for Slowed {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         write!(
             f,
-            "at work {:.0} % of the time: the slowest twentieth of commits on the source takes {:.1} ms, {:.1} ms without it",
+            "slowed to {:.0} %: the slowest twentieth of commits on the source takes {:.1} ms, {:.1} ms without it",
             self.share * 100.0,
             ms(self.beside),
             ms(self.alone)
@@ -337,7 +337,7 @@ mod tests {
         assert!((0.05..=0.15).contains(&mean), "{mean}");
         let slowed = source.controller.slowed().unwrap();
         assert_eq!(slowed.alone, MS(2));
-        assert!(slowed.to_string().starts_with("at work "), "{slowed}");
+        assert!(slowed.to_string().starts_with("slowed to "), "{slowed}");
     }
 
     #[test]

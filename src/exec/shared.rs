@@ -22,6 +22,7 @@ pub struct Shared {
     applied: watch::Sender<Lsn>,
     /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
     wanted: AtomicU64,
+    wanted_changed: Notify,
     /// Asks the source how far it is, once there is a stream.
     nudge: OnceLock<Nudge>,
     /// Rows and bytes copied by table, earlier runs included.
@@ -99,6 +100,7 @@ impl Shared {
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
             wanted: AtomicU64::new(0),
+            wanted_changed: Notify::new(),
             nudge: OnceLock::new(),
             copied: Mutex::new(copied),
             discard_pressure: AtomicBool::new(false),
@@ -142,7 +144,14 @@ impl Shared {
 
     /// Says that somebody waits for this position.
     pub fn want(&self, lsn: Lsn) {
-        self.wanted.fetch_max(lsn.0, Ordering::Relaxed);
+        if self.wanted.fetch_max(lsn.0, Ordering::Relaxed) < lsn.0 {
+            self.wanted_changed.notify_one();
+        }
+    }
+
+    /// Waits until somebody waits for a position that nobody waited for before.
+    pub async fn wanted_changed(&self) {
+        self.wanted_changed.notified().await;
     }
 
     /// Gives whoever waits a way to hurry the stream.

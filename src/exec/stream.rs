@@ -35,6 +35,9 @@ const GROUP_AGE: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(2);
 /// … or when nothing is there to read at this age: what comes in single changes is not kept waiting by the next.
 const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
+/// Beside an application that the copy gives way to, groups are this old before they are committed: of many small ones each
+/// would cost it something.
+const GROUP_AGE_BESIDE: Duration = Duration::from_millis(100);
 /// The server is given this long to end the stream.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
@@ -185,6 +188,7 @@ impl Applier {
                 biased;
                 incoming = self.stream.next() => return incoming.map(Some).map_err(ExecError::Replication),
                 () = tokio::time::sleep(pause) => {}
+                () = self.shared.wanted_changed() => {}
                 _ = stop.changed() => return Ok(None),
             }
             if self.source.is_none() {
@@ -207,8 +211,12 @@ impl Applier {
             return None;
         }
         let hurry = self.shared.wanted().is_some();
-        let left = self.group_end.map_or(LINGER, |_| GROUP_AGE_QUIET.saturating_sub(self.group_since.elapsed()));
-        Some(if hurry { Duration::ZERO } else { LINGER.min(left) })
+        let (linger, age) = match self.run.throttle.pace.is_slow() {
+            true => (GROUP_AGE_BESIDE, GROUP_AGE_BESIDE),
+            false => (LINGER, GROUP_AGE_QUIET),
+        };
+        let left = self.group_end.map_or(linger, |_| age.saturating_sub(self.group_since.elapsed()));
+        Some(if hurry { Duration::ZERO } else { linger.min(left) })
     }
 
     async fn message(&mut self, message: Message, sentinels: &mut Vec<Sentinel>) -> Result<(), ExecError> {

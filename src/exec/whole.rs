@@ -179,7 +179,7 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
         let began = Instant::now();
         let mut stint = Stint::of_whole();
         let (rows, bytes) = copy_piece((run, &mut stint), task, piece.blocks, &source, &target).await?;
-        run.throttle.pace.after(&mut stint).await;
+        run.throttle.pace.passed(&mut stint, 0, 0).await;
         turn.used(rows, bytes, began.elapsed());
         work.shared.counters.rows_copied.fetch_add(rows, Ordering::Relaxed);
         work.shared.counters.bytes_copied.fetch_add(bytes, Ordering::Relaxed);

@@ -1,13 +1,14 @@
 //! One way to open a byte stream to a server, for SQL and replication alike.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 use super::conninfo::Conninfo;
@@ -22,6 +23,12 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+/// A server may run ahead of its reader by twenty segments at first, and segments between processes of one machine have 64 KiB: it
+/// would have read megabytes of a table, as fast as it can, for a reader who wants it slowly. On other networks they are smaller
+/// than this anyway.
+#[cfg(unix)]
+const SEGMENT_BYTES: u32 = 4_000;
 
 /// TCP or a Unix socket.
 #[derive(Debug)]
@@ -62,7 +69,7 @@ pub(super) fn target(info: &Conninfo) -> String {
 }
 
 async fn tcp(info: &Conninfo) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((info.host.as_str(), info.port)).await?;
+    let stream = connect_to_one_of(lookup_host((info.host.as_str(), info.port)).await?).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     let keepalive =
@@ -71,6 +78,21 @@ async fn tcp(info: &Conninfo) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     Ok(stream)
+}
+
+/// As `TcpStream::connect` does, in turn.
+async fn connect_to_one_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = None;
+    for address in addresses {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        #[cfg(unix)]
+        SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
 impl AsyncRead for Socket {
