@@ -22,6 +22,7 @@ mod deployments;
 mod every_option;
 mod exact;
 mod failover;
+mod fenced;
 mod filter;
 mod hooks;
 mod hostile;
