@@ -15,6 +15,7 @@ mod attack;
 mod cleanup;
 mod collision;
 mod constraints;
+mod corruptions;
 mod damaged;
 mod ddl;
 mod defects;
