@@ -45,6 +45,8 @@ pub struct Visitor {
     pub digest: Digest,
     /// Rows that differ are reported with their values.
     pub shows_values: bool,
+    /// Every row of a table is to be compared.
+    pub is_full: bool,
     /// The newest transaction id that the stream knew when verification began. An earlier process may have applied
     /// transactions up to here that are not visible on the source yet, and it took its touched keys with it.
     pub inherited: FullXid,

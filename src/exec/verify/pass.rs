@@ -208,6 +208,7 @@ async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, ExecError> {
         target: run.connect(End::Target, "verify").await?,
         digest: wish.digest(&run.plan),
         shows_values: wish.show_values,
+        is_full: wish.sample_size.is_none(),
         inherited: progress.near,
     })
 }
@@ -252,7 +253,8 @@ async fn compare_parts(
 
 fn say(visitor: &Visitor, task: &TableTask, rows: &AtomicU64, clean: Clean) {
     let rows = rows.fetch_add(clean.rows_compared, Ordering::Relaxed) + clean.rows_compared;
-    let kind = EventKind::VerifyProgress { table: task.name.clone(), rows, rows_estimate: None };
+    let rows_estimate = task.rows_estimate.filter(|_| visitor.is_full);
+    let kind = EventKind::VerifyProgress { table: task.name.clone(), rows, rows_estimate };
     visitor.run.emit(None, kind);
 }
 
@@ -429,4 +431,18 @@ async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<Vec<Differe
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_compared_is_a_failure() {
+        let table = TableReport { rows_target: 5, keys_pending: Some(0), ..TableReport::new("public.t") };
+        let error = refuse(&Report::of(vec![table.clone()], Vec::new())).expect_err("nothing was compared");
+        assert!(error.to_string().contains("the table has rows, but none was compared"), "{error}");
+        let table = TableReport { rows_source: 5, rows_compared: 5, ..table };
+        assert!(refuse(&Report::of(vec![table], Vec::new())).is_ok());
+    }
 }
