@@ -43,6 +43,7 @@ mod ordeal;
 mod pgbouncer;
 mod phase;
 mod refused;
+mod repair;
 mod reserved;
 mod rights;
 mod secrets;
