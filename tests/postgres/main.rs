@@ -36,6 +36,7 @@ mod masked;
 mod merge;
 mod migration;
 mod moved;
+mod no_false_alarm;
 mod nobody;
 mod not_additive;
 mod operate;
