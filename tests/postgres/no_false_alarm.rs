@@ -41,7 +41,7 @@ fn beside(random: &mut StdRng, what: usize, n: u64) -> (String, u64) {
                 "BEGIN; UPDATE hot SET n = n + 1 WHERE id IN (1, 2, {}); UPDATE hot SET t = 'n {n}' WHERE id = 3; COMMIT",
                 random.random_range(4..=500)
             ),
-            1,
+            8,
         ),
         // Keys that change places, leave and come back.
         1 => {
@@ -66,7 +66,7 @@ fn beside(random: &mut StdRng, what: usize, n: u64) -> (String, u64) {
                 "UPDATE wide SET n = {n} WHERE id % 3 = {}; DELETE FROM wide WHERE id > 15000",
                 random.random_range(0..3)
             ),
-            1_500,
+            2_500,
         ),
         _ => (
             format!(
@@ -105,7 +105,7 @@ async fn what_is_written_is_never_taken_for_a_difference() {
 
     writers::delay_visibility(&pair).await;
     let writers = Writers::start(&pair, INT, ROWS, 3, true).await;
-    writers.rest_at_least(10);
+    writers.rest_at_least(25);
     let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut others = JoinSet::new();
     for what in 0..5 {
@@ -126,7 +126,12 @@ async fn what_is_written_is_never_taken_for_a_difference() {
     }
 
     let (began, mut rounds, mut compared) = (Instant::now(), 0, BTreeMap::<String, u64>::new());
-    while began.elapsed() < lasts {
+    let wanted = ["public.items", "public.hot", "public.wide"];
+    // However slow the machine is, they are to be compared; a test that hangs fails by the runner's limit.
+    while began.elapsed() < lasts
+        || rounds < 3
+        || wanted.iter().any(|table| compared.get(*table).is_none_or(|n| *n == 0))
+    {
         let args: &[&str] = if rounds % 4 == 3 { &["--json", "verify", "--paranoid"] } else { &["--json", "verify"] };
         let output = tokio::task::block_in_place(|| migration.run(args));
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -149,10 +154,7 @@ async fn what_is_written_is_never_taken_for_a_difference() {
     writers::see_at_once(&pair).await;
     while others.join_next().await.is_some() {}
     println!("{rounds} rounds, {random_commits} + {} commits, compared: {compared:?}", commits.load(Ordering::Relaxed));
-    assert!(rounds >= 3 && random_commits > 100 && commits.load(Ordering::Relaxed) > 100);
-    for table in ["public.items", "public.hot", "public.wide"] {
-        assert!(compared[table] > 0, "{table} was never compared in full: {compared:?}");
-    }
+    assert!(random_commits > 100 && commits.load(Ordering::Relaxed) > 100);
 
     // A comparison that finds nothing whatever there is would have come so far too.
     let target = connect_to(&pair.target, "postgres").await;
