@@ -83,6 +83,7 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
         pooler: None,
         plan: plan.clone(),
         adopts: None,
+        repair: None,
         source: pair.source.conninfo("postgres"),
         target: pair.target.conninfo("postgres"),
         until,

@@ -12,6 +12,7 @@ mod memory;
 mod mixed;
 mod report;
 mod stream;
+mod verify;
 mod work;
 
 use std::path::PathBuf;
@@ -90,6 +91,15 @@ enum What {
         #[arg(long, default_value_t = 24)]
         clients: u64,
     },
+    /// Compares every row, beside the same aggregate alone; and what is compared behind the fence
+    Verify {
+        /// Rows
+        #[arg(long, default_value_t = 3_000_000)]
+        rows: u64,
+        /// Rows that are written between the last comparison and the fence
+        #[arg(long, default_value_t = 5_000)]
+        keys: u64,
+    },
     /// Copies tables with ever larger rows and looks at its memory
     Memory {
         /// Size of the largest table in GB
@@ -124,6 +134,7 @@ async fn main() {
             of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
         }
         What::Cutover { rows, tps, clients } => of_bars(cutover::run(rows, tps, clients, rounds)),
+        What::Verify { rows, keys } => of_bars(verify::run(rows, keys, rounds).await),
         What::Memory { gb } => of_bars(memory::run(gb, rounds).await),
     };
     println!("{markdown}");

@@ -19,6 +19,7 @@ use crate::exec::context::Run;
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::switch::Word;
+use crate::exec::verify::Wish;
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::pg::client::Client;
@@ -58,6 +59,8 @@ pub struct Job {
     pub limits: Limits,
     /// What is said of a switch hook that is in doubt.
     pub word: Option<Word>,
+    /// What the comparison before the gate does about rows that differ.
+    pub repair: Option<Wish>,
     /// An error may name a row by any key.
     pub show_values: bool,
 }
@@ -65,7 +68,7 @@ pub struct Job {
 impl Job {
     /// With nothing special asked for.
     pub fn new(plan: Plan, until: Until) -> Self {
-        Self { plan, adopts: None, until, limits: Limits::default(), word: None, show_values: false }
+        Self { plan, adopts: None, until, limits: Limits::default(), word: None, repair: None, show_values: false }
     }
 }
 
@@ -81,7 +84,7 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, word, show_values } = job;
+    let Job { plan, adopts, until, limits, word, repair, show_values } = job;
     check_programs(config, &plan)?;
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
@@ -99,8 +102,19 @@ pub async fn run_plan_with(
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
         let adopts = adopts.map(Arc::new);
         let shutdown_heard = shutdown.subscribe();
-        let request =
-            Request { plan, adopts, source, target, until, limits, word, pooler, events, shutdown: shutdown_heard };
+        let request = Request {
+            plan,
+            adopts,
+            source,
+            target,
+            until,
+            limits,
+            word,
+            repair,
+            pooler,
+            events,
+            shutdown: shutdown_heard,
+        };
         let keep = async {
             let mut kept = Ok(());
             let mut admitted = false;
@@ -227,7 +241,7 @@ pub fn explain(error: ExecError) -> CommandError {
         Exit::Busy => "pcrd status",
         Exit::Blocked => "mend what is listed, then run the same command again",
         Exit::Different => {
-            "pcrd verify --json for the keys; pcrd abort gives the migration up and leaves the source as it is"
+            "pcrd verify --repair copies what differs again, once it is known why; pcrd abort gives the migration up and leaves the source as it is"
         }
         _ => "the same command again continues; pcrd status shows where it stands; pcrd abort gives it up",
     };

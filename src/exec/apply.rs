@@ -13,6 +13,7 @@ use super::event::{Event, EventKind};
 use super::hook::Holds;
 use super::identity::{Identities, Identity};
 use super::switch::Word;
+use super::verify::Wish;
 use super::{ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
 use crate::catalog::QualifiedName;
 use crate::ledger::added as columns;
@@ -49,6 +50,8 @@ pub struct Request {
     pub limits: Limits,
     /// What the operator says of a switch hook that is in doubt.
     pub word: Option<Word>,
+    /// The comparison before the gate repairs what differs, as this wish says.
+    pub repair: Option<Wish>,
     /// The admin console of the pooler, where the config has one.
     pub pooler: Option<Conninfo>,
     /// Where events go.
@@ -198,6 +201,7 @@ async fn attempt(
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     run.holds = holds.clone();
     run.pooler.clone_from(&request.pooler);
+    run.repair.clone_from(&request.repair);
     run.refused = refused;
     run.came = came;
     // Once; an attempt after that finds it done.

@@ -12,6 +12,7 @@ use super::event::{Event, EventKind};
 use super::hook::Holds;
 use super::identity::{Identities, Identity};
 use super::throttle::Throttle;
+use super::verify::Wish;
 use crate::catalog::QualifiedName;
 use crate::pg::client::{self, Client};
 use crate::pg::conninfo::Conninfo;
@@ -45,6 +46,8 @@ pub struct Run {
     pub came: BTreeSet<(QualifiedName, String)>,
     /// The plan whose run is to go on under this one.
     pub adopts: Option<Arc<Plan>>,
+    /// What is to be done about rows that differ.
+    pub repair: Option<Wish>,
     /// The admin console of the pooler, where the config has one.
     pub pooler: Option<Conninfo>,
     /// What a stop waits for.
@@ -83,6 +86,7 @@ impl Run {
             refused,
             came,
             adopts: None,
+            repair: None,
             pooler: None,
             holds: Holds::default(),
         }

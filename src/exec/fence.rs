@@ -184,7 +184,31 @@ pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Resul
     for task in tasks {
         check_shape(source, task).await?;
     }
+    nobody_subscribes(source, tasks).await?;
     published::check(run, source).await
+}
+
+/// The worker that applies a subscription's changes fires no statement triggers: the fence would not stop it. One may have
+/// come since the run began.
+async fn nobody_subscribes(source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
+    let names: Vec<String> = tasks.iter().map(|task| sql::name(task.source_name())).collect();
+    let rows = source
+        .query(
+            "SELECT DISTINCT srrelid::regclass::text FROM pg_catalog.pg_subscription_rel \
+             WHERE srrelid = ANY ($1::text[]::regclass[]) ORDER BY 1",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look for subscriptions"))?;
+    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "a subscription writes {}, and its apply worker passes the fence: drop the subscription, then ask again",
+        tables.join(", ")
+    );
+    Err(ExecError::CutoverAborted { reason })
 }
 
 /// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
@@ -210,7 +234,11 @@ pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Res
     let names: Vec<String> = tables.iter().map(sql::name).collect();
     let rows = source
         .query(
-            "SELECT coalesce('pid ' || l.pid, 'a prepared transaction'), \
+            // A prepared transaction has no session; its locks have the name of the one that it was.
+            "SELECT coalesce('pid ' || l.pid, 'prepared transaction ' || (SELECT quote_literal(p.gid) \
+                 FROM pg_catalog.pg_locks x JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid \
+                 WHERE x.pid IS NULL AND x.granted AND x.virtualtransaction = l.virtualtransaction LIMIT 1), \
+                 'a prepared transaction'), \
                concat_ws(', ', nullif(a.application_name, ''), 'role ' || a.usename, \
                  'in a transaction for ' || round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)) || ' s', \
                  string_agg(DISTINCT l.mode || ' on ' || l.relation::regclass::text, ', ')) \

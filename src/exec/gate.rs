@@ -82,7 +82,7 @@ pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, E
                             continue;
                         }
                     };
-                    let report = verify::report(engine, &wish).await?;
+                    let report = verify::answer(engine, &wish).await?;
                     let text = serde_json::to_string(&report).expect("a report is JSON");
                     request::end(&engine.ledger, asked.id, report.passed, &text).await?;
                     continue;

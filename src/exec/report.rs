@@ -43,6 +43,9 @@ pub struct Status {
     /// Changes that are left out on purpose, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+    /// Rows that were copied again because they differed, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<String>,
     /// Columns that came to tables of the source since the plan, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added_columns: Vec<String>,
@@ -190,6 +193,7 @@ pub async fn status(
         pace,
         late_writes: late_writes(ledger, source, found, plan.ok()).await,
         added_columns: super::added::lines(ledger, &found.id).await?,
+        repaired: super::verify::repair::lines(ledger, &found.id).await?,
         skipped: skipped::all(ledger, &found.id).await?.iter().map(super::left_out::in_words).collect(),
         steps,
         tables,

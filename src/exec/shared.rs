@@ -1,7 +1,7 @@
 //! What the tasks of one run share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Shared {
     /// Rings when a gate opens or a chunk is published.
     pub routes_changed: Notify,
     applied: watch::Sender<Lsn>,
+    /// Held by the applier while a transaction of the target is open: whoever has it is between two of them.
+    pub between: Arc<tokio::sync::Mutex<()>>,
     /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
     wanted: AtomicU64,
     wanted_changed: Notify,
@@ -99,6 +101,7 @@ impl Shared {
             router: Mutex::new(router),
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
+            between: Arc::default(),
             wanted: AtomicU64::new(0),
             wanted_changed: Notify::new(),
             nudge: OnceLock::new(),

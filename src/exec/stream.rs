@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::ExecError;
 use super::batch::{Batch, To};
@@ -74,8 +74,8 @@ pub struct Applier {
     pub(super) near: FullXid,
     /// The source transaction that is open.
     pub(super) source: Option<Source>,
-    /// A target transaction is open.
-    pub(super) open: bool,
+    /// A target transaction is open, and nobody else may write in between.
+    pub(super) open: Option<OwnedMutexGuard<()>>,
     /// Changes and age of the open group, and the end of its last whole source transaction.
     pub(super) group_changes: usize,
     pub(super) group_since: Instant,
@@ -143,7 +143,7 @@ impl Applier {
             postponed: Vec::new(),
             near,
             source: None,
-            open: false,
+            open: None,
             group_changes: 0,
             group_since: Instant::now(),
             group_transactions: 0,
@@ -206,7 +206,11 @@ impl Applier {
 
     /// How long what is open may wait for more; `None` when nothing is.
     fn pause(&self) -> Option<Duration> {
-        let ready = if self.source.is_none() { self.group_end.is_some() } else { self.open && !self.batch.is_empty() };
+        let ready = if self.source.is_none() {
+            self.group_end.is_some()
+        } else {
+            self.open.is_some() && !self.batch.is_empty()
+        };
         if !ready {
             return None;
         }
@@ -290,12 +294,13 @@ impl Applier {
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), ExecError> {
-        if !self.open {
+        if self.open.is_none() {
+            let between = Arc::clone(&self.shared.between).lock_owned().await;
             self.target
                 .batch_execute("BEGIN; SET CONSTRAINTS ALL DEFERRED")
                 .await
                 .map_err(ExecError::target("begin"))?;
-            self.open = true;
+            self.open = Some(between);
         }
         Ok(())
     }
@@ -359,7 +364,7 @@ impl Applier {
         progress::advance(&**self.target, &self.run.id, self.run.epoch, end, self.near, discarded.as_deref()).await?;
         failpoint::hit("apply.before-commit")?;
         self.target.batch_execute("COMMIT").await.map_err(ExecError::target("commit changes"))?;
-        self.open = false;
+        self.open = None;
         self.discards_dirty = false;
         failpoint::hit("apply.after-commit")?;
         self.shared.counters.transactions.fetch_add(self.group_transactions, Ordering::Relaxed);
@@ -381,7 +386,7 @@ impl Applier {
             return Ok(());
         }
         self.commit_group(sentinels).await?;
-        if self.open {
+        if self.open.is_some() {
             // Rows wait for changes that are still to come.
             return Ok(());
         }

@@ -10,7 +10,7 @@ use crate::plan::StepId;
 use crate::replay::Lsn;
 
 /// Tables that belong to a migration, but for those of its lanes. `request` stays with the plan that it was put to.
-const WORK: [&str; 13] = [
+const WORK: [&str; 14] = [
     "progress",
     "whole_copy",
     "reread",
@@ -19,6 +19,7 @@ const WORK: [&str; 13] = [
     "cutover",
     "hook",
     "verified",
+    "repair",
     "skipped",
     "added_column",
     "setting",

@@ -223,6 +223,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "hook",
         "cutover",
         "verified",
+        "repair",
         "setting",
         "restarted",
         "unreadable",

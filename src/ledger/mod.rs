@@ -11,6 +11,7 @@ pub mod hook;
 pub mod lock;
 pub mod migration;
 pub mod progress;
+pub mod repair;
 pub mod request;
 pub mod skipped;
 pub mod step;

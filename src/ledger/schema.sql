@@ -125,6 +125,20 @@ CREATE TABLE IF NOT EXISTS pcrd.verified (
   at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (migration, tbl)
 );
+CREATE TABLE IF NOT EXISTS pcrd.repair (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  migration text NOT NULL REFERENCES pcrd.migration,
+  tbl text NOT NULL,
+  by text NOT NULL,
+  reason text NOT NULL,
+  ranges jsonb NOT NULL,
+  rows_deleted bigint NOT NULL,
+  rows_copied bigint NOT NULL,
+  keys_spared bigint NOT NULL,
+  snapshot text NOT NULL,
+  lsn pg_lsn NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 CREATE TABLE IF NOT EXISTS pcrd.skipped (
   migration text REFERENCES pcrd.migration,
   lsn pg_lsn,

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::stage::Stage;
-use crate::support::{TestPair, run};
+use crate::support::{TestPair, run, text};
 
 const READY: &str = "\"type\":\"gate\",\"ready\":true";
 const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, a text, b text);
@@ -100,11 +100,52 @@ async fn beside_the_stream() {
     .await;
     assert!(says(&verify(&stage, &["--paranoid"]), 0).contains("passed in full"));
     running.wait_for(READY);
-    running.kill();
+    let said = running.kill();
+    let progress: Vec<&String> = said
+        .lines
+        .iter()
+        .filter(|line| line.contains("\"work\":\"verify\"") && line.contains("public.items"))
+        .collect();
+    assert!(progress.iter().any(|line| line.contains("\"rows_estimate\":40000")), "{progress:?}");
     stage.cut_over().assert_switched();
 
     run(&stage.target, "UPDATE items SET c = 'late' WHERE id = 9").await;
     assert!(says(&verify(&stage, &["--table", "notes", "--paranoid"]), 0).contains("passed in full"));
     let said = says(&verify(&stage, &["--paranoid", "--show-values"]), 5);
     assert!(said.contains("row (9) differs in c; c: 'b' on the source, 'late' on the target"), "{said}");
+}
+
+/// Whoever ends it, it has not passed: the command, the executor that compares, or both.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_broken_off_has_not_passed() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "broken_off", DDL, YAML, "").await;
+    let running = stage.start("verify.begin=sleep(3000)");
+    stage.until_target("SELECT count(*) > 0 FROM pcrd.step WHERE step LIKE 'verify%'").await;
+    let said = tokio::task::block_in_place(|| running.interrupt());
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    let done = "SELECT (SELECT count(*) FROM pcrd.verified) + (SELECT count(*) FROM pcrd.step WHERE step LIKE 'verify%' AND status = 'succeeded')";
+    assert_eq!(text(&stage.target, done).await, "0");
+
+    let mut running = stage.start("verify.begin=1*off->sleep(3000)");
+    tokio::task::block_in_place(|| running.wait_for(READY));
+    let taken =
+        |n: u32| format!("SELECT count(*) = {n} FROM pcrd.request WHERE kind = 'verify' AND taken_at IS NOT NULL");
+    let asked = stage.migration.start(&["verify"], "");
+    stage.until_target(&taken(1)).await;
+    let said = tokio::task::block_in_place(|| asked.interrupt());
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    assert!(!said.lines.iter().any(|line| line.contains("passed")), "{:?}", said.lines);
+    let asked = stage.migration.start(&["--json", "verify"], "");
+    stage.until_target(&taken(2)).await;
+    tokio::task::block_in_place(|| running.kill());
+    let said = tokio::task::block_in_place(|| asked.finish());
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("ended before it answered") && said.lines.is_empty(),
+        "{:?} {}",
+        said.lines,
+        said.stderr
+    );
+    stage.cut_over().assert_switched();
 }

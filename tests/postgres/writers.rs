@@ -252,6 +252,13 @@ pub async fn delay_visibility(pair: &TestPair) {
     run(&client, "SELECT pg_reload_conf()").await;
 }
 
+/// Commits become visible at once again, those that wait too. Nobody cancels their waiting once the writers have ended.
+pub async fn see_at_once(pair: &TestPair) {
+    let client = connect_to(&pair.source, "postgres").await;
+    run(&client, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    run(&client, "SELECT pg_reload_conf()").await;
+}
+
 fn transaction(random: &mut StdRng, kind: KeyKind, rows: u32, delayed: bool) -> String {
     let wait = if delayed && random.random_bool(0.5) { "on" } else { "local" };
     let mut sql = format!("BEGIN; SET LOCAL synchronous_commit = {wait}");

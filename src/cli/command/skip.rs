@@ -102,7 +102,7 @@ pub async fn run(ctx: &Context, args: &SkipArgs) -> Result<Exit, CommandError> {
 }
 
 /// Who answers for it, for people.
-fn by() -> String {
+pub(in crate::cli) fn by() -> String {
     let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
     format!("{user}, pid {}", std::process::id())

@@ -84,6 +84,7 @@ fn text(status: &Status) -> String {
     lines.push(format!("steps     {done} {of_all}"));
     lines.extend(status.adopted.iter().map(|adopted| format!("adopted   {adopted}")));
     lines.extend(status.skipped.iter().map(|skip| format!("skipped   {skip}")));
+    lines.extend(status.repaired.iter().map(|repair| format!("repaired  {repair}")));
     lines.extend(status.added_columns.iter().map(|column| format!("column    {column}")));
     lines.extend(status.late_writes.iter().map(|late| format!("late      {late}")));
     if status.ready_for_cutover {

@@ -3,10 +3,20 @@
 use std::num::NonZeroU64;
 
 use crate::catalog::QualifiedName;
+use crate::cli::command::skip::by;
+use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{answer, current, executor_alive, explain, plan_of, quiet_run};
-use crate::exec::verify::{Wish, standalone};
+use crate::cli::executor::{
+    Job, answer, current, executor_alive, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan_with,
+};
+use crate::config::Config;
+use crate::exec::apply::Until;
+use crate::exec::verify::{Asked, Wish, repair, standalone};
+use crate::ledger::cutover::{self, CutoverState};
+use crate::ledger::migration::Migration;
+use crate::pg::client::Client;
+use crate::plan::Phase;
 use crate::ui::number::grouped;
 use crate::ui::table;
 use crate::verify::Report;
@@ -23,9 +33,15 @@ pub struct VerifyArgs {
     /// SHA-256 instead of the fast hash
     #[arg(long)]
     pub paranoid: bool,
-    /// Not yet: copy ranges that differ again, then compare again
+    /// Delete the target's rows that differ and copy them again, then compare again; asks first
     #[arg(long)]
     pub repair: bool,
+    /// Why rows are repaired; stands in the ledger and in every report
+    #[arg(long, value_name = "TEXT", requires = "repair")]
+    pub reason: Option<String>,
+    /// Do not ask before a repair
+    #[arg(short, long)]
+    pub yes: bool,
     /// Show the values of rows that differ
     #[arg(long)]
     pub show_values: bool,
@@ -36,20 +52,37 @@ pub struct VerifyArgs {
 
 /// Compares all rows: in the running executor, or, after the cutover, by itself.
 pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError> {
-    if args.repair {
-        return Err(CommandError::new(Exit::Usage, "--repair is not yet supported"));
-    }
     if args.post_cutover {
         ctx.note("--post-cutover has no effect: verification is the same before and after the cutover");
     }
     let (config, ledger, found) = current(ctx).await?;
-    let wish = Wish {
+    let mut wish = Wish {
         tables: args.tables.iter().map(ToString::to_string).collect(),
         sample_size: args.sample_size.map(NonZeroU64::get).or(config.verify.sample_size),
         paranoid: args.paranoid,
         show_values: args.show_values,
+        repair: None,
     };
-    let mut report = if executor_alive(&ledger, &found).await? {
+    let is_alive = match args.repair {
+        // Beside one that is about to begin again there must be no other.
+        true => executor_comes_back(ctx, &ledger, &found).await?,
+        false => executor_alive(&ledger, &found).await?,
+    };
+    if args.repair {
+        may_be_repaired(&ledger, &found, args, is_alive).await?;
+        let question = "Delete the rows of the target that differ, and copy them again from the source?";
+        if !confirm(ctx, question, args.yes).await? {
+            ctx.note("nothing was done");
+            return Ok(Exit::Done);
+        }
+        let reason = args.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+        let reason = reason.unwrap_or("no reason was given").to_owned();
+        wish = Wish { sample_size: None, repair: Some(Asked { by: by(), reason }), ..wish };
+        if !is_alive {
+            return alone(ctx, &config, &ledger, &found, wish).await;
+        }
+    }
+    let mut report = if is_alive {
         let answer = answer(ctx, &ledger, &found, "verify", Some(&wish.to_request())).await?;
         // The executor answers with a report; with a sentence when it is stopping.
         serde_json::from_str(&answer.text).map_err(|_| CommandError::new(Exit::Failed, answer.text))?
@@ -73,6 +106,56 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
         ctx.note(note);
     }
     Ok(if report.found_nothing() { Exit::Done } else { Exit::Different })
+}
+
+/// Why rows are not to be repaired now.
+async fn may_be_repaired(
+    ledger: &Client,
+    found: &Migration,
+    args: &VerifyArgs,
+    is_alive: bool,
+) -> Result<(), CommandError> {
+    if args.sample_size.is_some() {
+        let text = "--repair compares every row before and after: leave --sample-size away";
+        return Err(CommandError::new(Exit::Usage, text));
+    }
+    if found.state != "running" {
+        let text = format!(
+            "plan {} is {}: a repair would take from the target what was written to it since",
+            found.id,
+            found.state.replace('_', " ")
+        );
+        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd verify lists what differs; pcrd status"));
+    }
+    let state = cutover::read(ledger, &found.id).await.map_err(failed)?.state;
+    if !is_alive && state != CutoverState::Ready {
+        let text = format!("a cutover was broken off ({state}), and what became of it has to be settled first");
+        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply goes on with it; pcrd status"));
+    }
+    if !is_alive && !args.tables.is_empty() {
+        let text = "no executor is running: a repair then compares every table; leave --table away";
+        return Err(CommandError::new(Exit::Usage, text).with_next("or start pcrd apply, and ask while it runs"));
+    }
+    Ok(())
+}
+
+/// Repairs where no executor runs: as one that ends after its comparison.
+async fn alone(
+    ctx: &Context,
+    config: &Config,
+    ledger: &Client,
+    found: &Migration,
+    wish: Wish,
+) -> Result<Exit, CommandError> {
+    let plan = plan_of(ctx, config, &found.id)?;
+    ctx.note("no executor is running: going on with the plan up to its comparison");
+    let job = Job { repair: Some(wish), ..Job::new(plan, Until::Phase(Phase::Verify)) };
+    run_plan_with(ctx, config, job, |_| ()).await?;
+    for line in repair::lines(ledger, &found.id).await.map_err(explain)? {
+        ctx.note(&line);
+    }
+    ctx.note("every row was compared after that, and nothing differs; pcrd apply goes on");
+    Ok(Exit::Done)
 }
 
 fn only(report: Report, wanted: &[QualifiedName]) -> Result<Report, CommandError> {

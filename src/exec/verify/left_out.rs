@@ -40,9 +40,9 @@ pub async fn look(visitor: &Visitor, task: &TableTask, report: &mut TableReport)
             visitor.run.stop_check()?;
             match visitor.visit(task, &Place::LeftOut(key.clone())).await? {
                 Visit::Clean(clean) => report.rows_compared += clean.rows_compared,
-                Visit::Different(clean, differences) => {
+                Visit::Different(clean, found) => {
                     report.rows_compared += clean.rows_compared;
-                    report.left_out.extend(listed(entry, differences));
+                    report.left_out.extend(listed(entry, found.differences));
                 }
                 Visit::Again(_) => {
                     visitor.run.sleep(Duration::from_millis(200)).await?;

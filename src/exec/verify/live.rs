@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ranges;
+use super::ranges::{self, Found};
 use super::sides::{KeyTexts, Selection, Sides, Subject};
 use super::whole;
 use crate::exec::context::Run;
@@ -20,10 +20,9 @@ use crate::replay::{FullXid, Key, Lsn, Snapshot};
 use crate::sql::Side;
 use crate::sql::hash::Digest;
 use crate::sql::range::Counted;
-use crate::verify::Difference;
 
 /// A source transaction is held open at most this long for the stream.
-const APPLY_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(10);
 /// With more keys than this to leave out, smaller ranges are compared.
 const EXCEPT_MAX: usize = 10_000;
 
@@ -45,6 +44,10 @@ pub struct Visitor {
     pub digest: Digest,
     /// Rows that differ are reported with their values.
     pub shows_values: bool,
+    /// Every place that differs is wanted, however many rows do.
+    pub wants_all_places: bool,
+    /// Every row of a table is to be compared.
+    pub is_full: bool,
     /// The newest transaction id that the stream knew when verification began. An earlier process may have applied
     /// transactions up to here that are not visible on the source yet, and it took its touched keys with it.
     pub inherited: FullXid,
@@ -58,7 +61,7 @@ pub enum Visit {
     /// Nothing can be said yet.
     Again(Why),
     /// These rows differ, and nothing that is under way explains it.
-    Different(Clean, Vec<Difference>),
+    Different(Clean, Found),
 }
 
 /// Why nothing could be said.
@@ -217,14 +220,14 @@ impl Visitor {
         if let Some(xid) = self.inherited_unseen(snapshot) {
             return again(Why::Inherited(xid));
         }
-        let differences = ranges::locate(&sides, selection, &except).await?;
-        if differences.is_empty() {
+        let found = ranges::locate(&sides, selection, &except).await?;
+        if found.differences.is_empty() {
             return Err(ExecError::Step {
                 step: format!("verify_table:{}", task.name),
                 reason: "two snapshots at rest gave different digests".to_owned(),
             });
         }
-        Ok((Visit::Different(clean, differences), unseen))
+        Ok((Visit::Different(clean, found), unseen))
     }
 
     /// Compares a table without an order, if nothing is written to it meanwhile.
@@ -264,12 +267,12 @@ impl Visitor {
         };
         Ok(match compared.differences {
             differences if differences.is_empty() => Visit::Clean(clean),
-            differences => Visit::Different(clean, differences),
+            differences => Visit::Different(clean, Found { differences, wrong: Vec::new() }),
         })
     }
 
     /// Waits for the stream; false when it takes too long to hold a source transaction open.
-    async fn caught_up(&self, lsn: Lsn) -> Result<bool, ExecError> {
+    pub(super) async fn caught_up(&self, lsn: Lsn) -> Result<bool, ExecError> {
         let began = Instant::now();
         self.shared.want(lsn);
         while self.shared.applied() < lsn {
@@ -309,7 +312,8 @@ impl Visitor {
         self.target.batch_execute("ROLLBACK").await.map_err(ExecError::target("end a comparison"))
     }
 
-    fn inherited_unseen(&self, snapshot: &Snapshot) -> Option<FullXid> {
+    /// A transaction that an earlier process may have applied and that the snapshot does not see yet.
+    pub(super) fn inherited_unseen(&self, snapshot: &Snapshot) -> Option<FullXid> {
         if let Some(xid) = snapshot.in_progress.iter().find(|xid| **xid <= self.inherited) {
             return Some(*xid);
         }

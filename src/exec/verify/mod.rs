@@ -5,6 +5,7 @@ pub mod left_out;
 pub mod live;
 pub mod pass;
 pub mod ranges;
+pub mod repair;
 pub mod sides;
 pub mod standalone;
 pub mod strays;
@@ -12,6 +13,7 @@ pub mod whole;
 pub mod wish;
 
 pub use fence::at_fence;
-pub use pass::{before_fence, report, tables};
+pub use pass::{before_fence, tables};
+pub use repair::answer;
 pub use standalone::standalone;
-pub use wish::Wish;
+pub use wish::{Asked, Wish};

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
+use super::ranges::{DIFFERENCES_MAX, Found, Wrong};
 use super::wish::{self, Wish};
-use super::{left_out, strays};
+use super::{left_out, repair, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
@@ -18,7 +19,7 @@ use crate::exec::table::TableTask;
 use crate::exec::{ExecError, added, failpoint, snapshots};
 use crate::ledger::{chunk, progress};
 use crate::plan::{End, Op};
-use crate::verify::{Difference, Report, TableReport};
+use crate::verify::{Report, TableReport};
 
 /// Rows of the first chunk …
 const CHUNK_ROWS: u64 = 20_000;
@@ -62,7 +63,8 @@ pub async fn tables(engine: &mut Engine) -> Result<(), ExecError> {
             steps.start(&engine.ledger, step).await?;
         }
     }
-    let report = report(engine, &Wish::default()).await?;
+    let wish = run.repair.clone().unwrap_or_default();
+    let report = repair::answer(engine, &wish).await?;
     refuse(&report)?;
     for step in verify {
         if !steps.done(&step.id) {
@@ -87,28 +89,38 @@ pub(super) fn refuse(report: &Report) -> Result<(), ExecError> {
     }
 }
 
-/// Compares the tables while the stream goes on, and reports. Differences are no error here.
-pub async fn report(engine: &mut Engine, wish: &Wish) -> Result<Report, ExecError> {
+/// What was found, and where in which table.
+pub(super) struct Looked {
+    pub(super) report: Report,
+    /// In tables whose keys both ends order alike.
+    pub(super) wrong: Vec<(usize, Wrong)>,
+}
+
+/// Compares the tables while the stream goes on. Differences are no error here.
+pub(super) async fn look(engine: &mut Engine, wish: &Wish) -> Result<Looked, ExecError> {
     let wanted: Vec<usize> =
         engine.tables.iter().filter(|task| wish.takes(&task.name)).map(|task| task.index).collect();
-    let mut report = pass(engine, &wanted, wish).await?;
+    let Looked { mut report, mut wrong } = pass(engine, &wanted, wish).await?;
     // Keys that were being written have come to rest since, or most of them.
     let visitor = visitor(engine, wish).await?;
     for (&at, table) in wanted.iter().zip(&mut report.tables) {
         let task = &engine.tables[at];
         let may_be_at_rest = task.is_ordered() && !table.sampled;
         if may_be_at_rest && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
-            table.differences = compare_keys(&visitor, task).await?;
+            let found = compare_keys(&visitor, task).await?;
+            table.differences = found.differences;
+            wrong.extend(found.wrong.into_iter().map(|place| (at, place)));
             table.keys_pending = engine.touched.count(task.index).map(|keys| keys as u64);
             record(engine, table).await?;
         }
     }
     let mut notes = report.notes;
     notes.extend(added::lines(&engine.ledger, &engine.run.id).await?);
-    Ok(Report::of(report.tables, notes))
+    notes.extend(repair::lines(&engine.ledger, &engine.run.id).await?);
+    Ok(Looked { report: Report::of(report.tables, notes), wrong })
 }
 
-async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Report, ExecError> {
+async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Looked, ExecError> {
     engine.touched.record();
     failpoint::hit("verify.begin")?;
     let run = Arc::clone(&engine.run);
@@ -143,8 +155,7 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Repo
     };
     let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
     let aside = if left_out.is_empty() { None } else { Some(chooser) };
-    let mut notes = Vec::new();
-    let mut tables = Vec::new();
+    let (mut notes, mut tables, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for &table in wanted {
         let task = &engine.tables[table];
         let mut report = TableReport::new(&task.name);
@@ -156,6 +167,7 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Repo
             report.rows_compared += part.report.rows_compared;
             report.differences.extend(part.report.differences.iter().cloned());
             given_up |= part.given_up;
+            wrong.extend(part.wrong.iter().map(|place| (table, place.clone())));
         }
         strays::add(&engine.ledger, &task.projection, &mut report).await?;
         if let Some(visitor) = &aside {
@@ -185,16 +197,29 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Repo
     for note in &notes {
         run.note(note.clone());
     }
-    Ok(Report::of(tables, notes))
+    Ok(Looked { report: Report::of(tables, notes), wrong })
 }
 
 struct PartReport {
     report: TableReport,
+    wrong: Vec<Wrong>,
     /// Left for the fence.
     given_up: bool,
 }
 
-async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, ExecError> {
+impl PartReport {
+    fn new(task: &TableTask) -> Self {
+        Self { report: TableReport::new(&task.name), wrong: Vec::new(), given_up: false }
+    }
+
+    fn take(&mut self, found: Found) {
+        self.report.differences.extend(found.differences);
+        self.report.differences.truncate(DIFFERENCES_MAX);
+        self.wrong.extend(found.wrong);
+    }
+}
+
+pub(super) async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, ExecError> {
     let run = &engine.run;
     let progress = progress::read(&engine.ledger, &run.id)
         .await?
@@ -208,6 +233,8 @@ async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, ExecError> {
         target: run.connect(End::Target, "verify").await?,
         digest: wish.digest(&run.plan),
         shows_values: wish.show_values,
+        wants_all_places: wish.repair.is_some(),
+        is_full: wish.sample_size.is_none(),
         inherited: progress.near,
     })
 }
@@ -252,7 +279,8 @@ async fn compare_parts(
 
 fn say(visitor: &Visitor, task: &TableTask, rows: &AtomicU64, clean: Clean) {
     let rows = rows.fetch_add(clean.rows_compared, Ordering::Relaxed) + clean.rows_compared;
-    let kind = EventKind::VerifyProgress { table: task.name.clone(), rows, rows_estimate: None };
+    let rows_estimate = task.rows_estimate.filter(|_| visitor.is_full);
+    let kind = EventKind::VerifyProgress { table: task.name.clone(), rows, rows_estimate };
     visitor.run.emit(None, kind);
 }
 
@@ -269,7 +297,7 @@ async fn compare_range(
     all: Bounds,
     rows: &AtomicU64,
 ) -> Result<PartReport, ExecError> {
-    let mut done = PartReport { report: TableReport::new(&task.name), given_up: false };
+    let mut done = PartReport::new(task);
     let mut size = CHUNK_ROWS;
     let mut left = all;
     let mut tries = 0;
@@ -284,10 +312,10 @@ async fn compare_range(
                 add(&mut done.report, clean);
                 say(visitor, task, rows, clean);
             }
-            Visit::Different(clean, differences) => {
+            Visit::Different(clean, found) => {
                 add(&mut done.report, clean);
                 say(visitor, task, rows, clean);
-                done.report.differences.extend(differences);
+                done.take(found);
             }
             Visit::Again(why) => {
                 tries += 1;
@@ -305,7 +333,8 @@ async fn compare_range(
             }
         }
         tries = 0;
-        if done.report.differences.len() >= super::ranges::DIFFERENCES_MAX || chunk.hi == left.hi {
+        let is_enough = done.report.differences.len() >= DIFFERENCES_MAX && !visitor.wants_all_places;
+        if is_enough || chunk.hi == left.hi {
             return Ok(done);
         }
         left.lo = chunk.hi;
@@ -320,7 +349,7 @@ async fn compare_range(
 }
 
 async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) -> Result<PartReport, ExecError> {
-    let mut done = PartReport { report: TableReport::new(&task.name), given_up: false };
+    let mut done = PartReport::new(task);
     for _ in 0..WHOLE_TRIES {
         visitor.run.throttle.pass(&visitor.run).await?;
         match visitor.visit_whole(task).await? {
@@ -329,10 +358,10 @@ async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) ->
                 say(visitor, task, rows, clean);
                 return Ok(done);
             }
-            Visit::Different(clean, differences) => {
+            Visit::Different(clean, found) => {
                 add(&mut done.report, clean);
                 say(visitor, task, rows, clean);
-                done.report.differences = differences;
+                done.take(found);
                 return Ok(done);
             }
             Visit::Again(why) => {
@@ -391,7 +420,7 @@ pub async fn before_fence(engine: &mut Engine) -> Result<(), ExecError> {
         if !unknown.is_empty() {
             let run = Arc::clone(&engine.run);
             let report = tokio::select! {
-                report = pass(engine, &unknown, &everything) => report?,
+                looked = pass(engine, &unknown, &everything) => looked?.report,
                 held = run.throttle.held_back_for(HELD_BACK_SECONDS_MAX) => {
                     let reason = format!("a comparison has to come before the fence: {held}");
                     return Err(ExecError::CutoverAborted { reason });
@@ -402,7 +431,7 @@ pub async fn before_fence(engine: &mut Engine) -> Result<(), ExecError> {
         let visitor = visitor(engine, &everything).await?;
         for task in engine.tables.iter().filter(|task| task.is_ordered()) {
             let mut report = TableReport::new(&task.name);
-            report.differences = compare_keys(&visitor, task).await?;
+            report.differences = compare_keys(&visitor, task).await?.differences;
             if !report.differences.is_empty() {
                 record(engine, &report).await?;
                 refuse(&Report::of(vec![report], Vec::new()))?;
@@ -417,16 +446,33 @@ pub async fn before_fence(engine: &mut Engine) -> Result<(), ExecError> {
 }
 
 /// Compares the touched keys of a table; those that are still being written remain touched.
-async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<Vec<Difference>, ExecError> {
-    let Some(keys) = visitor.touched.dirty(task.index) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<Found, ExecError> {
+    let mut found = Found::default();
+    let Some(keys) = visitor.touched.dirty(task.index) else { return Ok(found) };
     for batch in keys.chunks(KEYS_AT_ONCE) {
         visitor.run.stop_check()?;
         match visitor.visit(task, &Place::Keys(batch.to_vec())).await? {
             Visit::Clean(_) => {}
             Visit::Again(why) => visitor.run.waiting(format!("comparison of {}: {why}", task.name)),
-            Visit::Different(_, differences) => found.extend(differences),
+            Visit::Different(_, other) => {
+                found.differences.extend(other.differences);
+                found.wrong.extend(other.wrong);
+            }
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_compared_is_a_failure() {
+        let table = TableReport { rows_target: 5, keys_pending: Some(0), ..TableReport::new("public.t") };
+        let error = refuse(&Report::of(vec![table.clone()], Vec::new())).expect_err("nothing was compared");
+        assert!(error.to_string().contains("the table has rows, but none was compared"), "{error}");
+        let table = TableReport { rows_source: 5, rows_compared: 5, ..table };
+        assert!(refuse(&Report::of(vec![table], Vec::new())).is_ok());
+    }
 }

@@ -28,11 +28,29 @@ pub struct Compared {
     pub differences: Vec<Difference>,
 }
 
+/// Where rows differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The keys.
+    pub selection: Selection,
+    /// Rows of the end that has more of them.
+    pub rows: u64,
+}
+
+/// What differs, and where.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Rows, up to [`DIFFERENCES_MAX`].
+    pub differences: Vec<Difference>,
+    /// All places, the rows that are not named included.
+    pub wrong: Vec<Wrong>,
+}
+
 /// Compares a selection without some keys, and names what differs. Both sides must be at rest, or in transactions whose
 /// snapshots show the same rows outside of the excluded keys.
 pub async fn compare(sides: &Sides<'_>, selection: &Selection, except: &[KeyTexts]) -> Result<Compared, ExecError> {
     let sums = sides.sums(selection, except).await?;
-    let differences = if sums.equal() { Vec::new() } else { locate(sides, selection, except).await? };
+    let differences = if sums.equal() { Vec::new() } else { locate(sides, selection, except).await?.differences };
     if !sums.equal() && differences.is_empty() {
         return Err(ExecError::Step {
             step: format!("verify_table:{}", sides.subject.projection.target),
@@ -44,11 +62,7 @@ pub async fn compare(sides: &Sides<'_>, selection: &Selection, except: &[KeyText
 }
 
 /// Cuts a selection whose digests differ until the rows are found.
-pub async fn locate(
-    sides: &Sides<'_>,
-    selection: &Selection,
-    except: &[KeyTexts],
-) -> Result<Vec<Difference>, ExecError> {
+pub async fn locate(sides: &Sides<'_>, selection: &Selection, except: &[KeyTexts]) -> Result<Found, ExecError> {
     let except_set: BTreeSet<&KeyTexts> = except.iter().collect();
     let mut open = match selection {
         Selection::Range { .. } => vec![selection.clone()],
@@ -57,28 +71,38 @@ pub async fn locate(
             kept.chunks(ROWS_READ as usize).map(|keys| Selection::Keys(keys.to_vec())).collect()
         }
     };
-    let mut found = Vec::new();
+    let mut found = Found::default();
     while let Some(part) = open.pop() {
         let sums = sides.sums(&part, except).await?;
         if sums.equal() {
             continue;
         }
         let rows = sums.source.rows.max(sums.target.rows);
+        let differences = &mut found.differences;
         match &part {
             Selection::Range { lo, hi } if rows > ROWS_READ => {
                 let parts = cut(sides, lo.as_ref(), hi.as_ref(), sums.source.rows).await?;
                 if parts.len() > 1 {
                     open.extend(parts);
-                } else if rows <= ROWS_READ_MAX {
-                    found.extend(read(sides, &part, except).await?);
+                    continue;
+                }
+                if rows <= ROWS_READ_MAX {
+                    differences.extend(read(sides, &part, except).await?);
                 } else {
-                    found.push(too_many(lo.as_ref(), hi.as_ref(), sums.source.rows, sums.target.rows));
+                    differences.push(too_many(lo.as_ref(), hi.as_ref(), sums.source.rows, sums.target.rows));
                 }
             }
-            Selection::Range { .. } | Selection::Keys(_) => found.extend(read(sides, &part, except).await?),
+            Selection::Range { .. } | Selection::Keys(_) => differences.extend(read(sides, &part, except).await?),
         }
-        if found.len() >= DIFFERENCES_MAX {
-            found.truncate(DIFFERENCES_MAX);
+        found.wrong.push(Wrong { selection: part, rows });
+        if found.differences.len() >= DIFFERENCES_MAX {
+            found.differences.truncate(DIFFERENCES_MAX);
+            // The rest was not looked at: it may differ anywhere.
+            if !open.is_empty() {
+                let sums = sides.sums(selection, except).await?;
+                let rows = sums.source.rows.max(sums.target.rows);
+                found.wrong = vec![Wrong { selection: selection.clone(), rows }];
+            }
             break;
         }
     }

@@ -3,7 +3,7 @@
 use super::ranges;
 use super::sides::{Selection, Sides, Subject};
 use super::wish::Wish;
-use super::{left_out, strays, whole};
+use super::{left_out, repair, strays, whole};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
 use crate::exec::left_out::LeftOut;
@@ -58,6 +58,7 @@ pub async fn standalone(run: &Run, wish: &Wish) -> Result<Report, ExecError> {
         .to_owned();
     let mut notes = vec![note];
     notes.extend(added::lines(&target, &run.id).await?);
+    notes.extend(repair::lines(&target, &run.id).await?);
     Ok(Report::of(reports, notes))
 }
 

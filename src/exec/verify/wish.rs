@@ -28,6 +28,19 @@ pub struct Wish {
     pub paranoid: bool,
     /// Show the values that differ.
     pub show_values: bool,
+    /// Copy what differs again, and compare once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Asked>,
+}
+
+/// Who answers for a repair; stands in the ledger with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// User and process, for people.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 impl Wish {
@@ -123,8 +136,9 @@ mod tests {
 
     #[test]
     fn requests_are_read_back() {
-        let wish =
-            Wish { tables: vec!["public.t".to_owned()], sample_size: Some(7), paranoid: true, show_values: true };
+        let repair = Some(Asked { by: "somebody".to_owned(), reason: "a test".to_owned() });
+        let tables = vec!["public.t".to_owned()];
+        let wish = Wish { tables, sample_size: Some(7), paranoid: true, show_values: true, repair };
         assert_eq!(Wish::of_request(Some(&wish.to_request())), Ok(wish));
         assert_eq!(Wish::of_request(None), Ok(Wish::default()));
         assert!(Wish::of_request(Some("{\"faster\": true}")).is_err());
