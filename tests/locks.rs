@@ -171,6 +171,8 @@ impl Servers {
             ("$lo", "0"),
             ("$hi", "100"),
             ("$ctid_range", "true"),
+            ("$probe", "'p'"),
+            ("$target_lsn", "pg_current_wal_lsn()"),
             ("$frozen.\"seen\"", "CAST('2020-01-01' AS timestamptz)"),
         ];
         let sql = values.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value));
@@ -199,7 +201,14 @@ impl Servers {
         match op {
             Op::StreamChanges(_) => {
                 for projection in &plan.projections {
-                    self.apply(projection).await;
+                    self.apply(End::Target, projection).await;
+                }
+            }
+            Op::StreamBack(_) => {
+                // The fence stands, and lets only this role pass.
+                self.run(End::Source, "SET LOCAL SESSION AUTHORIZATION goes_back").await;
+                for way in plan.back.iter().filter_map(|way| way.projection.as_ref()) {
+                    self.apply(End::Source, way).await;
                 }
             }
             Op::VerifyTable(op) => self.compare(plan.onto(&op.table).next().unwrap()).await,
@@ -232,6 +241,12 @@ impl Servers {
             | Op::Drain(_)
             | Op::SetDefault(_)
             | Op::Switch(_)
+            | Op::PublishBack(_)
+            | Op::CreateBackSlot(_)
+            | Op::ProbeBack(_)
+            | Op::ArmBack(_)
+            | Op::DropBackSlot(_)
+            | Op::DropBackPublication(_)
             | Op::DropSlot(_)
             | Op::DropPublication(_)
             | Op::DropFence(_) => {}
@@ -239,7 +254,7 @@ impl Servers {
     }
 
     /// An insert, an update and a delete of the stream; no row has to be hit.
-    async fn apply(&self, projection: &Projection) {
+    async fn apply(&self, end: End, projection: &Projection) {
         let frozen = frozen();
         let applied = Applied { projection, frozen: &frozen, identity_always: &BTreeSet::new() };
         let sent = vec![true; projection.source_columns.len()];
@@ -258,11 +273,11 @@ impl Servers {
                 };
                 sql.replace(&format!("${n}::"), &format!("{value}::"))
             });
-            self.run(End::Target, "SET LOCAL session_replication_role = replica").await;
-            self.run(End::Target, &sql).await;
+            self.run(end, "SET LOCAL session_replication_role = replica").await;
+            self.run(end, &sql).await;
         }
         let name = sql::name(&projection.target);
-        self.run(End::Target, &format!("DELETE FROM {name}")).await;
+        self.run(end, &format!("DELETE FROM {name}")).await;
     }
 
     async fn compare(&self, projection: &Projection) {
@@ -295,7 +310,10 @@ fn settings() -> Settings {
         fence_timeout_ms: 10_000,
         session: BTreeMap::new(),
         on_ddl: pcrd::plan::OnDdl::Stop,
-        cutover: Default::default(),
+        cutover: plan::Cutover {
+            reverse: Some(plan::Reverse { user: Ident::new("goes_back").unwrap() }),
+            ..Default::default()
+        },
     }
 }
 
@@ -341,7 +359,7 @@ async fn taken(servers: &Servers, plan: &Plan, step: &Step) -> Locks {
 /// Kinds of steps that were run, and what the plan says wrongly of them.
 async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<String>) {
     let from = Cluster::start_with(source_major, &[("fsync", "off"), ("wal_level", "logical")]).unwrap();
-    let to = Cluster::start_with(target_major, &[("fsync", "off")]).unwrap();
+    let to = Cluster::start_with(target_major, &[("fsync", "off"), ("wal_level", "logical")]).unwrap();
     support::connect_to(&to, "postgres").await.batch_execute("CREATE DATABASE shop").await.unwrap();
     let servers = Servers {
         source: support::connect_to(&from, "postgres").await,
@@ -350,6 +368,7 @@ async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<S
     };
     servers.both("SET search_path TO pg_catalog; SET lock_timeout TO '20s'").await;
     servers.run(End::Source, &format!("SET search_path TO public; {SOURCE} SET search_path TO pg_catalog")).await;
+    servers.run(End::Source, "CREATE ROLE goes_back LOGIN SUPERUSER").await;
     let plan = compile(&servers).await;
     let mut kinds = BTreeSet::new();
     let mut wrong = Vec::new();

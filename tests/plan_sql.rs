@@ -52,11 +52,15 @@ fn filled(sql: &str, plan: &Plan, step: &Step) -> String {
         .replace("$migration", "'test'")
         .replace("$until", "pg_catalog.clock_timestamp() + interval '2 s'")
         .replace("$sentinel", "'test'")
+        .replace("$probe", "'test'")
+        .replace("$target_lsn", "pg_catalog.pg_current_wal_lsn()")
 }
 
 fn is_runnable(step: &Step, sql: &str) -> bool {
     let by_protocol = ["COPY", "CREATE_REPLICATION_SLOT", "START_REPLICATION", "LOCK TABLE"];
-    step.op.kind() != Kind::DropSlot && !by_protocol.iter().any(|word| sql.starts_with(word))
+    // What the reverts undo.
+    let later = [Kind::DropSlot, Kind::DropBackSlot, Kind::DropBackPublication];
+    !later.contains(&step.op.kind()) && !by_protocol.iter().any(|word| sql.starts_with(word))
 }
 
 /// Tables as the source has them, without what only matters to rows.

@@ -53,7 +53,8 @@ fn compile(case: &Path) -> Result<Plan, (String, Vec<ResolveError>)> {
         config::parse("pcrd.config.yml", &text).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.display()));
     let (source, target) = (catalog(&case.join("source.json")), catalog(&case.join("target.json")));
     let unfenced = Some(config.cutover.fence).filter(|fence| !fence.refuses()).map(FenceKind::word);
-    let options = ResolveOptions { config_text: text.clone(), unfenced, ..ResolveOptions::default() };
+    let goes_back = config.cutover.reverse.is_some();
+    let options = ResolveOptions { config_text: text.clone(), unfenced, goes_back, ..ResolveOptions::default() };
     let mut desired = config.migrate.desired.clone();
     if let Ok(sql) = fs::read_to_string(case.join("desired.sql")) {
         let read = read(&sql);

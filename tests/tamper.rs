@@ -11,6 +11,8 @@ use pcrd::plan::{
 };
 use serde_json::{Value, json};
 
+#[path = "tamper/back.rs"]
+mod back;
 #[path = "tamper/merged.rs"]
 mod merged;
 
@@ -253,7 +255,7 @@ fn assert_refused(plan: Plan, why: &str) {
 /// Left out with all that follows from it: without one of these steps rows could be lost.
 #[test]
 fn no_step_of_the_protocol_can_be_left_out() {
-    for case in ["narrowing_cast", "everything_about_columns", "keyless_full"] {
+    for case in ["narrowing_cast", "everything_about_columns", "keyless_full", "way_back"] {
         let plan = plan(case);
         assert_eq!(rebuilt(plan.clone(), ops(&plan)), plan, "rebuilding changes nothing");
         for left in &plan.steps {

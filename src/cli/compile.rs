@@ -102,6 +102,7 @@ pub async fn compile(
         allow: beside.allow,
         orders: beside.orders,
         unfenced: Some(config.cutover.fence).filter(|fence| !fence.refuses()).map(FenceKind::word),
+        goes_back: config.cutover.reverse.is_some(),
     };
     let mut resolved = resolve(&wanted.schema, source, &target.catalog, &options)
         .map_err(|errors| refusal(config, wanted.files.as_ref(), errors))?;

@@ -44,6 +44,26 @@ pub async fn refused(client: &Client, end: End, plan: &Plan) -> Result<Vec<Strin
             lines.push(line);
         }
     }
+    if end == End::Source {
+        for way in plan.back.iter().filter_map(|way| way.projection.as_ref()) {
+            lines.extend(refused_back(client, way).await?);
+        }
+    }
+    Ok(lines)
+}
+
+/// The same for the way back, which the source evaluates over a row of the target's types: it must know them all.
+async fn refused_back(client: &Client, way: &Projection) -> Result<Vec<String>, PgError> {
+    let mut lines = Vec::new();
+    for column in &way.columns {
+        let ColumnValue::Expr { sql, reads } = &column.value else { continue };
+        let query = format!("SELECT {sql} FROM {}", rows(End::Target, way, reads));
+        let Err(error) = client.prepare(&query).await else { continue };
+        let Some(said) = error.as_db_error() else { return Err(error.into()) };
+        let (message, code) = (said.message(), said.code().code());
+        let at = format!("{}.{}", way.target, column.target);
+        lines.push(format!("{at}: the source's server refuses the way back of it: {message} (SQLSTATE {code})"));
+    }
     Ok(lines)
 }
 

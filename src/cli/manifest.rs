@@ -106,6 +106,13 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::PublishBack(_)
+        | Op::CreateBackSlot(_)
+        | Op::ProbeBack(_)
+        | Op::ArmBack(_)
+        | Op::StreamBack(_)
+        | Op::DropBackSlot(_)
+        | Op::DropBackPublication(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_)
         | Op::DropFence(_) => None,

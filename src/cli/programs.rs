@@ -15,7 +15,7 @@ pub fn check_programs(config: &Config, plan: &Plan) -> Result<(), CommandError> 
         return Ok(());
     }
     let text = format!(
-        "the plan's fence, hooks or pgbouncer are not those of {}: no program runs that the config does not name",
+        "the plan's fence, hooks, pgbouncer or way back are not those of {}: no program runs that the config does not name",
         config.file_name
     );
     Err(CommandError::new(Exit::Stale, text)

@@ -9,7 +9,7 @@ use crate::config::model::{CutoverSettings, PoolerSettings};
 use crate::desired::document::Kind;
 use crate::desired::fields::{Fields, POSITIVE, wrong_type};
 use crate::desired::problem::{Problem, ProblemKind};
-use crate::plan::{FenceKind, Hook, Hooks};
+use crate::plan::{FenceKind, Hook, Hooks, Reverse};
 
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 
@@ -34,9 +34,10 @@ pub(super) fn read(
     let fence = fields.choice("fence", &fences, problems);
     let hooks = hooks(&fields, problems);
     let pgbouncer = pooler(&fields, base, allow_plaintext, problems);
+    let reverse = reverse(&fields, problems);
     let kind = fence.as_ref().map_or(FenceKind::Trigger, |fence| fence.value);
     if problems.len() == before
-        && let Some(why) = contradiction(kind, &hooks, pgbouncer.is_some())
+        && let Some(why) = contradiction(kind, &hooks, pgbouncer.is_some(), reverse.is_some())
     {
         let span = fence.map_or_else(|| fields.at.clone(), |fence| fence.span);
         problems.push(Problem::at(ProblemKind::Contradiction, span, why, "here"));
@@ -50,12 +51,29 @@ pub(super) fn read(
         fence: kind,
         hooks,
         pgbouncer,
+        reverse,
     }
 }
 
+/// The section asks for the way back, unless it says that it does not.
+fn reverse(cutover: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Reverse> {
+    let entry = cutover.entry("reverse")?;
+    let fields = Fields::open(&entry.value, &keys::REVERSE, entry.key.span.clone(), problems)?;
+    let is_enabled = fields.boolean("enabled", problems).is_none_or(|enabled| enabled.value);
+    if is_enabled && fields.entry("user").is_none() {
+        fields.missing("user", problems);
+    }
+    let user = fields.ident("user", problems)?;
+    is_enabled.then_some(Reverse { user: user.value })
+}
+
 /// Why the parts do not make one cutover.
-fn contradiction(fence: FenceKind, hooks: &Hooks, has_pooler: bool) -> Option<&'static str> {
+fn contradiction(fence: FenceKind, hooks: &Hooks, has_pooler: bool, goes_back: bool) -> Option<&'static str> {
     match fence {
+        fence if goes_back && !fence.refuses() => Some(
+            "`cutover.reverse` needs a fence that refuses writes (`trigger` or `pgbouncer`): what others wrote to the source \
+             meanwhile would meet the rows that come back",
+        ),
         FenceKind::Pgbouncer if !has_pooler => {
             Some("`cutover.fence: pgbouncer` needs `cutover.pgbouncer` with `admin_uri` and `databases`")
         }

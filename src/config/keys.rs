@@ -5,9 +5,9 @@ use crate::desired::yaml::{ACCEPT, ADDED, COLUMN, TABLE};
 use crate::plan::Signal;
 
 /// All sections of the file.
-pub const SECTIONS: [&Section; 14] = [
+pub const SECTIONS: [&Section; 15] = [
     &TOP, &SOURCE, &TARGET, &MIGRATE, &THROTTLE, &TABLE, &COLUMN, &ADDED, &ACCEPT, &ANALYZE, &VERIFY, &CUTOVER, &HOOKS,
-    &PGBOUNCER,
+    &PGBOUNCER, &REVERSE,
 ];
 
 /// The top level.
@@ -126,7 +126,7 @@ pub const CUTOVER: Section = Section {
         Key::new("fence_timeout"),
         Key::new("hooks"),
         Key::new("pgbouncer"),
-        Key::later("reverse"),
+        Key::new("reverse"),
     ],
     hints: &[],
 };
@@ -149,4 +149,11 @@ pub const PGBOUNCER: Section = Section {
     path: "cutover.pgbouncer",
     keys: &[Key::new("admin_uri"), Key::new("databases")],
     hints: &[("uri", "did you mean `admin_uri`?"), ("database", "did you mean `databases`?")],
+};
+
+/// `cutover.reverse`.
+pub const REVERSE: Section = Section {
+    path: "cutover.reverse",
+    keys: &[Key::new("enabled"), Key::new("user")],
+    hints: &[("role", "did you mean `user`?"), ("enable", "did you mean `enabled`?")],
 };

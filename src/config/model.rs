@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
 use crate::desired::{At, DesiredSchema};
-use crate::plan::{Cutover, FenceKind, Hooks, OnDdl, Pooler, ThrottleLimits};
+use crate::plan::{Cutover, FenceKind, Hooks, OnDdl, Pooler, Reverse, ThrottleLimits};
 
 /// `pcrd.config.yml`. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -83,6 +83,8 @@ pub struct CutoverSettings {
     pub hooks: Hooks,
     /// The pooler that holds the clients, of the fence that has one.
     pub pgbouncer: Option<PoolerSettings>,
+    /// The way back, when it is asked for.
+    pub reverse: Option<Reverse>,
 }
 
 impl CutoverSettings {
@@ -92,7 +94,7 @@ impl CutoverSettings {
             .pgbouncer
             .as_ref()
             .map(|pooler| Pooler { admin: pooler.admin.params.shown(), databases: pooler.databases.clone() });
-        Cutover { fence: self.fence, hooks: self.hooks.clone(), pgbouncer }
+        Cutover { fence: self.fence, hooks: self.hooks.clone(), pgbouncer, reverse: self.reverse.clone() }
     }
 }
 

@@ -156,8 +156,9 @@ async fn attempt_once(
     let until = format!("pg_catalog.clock_timestamp() + '{} seconds'::pg_catalog.interval", LEASE.as_secs());
     let lease = sql::fence::lease().replace("$migration", &migration).replace("$until", &until);
     // Only the argument at the end: a table may be called `$migration`.
-    let refuses = run.plan.settings.cutover.fence.refuses();
-    let triggers = sql::fence::triggers(tables, run.plan.source.server.major()).into_iter().filter(|_| refuses);
+    let cutover = &run.plan.settings.cutover;
+    let triggers = sql::fence::triggers(tables, run.plan.source.server.major(), cutover.passes()).into_iter();
+    let triggers = triggers.filter(|_| cutover.fence.refuses());
     let triggers = triggers.map(|statement| match statement.strip_suffix("($migration)") {
         Some(head) => format!("{head}({migration})"),
         None => statement,

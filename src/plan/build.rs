@@ -12,7 +12,7 @@ use crate::plan::{
     AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
     CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, GuardTruncate,
     Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side, Step, StreamChanges, Switch,
-    ValidateConstraint, VerifyFinal, VerifyTable, digest, effects, statements,
+    ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
 use crate::resolve::{Extract, Resolved, ResolvedTable};
 use crate::sql::publication::TRUNCATE_SINCE;
@@ -40,12 +40,15 @@ pub fn build(resolved: &Resolved, settings: &Settings, inputs: &[Input]) -> Resu
         settings: settings.clone(),
         changes: resolved.tables.iter().flat_map(|table| changes(resolved, table)).collect(),
         projections: resolved.tables.iter().map(|table| table.projection.clone()).collect(),
+        back: Vec::new(),
         not_carried: resolved.not_carried.clone(),
         findings: resolved.findings.clone(),
         checks: resolved.checks.clone(),
         steps: Vec::new(),
     };
-    let ordered = order(&World::of(&plan), ops(resolved, settings))?;
+    let ops = ops(resolved, settings);
+    plan.back = back::ways(&plan, ops.iter());
+    let ordered = order(&World::of(&plan), ops)?;
     let step = |(op, after): (Op, _)| -> Result<Step, StatementError> {
         Ok(Step {
             id: op.id(),
@@ -139,6 +142,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         ops.push(Op::AnalyzeTable(AnalyzeTable { table: table.target.clone(), freeze }));
         ops.push(Op::VerifyTable(VerifyTable { table: table.target.clone() }));
     }
+    ops.extend(back::ops(settings, &targets));
     ops.push(Op::Fence(Fence { tables: sources.clone() }));
     ops.push(Op::Drain(Drain { slot: slot.clone() }));
     ops.push(Op::VerifyFinal(VerifyFinal { tables: targets }));

@@ -84,6 +84,7 @@ pub fn compare(before: &Plan, after: &Plan) -> Comparison {
         ("settings", members(&json(&before.settings), &json(&after.settings))),
         ("changes", by_address(&before.changes, &after.changes, &["address", "action"])),
         ("projections", by_address(&before.projections, &after.projections, &["source", "target"])),
+        ("back", by_address(&before.back, &after.back, &["from", "to"])),
         ("not_carried", by_address(&before.not_carried, &after.not_carried, &["kind", "name"])),
         ("findings", by_address(&before.findings, &after.findings, &["code", "address"])),
         ("checks", by_address(&before.checks, &after.checks, &["id"])),

@@ -18,12 +18,28 @@ pub struct Cutover {
     /// The pooler that holds the clients, of the fence that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pgbouncer: Option<Pooler>,
+    /// The way back, when it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse: Option<Reverse>,
+}
+
+/// After the switch, changes of the target go back to the source until the operator ends that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reverse {
+    /// The role on the source as which they are written: the only one that the fence lets pass.
+    pub user: Ident,
 }
 
 impl Cutover {
     /// True for what plans do not write: a trigger and no programs.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The role that the fence lets pass.
+    pub fn passes(&self) -> Option<&Ident> {
+        self.reverse.as_ref().map(|reverse| &reverse.user)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::plan::{Plan, PlanId, canonical};
 pub fn id(plan: &Plan) -> PlanId {
     // In the order of the names, and piece by piece: the text of a large plan is never in memory as a whole.
     let Plan {
+        back,
         changes,
         checks,
         findings,
@@ -28,7 +29,12 @@ pub fn id(plan: &Plan) -> PlanId {
         tool,
     } = plan;
     let mut hash = Sha256::new();
-    list(&mut hash, "{\"changes\":", changes);
+    hash.update("{");
+    if !back.is_empty() {
+        list(&mut hash, "\"back\":", back);
+        hash.update(",");
+    }
+    list(&mut hash, "\"changes\":", changes);
     list(&mut hash, ",\"checks\":", checks);
     list(&mut hash, ",\"findings\":", findings);
     value(&mut hash, ",\"format\":", format);

@@ -78,6 +78,11 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             each(End::Target, &tables.into_iter().collect::<Vec<_>>(), "ACCESS SHARE", "inside the write pause")
         }
         Op::SetDefault(op) => vec![lock(End::Target, &op.column.table, "ACCESS EXCLUSIVE", "milliseconds")],
+        Op::PublishBack(op) => each(End::Target, &op.tables, "SHARE UPDATE EXCLUSIVE", "milliseconds"),
+        Op::StreamBack(_) => {
+            let tables = plan.back.iter().filter(|way| way.projection.is_some()).map(|way| way.to.clone());
+            each(End::Source, &tables.collect::<Vec<_>>(), "ROW EXCLUSIVE", "one group of transactions")
+        }
         Op::DropFence(op) => each(End::Source, &op.tables, "ACCESS EXCLUSIVE", "milliseconds"),
         Op::CreateLedger(_)
         | Op::CreateSchema(_)
@@ -85,6 +90,11 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         | Op::FreezeDefaults(_)
         | Op::Drain(_)
         | Op::Switch(_)
+        | Op::CreateBackSlot(_)
+        | Op::ProbeBack(_)
+        | Op::ArmBack(_)
+        | Op::DropBackSlot(_)
+        | Op::DropBackPublication(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_) => Vec::new(),
     }
@@ -137,6 +147,15 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         },
         Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),
         Op::Switch(_) => "the lease on the source is infinite".to_owned(),
+        Op::PublishBack(op) => {
+            format!("publication {} exists on the target and holds exactly {}", op.publication, names(&op.tables))
+        }
+        Op::CreateBackSlot(op) => format!("slot {} exists on the target", op.slot),
+        Op::ProbeBack(op) => format!("this executor has seen its message come back, and {} may write", op.user),
+        Op::ArmBack(op) => format!("slot {} stands at or past the last change from the source", op.slot),
+        Op::StreamBack(_) => "the operator has gone back, or has ended the way back".to_owned(),
+        Op::DropBackSlot(op) => format!("no slot {} exists on the target", op.slot),
+        Op::DropBackPublication(op) => format!("no publication {} exists on the target", op.publication),
         Op::DropSlot(op) => format!("no slot {} exists", op.slot),
         Op::DropPublication(op) => format!("no publication {} exists", op.publication),
         Op::DropFence(_) => {

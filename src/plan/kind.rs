@@ -29,6 +29,13 @@ pub enum Kind {
     SetSequence,
     SetDefault,
     Switch,
+    PublishBack,
+    CreateBackSlot,
+    ProbeBack,
+    ArmBack,
+    StreamBack,
+    DropBackSlot,
+    DropBackPublication,
     DropFence,
     DropSlot,
     DropPublication,
@@ -60,6 +67,13 @@ impl Op {
             Self::SetSequence(_) => Kind::SetSequence,
             Self::SetDefault(_) => Kind::SetDefault,
             Self::Switch(_) => Kind::Switch,
+            Self::PublishBack(_) => Kind::PublishBack,
+            Self::CreateBackSlot(_) => Kind::CreateBackSlot,
+            Self::ProbeBack(_) => Kind::ProbeBack,
+            Self::ArmBack(_) => Kind::ArmBack,
+            Self::StreamBack(_) => Kind::StreamBack,
+            Self::DropBackSlot(_) => Kind::DropBackSlot,
+            Self::DropBackPublication(_) => Kind::DropBackPublication,
             Self::DropFence(_) => Kind::DropFence,
             Self::DropSlot(_) => Kind::DropSlot,
             Self::DropPublication(_) => Kind::DropPublication,
@@ -99,6 +113,13 @@ impl Op {
             Self::SetSequence(op) => format!("set_sequence:{}", op.target),
             Self::SetDefault(op) => format!("set_default:{}", within(&op.column.table, &op.column.column)),
             Self::Switch(_) => "switch".to_owned(),
+            Self::PublishBack(op) => format!("publish_back:{}", op.publication),
+            Self::CreateBackSlot(op) => format!("create_back_slot:{}", op.slot),
+            Self::ProbeBack(_) => "probe_back".to_owned(),
+            Self::ArmBack(_) => "arm_back".to_owned(),
+            Self::StreamBack(op) => format!("stream_back:{}", op.slot),
+            Self::DropBackSlot(op) => format!("drop_back_slot:{}", op.slot),
+            Self::DropBackPublication(op) => format!("drop_back_publication:{}", op.publication),
             Self::DropFence(_) => "drop_fence".to_owned(),
             Self::DropSlot(op) => format!("drop_slot:{}", op.slot),
             Self::DropPublication(op) => format!("drop_publication:{}", op.publication),
@@ -119,13 +140,22 @@ impl Op {
             Self::AddConstraint(op) => key_phase(op.key),
             Self::ValidateConstraint(_) | Self::SetComment(_) | Self::AnalyzeTable(_) => Phase::Catchup,
             Self::VerifyTable(_) => Phase::Verify,
-            Self::Fence(_)
+            Self::PublishBack(_)
+            | Self::CreateBackSlot(_)
+            | Self::ProbeBack(_)
+            | Self::Fence(_)
             | Self::Drain(_)
             | Self::VerifyFinal(_)
             | Self::SetSequence(_)
             | Self::SetDefault(_)
+            | Self::ArmBack(_)
             | Self::Switch(_) => Phase::Cutover,
-            Self::DropFence(_) | Self::DropSlot(_) | Self::DropPublication(_) => Phase::Cleanup,
+            Self::StreamBack(_) => Phase::Reverse,
+            Self::DropBackSlot(_)
+            | Self::DropBackPublication(_)
+            | Self::DropFence(_)
+            | Self::DropSlot(_)
+            | Self::DropPublication(_) => Phase::Cleanup,
         }
     }
 
@@ -158,6 +188,13 @@ impl Op {
             | Self::VerifyFinal(_)
             | Self::SetSequence(_)
             | Self::Switch(_)
+            | Self::PublishBack(_)
+            | Self::CreateBackSlot(_)
+            | Self::ProbeBack(_)
+            | Self::ArmBack(_)
+            | Self::StreamBack(_)
+            | Self::DropBackSlot(_)
+            | Self::DropBackPublication(_)
             | Self::DropFence(_)
             | Self::DropSlot(_)
             | Self::DropPublication(_) => None,

@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod adoption;
+mod back;
 pub mod build;
 mod canonical;
 pub mod check;
@@ -28,7 +29,7 @@ pub mod whole;
 
 pub use build::{BuildError, build};
 pub use check::{CheckError, check, problems};
-pub use cutover::{Cutover, FenceKind, Hook, Hooks, Pooler};
+pub use cutover::{Cutover, FenceKind, Hook, Hooks, Pooler, Reverse};
 pub use file::{PlanFileError, read, to_json};
 pub use kind::Kind;
 pub use model::*;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::name::IDENT_BYTES_MAX;
 use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table};
 pub use crate::diff::{Action, Change};
 use crate::plan::cutover::Cutover;
 use crate::plan::op::Op;
 use crate::plan::throttle::ThrottleLimits;
-use crate::projection::Projection;
+use crate::projection::{Back, Projection};
 pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity};
 
 /// The format this build writes and reads.
@@ -53,6 +54,9 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// How rows are made, one per table.
     pub projections: Vec<Projection>,
+    /// How they go back after the switch, in the order of the projections, where that is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<Back>,
     /// What depends on the tables and stays behind.
     pub not_carried: Vec<NotCarried>,
     /// Hazards.
@@ -127,6 +131,25 @@ pub struct Settings {
     /// What stops the writers at the cutover, and the operator's programs around the switch.
     #[serde(default, skip_serializing_if = "Cutover::is_default")]
     pub cutover: Cutover,
+}
+
+impl Settings {
+    /// The slot on the target from which changes go back.
+    pub fn back_slot(&self) -> Ident {
+        for_the_way_back(&self.slot)
+    }
+
+    /// The publication on the target.
+    pub fn back_publication(&self) -> Ident {
+        for_the_way_back(&self.publication)
+    }
+}
+
+/// The name with a suffix, cut where it would be too long: the names of the config are ASCII.
+fn for_the_way_back(name: &Ident) -> Ident {
+    const SUFFIX: &str = "_back";
+    let kept: String = name.as_str().chars().take(IDENT_BYTES_MAX - SUFFIX.len()).collect();
+    Ident::new(format!("{kept}{SUFFIX}")).expect("it is no longer than a name may be")
 }
 
 /// What becomes of the run when a table of the source gets another column. Every other change of a table stops it.

@@ -53,6 +53,20 @@ pub enum Op {
     SetDefault(SetDefault),
     /// Makes the fence permanent and opens the target.
     Switch(Switch),
+    /// Creates the publication on the target, complete, for the way back.
+    PublishBack(PublishBack),
+    /// Creates the slot on the target from which changes go back.
+    CreateBackSlot(CreateBackSlot),
+    /// Proves the way back before writes stop: a message of the target arrives, and the role may write.
+    ProbeBack(ProbeBack),
+    /// Moves the slot past everything that came from the source.
+    ArmBack(ArmBack),
+    /// Applies changes of the target to the source, from the switch until the operator ends it.
+    StreamBack(StreamBack),
+    /// Removes the slot on the target.
+    DropBackSlot(DropBackSlot),
+    /// Removes the publication on the target.
+    DropBackPublication(DropBackPublication),
     /// Removes the slot (cleanup).
     DropSlot(DropSlot),
     /// Removes the publication (cleanup).
@@ -182,6 +196,30 @@ SetDefault { /// Target column.
     default: String } }
 payload! { /// See [`Op::Switch`].
 Switch {} }
+payload! { /// See [`Op::PublishBack`].
+PublishBack { /// Name.
+    publication: Ident, /// Target tables, sorted.
+    tables: Vec<QualifiedName> } }
+payload! { /// See [`Op::CreateBackSlot`].
+CreateBackSlot { /// Name.
+    slot: Ident } }
+payload! { /// See [`Op::ProbeBack`].
+ProbeBack { /// Role on the source.
+    user: Ident } }
+payload! { /// See [`Op::ArmBack`].
+ArmBack { /// Slot.
+    slot: Ident } }
+payload! { /// See [`Op::StreamBack`].
+StreamBack { /// Slot.
+    slot: Ident, /// Publication.
+    publication: Ident, /// Role on the source as which changes are written.
+    user: Ident } }
+payload! { /// See [`Op::DropBackSlot`].
+DropBackSlot { /// Slot.
+    slot: Ident } }
+payload! { /// See [`Op::DropBackPublication`].
+DropBackPublication { /// Publication.
+    publication: Ident } }
 payload! { /// See [`Op::DropSlot`].
 DropSlot { /// Slot.
     slot: Ident } }

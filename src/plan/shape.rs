@@ -1,7 +1,7 @@
 //! What the statements of a step may be: parsed by grammar/plan.pest, and what they name compared with the step. A
 //! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
 
-use crate::catalog::{Column, ColumnRef, QualifiedName};
+use crate::catalog::{Column, ColumnRef, Ident, QualifiedName};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
@@ -105,13 +105,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         Op::CreateLedger(_) => vec![target(Rule::create_schema, vec![PCRD.to_owned()])],
         Op::GuardTruncate(op) => guard(&op.tables),
         Op::CreatePublication(op) => {
-            let kinds = if major >= publication::TRUNCATE_SINCE {
-                "'insert, update, delete, truncate'"
-            } else {
-                "'insert, update, delete'"
-            };
-            let says = [ident(&op.publication)].into_iter().chain(op.tables.iter().map(name)).chain([kinds.to_owned()]);
-            vec![source(Rule::create_publication, says.collect())]
+            vec![source(Rule::create_publication, published(&op.publication, &op.tables, major))]
         }
         Op::CreateSlot(op) => {
             let lock = |table: &QualifiedName| source(Rule::lock_for_reading, vec![name(table)]);
@@ -161,6 +155,18 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![target(Rule::new_default, vec![table, column, op.default.clone()])]
         }
         Op::Switch(_) => vec![source(Rule::make_permanent, Vec::new())],
+        Op::PublishBack(op) => {
+            let says = published(&op.publication, &op.tables, plan.target.server.major());
+            vec![target(Rule::create_publication, says)]
+        }
+        Op::CreateBackSlot(op) => vec![target(Rule::create_slot_now, vec![literal(op.slot.as_str())])],
+        Op::ProbeBack(_) => vec![target(Rule::probe, Vec::new())],
+        Op::ArmBack(op) => vec![target(Rule::advance_slot, vec![literal(op.slot.as_str())])],
+        Op::StreamBack(op) => {
+            vec![target(Rule::start_replication, vec![ident(&op.slot), literal(&ident(&op.publication))])]
+        }
+        Op::DropBackSlot(op) => vec![target(Rule::drop_slot, vec![literal(op.slot.as_str())])],
+        Op::DropBackPublication(op) => vec![target(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::DropSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
         Op::DropPublication(op) => vec![source(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::DropFence(op) => {
@@ -175,6 +181,8 @@ fn reverts(op: &Op) -> Vec<Shape> {
         Op::GuardTruncate(op) => drop_triggers(GUARD, &op.tables),
         Op::CreatePublication(op) => vec![source(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::CreateSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
+        Op::PublishBack(op) => vec![target(Rule::drop_publication, vec![ident(&op.publication)])],
+        Op::CreateBackSlot(op) => vec![target(Rule::drop_slot, vec![literal(op.slot.as_str())])],
         Op::CreateSequence(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
         Op::CreateTable(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
         Op::AddConstraint(op) => vec![target(Rule::drop_constraint, vec![name(&op.table), ident(&op.name)])],
@@ -197,6 +205,11 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::ProbeBack(_)
+        | Op::ArmBack(_)
+        | Op::StreamBack(_)
+        | Op::DropBackSlot(_)
+        | Op::DropBackPublication(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_)
         | Op::DropFence(_) => Vec::new(),
@@ -215,18 +228,33 @@ fn drop_triggers(trigger: &str, tables: &[QualifiedName]) -> Vec<Shape> {
     tables.iter().map(|table| source(Rule::drop_trigger, vec![trigger.to_owned(), name(table)])).collect()
 }
 
-/// Per table: the trigger, and that it fires for every session.
-fn triggers<'a>(rule: Rule, trigger: &'a str, tables: &'a [QualifiedName]) -> impl Iterator<Item = Shape> + 'a {
+fn published(publication: &Ident, tables: &[QualifiedName], major: u32) -> Vec<String> {
+    let kinds = if major >= publication::TRUNCATE_SINCE {
+        "'insert, update, delete, truncate'"
+    } else {
+        "'insert, update, delete'"
+    };
+    [ident(publication)].into_iter().chain(tables.iter().map(name)).chain([kinds.to_owned()]).collect()
+}
+
+/// Per table: the trigger, and that it fires for every session but those of the role that passes.
+fn triggers<'a>(
+    rule: Rule,
+    trigger: &'a str,
+    tables: &'a [QualifiedName],
+    passes: Option<&'a Ident>,
+) -> impl Iterator<Item = Shape> + 'a {
     tables.iter().flat_map(move |table| {
         let enable = source(Rule::enable_trigger, vec![name(table), trigger.to_owned()]);
-        [source(rule, vec![name(table)]), enable]
+        let passes = passes.map(|role| literal(role.as_str()));
+        [source(rule, [name(table)].into_iter().chain(passes).collect()), enable]
     })
 }
 
 fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
     let schema = source(Rule::create_schema, vec![PCRD.to_owned()]);
     let function = source(Rule::pcrd_function, vec!["\"pcrd\".\"refuse_truncate\"".to_owned()]);
-    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables)).collect()
+    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables, None)).collect()
 }
 
 fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
@@ -239,8 +267,8 @@ fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
     ];
     let has_messages = plan.source.server.major() >= publication::MESSAGES_SINCE;
     let sentinel = has_messages.then(|| source(Rule::sentinel, Vec::new()));
-    let refuses = plan.settings.cutover.fence.refuses();
-    let triggers = triggers(Rule::fence_trigger, FENCE, tables).filter(|_| refuses);
+    let cutover = &plan.settings.cutover;
+    let triggers = triggers(Rule::fence_trigger, FENCE, tables, cutover.passes()).filter(|_| cutover.fence.refuses());
     prepare.into_iter().chain(triggers).chain(sentinel).collect()
 }
 

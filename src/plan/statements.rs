@@ -57,12 +57,20 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let during = [fence::lock(&op.tables), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
             let refuses = plan.settings.cutover.fence.refuses();
-            let triggers = fence::triggers(&op.tables, major).into_iter().filter(|_| refuses);
+            let triggers =
+                fence::triggers(&op.tables, major, plan.settings.cutover.passes()).into_iter().filter(|_| refuses);
             source(fence::prepare().into_iter().chain(during).chain(triggers).chain(sentinel))
         }
         Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),
         Op::SetDefault(op) => target([ddl::set_default(&op.column, &op.default)]),
         Op::Switch(_) => source([fence::make_permanent()]),
+        Op::PublishBack(op) => target([publication::create(&op.publication, &op.tables, plan.target.server.major())]),
+        Op::CreateBackSlot(op) => target([publication::create_slot_now(&op.slot)]),
+        Op::ProbeBack(_) => target([publication::probe()]),
+        Op::ArmBack(op) => target([publication::advance_slot(&op.slot)]),
+        Op::StreamBack(op) => target([publication::start(&op.slot, &op.publication, plan.target.server.major())]),
+        Op::DropBackSlot(op) => target([publication::drop_slot(&op.slot)]),
+        Op::DropBackPublication(op) => target([publication::drop(&op.publication)]),
         Op::DropSlot(op) => source([publication::drop_slot(&op.slot)]),
         Op::DropPublication(op) => source([publication::drop(&op.publication)]),
         Op::DropFence(op) => source(
@@ -80,6 +88,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         Op::GuardTruncate(op) => source(fence::drop_guard(&op.tables)),
         Op::CreatePublication(op) => source([publication::drop(&op.publication)]),
         Op::CreateSlot(op) => source([publication::drop_slot(&op.slot)]),
+        Op::PublishBack(op) => target([publication::drop(&op.publication)]),
+        Op::CreateBackSlot(op) => target([publication::drop_slot(&op.slot)]),
         Op::CreateSequence(op) => target([ddl::drop("SEQUENCE", &op.name)]),
         Op::CreateTable(op) => target([ddl::drop("TABLE", &op.name)]),
         Op::AddConstraint(op) => target([ddl::drop_constraint(&op.table, &op.name)]),
@@ -103,6 +113,11 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::ProbeBack(_)
+        | Op::ArmBack(_)
+        | Op::StreamBack(_)
+        | Op::DropBackSlot(_)
+        | Op::DropBackPublication(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_)
         | Op::DropFence(_) => Vec::new(),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, QualifiedName};
-use crate::plan::merged;
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
-    DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, StepId, StreamChanges,
-    Switch, VerifyFinal, VerifyTable,
+    DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, Severity, StepId,
+    StreamChanges, Switch, VerifyFinal, VerifyTable,
 };
+use crate::plan::{back, merged};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
 use crate::resolve::split::gap_check;
@@ -60,6 +60,9 @@ pub enum WholeError {
     /// A table that is copied under one snapshot, and no finding says so.
     #[error("{0} is copied under one snapshot without the finding that says so")]
     Snapshot(String),
+    /// Another way back than that of the tables.
+    #[error("the way back is not that of the plan's projections and tables")]
+    Back,
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -94,6 +97,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     filters(plan, &mut found);
     splits(plan, &mut found);
     snapshots(plan, &mut found);
+    goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
     for check in &plan.checks {
         checked(plan, check, &mut found);
@@ -154,6 +158,7 @@ fn wanted(plan: &Plan) -> Vec<Op> {
         ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
     }
     ops.push(Op::DropFence(DropFence { tables: sources }));
+    ops.extend(back::ops(&plan.settings, &targets));
     for table in targets {
         ops.push(Op::CopyTable(CopyTable { table: table.clone() }));
         // Whether the table is vacuumed too is a choice, which follows from nothing.
@@ -183,6 +188,13 @@ fn is_protocol(op: &Op) -> bool {
         | Op::Drain(_)
         | Op::VerifyFinal(_)
         | Op::Switch(_)
+        | Op::PublishBack(_)
+        | Op::CreateBackSlot(_)
+        | Op::ProbeBack(_)
+        | Op::ArmBack(_)
+        | Op::StreamBack(_)
+        | Op::DropBackSlot(_)
+        | Op::DropBackPublication(_)
         | Op::DropSlot(_)
         | Op::DropPublication(_)
         | Op::DropFence(_) => true,
@@ -262,6 +274,10 @@ fn expressions(projection: &Projection, found: &mut Vec<WholeError>) {
             let at = format!("{}.{}", projection.target, column.target);
             found.push(WholeError::Expression { at, why });
         }
+        if let Some(Err(why)) = column.inverse.as_deref().map(check_expression) {
+            let at = format!("the way back of {}.{}", projection.target, column.target);
+            found.push(WholeError::Expression { at, why });
+        }
     }
 }
 
@@ -282,6 +298,25 @@ fn filters(plan: &Plan, found: &mut Vec<WholeError>) {
         }
         if !plan.findings.iter().any(|finding| finding.code == "ROW_FILTER" && finding.address == at) {
             found.push(WholeError::Unfound(at));
+        }
+    }
+}
+
+/// What goes back follows from what came, and what cannot is named.
+fn goes_back(plan: &Plan, found: &mut Vec<WholeError>) {
+    let ways = back::ways(plan, plan.steps.iter().map(|step| &step.op));
+    if ways != plan.back {
+        found.push(WholeError::Back);
+    }
+    for (way, address) in ways.iter().zip(plan.addresses()) {
+        for (column, _) in way.losses() {
+            let at = column.map_or_else(|| address.to_string(), |column| format!("{address}.{column}"));
+            let is_named = |one: &crate::plan::Finding| {
+                one.code == "IRREVERSIBLE" && one.address == at && one.severity == Severity::Error
+            };
+            if !plan.findings.iter().any(is_named) {
+                found.push(WholeError::Unfound(at));
+            }
         }
     }
 }

@@ -167,7 +167,8 @@ pub struct ProjectedColumn {
     pub value: ColumnValue,
     /// What the change of type does.
     pub class: CastClass,
-    /// The way back: an expression over target columns, per source column that only this column feeds.
+    /// The way back, where there is one: an expression over target columns, of the type of the source column that this one
+    /// is the image of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inverse: Option<String>,
 }

@@ -248,17 +248,30 @@ pub(crate) fn user_expression(
     Ok(Rewritten { sql: format!("CAST(({}) AS {})", quoted.sql, ty.sql), reads: quoted.reads })
 }
 
+/// The way back that the user wrote, over quoted target columns and of exactly the source column's type.
+fn reverse_expression(scope: &Scope<'_>, at: &str, text: &At<String>, ty: &ColumnType) -> Result<String, ResolveError> {
+    unchanging(at, text)?;
+    let quoted = scope.quote_on_target(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
+    Ok(format!("CAST(({}) AS {})", quoted.sql, ty.sql))
+}
+
 /// An expression that the user wrote, over quoted source columns, that says the same of a row whenever it is asked.
 pub(crate) fn pure_expression(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<Rewritten, ResolveError> {
-    check_shape(at, text)?;
+    unchanging(at, text)?;
     not_quoted_as_a_whole(scope, text)?;
+    scope.quote(&text.value).map_err(|error| sql_error(at, error).at(&text.span))
+}
+
+/// One expression that says the same of a row whenever it is asked.
+fn unchanging(at: &str, text: &At<String>) -> Result<(), ResolveError> {
+    check_shape(at, text)?;
     let volatile = volatility(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
     if let Volatility::Volatile(function) | Volatility::Stable(function) = volatile {
         let kind = ResolveErrorKind::VolatileExpression { at: at.to_owned(), function };
         let help = "a row is made again whenever it changes or is compared: use only what the row itself says";
         return Err(ResolveError::new(kind).at(&text.span).help(help));
     }
-    scope.quote(&text.value).map_err(|error| sql_error(at, error).at(&text.span))
+    Ok(())
 }
 
 pub(crate) fn value(
@@ -271,8 +284,8 @@ pub(crate) fn value(
     report: &mut Report,
 ) -> Result<ProjectedColumn, ResolveError> {
     let at = scope.address(&column.name);
-    wish.reverse.as_ref().map_or(Ok(()), |reverse| check_shape(&at, reverse))?;
-    let inverse = wish.reverse.as_ref().map(|reverse| reverse.value.clone());
+    let inverse =
+        wish.reverse.as_ref().map(|reverse| reverse_expression(scope, &at, reverse, &column.ty)).transpose()?;
     if let Some(using) = &wish.using {
         let expression = user_expression(scope, &at, using, &wanted.ty)?;
         out.reasons.insert(wanted.name.clone(), format!("using {}", using.value));
@@ -304,7 +317,8 @@ pub(crate) fn value(
     if cast.injective {
         out.injective.insert(wanted.name.clone());
     }
-    let back = (cast.class != CastClass::Lossy).then(|| casts::inverse(&cast, &context)).flatten();
+    // What is written on the target after the switch must not lose anything on its way back in silence.
+    let back = casts::inverse(&cast, &context).filter(|back| back.class != CastClass::Lossy);
     let inverse = inverse.or_else(|| back.map(|back| back.expr(&ident(&wanted.name))));
     let value = ColumnValue::Expr { sql: cast.expr(&read), reads: vec![column.name.clone()] };
     Ok(ProjectedColumn { target: wanted.name.clone(), ty: wanted.ty.clone(), value, class: cast.class, inverse })

@@ -16,7 +16,7 @@ use crate::resolve::scope::{Scope, scope};
 use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, check, constraint, copying, ends, filter,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, ends, filter,
     hazard, index, merge, rows, sequence, split, tables, whole,
 };
 
@@ -115,6 +115,9 @@ pub fn resolve(
     filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
     merge::join(&scopes, &mut tables, &mut report);
+    for (scope, table) in scopes.iter().zip(&tables) {
+        back::find(scope, table, options.goes_back, &mut report);
+    }
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();

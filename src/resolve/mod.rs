@@ -6,6 +6,7 @@
 
 mod accept;
 mod added;
+mod back;
 mod check;
 mod column;
 pub mod compile;

@@ -23,6 +23,8 @@ pub struct ResolveOptions {
     pub orders: BTreeMap<(QualifiedName, QualifiedName), CopyOrder>,
     /// The word of a fence that refuses no write.
     pub unfenced: Option<&'static str>,
+    /// After the switch changes are to go back to the source.
+    pub goes_back: bool,
 }
 
 impl Default for ResolveOptions {
@@ -35,6 +37,7 @@ impl Default for ResolveOptions {
             allow: Vec::new(),
             orders: BTreeMap::new(),
             unfenced: None,
+            goes_back: false,
         }
     }
 }

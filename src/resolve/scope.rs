@@ -76,6 +76,13 @@ impl<'a> Scope<'a> {
         let names = self.table.columns.iter().map(|column| (column.name.clone(), column.name.clone())).collect();
         rewrite::columns(sql, &self.name.name, &names)
     }
+
+    /// Text over target columns, every one quoted.
+    pub(crate) fn quote_on_target(&self, sql: &str) -> Result<Rewritten, TokenError> {
+        let added = self.desired.add.iter().map(|added| &added.value.name.value);
+        let names = self.renames.values().chain(added).map(|name| (name.clone(), name.clone())).collect();
+        rewrite::columns(sql, &self.target_name.name, &names)
+    }
 }
 
 /// Settles names and key of a table; errors go to the report.

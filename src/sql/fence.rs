@@ -1,7 +1,7 @@
 //! The write fence on the source, and the guard against TRUNCATE on PG 10.
 
-use crate::catalog::QualifiedName;
-use crate::sql::name;
+use crate::catalog::{Ident, QualifiedName};
+use crate::sql::{literal, name};
 
 /// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
 fn execute(source_major: u32) -> &'static str {
@@ -56,14 +56,16 @@ pub fn lease() -> String {
         .to_owned()
 }
 
-/// One trigger per table, firing for every session.
-pub fn triggers(tables: &[QualifiedName], source_major: u32) -> Vec<String> {
+/// One trigger per table, firing for every session but those that `passes` has logged in to: who only takes that role on
+/// (SET ROLE) does not pass.
+pub fn triggers(tables: &[QualifiedName], source_major: u32, passes: Option<&Ident>) -> Vec<String> {
+    let when = passes.map_or_else(String::new, |role| format!(" WHEN (session_user <> {})", literal(role.as_str())));
     let each = |table: &QualifiedName| {
         let table = name(table);
         [
             format!(
                 "CREATE TRIGGER \"pcrd_fence\" BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} \
-                 FOR EACH STATEMENT EXECUTE {} \"pcrd\".\"fence\"($migration)",
+                 FOR EACH STATEMENT{when} EXECUTE {} \"pcrd\".\"fence\"($migration)",
                 execute(source_major)
             ),
             format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),

@@ -1,4 +1,4 @@
-//! Publication, slot and stream on the source.
+//! Publication, slot and stream.
 
 use crate::catalog::{Ident, QualifiedName};
 use crate::sql::{ident, literal, name};
@@ -39,4 +39,19 @@ pub fn start(slot: &Ident, publication: &Ident, source_major: u32) -> String {
         "START_REPLICATION SLOT {} LOGICAL $applied_lsn (proto_version '1', publication_names {names}{messages})",
         ident(slot)
     )
+}
+
+/// Creates a slot without a snapshot.
+pub fn create_slot_now(slot: &Ident) -> String {
+    format!("SELECT pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput')", literal(slot.as_str()))
+}
+
+/// Moves a slot that nobody reads; `$target_lsn` is known when nothing more comes from the source.
+pub fn advance_slot(slot: &Ident) -> String {
+    format!("SELECT pg_catalog.pg_replication_slot_advance({}, $target_lsn)", literal(slot.as_str()))
+}
+
+/// The message that shows the way back; the nonce in it is secret until then.
+pub fn probe() -> String {
+    "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $probe)".to_owned()
 }

@@ -79,6 +79,7 @@ cutover:
   fence_timeout: 5
   hooks: { before_fence: [a, b c], switch: [/bin/x], after_switch: [y], abort: [z], timeout: 1_0 }
   pgbouncer: { admin_uri: 'postgresql://boss@pool.example?sslmode=verify-full', databases: [shop, Sales] }
+  reverse: { enabled: yes, user: Goes_back }
 state: journal/state.sqlite3
 allow_plaintext_password: false
 "#;
@@ -150,8 +151,18 @@ fn every_key_arrives() {
             "before_fence": ["a", "b c"], "switch": ["/bin/x"], "after_switch": ["y"], "abort": ["z"], "timeout_s": 10
         },
         "pgbouncer": { "admin": "boss@pool.example:6432/pgbouncer", "databases": ["shop", "Sales"] },
+        "reverse": { "user": "Goes_back" },
     });
     assert_eq!(planned, expected);
+}
+
+#[test]
+fn the_way_back_is_asked_for_by_its_section() {
+    let reverse = |text: &str| accept(&format!("{SOURCE}cutover: {{ reverse: {{ {text} }} }}")).cutover.reverse;
+    assert_eq!(reverse("user: back").map(|reverse| reverse.user.to_string()), Some("back".to_owned()));
+    assert_eq!(reverse("enabled: false, user: back"), None);
+    assert_eq!(reverse("enabled: false"), None);
+    assert_eq!(accept(SOURCE).cutover.reverse, None);
 }
 
 /// The original's keys with the original's defaults.

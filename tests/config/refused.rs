@@ -72,6 +72,15 @@ fn hooks_and_poolers_that_make_no_cutover() {
             None,
             "hooks.before_fence",
         ),
+        (
+            top("cutover: { reverse: { enabled: true } }"),
+            "missing",
+            "reverse",
+            None,
+            "`cutover.reverse.user` is missing",
+        ),
+        (top("cutover: { reverse: { user: x, role: x } }"), "unknown_key", "role", None, "did you mean `user`?"),
+        (top("cutover: { fence: none, reverse: { user: x } }"), "contradiction", "none", None, "refuses writes"),
         (top(&format!("cutover: {{ fence: none, {whole} }}")), "contradiction", "none", None, "has no effect"),
         (top(&format!("cutover: {{ {whole} }}")), "contradiction", "cutover", None, "has no effect"),
         (pooler("databases: [shop]"), "missing", "pgbouncer", None, "`cutover.pgbouncer.admin_uri` is missing"),
@@ -96,7 +105,6 @@ fn keys_and_values_that_later_versions_bring() {
         (top("verify: { hash: sha256 }"), "not_yet", "sha256", None, "verify.hash: sha256"),
         (top("verify: { max_rows_per_second: 5 }"), "not_yet", "max_rows_per_second", None, "verify.max_rows"),
         (top("cutover: { fence: rename }"), "not_yet", "rename", None, "cutover.fence: rename"),
-        (top("cutover: { reverse: { enabled: true } }"), "not_yet", "reverse", None, "cutover.reverse"),
         (
             top("migrate: { on_ddl: follow_aditive }"),
             "bad_value",

@@ -8,6 +8,7 @@ use crate::casts::CastClass;
 use crate::catalog::QualifiedName;
 use crate::plan::estimate::{Estimate, Throughput, estimate};
 use crate::plan::render::amount;
+use crate::plan::render::back::{WayBack, way_back};
 use crate::plan::render::bare::bare;
 use crate::plan::render::limits::limits;
 use crate::plan::render::lookup::{Lookup, by_table};
@@ -30,6 +31,9 @@ pub struct Document {
     pub phases: Vec<(Phase, usize)>,
     /// What stays behind, by kind.
     pub not_carried: BTreeMap<String, usize>,
+    /// How changes go back after the switch, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back: Option<WayBack>,
     /// Findings that block the plan: errors not accepted, and refusals.
     pub blocking: Vec<String>,
     /// Totals.
@@ -143,6 +147,7 @@ pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Through
         steps: plan.steps.len(),
         critical_path: critical_path(plan),
         limits: limits(plan),
+        back: way_back(plan),
         phases: phases.into_iter().collect(),
         not_carried,
         blocking: blocking

@@ -2,6 +2,7 @@
 
 use crate::findings;
 use crate::plan::render::amount::{counted, duration};
+use crate::plan::render::back::WayBack;
 use crate::plan::render::cutover::cutover;
 use crate::plan::render::document::{Document, Symbol, TableSection, blocks};
 use crate::plan::render::escape::{Place, code, escape, fenced};
@@ -45,6 +46,7 @@ struct Parts {
     tables: Vec<(String, Option<String>)>,
     steps: String,
     graph: Option<String>,
+    back: String,
     not_carried: String,
     foot: String,
 }
@@ -69,6 +71,7 @@ pub fn markdown(document: &Document, plan: &Plan) -> String {
             .collect(),
         steps: details(&format!("Steps and their locks ({})", plan.steps.len()), &steps(document, plan)),
         graph: has_graph.then(|| details("Graph of the steps", &fenced("mermaid", &graph::mermaid(plan)))),
+        back: document.back.as_ref().map_or_else(String::new, way_back),
         not_carried: not_carried(plan),
         foot: foot(plan),
     };
@@ -90,6 +93,7 @@ impl Parts {
                 out.push_str(table);
                 out.push_str(ddl.as_ref().filter(|_| left < Left::Ddl).map_or("", String::as_str));
             }
+            out.push_str(&self.back);
             out.push_str(&self.not_carried);
         }
         if left < Left::Steps {
@@ -127,7 +131,8 @@ impl Parts {
         }
         if left >= Left::Tables {
             let tables = counted(self.tables.len(), "table");
-            missing.push(format!("what changes in {tables}, and what is not carried (`pcrd show plan.json -v`)"));
+            let back = if self.back.is_empty() { "" } else { ", how it goes back" };
+            missing.push(format!("what changes in {tables}{back}, and what is not carried (`pcrd show plan.json -v`)"));
         }
         if left >= Left::Steps {
             missing.push("the steps and their locks (`pcrd show plan.json -v`)".to_owned());
@@ -340,6 +345,20 @@ fn locks(step: &Step) -> String {
         list.push(format!("and {} more", step.lock.len() - LOCKS_MAX));
     }
     list.join("<br>")
+}
+
+fn way_back(back: &WayBack) -> String {
+    let mut body = "| from the target's | to the source's | what becomes of it |\n|---|---|---|\n".to_owned();
+    for table in &back.tables {
+        let mut lines: Vec<String> = table.lines.iter().map(|line| escape(&shortened(line), Place::Prose)).collect();
+        if table.hidden > 0 {
+            lines.push(counted(table.hidden, "unchanged column"));
+        }
+        let (from, to) = (code(&shortened(&table.from)), code(&shortened(&table.to)));
+        body.push_str(&format!("| {from} | {to} | {} |\n", lines.join("<br>")));
+    }
+    let summary = format!("The way back, written by role {}", escape(&back.user, Place::Html));
+    details(&summary, &body)
 }
 
 fn not_carried(plan: &Plan) -> String {

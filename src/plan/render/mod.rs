@@ -1,6 +1,7 @@
 //! A plan for people: one document, written in several ways so that they cannot drift apart.
 
 pub mod amount;
+pub mod back;
 mod bare;
 pub mod comparison;
 mod cutover;

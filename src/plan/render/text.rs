@@ -2,6 +2,7 @@
 
 use crate::plan::estimate::Estimate;
 use crate::plan::render::amount::{bytes, counted, duration};
+use crate::plan::render::back::WayBack;
 use crate::plan::render::cutover::cutover;
 use crate::plan::render::document::{Document, Line, Symbol, TableSection};
 use crate::plan::render::escape::{Place, escape};
@@ -48,6 +49,7 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
         out.push_str("  Cutover:\n");
         out.extend(cutover.iter().map(|(name, what)| format!("    {name}: {}\n", clean(what))));
     }
+    out.extend(document.back.as_ref().map(way_back));
     if detail == Detail::Everything {
         out.push_str(&everything(document, plan));
     }
@@ -57,6 +59,18 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
     }
     out.push('\n');
     out.push_str(&last_line(document));
+    out
+}
+
+fn way_back(back: &WayBack) -> String {
+    let mut out = format!("  The way back, written by role {}:\n", clean(&back.user));
+    for table in &back.tables {
+        out.push_str(&format!("    target:{}  =>  {}\n", clean(&table.from), clean(&table.to)));
+        out.extend(table.lines.iter().map(|line| format!("      {}\n", clean(line))));
+        if table.hidden > 0 {
+            out.push_str(&format!("      ({} hidden)\n", counted(table.hidden, "unchanged column")));
+        }
+    }
     out
 }
 

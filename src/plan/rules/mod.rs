@@ -5,6 +5,7 @@ pub mod cleanup;
 pub mod copy;
 pub mod cutover;
 pub mod prepare;
+pub mod reverse;
 pub mod rule;
 pub mod schema;
 

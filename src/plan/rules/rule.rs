@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Ident, QualifiedName};
 use crate::plan::kind::Kind;
-use crate::plan::rules::{catchup, cleanup, copy, cutover, prepare, schema};
+use crate::plan::rules::{catchup, cleanup, copy, cutover, prepare, reverse, schema};
 use crate::plan::{Op, Plan};
 
 /// An ordering rule: of two steps of its kinds, one comes before the other when the first gives what the second needs.
@@ -61,7 +61,9 @@ impl World {
 
 /// Every rule, in the order of the phases.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [prepare::RULES, schema::RULES, copy::RULES, catchup::RULES, cutover::RULES, cleanup::RULES].into_iter().flatten()
+    let of_phases =
+        [prepare::RULES, schema::RULES, copy::RULES, catchup::RULES, cutover::RULES, reverse::RULES, cleanup::RULES];
+    of_phases.into_iter().flatten()
 }
 
 /// Any two steps of the kinds.
