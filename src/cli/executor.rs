@@ -10,12 +10,12 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
-use super::planning::not_yet;
-use super::programs::{check_programs, pooler};
+use super::programs::{check_programs, pooler, way_back};
 use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
+use crate::exec::back::Wish;
 use crate::exec::context::Run;
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
@@ -59,6 +59,8 @@ pub struct Job {
     pub limits: Limits,
     /// What is said of a switch hook that is in doubt.
     pub word: Option<Word>,
+    /// What is wanted of the way back.
+    pub wish: Option<Wish>,
     /// An error may name a row by any key.
     pub show_values: bool,
 }
@@ -66,7 +68,7 @@ pub struct Job {
 impl Job {
     /// With nothing special asked for.
     pub fn new(plan: Plan, until: Until) -> Self {
-        Self { plan, adopts: None, until, limits: Limits::default(), word: None, show_values: false }
+        Self { plan, adopts: None, until, limits: Limits::default(), word: None, wish: None, show_values: false }
     }
 }
 
@@ -82,14 +84,12 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, word, show_values } = job;
+    let Job { plan, adopts, until, limits, word, wish, show_values } = job;
     check_programs(config, &plan)?;
-    if let Some(text) = not_yet(&plan) {
-        return Err(CommandError::new(Exit::Blocked, text));
-    }
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
     let pooler = pooler(ctx, config)?;
+    let back = way_back(ctx, config)?;
     let path = state_path(ctx, config);
     let (mut journal, rebuilt) = Journal::open_or_rebuild(&path)?;
     if let Some(rebuilt) = rebuilt {
@@ -103,8 +103,20 @@ pub async fn run_plan_with(
         let (events, mut receiver) = mpsc::unbounded_channel::<Event>();
         let adopts = adopts.map(Arc::new);
         let shutdown_heard = shutdown.subscribe();
-        let request =
-            Request { plan, adopts, source, target, until, limits, word, pooler, events, shutdown: shutdown_heard };
+        let request = Request {
+            plan,
+            adopts,
+            source,
+            target,
+            until,
+            limits,
+            word,
+            pooler,
+            back,
+            wish,
+            events,
+            shutdown: shutdown_heard,
+        };
         let keep = async {
             let mut kept = Ok(());
             let mut admitted = false;
@@ -237,6 +249,7 @@ pub fn explain(error: ExecError) -> CommandError {
     };
     let next = match &error {
         ExecError::Refused(refused) => next_of_refused(refused, false),
+        ExecError::WayBackClosed { .. } => "pcrd finalize".to_owned(),
         ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
         ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),

@@ -47,6 +47,8 @@ pub struct Run {
     pub adopts: Option<Arc<Plan>>,
     /// The admin console of the pooler, where the config has one.
     pub pooler: Option<Conninfo>,
+    /// The source as the role of the way back, where the config names one.
+    pub back: Option<Conninfo>,
     /// What a stop waits for.
     pub holds: Holds,
 }
@@ -84,6 +86,7 @@ impl Run {
             came,
             adopts: None,
             pooler: None,
+            back: None,
             holds: Holds::default(),
         }
     }

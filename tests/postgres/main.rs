@@ -63,6 +63,7 @@ mod truncate;
 mod vacuum;
 mod values;
 mod verify;
+mod way_back;
 mod whole;
 mod witness;
 mod writers;
