@@ -81,6 +81,8 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
         limits: pcrd::exec::cutover::Limits::default(),
         word: None,
         pooler: None,
+        back: None,
+        wish: None,
         plan: plan.clone(),
         adopts: None,
         repair: None,

@@ -85,6 +85,10 @@ pub enum Command {
     Migrate(command::migrate::MigrateArgs),
     /// Fence the source, drain, verify, and make the target the database
     Cutover(command::cutover::CutoverArgs),
+    /// After the switch: fence the target, let its last changes go back, and make the source the database again
+    Rollback(command::rollback::WayBackArgs),
+    /// After the switch: end the way back
+    Finalize(command::rollback::WayBackArgs),
     /// Give a migration up: remove what its plan created
     Abort(command::abort::AbortArgs),
     /// After the cutover: remove slot and publication

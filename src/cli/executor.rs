@@ -10,17 +10,17 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
-use super::planning::not_yet;
-use super::programs::{check_programs, pooler};
+use super::programs::{check_programs, pooler, way_back};
 use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
 use crate::config::Config;
 use crate::exec::apply::{self, Outcome, Request, Until};
+use crate::exec::back::Wish;
 use crate::exec::context::Run;
 use crate::exec::cutover::Limits;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::switch::Word;
-use crate::exec::verify::Wish;
+use crate::exec::verify;
 use crate::exec::{ExecError, preflight};
 use crate::ledger::{LedgerError, lock, migration, request};
 use crate::pg::client::Client;
@@ -61,7 +61,9 @@ pub struct Job {
     /// What is said of a switch hook that is in doubt.
     pub word: Option<Word>,
     /// What the comparison before the gate does about rows that differ.
-    pub repair: Option<Wish>,
+    pub repair: Option<verify::Wish>,
+    /// What is wanted of the way back.
+    pub wish: Option<Wish>,
     /// An error may name a row by any key.
     pub show_values: bool,
 }
@@ -69,7 +71,16 @@ pub struct Job {
 impl Job {
     /// With nothing special asked for.
     pub fn new(plan: Plan, until: Until) -> Self {
-        Self { plan, adopts: None, until, limits: Limits::default(), word: None, repair: None, show_values: false }
+        Self {
+            plan,
+            adopts: None,
+            until,
+            limits: Limits::default(),
+            word: None,
+            repair: None,
+            wish: None,
+            show_values: false,
+        }
     }
 }
 
@@ -85,14 +96,12 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, word, repair, show_values } = job;
+    let Job { plan, adopts, until, limits, word, repair, wish, show_values } = job;
     check_programs(config, &plan)?;
-    if let Some(text) = not_yet(&plan) {
-        return Err(CommandError::new(Exit::Blocked, text));
-    }
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
     let pooler = pooler(ctx, config)?;
+    let back = way_back(ctx, config)?;
     let path = state_path(ctx, config);
     let (mut journal, rebuilt) = Journal::open_or_rebuild(&path)?;
     if let Some(rebuilt) = rebuilt {
@@ -116,6 +125,8 @@ pub async fn run_plan_with(
             word,
             repair,
             pooler,
+            back,
+            wish,
             events,
             shutdown: shutdown_heard,
         };
@@ -251,6 +262,7 @@ pub fn explain(error: ExecError) -> CommandError {
     };
     let next = match &error {
         ExecError::Refused(refused) => next_of_refused(refused, false),
+        ExecError::WayBackClosed { .. } => "pcrd finalize".to_owned(),
         ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
         ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error::{CommandError, Exit};
+use crate::config::endpoint::PasswordWish;
 use crate::config::{Config, Environment};
 use crate::pg::conninfo::Conninfo;
 use crate::plan::Plan;
@@ -31,6 +32,25 @@ pub fn pooler(ctx: &Context, config: &Config) -> Result<Option<Conninfo>, Comman
     let resolved = pooler
         .admin
         .resolve_as("cutover.pgbouncer", "PCRD_PGBOUNCER_PASSWORD", &Environment::of_process())
+        .map_err(|error| CommandError::diagnostic(Exit::Usage, error))?;
+    for warning in &resolved.warnings {
+        ctx.warning(warning);
+    }
+    Ok(Some(resolved.conninfo))
+}
+
+/// How the source is reached as the role of the way back.
+///
+/// # Errors
+/// Its settings are incomplete or unreadable.
+pub fn way_back(ctx: &Context, config: &Config) -> Result<Option<Conninfo>, CommandError> {
+    let Some(reverse) = &config.cutover.reverse else { return Ok(None) };
+    let mut endpoint = config.source.clone();
+    endpoint.params.user = Some(reverse.user.as_str().to_owned());
+    endpoint.params.password = None;
+    endpoint.password = PasswordWish::Unsaid;
+    let resolved = endpoint
+        .resolve_as("cutover.reverse", "PCRD_REVERSE_PASSWORD", &Environment::of_process())
         .map_err(|error| CommandError::diagnostic(Exit::Usage, error))?;
     for warning in &resolved.warnings {
         ctx.warning(warning);

@@ -12,6 +12,7 @@ use super::command;
 use super::context::{self, Context};
 use super::error::{CommandError, Exit};
 use super::shutdown::Shutdown;
+use crate::exec::back::Wish;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
@@ -66,6 +67,8 @@ impl Command {
             | Self::Migrate(_)
             | Self::Demo(_)
             | Self::Cutover(_)
+            | Self::Rollback(_)
+            | Self::Finalize(_)
             | Self::Abort(_)
             | Self::Cleanup(_) => true,
             Self::Validate(_)
@@ -108,6 +111,8 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Apply(args) => command::apply::run(ctx, args).await,
         Command::Migrate(args) => command::migrate::run(ctx, args).await,
         Command::Cutover(args) => command::cutover::run(ctx, args).await,
+        Command::Rollback(args) => command::rollback::run(ctx, args, Wish::Rollback).await,
+        Command::Finalize(args) => command::rollback::run(ctx, args, Wish::Finalize).await,
         Command::Abort(args) => command::abort::run(ctx, args).await,
         Command::Cleanup(args) => command::cleanup::run(ctx, args).await,
         Command::Pause(_) => command::pause::run(ctx, "pause").await,

@@ -59,7 +59,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     } else {
         None
     };
-    if known.as_ref().is_some_and(|known| known.state == "cut_over" || known.state == "cleaned") {
+    if known.as_ref().is_some_and(|known| matches!(known.state.as_str(), "cut_over" | "cleaned" | "rolled_back")) {
         return Err(LedgerError::Finished(run.id.clone()).into());
     }
     let begun = known.as_ref().is_some_and(|known| known.state == "running");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::back::{self, Wish};
 use super::context::Run;
 use super::cutover::Limits;
 use super::error::Refused;
@@ -13,7 +14,7 @@ use super::event::{Event, EventKind};
 use super::hook::Holds;
 use super::identity::{Identities, Identity};
 use super::switch::Word;
-use super::verify::Wish;
+use super::verify;
 use super::{ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
 use crate::catalog::QualifiedName;
 use crate::ledger::added as columns;
@@ -51,9 +52,13 @@ pub struct Request {
     /// What the operator says of a switch hook that is in doubt.
     pub word: Option<Word>,
     /// The comparison before the gate repairs what differs, as this wish says.
-    pub repair: Option<Wish>,
+    pub repair: Option<verify::Wish>,
     /// The admin console of the pooler, where the config has one.
     pub pooler: Option<Conninfo>,
+    /// The source as the role of the way back, where the config names one.
+    pub back: Option<Conninfo>,
+    /// What the operator wants of the way back.
+    pub wish: Option<Wish>,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -80,10 +85,28 @@ pub enum Outcome {
     Switched,
     /// The source is open again, behind a switch that the operator gave up.
     GivenUp,
+    /// The source is the database again, with everything that the target wrote.
+    RolledBack,
+    /// The way back has ended.
+    Finalized,
 }
 
-/// Runs the plan.
+/// Runs the plan, and after the switch the way back, where it is asked for.
 pub async fn run(request: Request) -> Result<Outcome, ExecError> {
+    if back::is_under_way(&request).await? {
+        return back::stand(&request).await;
+    }
+    if request.wish.is_some() {
+        let reason = "no change goes back: there is no switch, or the way back has ended".to_owned();
+        return Err(ExecError::Step { step: "stream_back".to_owned(), reason });
+    }
+    match forward(&request).await? {
+        Outcome::Switched if request.plan.settings.cutover.reverse.is_some() => back::stand(&request).await,
+        outcome => Ok(outcome),
+    }
+}
+
+async fn forward(request: &Request) -> Result<Outcome, ExecError> {
     let mut failures = 0;
     let mut reached = None;
     let mut admitted = false;
@@ -95,19 +118,19 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     let holds = Holds::default();
     loop {
         let result = tokio::select! {
-            result = attempt(&request, (&mut admitted, &mut word), &holds, (refused.clone(), came.clone())) => result,
+            result = attempt(request, (&mut admitted, &mut word), &holds, (refused.clone(), came.clone())) => result,
             () = stopped(&request.shutdown, STOP_BY, &holds) => Err(ExecError::Interrupted),
         };
         let error = match result {
             Ok(outcome) => return Ok(outcome),
-            Err(error) => by_drift(&request, error).await,
+            Err(error) => by_drift(request, error).await,
         };
         if let ExecError::Refused(row) = &error
             && let Some(key) = row.to_read_again()
             && refused.len() < REFUSED_MAX
             && refused.insert(key, Arc::clone(row)).is_none()
         {
-            note(&request, format!("{error}; looking at what the source has there by now"));
+            note(request, format!("{error}; looking at what the source has there by now"));
             continue;
         }
         let mut looks_again = false;
@@ -120,7 +143,7 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
             // The same once more: the look at it found nothing, and may never find anything.
             let is_new = shape.replace(error.to_string()) != Some(error.to_string());
             if is_new && !*request.shutdown.borrow() {
-                note(&request, format!("{error}; looking at what it is"));
+                note(request, format!("{error}; looking at what it is"));
                 continue;
             }
         }
@@ -129,7 +152,7 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
         if !admitted || !transient || *request.shutdown.borrow() {
             return Err(error);
         }
-        let applied = applied_position(&request).await;
+        let applied = applied_position(request).await;
         if applied.is_some() && applied != reached {
             failures = 0;
             reached = applied;
@@ -139,7 +162,7 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
             return Err(error);
         }
         let pause = Duration::from_millis(250 << failures.min(6));
-        note(&request, format!("{error}; trying again in {} ms", pause.as_millis()));
+        note(request, format!("{error}; trying again in {} ms", pause.as_millis()));
         let mut shutdown = request.shutdown.clone();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -202,6 +225,7 @@ async fn attempt(
     run.holds = holds.clone();
     run.pooler.clone_from(&request.pooler);
     run.repair.clone_from(&request.repair);
+    run.back.clone_from(&request.back);
     run.refused = refused;
     run.came = came;
     // Once; an attempt after that finds it done.

@@ -8,6 +8,7 @@ use super::steps::Steps;
 use super::{admission, failpoint, late, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
+use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{adoption, lock, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
@@ -31,7 +32,9 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
                 .to_owned(),
         });
     }
-    let mut removed = from_source(run, &ledger, &source).await?;
+    let mut removed = super::back::remove_from_target(run, &ledger).await?;
+    removed.extend(super::back::remove_from_source(run, &source).await?);
+    removed.extend(from_source(run, &ledger, &source).await?);
     removed.extend(from_target(run, &mut ledger).await?);
     migration::forget_work(&mut ledger, &run.id).await?;
     migration::set_state(&ledger, &run.id, "aborted").await?;
@@ -43,7 +46,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
 /// the only ones then.
 async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
     let state = migration::find(ledger, &run.id).await?.map(|found| found.state);
-    Ok(matches!(state.as_deref(), Some("cut_over" | "cleaned"))
+    Ok(matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back"))
         || cutover::read(ledger, &run.id).await?.state == CutoverState::Switched)
 }
 
@@ -62,7 +65,14 @@ pub async fn cleanup(
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
-    if !matches!(state.as_deref(), Some("cut_over" | "cleaned")) {
+    let back = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
+    if matches!(back, Some(WayBackState::Open | WayBackState::RollingBack)) {
+        return Err(ExecError::Step {
+            step: "cleanup".to_owned(),
+            reason: "changes of the target go back to the source; pcrd finalize ends that".to_owned(),
+        });
+    }
+    if !matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back")) {
         return Err(ExecError::Step {
             step: "cleanup".to_owned(),
             reason: "the migration has not been cut over; pcrd abort gives it up".to_owned(),
@@ -95,6 +105,8 @@ pub async fn cleanup(
         removed.push(format!("table {table} on the source"));
     }
     removed.extend(slot_and_publication(run, &source).await?);
+    removed.extend(super::back::remove_from_target(run, &ledger).await?);
+    removed.extend(super::back::remove_from_source(run, &source).await?);
     remove_guard(run, &ledger, &source, &mut removed).await?;
     if fence::standing(run, &source).await? != Standing::None
         && (open_source || fence::fenced(run, &source).await?.is_empty())

@@ -50,6 +50,8 @@ pub struct Run {
     pub repair: Option<Wish>,
     /// The admin console of the pooler, where the config has one.
     pub pooler: Option<Conninfo>,
+    /// The source as the role of the way back, where the config names one.
+    pub back: Option<Conninfo>,
     /// What a stop waits for.
     pub holds: Holds,
 }
@@ -88,6 +90,7 @@ impl Run {
             adopts: None,
             repair: None,
             pooler: None,
+            back: None,
             holds: Holds::default(),
         }
     }

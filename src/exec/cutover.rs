@@ -14,7 +14,7 @@ use super::fence::{self, Nonce, Standing};
 use super::hook::{self, Hold};
 use super::steps::Steps;
 use super::switch::{self, Word};
-use super::{ExecError, constraints, failpoint, gaps, late, pooler, sequences, verify};
+use super::{ExecError, back, constraints, failpoint, gaps, late, pooler, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
@@ -75,6 +75,7 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         }
     }
     let trouble = switch::give_up(&engine.run, &engine.ledger, &engine.source).await?;
+    back::disarm(&engine.run, &engine.ledger).await?;
     let error = match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
         // What changed says more than the statement that met it first.
         Err(stale @ (ExecError::Stale { .. } | ExecError::Reshaped { .. })) if error.is_refusal_of_source() => stale,
@@ -106,6 +107,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
     failpoint::hit("cutover.asked")?;
+    back::prepare(&run, &engine.ledger, &engine.source).await?;
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
@@ -212,6 +214,7 @@ async fn fenced(
     set_sequences(engine).await?;
     advance(engine, CutoverState::VerifiedFinal, CutoverState::SequencesSet, None).await?;
     failpoint::hit("cutover.after-sequences")?;
+    back::arm(&run, &engine.ledger, &engine.source).await?;
     if !fence::renew(&run, &engine.source).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() });
     }
@@ -324,6 +327,7 @@ pub async fn finish_interrupted(
         return Ok(Some(Outcome::Switched));
     }
     let trouble = switch::give_up(run, ledger, source).await?;
+    back::disarm(run, ledger).await?;
     run.note("an interrupted cutover was given up; the source is open for writes");
     if let Some(trouble) = trouble {
         run.note(trouble);

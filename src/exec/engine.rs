@@ -212,7 +212,8 @@ async fn complete(run: &Run, ledger: &Client, asked: Option<i64>, fenced_at: Ins
     Ok(Outcome::Switched)
 }
 
-async fn start_applier(
+/// The applier of a run, or of its mirror image.
+pub(super) async fn start_applier(
     run: &Arc<Run>,
     ledger: &Client,
     shared: &Arc<Shared>,

@@ -142,6 +142,12 @@ pub enum ExecError {
         /// Why.
         why: String,
     },
+    /// A row could not go back. The target goes on.
+    #[error("the way back is closed, and the target goes on: {reason}")]
+    WayBackClosed {
+        /// Which row, and why.
+        reason: String,
+    },
     /// The pooler does not do what it is asked for.
     #[error("pgbouncer: {reason}")]
     Pooler {

@@ -34,8 +34,8 @@ const RECORDS_MAX: u32 = 10;
 /// Variables of ours that hold passwords.
 /// Passwords of fewer bytes are looked for as whole values only.
 const SECRET_PART_MIN: usize = 6;
-const SECRET_VARIABLES: [&str; 4] =
-    ["PCRD_SOURCE_PASSWORD", "PCRD_TARGET_PASSWORD", "PCRD_PGBOUNCER_PASSWORD", "PGPASSWORD"];
+const SECRET_VARIABLES: [&str; 5] =
+    ["PCRD_SOURCE_PASSWORD", "PCRD_TARGET_PASSWORD", "PCRD_PGBOUNCER_PASSWORD", "PCRD_REVERSE_PASSWORD", "PGPASSWORD"];
 
 /// While somebody holds it, a stop that was asked for waits: no program of the operator's is left in the middle.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ pub mod additive;
 pub mod admission;
 pub mod adopt;
 pub mod apply;
+pub mod back;
 pub mod batch;
 pub mod catchup;
 pub mod changes;

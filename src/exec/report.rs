@@ -9,6 +9,7 @@ use super::throttle::{self, HeldBack};
 use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
 use crate::ledger::hook::CallEnd;
+use crate::ledger::way_back::{self, WayBack, WayBackState};
 use crate::ledger::{cutover, hook, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
 use crate::plan::{Hook, Op, Phase, Plan};
@@ -52,6 +53,9 @@ pub struct Status {
     /// Writes that came to the source behind a fence that refuses none, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub late_writes: Vec<String>,
+    /// What became of the way back, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<String>,
     /// How the run came to this plan, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adopted: Vec<String>,
@@ -191,6 +195,7 @@ pub async fn status(
         held_back,
         adopted: adoption::history(ledger, &found.id).await?.iter().map(adopted).collect(),
         pace,
+        way_back: way_back::read(ledger, &found.id).await?.map(|found| way_back_in_words(&found)),
         late_writes: late_writes(ledger, source, found, plan.ok()).await,
         added_columns: super::added::lines(ledger, &found.id).await?,
         repaired: super::verify::repair::lines(ledger, &found.id).await?,
@@ -200,6 +205,16 @@ pub async fn status(
         stream,
         blocked_by,
     })
+}
+
+fn way_back_in_words(found: &WayBack) -> String {
+    match (found.state, &found.reason) {
+        (WayBackState::Closed, Some(reason)) => {
+            format!("CLOSED: {reason}. The target goes on, the source lacks what came after; next: pcrd finalize")
+        }
+        (WayBackState::Open, _) => "open: pcrd rollback goes back, pcrd finalize ends it".to_owned(),
+        (state, _) => state.to_string().replace('_', " "),
+    }
 }
 
 async fn late_writes(

@@ -118,7 +118,7 @@ pub async fn take_over(client: &Client, registration: &Registration) -> Result<i
         return Err(LedgerError::Format { found, expected: FORMAT });
     }
     let state: String = row.get(1);
-    if state == "cut_over" || state == "cleaned" {
+    if matches!(state.as_str(), "cut_over" | "cleaned" | "rolled_back") {
         return Err(LedgerError::Finished(registration.id.clone()));
     }
     client
@@ -227,6 +227,7 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "setting",
         "restarted",
         "unreadable",
+        "way_back",
     ] {
         transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
     }

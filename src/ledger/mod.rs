@@ -16,6 +16,7 @@ pub mod request;
 pub mod skipped;
 pub mod step;
 pub mod unreadable;
+pub mod way_back;
 
 pub use error::LedgerError;
 

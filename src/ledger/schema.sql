@@ -193,3 +193,10 @@ CREATE TABLE IF NOT EXISTS pcrd.adoption (
   restarted text[] NOT NULL,
   at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS pcrd.way_back (
+  migration text PRIMARY KEY REFERENCES pcrd.migration,
+  epoch bigint NOT NULL,
+  state text NOT NULL,
+  reason text,
+  updated_at timestamptz NOT NULL DEFAULT now()
+);

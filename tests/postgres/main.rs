@@ -68,6 +68,7 @@ mod truncate;
 mod vacuum;
 mod values;
 mod verify;
+mod way_back;
 mod whole;
 mod witness;
 mod writers;

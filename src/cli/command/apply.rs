@@ -98,6 +98,14 @@ pub fn finish(ctx: &Context, outcome: Outcome) -> Result<Exit, CommandError> {
             ctx.note("switched: the target is the database now, and the fence stays on the source");
             ctx.note("Next: point the application at the target; later, pcrd cleanup");
         }
+        Outcome::RolledBack => {
+            ctx.note("rolled back: the source is the database again and has everything that the target wrote");
+            ctx.note("Next: point the application at the source; later, pcrd cleanup");
+        }
+        Outcome::Finalized => {
+            ctx.note("the way back has ended; the target is the database");
+            ctx.note("Next: pcrd cleanup");
+        }
         Outcome::GivenUp => {
             ctx.note("the source takes writes again; the target is not in use");
             ctx.note("Next: pcrd apply goes on up to the gate; pcrd abort gives the migration up");

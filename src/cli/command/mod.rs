@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod pause;
 pub mod plan;
 pub mod readiness;
+pub mod rollback;
 pub mod schema;
 pub mod show;
 pub mod skip;

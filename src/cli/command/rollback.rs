@@ -1,0 +1,65 @@
+//! `pcrd rollback` and `pcrd finalize`.
+
+use super::apply::finish;
+use crate::cli::confirm::confirm;
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::executor::{Job, ask, current, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan};
+use crate::exec::apply::Until;
+use crate::exec::back::{self, Wish};
+use crate::ledger::way_back::{self, WayBackState};
+
+/// Arguments of `rollback` and `finalize`.
+#[derive(Debug, clap::Args)]
+pub struct WayBackArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Asks the running executor; when none is alive, goes on with the plan itself.
+pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, CommandError> {
+    let (config, ledger, found) = current(ctx).await?;
+    let (word, question) = match wish {
+        Wish::Rollback => ("rollback", "Fence the target now and make the source the database again?"),
+        Wish::Finalize => {
+            ("finalize", "End the way back? What the target writes from then on does not reach the source")
+        }
+    };
+    let refuse = |text: String, next: &str| Err(CommandError::new(Exit::Failed, text).with_next(next));
+    let known = way_back::read(&ledger, &found.id).await.map_err(failed)?;
+    let Some(known) = known else {
+        return refuse("this plan has no way back, or has not come to the cutover".to_owned(), "pcrd status");
+    };
+    let is_closed = known.state == WayBackState::Closed;
+    if known.state == WayBackState::Armed && found.state == "running" {
+        return refuse("there was no switch yet".to_owned(), "pcrd status");
+    }
+    if known.state == WayBackState::RolledBack || known.state == WayBackState::Finalized {
+        return refuse(
+            format!("the way back is over: it is {}", known.state.to_string().replace('_', " ")),
+            "pcrd status",
+        );
+    }
+    if is_closed && wish == Wish::Rollback {
+        let why = known.reason.unwrap_or_default();
+        return refuse(format!("the way back is closed, and the source lacks what came after: {why}"), "pcrd finalize");
+    }
+    if !confirm(ctx, question, args.yes).await? {
+        ctx.note("nothing was done");
+        return Ok(Exit::Done);
+    }
+    let plan = plan_of(ctx, &config, &found.id)?;
+    if is_closed {
+        back::give_up(&quiet_run(ctx, &config, plan)?).await.map_err(explain)?;
+        ctx.note("the way back has ended; the target is the database");
+        return Ok(Exit::Done);
+    }
+    if executor_comes_back(ctx, &ledger, &found).await? {
+        ctx.note(&ask(ctx, &ledger, &found, word, None).await?);
+        return Ok(Exit::Done);
+    }
+    ctx.note("no executor is alive; this command continues the plan itself");
+    drop(ledger);
+    finish(ctx, run_plan(ctx, Job { wish: Some(wish), ..Job::new(plan, Until::Gate) }).await?)
+}

@@ -1,0 +1,172 @@
+//! Before the switch: publication, slot and rights while writes go on; behind the fence the position, and a message that
+//! goes the whole way.
+
+use std::time::Instant;
+
+use super::mirror::mirror;
+use super::{follow, rights};
+use crate::exec::ExecError;
+use crate::exec::context::Run;
+use crate::exec::fence::Nonce;
+use crate::exec::identity::Identity;
+use crate::exec::steps::Steps;
+use crate::exec::{failpoint, slot, snapshots};
+use crate::ledger::{migration, progress, step, way_back};
+use crate::pg::client::Client;
+use crate::plan::{End, Op, Step};
+use crate::sql;
+
+/// Everything that may take time, before writes stop. Can be repeated.
+///
+/// # Errors
+/// A server, or the role, cannot do it: the cutover is given up before it began.
+pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    let Some(user) = rights::role(run) else { return Ok(()) };
+    let (mirrored, _) = mirror(run, ledger).await?;
+    let found = slot::state(ledger, &mirrored).await?;
+    rights::of_target(run, ledger, found.is_some()).await?;
+    rights::of_role(run, source).await?;
+    // The position of the way back is written with its rows, on the source.
+    migration::exists(source).await?;
+    migration::create_ledger(source).await?;
+    let role = sql::ident(
+        &crate::catalog::Ident::new(user)
+            .map_err(|error| ExecError::Step { step: "probe_back".to_owned(), reason: error.to_string() })?,
+    );
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA pcrd TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON pcrd.migration, pcrd.progress, \
+         pcrd.reread, pcrd.skipped, pcrd.unreadable, pcrd.step TO {role}"
+    );
+    source
+        .batch_execute(&grants)
+        .await
+        .map_err(ExecError::source("let the role of the way back write its position"))?;
+    let mut steps = Steps::read(run, ledger).await?;
+    for step in &run.plan.steps {
+        let there = match &step.op {
+            Op::PublishBack(op) => {
+                let query = "SELECT FROM pg_catalog.pg_publication WHERE pubname = $1";
+                let row = ledger.query_opt(query, &[&op.publication.as_str()]).await;
+                row.map_err(ExecError::target("look for the publication of the way back"))?.is_some()
+            }
+            Op::CreateBackSlot(_) => found.is_some(),
+            _ => continue,
+        };
+        create(&mut steps, (ledger, &run.id), step, there).await?;
+    }
+    failpoint::hit("back.prepared")?;
+    // The role can log in, and write to every table as the applier will.
+    let writer = mirrored.connect_applier("probe").await?;
+    let mut tries = "BEGIN".to_owned();
+    for way in run.plan.back.iter().filter_map(|way| way.projection.as_ref()) {
+        let name = sql::name(&way.target);
+        let columns: Vec<String> = way.columns.iter().map(|column| sql::ident(&column.target)).collect();
+        let columns = columns.join(", ");
+        tries.push_str(&format!(
+            "; DELETE FROM ONLY {name} WHERE false; INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {name} WHERE false"
+        ));
+    }
+    tries.push_str("; ROLLBACK");
+    writer.batch_execute(&tries).await.map_err(ExecError::source("write as the role of the way back"))?;
+    seen_in_slot(run, ledger).await
+}
+
+/// A message of the target comes out of the slot.
+async fn seen_in_slot(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let text = Nonce::new().digest();
+    ledger
+        .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
+        .await
+        .map_err(ExecError::target("write the probe of the way back"))?;
+    let (slot, publication) = (run.plan.settings.back_slot(), run.plan.settings.back_publication());
+    let row = ledger
+        .query_one(
+            "SELECT count(*) FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, NULL, 'proto_version', '1', \
+             'publication_names', $2, 'messages', 'true') WHERE position(pg_catalog.convert_to($3, 'UTF8') IN data) > 0",
+            &[&slot.as_str(), &sql::ident(&publication), &text],
+        )
+        .await
+        .map_err(ExecError::target("look for the probe of the way back"))?;
+    if row.get::<_, i64>(0) == 1 {
+        return Ok(());
+    }
+    Err(ExecError::CutoverAborted { reason: "the probe of the way back did not come out of its slot".to_owned() })
+}
+
+async fn create(
+    steps: &mut Steps<'_>,
+    (ledger, id): (&Client, &str),
+    step: &Step,
+    there: bool,
+) -> Result<(), ExecError> {
+    if there && !steps.started(&step.id) {
+        let reason = "an object of this name exists on the target and is not this plan's".to_owned();
+        return Err(ExecError::Step { step: step.id.to_string(), reason });
+    }
+    if there {
+        return Ok(());
+    }
+    let began = Instant::now();
+    if steps.done(&step.id) {
+        // It went with a cutover that was given up.
+        step::reset(ledger, id, &step.id.0).await?;
+    }
+    steps.start(ledger, step).await?;
+    for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
+        ledger.batch_execute(&statement.sql).await.map_err(ExecError::target(format!("step {}", step.id)))?;
+    }
+    steps.succeed(ledger, step, began).await
+}
+
+/// Behind the fence, when the target has everything and nobody writes to it: whatever is in its log up to here came from
+/// the source. From here on the way back counts, and a message goes all of it.
+pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    if rights::role(run).is_none() {
+        return Ok(());
+    }
+    let (mut mirrored, tables) = mirror(run, ledger).await?;
+    ledger
+        .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
+        .await
+        .map_err(ExecError::target("mark the beginning of the way back"))?;
+    let (snapshot, lsn) = snapshots::snapshot(ledger).await?;
+    let advance = "SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_lsn)";
+    let slot = run.plan.settings.back_slot();
+    ledger
+        .execute(advance, &[&slot.as_str(), &lsn.to_string()])
+        .await
+        .map_err(ExecError::target("move the slot of the way back"))?;
+    failpoint::hit("back.advanced")?;
+    mirrored.epoch = follow::take_over(&mirrored, source).await?;
+    let timeline = Identity::read(End::Target, ledger).await?.timeline.unwrap_or_default();
+    progress::delete(source, &mirrored.id).await?;
+    progress::create(source, &mirrored.id, mirrored.epoch, timeline, lsn, &snapshot).await?;
+    let nonce = Nonce::new();
+    let mut following = follow::start(mirrored, tables, source).await?;
+    let text = format!("probe:{}", nonce.digest());
+    ledger
+        .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
+        .await
+        .map_err(ExecError::target("write the probe of the way back"))?;
+    following.wait_for(&text).await?;
+    following.end().await?;
+    failpoint::hit("back.probed")?;
+    way_back::arm(ledger, &run.id, run.epoch).await?;
+    Ok(())
+}
+
+/// For a cutover that was given up: the slot would keep the target's log until the next.
+pub async fn disarm(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    if rights::role(run).is_none() {
+        return Ok(());
+    }
+    let slot = run.plan.settings.back_slot();
+    let query = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
+                 WHERE slot_name = $1 AND NOT active";
+    let steps = Steps::read(run, ledger).await?;
+    let is_ours = |step: &Step| matches!(step.op, Op::CreateBackSlot(_)) && steps.started(&step.id);
+    if run.plan.steps.iter().any(is_ours) {
+        ledger.execute(query, &[&slot.as_str()]).await.map_err(ExecError::target("drop the slot of the way back"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The applier of the way back, with what it needs to be started and ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::mirror::Mirror;
+use crate::exec::ExecError;
+use crate::exec::context::Run;
+use crate::exec::engine::start_applier;
+use crate::exec::shared::Shared;
+use crate::exec::slot;
+use crate::exec::stream::Sentinel;
+use crate::exec::table::TableTask;
+use crate::exec::touched::Touched;
+use crate::ledger::{migration, progress};
+use crate::pg::client::Client;
+use crate::replay::{Router, TableRoute};
+
+/// A message takes this long at most from one end to the other, when nothing else is in its way.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Changes are going back.
+pub(super) struct Following {
+    /// The mirrored run.
+    pub mirror: Mirror,
+    /// Positions.
+    pub shared: Arc<Shared>,
+    sentinels: mpsc::UnboundedReceiver<Sentinel>,
+    stop: watch::Sender<bool>,
+    applier: JoinSet<Result<(), ExecError>>,
+}
+
+/// Registers this executor in the source's ledger; an older one cannot write from here on.
+pub(super) async fn take_over(mirrored: &Run, source: &Client) -> Result<i64, ExecError> {
+    let plan = &mirrored.plan;
+    let registration = migration::Registration {
+        id: mirrored.id.clone(),
+        source_system: plan.source.server.system_identifier.clone(),
+        source_database_oid: plan.source.server.database_oid,
+        slot: plan.settings.slot.as_str().to_owned(),
+        publication: plan.settings.publication.as_str().to_owned(),
+        tables: plan.targets().into_iter().cloned().collect(),
+        host: "the way back".to_owned(),
+        pid: std::process::id(),
+    };
+    Ok(migration::take_over(source, &registration).await?)
+}
+
+/// Starts where the source's ledger says. `source` is the ledger's connection.
+pub(super) async fn start(mirrored: Run, tables: Vec<TableTask>, source: &Client) -> Result<Following, ExecError> {
+    let (run, tables) = (Arc::new(mirrored), Arc::new(tables));
+    let progress = progress::read(source, &run.id).await?;
+    let progress = progress
+        .ok_or_else(|| ExecError::Gap { reason: "the source's ledger has no position of the way back".to_owned() })?;
+    let from = run.connect(crate::plan::End::Source, "way back").await?;
+    slot::wait_inactive(&run, &from).await?;
+    let found = slot::state(&from, &run).await?.ok_or_else(|| ExecError::Gap {
+        reason: format!("the target has no slot {}: what it wrote since cannot be read", run.plan.settings.slot),
+    })?;
+    if found.lost || found.confirmed.is_some_and(|confirmed| confirmed > progress.applied) {
+        return Err(ExecError::Gap {
+            reason: format!(
+                "slot {} of the target does not go back to {}, up to where the source has its changes",
+                run.plan.settings.slot, progress.applied
+            ),
+        });
+    }
+    let routes = tables.iter().map(|_| TableRoute::Whole).collect();
+    let shared = Arc::new(Shared::new(Router::new(routes), progress.applied, vec![(0, 0); tables.len()]));
+    let touched = Arc::new(Touched::new(tables.len()));
+    let (sender, sentinels) = mpsc::unbounded_channel();
+    let applier = start_applier(&run, source, &shared, &tables, &touched, &progress, sender).await?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(applier.apply(stopped));
+    Ok(Following { mirror: Mirror { run, tables }, shared, sentinels, stop, applier: tasks })
+}
+
+impl Following {
+    /// Waits until everything before this message of ours is applied.
+    pub(super) async fn wait_for(&mut self, text: &str) -> Result<(), ExecError> {
+        let arrived = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    found = self.sentinels.recv() => match found {
+                        Some(found) if found.content == text => return Ok(()),
+                        Some(_) => {}
+                        None => return Err(failed(self.applier.join_next().await)),
+                    },
+                    ended = self.applier.join_next() => return Err(failed(ended)),
+                }
+            }
+        };
+        match tokio::time::timeout(PROBE_PATIENCE, arrived).await {
+            Ok(arrived) => arrived,
+            Err(_) => Err(ExecError::CutoverAborted {
+                reason: format!("a message did not go the way back within {} s", PROBE_PATIENCE.as_secs()),
+            }),
+        }
+    }
+
+    /// Waits until the applier fails.
+    pub(super) async fn failed(&mut self) -> ExecError {
+        failed(self.applier.join_next().await)
+    }
+
+    /// Ends the stream between two transactions, with everything confirmed that is committed.
+    pub(super) async fn end(&mut self) -> Result<(), ExecError> {
+        self.stop.send_replace(true);
+        match self.applier.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) => Err(ExecError::task(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn failed(ended: Option<Result<Result<(), ExecError>, tokio::task::JoinError>>) -> ExecError {
+    ended.map_or(ExecError::StreamEnded, ExecError::ended)
+}

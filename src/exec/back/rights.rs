@@ -1,0 +1,104 @@
+//! What the way back needs of both servers, looked at before writes stop.
+
+use crate::exec::ExecError;
+use crate::exec::context::Run;
+use crate::pg::client::Client;
+use crate::plan::{OnDdl, Op, ProbeBack};
+use crate::sql;
+use crate::sql::publication::MESSAGES_SINCE;
+
+fn refused(reason: String) -> ExecError {
+    ExecError::CutoverAborted { reason: format!("the way back cannot be taken: {reason}") }
+}
+
+/// The target can send its changes.
+pub(super) async fn of_target(run: &Run, target: &Client, has_slot: bool) -> Result<(), ExecError> {
+    let major = run.plan.target.server.major();
+    if major < MESSAGES_SINCE {
+        return Err(refused(format!("it needs a target of PostgreSQL {MESSAGES_SINCE} or later, this is {major}")));
+    }
+    if run.plan.settings.on_ddl == OnDdl::FollowAdditive {
+        let reason = "`migrate.on_ddl: follow_additive` may have given the target columns that the plan does not know";
+        return Err(refused(reason.to_owned()));
+    }
+    let row = target
+        .query_one(
+            "SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int8 - \
+             (SELECT count(*) FROM pg_catalog.pg_replication_slots)",
+            &[],
+        )
+        .await
+        .map_err(ExecError::target("look at the target's settings"))?;
+    let (wal_level, free): (String, i64) = (row.get(0), row.get(1));
+    if wal_level != "logical" {
+        return Err(refused(format!("the target has wal_level = {wal_level}, and it needs logical (and a restart)")));
+    }
+    if free < 1 && !has_slot {
+        return Err(refused(
+            "all replication slots of the target are taken: raise max_replication_slots there".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The role may log in and write, and is nobody's but pcrd's: whoever else came in as it would pass the fence.
+pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let Some(user) = role(run) else { return Ok(()) };
+    let row = source
+        .query_opt(
+            "SELECT r.rolcanlogin, (SELECT min(c.oid::regclass::text) FROM pg_catalog.pg_class c WHERE c.relowner = r.oid \
+               AND c.relpersistence <> 't'), \
+             (SELECT min(o.rolname::text) FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles o \
+               ON o.oid = CASE WHEN m.member = r.oid THEN m.roleid ELSE m.member END \
+               WHERE r.oid IN (m.member, m.roleid) AND left(o.rolname, 3) <> 'pg_' \
+               AND coalesce((to_jsonb(m)->>'set_option')::bool OR (to_jsonb(m)->>'inherit_option')::bool, true)) \
+             FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
+            &[&user],
+        )
+        .await
+        .map_err(ExecError::source("look at the role of the way back"))?;
+    let quoted = sql::ident(&crate::catalog::Ident::new(user).map_err(|error| refused(error.to_string()))?);
+    let Some(row) = row else {
+        return Err(refused(format!("the source has no role {user}: CREATE ROLE {quoted} LOGIN")));
+    };
+    if !row.get::<_, bool>(0) {
+        return Err(refused(format!("role {user} may not log in: ALTER ROLE {quoted} LOGIN")));
+    }
+    if let Some(owned) = row.get::<_, Option<String>>(1) {
+        return Err(refused(format!("role {user} owns {owned}: the fence lets it pass, so it must be nobody else's")));
+    }
+    if let Some(other) = row.get::<_, Option<String>>(2) {
+        return Err(refused(format!(
+            "role {user} is a member of {other}, or {other} is one of it: the fence lets it pass, so it must stand alone"
+        )));
+    }
+    let names: Vec<String> = written(run).map(sql::name).collect();
+    let rows = source
+        .query(
+            "SELECT t FROM pg_catalog.unnest($2::text[]) AS t WHERE NOT (pg_catalog.has_table_privilege($1, t, 'SELECT') AND \
+             pg_catalog.has_table_privilege($1, t, 'INSERT') AND pg_catalog.has_table_privilege($1, t, 'UPDATE') AND \
+             pg_catalog.has_table_privilege($1, t, 'DELETE')) ORDER BY 1",
+            &[&user, &names],
+        )
+        .await
+        .map_err(ExecError::source("look at the rights of the role of the way back"))?;
+    if !rows.is_empty() {
+        let lacking: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {quoted}", lacking.join(", "));
+        return Err(refused(format!("role {user} may not write to the source's tables: {grant}")));
+    }
+    Ok(())
+}
+
+/// The role of the plan.
+pub(super) fn role(run: &Run) -> Option<&str> {
+    run.plan.steps.iter().find_map(|step| match &step.op {
+        Op::ProbeBack(ProbeBack { user }) => Some(user.as_str()),
+        _ => None,
+    })
+}
+
+/// Tables of the source that are written to.
+pub(super) fn written(run: &Run) -> impl Iterator<Item = &crate::catalog::QualifiedName> {
+    run.plan.back.iter().filter(|way| way.projection.is_some()).map(|way| &way.to)
+}
