@@ -85,9 +85,9 @@ pub enum Command {
     Migrate(command::migrate::MigrateArgs),
     /// Fence the source, drain, verify, and make the target the database
     Cutover(command::cutover::CutoverArgs),
-    /// After the switch: fence the target, let its last changes go back, and make the source the database again
+    /// Not yet: after the switch, fence the target, let its last changes go back, and make the source the database again
     Rollback(command::rollback::WayBackArgs),
-    /// After the switch: end the way back
+    /// Not yet: after the switch, end the way back
     Finalize(command::rollback::WayBackArgs),
     /// Give a migration up: remove what its plan created
     Abort(command::abort::AbortArgs),
