@@ -164,7 +164,8 @@ impl Endpoint {
             key: params.key,
             channel_binding: params.channel_binding.unwrap_or(crate::pg::conninfo::ChannelBinding::Prefer),
         };
-        Ok(Resolved { conninfo: Conninfo { host, port, database, user, password, tls }, password_from, warnings })
+        let conninfo = Conninfo { host, port, database, user, password, tls, small_segments: false };
+        Ok(Resolved { conninfo, password_from, warnings })
     }
 }
 

@@ -163,6 +163,7 @@ fn open(home: &Path) -> Result<Demo, DemoError> {
         user: "postgres".into(),
         password: Some(password.clone()),
         tls: Tls::default(),
+        small_segments: false,
     };
     Ok(Demo {
         dir: home.to_owned(),

@@ -141,6 +141,16 @@ impl Run {
             End::Source => &self.source,
             End::Target => &self.target,
         };
+        self.connect_to(end, info, role).await
+    }
+
+    /// Connects to read rows from the source: `slowly`, when the source may not run far ahead.
+    pub async fn connect_reader(&self, role: &str, slowly: bool) -> Result<Client, ExecError> {
+        let info = Conninfo { small_segments: slowly, ..self.source.clone() };
+        self.connect_to(End::Source, &info, role).await
+    }
+
+    async fn connect_to(&self, end: End, info: &Conninfo, role: &str) -> Result<Client, ExecError> {
         let name = self.session_name(role);
         let client = client::connect(info, &name).await.map_err(|error| ExecError::Postgres {
             side: end,

@@ -60,8 +60,8 @@ pub struct CopyWorker {
     pub stint: Stint,
     /// The table of the last chunk, and the position that its snapshot was behind at most.
     pub last: Option<(usize, Lsn)>,
-    /// The source was read at full speed: the kernel's buffers have grown with it.
-    pub has_run: bool,
+    /// The connection to the source is for one who reads slowly.
+    pub reads_slowly: bool,
 }
 
 /// One lane to copy.
@@ -101,10 +101,11 @@ impl CopyWorker {
             let began = Instant::now();
             self.stint.begin_again();
             let slow = run.throttle.pace.is_slow();
-            if slow && self.has_run {
-                self.source = run.connect(End::Source, "copy").await?;
+            if slow != self.reads_slowly {
+                self.source = run.connect_reader("copy", slow).await?;
+                self.target.batch_execute(flush_after(slow)).await.map_err(ExecError::target("begin a chunk"))?;
+                self.reads_slowly = slow;
             }
-            self.has_run = !slow;
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             let took = began.elapsed();
             let aim = if slow { CHUNK_AIM_SLOW } else { CHUNK_AIM };
@@ -335,6 +336,12 @@ pub async fn pipe(
     }
     let rows = sink.finish().await.map_err(ExecError::target(format!("write {}", task.name)))?;
     Ok((rows, bytes))
+}
+
+/// What is written slowly goes to the disk as it comes: the kernel would keep it for half a minute, and whoever commits when it
+/// goes all at once waits for it.
+pub(super) fn flush_after(slow: bool) -> &'static str {
+    if slow { "SET backend_flush_after = '256kB'" } else { "RESET backend_flush_after" }
 }
 
 /// Writes bytes that were read before with the projection's COPY.

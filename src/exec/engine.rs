@@ -371,7 +371,7 @@ impl Engine {
                         size: None,
                         stint: Stint::of_chunk(),
                         last: None,
-                        has_run: false,
+                        reads_slowly: false,
                     };
                     loop {
                         let task = &tables[lane.table];

@@ -18,7 +18,7 @@ use crate::ledger::progress;
 use crate::ledger::{chunk, step, unreadable};
 use crate::pg::client::Client;
 use crate::pg::replication::{self, NewSlot, Replication};
-use crate::plan::End;
+use crate::plan::{End, Signal};
 use crate::replay::{Lsn, Snapshot};
 use crate::sql;
 
@@ -171,14 +171,16 @@ enum Created {
 
 async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let tables: Vec<TableTask> = super::table::tasks(&run.plan)?.into_iter().filter(|task| !task.in_lanes()).collect();
-    let first = run.connect(End::Source, "guard").await?;
+    // Sessions under one snapshot cannot be opened anew when somebody begins to write.
+    let slowly = run.throttle.watches(Signal::SourceCommitSlowdown);
+    let first = run.connect_reader("guard", slowly).await?;
     let pieces = whole::lay_out(&first, &tables).await?;
     let count = run.workers().min(pieces.len()).min(LOCKS_MAX / tables.len().max(1)).max(1);
     let mut pids = vec![begin_guard(&first).await?];
     lock_whole(&first, &tables, "").await.map_err(ExecError::source(LOCK))?;
     let mut guards = vec![first];
     while guards.len() < count {
-        let guard = run.connect(End::Source, "guard").await?;
+        let guard = run.connect_reader("guard", slowly).await?;
         pids.push(begin_guard(&guard).await?);
         // Whoever is in the way waits for the first one.
         match lock_whole(&guard, &tables, " NOWAIT").await {

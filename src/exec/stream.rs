@@ -38,6 +38,8 @@ const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
 /// Beside an application that the copy gives way to, groups are this old before they are committed: of many small ones each
 /// would cost it something.
 const GROUP_AGE_BESIDE: Duration = Duration::from_millis(100);
+/// The same when nothing is copied any more: changes are expected on the target soon.
+const GROUP_AGE_FOLLOWING: Duration = Duration::from_millis(40);
 /// The server is given this long to end the stream.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
@@ -215,9 +217,11 @@ impl Applier {
             return None;
         }
         let hurry = self.shared.wanted().is_some();
-        let (linger, age) = match self.run.throttle.pace.is_slow() {
-            true => (GROUP_AGE_BESIDE, GROUP_AGE_BESIDE),
-            false => (LINGER, GROUP_AGE_QUIET),
+        let throttle = &self.run.throttle;
+        let (linger, age) = match (throttle.pace.is_slow(), throttle.is_at_work()) {
+            (true, true) => (GROUP_AGE_BESIDE, GROUP_AGE_BESIDE),
+            (true, false) => (GROUP_AGE_FOLLOWING, GROUP_AGE_FOLLOWING),
+            (false, _) => (LINGER, GROUP_AGE_QUIET),
         };
         let left = self.group_end.map_or(linger, |_| age.saturating_sub(self.group_since.elapsed()));
         Some(if hurry { Duration::ZERO } else { linger.min(left) })

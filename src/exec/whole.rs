@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::context::Run;
-use super::copy::{check_shape, pipe};
+use super::copy::{check_shape, flush_after, pipe};
 use super::event::EventKind;
 use super::pace::Stint;
 use super::shared::Shared;
@@ -173,9 +173,15 @@ async fn empty(run: &Run, tables: &[&TableTask]) -> Result<(), ExecError> {
 async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
     let target = work.run.connect_applier("copy").await?;
     let run = &work.run;
+    let mut writes_slowly = false;
     while let Some(piece) = work.next() {
         let task = &work.tables[piece.table];
         let turn = run.throttle.turn(run).await?;
+        let slow = run.throttle.pace.is_slow();
+        if slow != writes_slowly {
+            target.batch_execute(flush_after(slow)).await.map_err(ExecError::target("begin a piece"))?;
+            writes_slowly = slow;
+        }
         let began = Instant::now();
         let mut stint = Stint::of_whole();
         let (rows, bytes) = copy_piece((run, &mut stint), task, piece.blocks, &source, &target).await?;

@@ -19,6 +19,8 @@ pub struct Conninfo {
     pub password: Option<SecretString>,
     /// TLS.
     pub tls: Tls,
+    /// Who reads does it slowly, and a server on the same machine may not run far ahead.
+    pub small_segments: bool,
 }
 
 /// TLS settings, with libpq's meaning.

@@ -69,7 +69,8 @@ pub(super) fn target(info: &Conninfo) -> String {
 }
 
 async fn tcp(info: &Conninfo) -> io::Result<TcpStream> {
-    let stream = connect_to_one_of(lookup_host((info.host.as_str(), info.port)).await?).await?;
+    let addresses = lookup_host((info.host.as_str(), info.port)).await?;
+    let stream = connect_to_one_of(addresses, info.small_segments).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     let keepalive =
@@ -81,12 +82,14 @@ async fn tcp(info: &Conninfo) -> io::Result<TcpStream> {
 }
 
 /// As `TcpStream::connect` does, in turn.
-async fn connect_to_one_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+async fn connect_to_one_of(addresses: impl Iterator<Item = SocketAddr>, small_segments: bool) -> io::Result<TcpStream> {
     let mut last = None;
     for address in addresses {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         #[cfg(unix)]
-        SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
+        if small_segments {
+            SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
+        }
         match socket.connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),

@@ -248,6 +248,7 @@ impl Server {
             user: "postgres".into(),
             password: None::<SecretString>,
             tls: Tls::default(),
+            small_segments: false,
         }
     }
 
