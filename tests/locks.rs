@@ -164,7 +164,8 @@ impl Servers {
     async fn statement(&self, end: End, sql: &str) {
         let values = [
             ("$migration", "'m'"),
-            ("$until", "'infinity'"),
+            ("$until", "pg_catalog.clock_timestamp() + '1 min'::interval"),
+            ("$epoch", "1"),
             ("$sentinel", "'s'"),
             ("$value", "5"),
             ("$is_called", "true"),

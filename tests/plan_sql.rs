@@ -50,6 +50,7 @@ fn filled(sql: &str, plan: &Plan, step: &Step) -> String {
     sql.replace("$value", &start.to_string())
         .replace("$is_called", "true")
         .replace("$migration", "'test'")
+        .replace("$epoch", "1")
         .replace("$until", "pg_catalog.clock_timestamp() + interval '2 s'")
         .replace("$sentinel", "'test'")
         .replace("$probe", "'test'")

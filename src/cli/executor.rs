@@ -216,6 +216,10 @@ const AFTER_DDL: &str = "pcrd plan --out new-plan.json, review it, then pcrd app
 const SWITCH_UNKNOWN: &str = "find out where the clients are. They use the target: pcrd cutover --switch-happened yes. They do not: \
      --switch-happened no runs the hook once more, --switch-happened no --open-source opens the source again";
 
+/// What to do when the source is not what it was.
+const SOURCE_BEHIND: &str = "bring back the server that was the source at the switch, then the same command again; pcrd finalize \
+     gives the way back up, and the target is the database";
+
 const SWITCH_NOT_STARTED: &str =
     "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";
 
@@ -267,6 +271,10 @@ pub fn explain(error: ExecError) -> CommandError {
     let next = match &error {
         ExecError::Refused(refused) => next_of_refused(refused, false),
         ExecError::WayBackClosed { .. } => "pcrd finalize".to_owned(),
+        ExecError::RollbackAborted { .. } => {
+            "mend what it names, then pcrd rollback; pcrd apply lets changes go on going back".to_owned()
+        }
+        ExecError::SourceBehind { .. } => SOURCE_BEHIND.to_owned(),
         ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
         ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),

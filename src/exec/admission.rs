@@ -13,7 +13,7 @@ use crate::plan::adoption::NotAdoptable;
 use crate::plan::{Check, End, Op};
 
 /// How long the locks of a dead executor may outlive it.
-const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Checks everything, then registers this executor; gives its epoch.
 pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i64, ExecError> {

@@ -50,69 +50,104 @@ async fn is_cut_over(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
         || cutover::read(ledger, &run.id).await?.state == CutoverState::Switched)
 }
 
-/// After the cutover: slot, publication and guard go. The fence stands as long as a table of the source does, because
-/// what a forgotten writer writes there is lost, unless `open_source` gives the tables back.
+/// What the operator lets go besides what nobody needs any more.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// Tables of the source, which is not the database any more.
+    pub drop_source: Vec<QualifiedName>,
+    /// Tables of the target, which is not the database: after a rollback.
+    pub drop_target: Vec<QualifiedName>,
+    /// The source takes writes again.
+    pub open_source: bool,
+    /// With the slot goes what is known of writes that came behind a fence that refuses none: only with this.
+    pub late_writes_known: bool,
+}
+
+/// After the cutover: slot, publication and guard go. The fence stands as long as a table of the end that is not the
+/// database does, because what a forgotten writer writes there is lost; `open_source` gives the source's tables back.
 ///
-/// With the slot goes what is known of writes that came behind a fence that refuses none: only with `late_writes_known`.
-pub async fn cleanup(
-    run: &Run,
-    drop_source: &[QualifiedName],
-    open_source: bool,
-    late_writes_known: bool,
-) -> Result<Vec<String>, ExecError> {
+/// # Errors
+/// Changes go back still, or a table is to go that is the database.
+pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecError> {
     let (ledger, source) = (run.connect(End::Target, "cleanup").await?, run.connect(End::Source, "cleanup").await?);
     check_databases(run, &ledger, &source).await?;
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
+    let refuse = |reason: &str| Err(ExecError::Step { step: "cleanup".to_owned(), reason: reason.to_owned() });
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
+    let is_over = matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back"));
     let back = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
-    if matches!(back, Some(WayBackState::Open | WayBackState::RollingBack)) {
-        return Err(ExecError::Step {
-            step: "cleanup".to_owned(),
-            reason: "changes of the target go back to the source; pcrd finalize ends that".to_owned(),
-        });
+    match back {
+        Some(WayBackState::Open) => {
+            return refuse(
+                "changes of the target go back to the source: pcrd finalize ends that, pcrd rollback goes back",
+            );
+        }
+        Some(WayBackState::Armed) if is_over => {
+            return refuse(
+                "what the target has written since the switch waits to go back to the source: pcrd apply lets it, pcrd \
+                 finalize ends the way back",
+            );
+        }
+        Some(WayBackState::RollingBack) => {
+            return refuse("a rollback was begun and is not complete: pcrd rollback goes on with it");
+        }
+        _ => {}
     }
-    if !matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back")) {
-        return Err(ExecError::Step {
-            step: "cleanup".to_owned(),
-            reason: "the migration has not been cut over; pcrd abort gives it up".to_owned(),
-        });
+    if !is_over {
+        return refuse("the migration has not been cut over; pcrd abort gives it up");
     }
-    let late = if late_writes_known { Vec::new() } else { late::lines(run, &ledger).await? };
+    let is_rolled_back = back == Some(WayBackState::RolledBack);
+    match is_rolled_back {
+        true if !wishes.drop_source.is_empty() => {
+            return refuse(
+                "the migration was rolled back: the source's tables are the database, and nothing of them was removed. \
+                 pcrd cleanup --drop-target removes the target's",
+            );
+        }
+        false if !wishes.drop_target.is_empty() => {
+            return refuse("the target's tables are the database, and nothing of them was removed");
+        }
+        _ => {}
+    }
+    let late = if wishes.late_writes_known { Vec::new() } else { late::lines(run, &ledger).await? };
     if !late.is_empty() {
-        return Err(ExecError::Step {
-            step: "cleanup".to_owned(),
-            reason: format!(
-                "{}. Only the slot remembers them: when they are seen to, pcrd cleanup --late-writes-known removes it",
-                late.join("; ")
-            ),
-        });
+        return refuse(&format!(
+            "{}. Only the slot remembers them: when they are seen to, pcrd cleanup --late-writes-known removes it",
+            late.join("; ")
+        ));
     }
     let mut removed = Vec::new();
-    for table in drop_source {
+    for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
         if !sql::filter::cover(&filters.map(|projection| projection.filter.as_ref()).collect::<Vec<_>>()) {
-            return Err(ExecError::Step {
-                step: "cleanup".to_owned(),
-                reason: format!("{table} has rows that were not migrated, because of its filter; drop it yourself"),
-            });
+            return refuse(&format!(
+                "{table} has rows that were not migrated, because of its filter; drop it yourself"
+            ));
         }
-        // No CASCADE: what depends on the table is the operator's to decide.
-        source
-            .batch_execute(&format!("DROP TABLE IF EXISTS {}", sql::name(table)))
-            .await
-            .map_err(ExecError::source(format!("drop {table}")))?;
-        removed.push(format!("table {table} on the source"));
+        drop_table(End::Source, &source, table, &mut removed).await?;
     }
-    removed.extend(slot_and_publication(run, &source).await?);
+    for table in &wishes.drop_target {
+        drop_table(End::Target, &ledger, table, &mut removed).await?;
+    }
+    let is_slot_gone = slot_is_gone(run, &ledger).await?;
+    removed.extend(slot_and_publication(run, &source, is_slot_gone).await?);
     removed.extend(super::back::remove_from_target(run, &ledger).await?);
     removed.extend(super::back::remove_from_source(run, &source).await?);
     remove_guard(run, &ledger, &source, &mut removed).await?;
+    // After a rollback the source takes writes: triggers that could not be taken down at once refuse none.
     if fence::standing(run, &source).await? != Standing::None
-        && (open_source || fence::fenced(run, &source).await?.is_empty())
+        && (wishes.open_source || is_rolled_back || fence::fenced(run, &source).await?.is_empty())
     {
         fence::remove(run, &source).await?;
         removed.push("write fence".to_owned());
+    }
+    let on_target = super::back::id(&run.id);
+    if fence::standing_of(&on_target, &ledger).await? != Standing::None
+        && (!is_rolled_back || fence::fenced_of(&on_target, &ledger).await?.is_empty())
+    {
+        fence::remove_of(&on_target, &ledger).await?;
+        removed.push("write fence of the target".to_owned());
     }
     failpoint::hit("cleanup.after-fence")?;
     remove_schema(&source, &mut removed).await?;
@@ -120,14 +155,33 @@ pub async fn cleanup(
     Ok(removed)
 }
 
+/// No CASCADE: what depends on the table is the operator's to decide.
+async fn drop_table(
+    end: End,
+    client: &Client,
+    table: &QualifiedName,
+    removed: &mut Vec<String>,
+) -> Result<(), ExecError> {
+    let dropped = client.batch_execute(&format!("DROP TABLE IF EXISTS {}", sql::name(table))).await;
+    dropped.map_err(|error| ExecError::Postgres { side: end, doing: format!("drop {table}"), error: error.into() })?;
+    removed.push(format!("table {table} on the {end}"));
+    Ok(())
+}
+
+/// The slot went when changes of the target began to go back: one of its name is somebody else's.
+async fn slot_is_gone(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    let steps = Steps::read(run, ledger).await?;
+    Ok(run.plan.steps.iter().any(|step| matches!(step.op, Op::DropSlot(_)) && steps.done(&step.id)))
+}
+
 async fn check_databases(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     admission::check_database(End::Source, &run.plan.source.server, source).await?;
     admission::check_database(End::Target, &run.plan.target.server, ledger).await
 }
 
-async fn slot_and_publication(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
+async fn slot_and_publication(run: &Run, source: &Client, is_slot_gone: bool) -> Result<Vec<String>, ExecError> {
     let mut removed = Vec::new();
-    if slot::state(source, run).await?.is_some() {
+    if !is_slot_gone && slot::state(source, run).await?.is_some() {
         slot::wait_inactive(run, source).await?;
         source
             .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
@@ -168,7 +222,7 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
     let steps = Steps::read(run, ledger).await?;
     let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
     if ours(|op| matches!(op, Op::CreateSlot(_) | Op::CreatePublication(_))) {
-        removed.extend(slot_and_publication(run, source).await?);
+        removed.extend(slot_and_publication(run, source, false).await?);
     }
     remove_guard(run, ledger, source, &mut removed).await?;
     remove_schema(source, &mut removed).await?;

@@ -144,7 +144,9 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
     // From here on there is no way back but the reverse path.
     if !fence::make_permanent(&run, &engine.source, &engine.tables).await? {
-        return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out before the switch".to_owned() });
+        return Err(ExecError::CutoverAborted {
+            reason: "the fence's lease ran out before the switch, or is another executor's".to_owned(),
+        });
     }
     let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;

@@ -142,6 +142,18 @@ pub enum ExecError {
         /// Why.
         why: String,
     },
+    /// The rollback was given up; the target is open for writes.
+    #[error("the rollback was given up and the target takes writes: {reason}")]
+    RollbackAborted {
+        /// Why.
+        reason: String,
+    },
+    /// The source is not the one that was closed at the switch, or lacks what came to it since. Nothing was changed.
+    #[error("the source was restored, or failed over to a server that is behind: {reason}")]
+    SourceBehind {
+        /// What it lacks.
+        reason: String,
+    },
     /// A row could not go back. The target goes on.
     #[error("the way back is closed, and the target goes on: {reason}")]
     WayBackClosed {

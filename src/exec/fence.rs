@@ -13,7 +13,7 @@ use super::failpoint;
 use super::published;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
-use crate::ledger::lock;
+use crate::ledger::{LedgerError, lock};
 use crate::pg::client::Client;
 use crate::plan::{Fence, Op};
 use crate::replay::Lsn;
@@ -85,6 +85,7 @@ pub async fn raise(
     let prepare = sql::fence::prepare().join("; ");
     let prepare = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {prepare}; COMMIT");
     source.batch_execute(&prepare).await.map_err(ExecError::source("prepare the fence"))?;
+    add_epoch(source).await?;
     let wait = lock_wait(source).await?;
     let began = Instant::now();
     let mut attempt = 0;
@@ -151,10 +152,14 @@ async fn attempt_once(
     source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
     // Under the lock nothing can change any more: what was planned must be what is there.
     unchanged(run, source, tasks).await?;
-    // The plan shows `$migration` and `$until`: a plan cannot hold its own id, nor the time of its run.
+    // The plan shows `$migration`, `$until` and `$epoch`: a plan cannot hold its own id, nor what only its run knows.
     let migration = sql::literal(&run.id);
     let until = format!("pg_catalog.clock_timestamp() + '{} seconds'::pg_catalog.interval", LEASE.as_secs());
     let lease = sql::fence::lease().replace("$migration", &migration).replace("$until", &until);
+    let lease = lease.replace("$epoch", &run.epoch.to_string());
+    if source.execute(&lease, &[]).await.map_err(ExecError::source("raise the fence"))? != 1 {
+        return Err(LedgerError::Fenced { epoch: run.epoch, lsn: Lsn(0) }.into());
+    }
     // Only the argument at the end: a table may be called `$migration`.
     let cutover = &run.plan.settings.cutover;
     let triggers = sql::fence::triggers(tables, run.plan.source.server.major(), cutover.passes()).into_iter();
@@ -163,7 +168,7 @@ async fn attempt_once(
         Some(head) => format!("{head}({migration})"),
         None => statement,
     });
-    let text = std::iter::once(lease).chain(triggers).collect::<Vec<_>>().join("; ");
+    let text = triggers.collect::<Vec<_>>().join("; ");
     source.batch_execute(&text).await.map_err(ExecError::source("raise the fence"))?;
     let row = source
         .query_one(
@@ -178,6 +183,16 @@ async fn attempt_once(
         .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
     Ok(lsn)
+}
+
+async fn add_epoch(source: &Client) -> Result<(), ExecError> {
+    let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pcrd.fence'::regclass \
+                 AND attname = 'epoch' AND NOT attisdropped)";
+    let doing = || ExecError::source("prepare the fence");
+    if source.query_one(query, &[]).await.map_err(doing())?.get(0) {
+        return Ok(());
+    }
+    source.batch_execute(sql::fence::add_epoch()).await.map_err(doing())
 }
 
 /// What was planned is what is there.
@@ -287,19 +302,20 @@ async fn terminate(run: &Run, source: &Client, tables: &[QualifiedName], limit: 
     Ok(())
 }
 
-/// Prolongs the lease; false when it has run out: then writes may have passed.
+/// Prolongs the lease; false when it has run out, for then writes may have passed, or is another executor's.
 pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
     let n = source
         .execute(
-            "UPDATE pcrd.fence SET until = clock_timestamp() + $2::text::interval WHERE migration = $1 AND until > clock_timestamp()",
-            &[&run.id, &format!("{} seconds", LEASE.as_secs())],
+            "UPDATE pcrd.fence SET until = clock_timestamp() + $2::text::interval WHERE migration = $1 AND epoch = $3 \
+             AND until > clock_timestamp()",
+            &[&run.id, &format!("{} seconds", LEASE.as_secs()), &run.epoch],
         )
         .await
         .map_err(ExecError::source("renew the fence's lease"))?;
     Ok(n == 1)
 }
 
-/// Makes the fence permanent; false when the lease had run out.
+/// Makes the fence permanent; false when the lease had run out, or is another executor's.
 ///
 /// The row is locked first and the clock read after: a writer that finds the lease expired takes the same lock, so
 /// either it sees the permanent fence or this sees that the lease was up.
@@ -321,8 +337,10 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
     unchanged(run, source, tasks).await?;
     let doing = || ExecError::source("make the fence permanent");
     source.query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id]).await.map_err(doing())?;
-    let update = "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND until > clock_timestamp()";
-    let n = source.execute(update, &[&run.id]).await.map_err(doing())?;
+    // Whoever slept through a takeover must not decide with the lease of its successor.
+    let update =
+        "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND epoch = $2 AND until > clock_timestamp()";
+    let n = source.execute(update, &[&run.id, &run.epoch]).await.map_err(doing())?;
     failpoint::hit("cutover.before-permanent")?;
     Ok(n == 1)
 }
@@ -367,7 +385,7 @@ pub async fn standing_of(migration: &str, source: &Client) -> Result<Standing, E
 /// with short waits for the lock, because readers would queue behind a long one.
 pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
     end_lease(run, source).await?;
-    take_down(run, source, false).await
+    take_down(&run.id, source, false).await
 }
 
 /// Lets writes pass, unless the switch was decided.
@@ -384,14 +402,22 @@ pub async fn end_lease(run: &Run, source: &Client) -> Result<(), ExecError> {
 
 /// Removes the fence of a finished migration: whoever still writes to the source is not refused any more.
 pub async fn remove(run: &Run, source: &Client) -> Result<(), ExecError> {
-    take_down(run, source, true).await
+    remove_of(&run.id, source).await
 }
 
-async fn take_down(run: &Run, source: &Client, finished: bool) -> Result<(), ExecError> {
+/// The same, of a plan that nobody runs. Its lease ends first: the lock for the triggers may be long in coming, and writers
+/// pass meanwhile.
+pub async fn remove_of(migration: &str, source: &Client) -> Result<(), ExecError> {
+    let end = "UPDATE pcrd.fence SET until = pg_catalog.clock_timestamp() WHERE migration = $1 AND until > pg_catalog.clock_timestamp()";
+    source.execute(end, &[&migration]).await.map_err(ExecError::source("end the fence"))?;
+    take_down(migration, source, true).await
+}
+
+async fn take_down(migration: &str, source: &Client, finished: bool) -> Result<(), ExecError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let error = match drop_fence(run, source, finished).await {
+        let error = match drop_fence(migration, source, finished).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -404,11 +430,17 @@ async fn take_down(run: &Run, source: &Client, finished: bool) -> Result<(), Exe
     }
 }
 
-async fn drop_fence(run: &Run, source: &Client, finished: bool) -> Result<(), ExecError> {
+async fn drop_fence(migration: &str, source: &Client, finished: bool) -> Result<(), ExecError> {
     let doing = "remove the fence";
     source.batch_execute("BEGIN; SET LOCAL statement_timeout = 300").await.map_err(ExecError::source(doing))?;
+    // The tables before the row: a writer that the expired lease lets pass has its table and takes the row.
+    let drops = sql::fence::drop_triggers(&fenced_of(migration, source).await?).join("; ");
+    source.batch_execute(&drops).await.map_err(ExecError::source(doing))?;
     let n = source
-        .execute("DELETE FROM pcrd.fence WHERE migration = $1 AND (until <> 'infinity' OR $2)", &[&run.id, &finished])
+        .execute(
+            "DELETE FROM pcrd.fence WHERE migration = $1 AND (until <> 'infinity' OR $2)",
+            &[&migration, &finished],
+        )
         .await
         .map_err(ExecError::source(doing))?;
     if n == 0 {
@@ -417,14 +449,17 @@ async fn drop_fence(run: &Run, source: &Client, finished: bool) -> Result<(), Ex
             reason: "it is permanent: the switch was decided by another executor".to_owned(),
         });
     }
-    let drops = sql::fence::drop_triggers(&fenced(run, source).await?).join("; ");
-    source.batch_execute(&drops).await.map_err(ExecError::source(doing))?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source(doing))
 }
 
 /// The tables that this migration's fence stands on: by what they are, not by the names in the plan. A table may have
 /// been renamed behind the fence, and without the lease row its trigger would refuse writes for ever.
 pub async fn fenced(run: &Run, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {
+    fenced_of(&run.id, source).await
+}
+
+/// The same, of a plan that nobody runs.
+pub async fn fenced_of(migration: &str, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {
     let rows = source
         .query(
             "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t \
@@ -432,7 +467,7 @@ pub async fn fenced(run: &Run, source: &Client) -> Result<Vec<QualifiedName>, Ex
              JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace \
              WHERE t.tgname = 'pcrd_fence' AND fn.nspname = 'pcrd' AND f.proname = 'fence' \
              AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
-            &[&run.id],
+            &[&migration],
         )
         .await
         .map_err(ExecError::source("look for the fence"))?;

@@ -271,7 +271,7 @@ async fn foreign_schema(source: &Client) -> Result<Option<String>, ExecError> {
             "SELECT what FROM (SELECT 'a relation \"fence\"' AS what FROM pg_catalog.pg_class c \
                WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') AND c.relname = 'fence' \
                AND (c.relkind <> 'r' OR ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
-                 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) <> '{migration,until}') \
+                 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) NOT IN ('{migration,until}', '{migration,until,epoch}')) \
              UNION ALL SELECT 'a function ' || p.proname FROM pg_catalog.pg_proc p \
                WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pcrd') \
                AND p.proname IN ('fence', 'refuse_truncate') AND p.pronargs = 0 \

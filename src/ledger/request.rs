@@ -65,6 +65,18 @@ pub async fn end(client: &Client, id: i64, ok: bool, text: &str) -> Result<(), L
     Ok(())
 }
 
+/// Ends what was taken and is done by now, by another attempt than the one that took it.
+pub async fn end_taken(client: &Client, migration: &str, kind: &str, text: &str) -> Result<(), LedgerError> {
+    client
+        .execute(
+            "UPDATE pcrd.request SET ended_at = clock_timestamp(), ok = true, outcome = $3 \
+             WHERE migration = $1 AND kind = $2 AND taken_at IS NOT NULL AND ended_at IS NULL",
+            &[&migration, &kind, &text],
+        )
+        .await?;
+    Ok(())
+}
+
 /// The outcome, once there is one.
 pub async fn outcome(client: &Client, id: i64) -> Result<Option<Outcome>, LedgerError> {
     let row =

@@ -197,6 +197,7 @@ CREATE TABLE IF NOT EXISTS pcrd.way_back (
   migration text PRIMARY KEY REFERENCES pcrd.migration,
   epoch bigint NOT NULL,
   state text NOT NULL,
+  fence_lsn pg_lsn,
   reason text,
   updated_at timestamptz NOT NULL DEFAULT now()
 );

@@ -12,7 +12,8 @@ fn execute(source_major: u32) -> &'static str {
 pub fn prepare() -> Vec<String> {
     vec![
         "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
-        "CREATE TABLE IF NOT EXISTS \"pcrd\".\"fence\" (\"migration\" text PRIMARY KEY, \"until\" timestamptz NOT NULL)".to_owned(),
+        "CREATE TABLE IF NOT EXISTS \"pcrd\".\"fence\" (\"migration\" text PRIMARY KEY, \"until\" timestamptz NOT NULL, \
+         \"epoch\" bigint NOT NULL DEFAULT 0)".to_owned(),
         FUNCTION.to_owned(),
     ]
 }
@@ -49,10 +50,18 @@ pub fn hold(tables: &[QualifiedName]) -> String {
     format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {names} IN ACCESS SHARE MODE")
 }
 
-/// The lease row; `$migration` and `$until` are known at the fence.
+/// A fence table that an earlier version made has no epoch.
+pub fn add_epoch() -> &'static str {
+    "DO $$ BEGIN PERFORM pg_catalog.set_config('lock_timeout', '5s', true); \
+     ALTER TABLE \"pcrd\".\"fence\" ADD COLUMN IF NOT EXISTS \"epoch\" bigint NOT NULL DEFAULT 0; END $$"
+}
+
+/// The lease row; `$migration`, `$until` and `$epoch` are known at the fence. No row is written over what is permanent, nor
+/// over what a later executor has raised.
 pub fn lease() -> String {
-    "INSERT INTO \"pcrd\".\"fence\" (\"migration\", \"until\") VALUES ($migration, $until) \
-     ON CONFLICT (\"migration\") DO UPDATE SET \"until\" = EXCLUDED.\"until\""
+    "INSERT INTO \"pcrd\".\"fence\" (\"migration\", \"until\", \"epoch\") VALUES ($migration, $until, $epoch) \
+     ON CONFLICT (\"migration\") DO UPDATE SET \"until\" = EXCLUDED.\"until\", \"epoch\" = EXCLUDED.\"epoch\" \
+     WHERE \"fence\".\"until\" <> 'infinity' AND \"fence\".\"epoch\" <= EXCLUDED.\"epoch\""
         .to_owned()
 }
 
@@ -84,9 +93,10 @@ pub fn drop_triggers(tables: &[QualifiedName]) -> Vec<String> {
     tables.iter().map(|table| format!("DROP TRIGGER IF EXISTS \"pcrd_fence\" ON {}", name(table))).collect()
 }
 
-/// Makes the lease permanent; no row means that it had expired and the attempt is void.
+/// Makes the lease permanent; no row means that it had expired, or is another executor's, and the attempt is void.
 pub fn make_permanent() -> String {
-    "UPDATE \"pcrd\".\"fence\" SET \"until\" = 'infinity' WHERE \"migration\" = $migration AND \"until\" > pg_catalog.clock_timestamp()"
+    "UPDATE \"pcrd\".\"fence\" SET \"until\" = 'infinity' WHERE \"migration\" = $migration AND \"epoch\" = $epoch \
+     AND \"until\" > pg_catalog.clock_timestamp()"
         .to_owned()
 }
 

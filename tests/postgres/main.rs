@@ -69,6 +69,8 @@ mod vacuum;
 mod values;
 mod verify;
 mod way_back;
+mod way_back_kills;
+mod way_back_states;
 mod whole;
 mod witness;
 mod writers;

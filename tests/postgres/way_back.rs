@@ -18,7 +18,7 @@ const DDL: &str = "CREATE TABLE items (id serial PRIMARY KEY, n integer NOT NULL
     INSERT INTO items (n, cents, kind, note) SELECT 0, g * 10, 'kept', repeat('x', g) FROM generate_series(1, 50) AS g; ANALYZE items;
     DO $$ BEGIN CREATE ROLE goes_back LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SET ON PARAMETER session_replication_role TO goes_back; GRANT SELECT, INSERT, UPDATE, DELETE ON items TO goes_back";
-const TABLES: &str = "    - name: items
+pub const TABLES: &str = "    - name: items
       columns:
         id: { type: bigint }
         n: { rename: count, type: bigint }
@@ -27,14 +27,14 @@ const TABLES: &str = "    - name: items
       add_columns:
         - { name: region, type: text, default: \"'eu'\", not_null: true }
 ";
-const CUTOVER: &str = "accept: [{ code: DELETES_DATA, address: public.items.kind, reason: test }]\n\
+pub const CUTOVER: &str = "accept: [{ code: DELETES_DATA, address: public.items.kind, reason: test }]\n\
                        cutover: { fence_timeout: 60, reverse: { user: goes_back } }";
 
-async fn stage(pair: &TestPair, name: &str) -> Stage {
+pub async fn stage(pair: &TestPair, name: &str) -> Stage {
     stage_of(pair, name, "", TABLES, CUTOVER).await
 }
 
-async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover: &str) -> Stage {
+pub async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover: &str) -> Stage {
     for cluster in [&pair.source, &pair.target] {
         run(&connect_to(cluster, "postgres").await, &format!("CREATE DATABASE \"{name}\"")).await;
     }
@@ -47,30 +47,30 @@ async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover
     Stage { name: name.to_owned(), source, target, migration }
 }
 
-fn wait(running: Running) -> Said {
+pub fn wait(running: Running) -> Said {
     tokio::task::block_in_place(|| running.finish())
 }
 
 #[track_caller]
-fn assert_code(said: &Said, code: Option<i32>) {
+pub fn assert_code(said: &Said, code: Option<i32>) {
     assert_eq!(said.code, code, "{}\n{}", said.lines.join("\n"), said.stderr);
 }
 
 /// Through the cutover; changes go back from here on.
-fn switched(stage: &Stage) -> Running {
+pub fn switched(stage: &Stage) -> Running {
     let mut running = stage.start_through("");
     tokio::task::block_in_place(|| running.wait_for("changes of the target go back"));
     running
 }
 
 /// SQLSTATE of a write, if it is refused.
-async fn refusal(client: &Client, sql: &str) -> Option<String> {
+pub async fn refusal(client: &Client, sql: &str) -> Option<String> {
     let error = client.batch_execute(sql).await.err()?;
     Some(error.code().unwrap().code().to_owned())
 }
 
 /// The source takes writes and the target does not.
-async fn assert_rolled_back(stage: &Stage) {
+pub async fn assert_rolled_back(stage: &Stage) {
     assert_eq!(
         refusal(&stage.target, "UPDATE items SET count = count").await.as_deref(),
         Some("25006"),
@@ -95,7 +95,8 @@ struct Acknowledged {
 async fn client(ends: [String; 2], number: i64, stop: Arc<AtomicBool>) -> Acknowledged {
     let mut acknowledged = Acknowledged::default();
     let mut clients: Vec<Option<Client>> = vec![None, None];
-    let mut next = number * 1_000_000;
+    // Downwards: no sequence meets what is written behind its back.
+    let mut next = number * 1_000_000 + 999_999;
     while !stop.load(Ordering::Relaxed) {
         for (end, conninfo) in ends.iter().enumerate() {
             if clients[end].is_none() {
@@ -105,7 +106,7 @@ async fn client(ends: [String; 2], number: i64, stop: Arc<AtomicBool>) -> Acknow
             }
             let (count, price) = [("n", "cents"), ("count", "price")][end];
             let client = clients[end].as_ref().unwrap();
-            next += 1;
+            next -= 1;
             let add = format!("INSERT INTO items (id, {count}, {price}, note) VALUES ({next}, 0, 7, 'added')");
             if client.batch_execute(&add).await.is_ok() {
                 acknowledged.added.push(next);
@@ -146,7 +147,7 @@ async fn a_rollback_under_load_loses_and_doubles_nothing() {
     while let Some(ended) = clients.join_next().await {
         let (number, said) = ended.unwrap();
         let range = format!("id BETWEEN {} AND {}", number * 1_000_000, number * 1_000_000 + 999_999);
-        let found = rows(&stage.source, &format!("SELECT id FROM items WHERE {range} ORDER BY id")).await;
+        let found = rows(&stage.source, &format!("SELECT id FROM items WHERE {range} ORDER BY id DESC")).await;
         let found: Vec<i64> = found.into_iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect();
         assert_eq!(found, said.added, "client {number}");
         let counted: u64 =

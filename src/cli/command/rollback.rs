@@ -33,9 +33,11 @@ pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, 
     };
     let is_closed = known.state == WayBackState::Closed;
     if known.state == WayBackState::Armed && found.state == "running" {
-        return refuse("there was no switch yet".to_owned(), "pcrd status");
+        return refuse("there was no switch yet, or it is not complete".to_owned(), "pcrd status; pcrd apply goes on");
     }
-    if known.state == WayBackState::RolledBack || known.state == WayBackState::Finalized {
+    // Who died over ending it ends it again.
+    let is_over = known.state == WayBackState::Finalized && wish == Wish::Rollback;
+    if known.state == WayBackState::RolledBack || is_over {
         return refuse(
             format!("the way back is over: it is {}", known.state.to_string().replace('_', " ")),
             "pcrd status",
@@ -50,16 +52,16 @@ pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let plan = plan_of(ctx, &config, &found.id)?;
-    if is_closed {
-        back::give_up(&quiet_run(ctx, &config, plan)?).await.map_err(explain)?;
-        ctx.note("the way back has ended; the target is the database");
-        return Ok(Exit::Done);
-    }
     if executor_comes_back(ctx, &ledger, &found).await? {
         ctx.note(&ask(ctx, &ledger, &found, word, None).await?);
         return Ok(Exit::Done);
     }
-    ctx.note("no executor is alive; this command continues the plan itself");
     drop(ledger);
+    if wish == Wish::Finalize {
+        back::give_up(&quiet_run(ctx, &config, plan)?).await.map_err(explain)?;
+        ctx.note("the way back has ended; the target is the database");
+        return Ok(Exit::Done);
+    }
+    ctx.note("no executor is alive; this command continues the plan itself");
     finish(ctx, run_plan(ctx, Job { wish: Some(wish), ..Job::new(plan, Until::Gate) }).await?)
 }

@@ -1,6 +1,7 @@
 //! Before the switch: publication, slot and rights while writes go on; behind the fence the position, and a message that
 //! goes the whole way.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::mirror::mirror;
@@ -26,6 +27,7 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<(), 
     let found = slot::state(ledger, &mirrored).await?;
     rights::of_target(run, ledger, found.is_some()).await?;
     rights::of_role(run, source).await?;
+    rights::nobody_else(run, source).await?;
     // The position of the way back is written with its rows, on the source.
     migration::exists(source).await?;
     migration::create_ledger(source).await?;
@@ -138,20 +140,25 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), Exec
         .map_err(ExecError::target("move the slot of the way back"))?;
     failpoint::hit("back.advanced")?;
     mirrored.epoch = follow::take_over(&mirrored, source).await?;
-    let timeline = Identity::read(End::Target, ledger).await?.timeline.unwrap_or_default();
+    let timeline = Identity::read(End::Target, ledger).await?.timeline;
+    let timeline = timeline.ok_or_else(|| ExecError::CutoverAborted {
+        reason: "the way back cannot be taken: the target is a standby".to_owned(),
+    })?;
     progress::delete(source, &mirrored.id).await?;
     progress::create(source, &mirrored.id, mirrored.epoch, timeline, lsn, &snapshot).await?;
     let nonce = Nonce::new();
-    let mut following = follow::start(mirrored, tables, source).await?;
+    let epoch = mirrored.epoch;
+    let mut following = follow::start(Arc::new(mirrored), tables, source).await?;
     let text = format!("probe:{}", nonce.digest());
     ledger
         .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
         .await
         .map_err(ExecError::target("write the probe of the way back"))?;
-    following.wait_for(&text).await?;
+    following.wait_for_probe(&text).await?;
     following.end().await?;
     failpoint::hit("back.probed")?;
-    way_back::arm(ledger, &run.id, run.epoch).await?;
+    rights::nobody_else(run, source).await?;
+    way_back::arm(ledger, &run.id, run.epoch, epoch).await?;
     Ok(())
 }
 

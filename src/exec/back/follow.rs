@@ -50,23 +50,30 @@ pub(super) async fn take_over(mirrored: &Run, source: &Client) -> Result<i64, Ex
 }
 
 /// Starts where the source's ledger says. `source` is the ledger's connection.
-pub(super) async fn start(mirrored: Run, tables: Vec<TableTask>, source: &Client) -> Result<Following, ExecError> {
-    let (run, tables) = (Arc::new(mirrored), Arc::new(tables));
+///
+/// # Errors
+/// [`ExecError::WayBackClosed`] when the target has not kept what it wrote: that ends the way back.
+pub(super) async fn start(run: Arc<Run>, tables: Vec<TableTask>, source: &Client) -> Result<Following, ExecError> {
+    let tables = Arc::new(tables);
     let progress = progress::read(source, &run.id).await?;
     let progress = progress
-        .ok_or_else(|| ExecError::Gap { reason: "the source's ledger has no position of the way back".to_owned() })?;
+        .ok_or_else(|| ExecError::SourceBehind { reason: "its ledger has no position of the way back".to_owned() })?;
     let from = run.connect(crate::plan::End::Source, "way back").await?;
     slot::wait_inactive(&run, &from).await?;
-    let found = slot::state(&from, &run).await?.ok_or_else(|| ExecError::Gap {
-        reason: format!("the target has no slot {}: what it wrote since cannot be read", run.plan.settings.slot),
+    let slot = &run.plan.settings.slot;
+    let found = slot::state(&from, &run).await?.ok_or_else(|| ExecError::WayBackClosed {
+        reason: format!("the target has no slot {slot}: what it wrote since cannot be read"),
     })?;
-    if found.lost || found.confirmed.is_some_and(|confirmed| confirmed > progress.applied) {
-        return Err(ExecError::Gap {
-            reason: format!(
-                "slot {} of the target does not go back to {}, up to where the source has its changes",
-                run.plan.settings.slot, progress.applied
-            ),
-        });
+    if found.lost {
+        let reason = format!("the target has removed log that slot {slot} needs (max_slot_wal_keep_size)");
+        return Err(ExecError::WayBackClosed { reason });
+    }
+    if let Some(confirmed) = found.confirmed.filter(|confirmed| *confirmed > progress.applied) {
+        let reason = format!(
+            "slot {slot} of the target is confirmed up to {confirmed}, and the source has its changes up to {} only",
+            progress.applied
+        );
+        return Err(ExecError::SourceBehind { reason });
     }
     let routes = tables.iter().map(|_| TableRoute::Whole).collect();
     let shared = Arc::new(Shared::new(Router::new(routes), progress.applied, vec![(0, 0); tables.len()]));
@@ -82,20 +89,22 @@ pub(super) async fn start(mirrored: Run, tables: Vec<TableTask>, source: &Client
 impl Following {
     /// Waits until everything before this message of ours is applied.
     pub(super) async fn wait_for(&mut self, text: &str) -> Result<(), ExecError> {
-        let arrived = async {
-            loop {
-                tokio::select! {
-                    biased;
-                    found = self.sentinels.recv() => match found {
-                        Some(found) if found.content == text => return Ok(()),
-                        Some(_) => {}
-                        None => return Err(failed(self.applier.join_next().await)),
-                    },
-                    ended = self.applier.join_next() => return Err(failed(ended)),
-                }
+        loop {
+            tokio::select! {
+                biased;
+                found = self.sentinels.recv() => match found {
+                    Some(found) if found.content == text => return Ok(()),
+                    Some(_) => {}
+                    None => return Err(failed(self.applier.join_next().await)),
+                },
+                ended = self.applier.join_next() => return Err(failed(ended)),
             }
-        };
-        match tokio::time::timeout(PROBE_PATIENCE, arrived).await {
+        }
+    }
+
+    /// As [`Self::wait_for`], where nothing else is in the message's way.
+    pub(super) async fn wait_for_probe(&mut self, text: &str) -> Result<(), ExecError> {
+        match tokio::time::timeout(PROBE_PATIENCE, self.wait_for(text)).await {
             Ok(arrived) => arrived,
             Err(_) => Err(ExecError::CutoverAborted {
                 reason: format!("a message did not go the way back within {} s", PROBE_PATIENCE.as_secs()),

@@ -6,10 +6,12 @@
 mod arm;
 mod follow;
 mod mirror;
+mod remove;
 mod rights;
 mod rollback;
 mod stand;
 
 pub use arm::{arm, disarm, prepare};
 pub use mirror::id;
-pub use stand::{Wish, give_up, is_under_way, remove_from_source, remove_from_target, stand};
+pub use remove::{give_up, remove_from_source, remove_from_target};
+pub use stand::{Wish, is_under_way, stand};

@@ -90,6 +90,29 @@ pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError>
     Ok(())
 }
 
+/// Nobody but pcrd has logged in as the role: the fence would let it pass. Who comes later passes too: its password is pcrd's
+/// alone.
+pub(super) async fn nobody_else(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let Some(user) = role(run) else { return Ok(()) };
+    let rows = source
+        .query(
+            "SELECT pid, application_name FROM pg_catalog.pg_stat_activity WHERE usename = $1 \
+             AND datname = pg_catalog.current_database() AND application_name NOT LIKE 'pcrd/%' ORDER BY pid",
+            &[&user],
+        )
+        .await
+        .map_err(ExecError::source("look for sessions of the role of the way back"))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let name = |row: &tokio_postgres::Row| match row.get::<_, &str>(1) {
+        "" => format!("pid {}", row.get::<_, i32>(0)),
+        name => format!("pid {} ({name})", row.get::<_, i32>(0)),
+    };
+    let who = rows.iter().map(name).collect::<Vec<_>>().join(", ");
+    Err(refused(format!("{who} of the source has logged in as role {user}, which the fence lets pass: end it")))
+}
+
 /// The role of the plan.
 pub(super) fn role(run: &Run) -> Option<&str> {
     run.plan.steps.iter().find_map(|step| match &step.op {

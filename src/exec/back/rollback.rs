@@ -1,19 +1,29 @@
 //! Back to the source: the fence of the cutover, on the other end. Until the target's fence is permanent everything can be
 //! undone; from there on the source is the database, whatever dies. The source is opened only behind that, so that never both
 //! ends take writes.
+//!
+//! How far it has come is written on the source, as that of a cutover is on the target: a source that has the last of it has
+//! everything before it.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::follow::Following;
+use super::mirror;
+use super::remove::remove_from_target;
+use crate::exec::apply::overdue;
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Nonce, Standing};
-use crate::exec::{ExecError, failpoint, sequences};
+use crate::exec::{ExecError, failpoint, sequences, snapshots};
+use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::ledger::way_back::{self, WayBackState};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 
-use super::stand::remove_from_target;
+fn given_up(reason: String) -> ExecError {
+    ExecError::RollbackAborted { reason }
+}
 
 /// Closes the target, applies what it wrote, and decides.
 pub(super) async fn decide(
@@ -22,44 +32,83 @@ pub(super) async fn decide(
     source: &Client,
     following: &mut Following,
 ) -> Result<(), ExecError> {
-    if !way_back::advance(ledger, &run.id, &[WayBackState::Open], WayBackState::RollingBack, None).await? {
+    wait_near(run, ledger, following).await?;
+    let (mirrored, tables) = (following.mirror.run.clone(), following.mirror.tables.clone());
+    if fence::standing(&mirrored, ledger).await? == Standing::Leased {
+        fence::lower(&mirrored, ledger).await?;
+    }
+    let epoch = mirrored.epoch;
+    if !way_back::advance(ledger, &run.id, Some(epoch), &[WayBackState::Open], WayBackState::RollingBack, None).await? {
         return Err(ExecError::Step { step: "rollback".to_owned(), reason: "the way back is not open".to_owned() });
     }
     failpoint::hit("back.begin")?;
-    let (mirrored, tables) = (following.mirror.run.clone(), following.mirror.tables.clone());
     let nonce = Nonce::new();
+    // Of an attempt that died.
+    state::reset(source, &mirrored.id).await?;
+    state::begin(source, &mirrored.id, epoch, &nonce.digest()).await?;
     let keeper = mirrored.connect(End::Source, "lease").await?;
-    fence::raise(&mirrored, ledger, &tables, &nonce, None).await?;
+    let fence_lsn = fence::raise(&mirrored, ledger, &tables, &nonce, None).await?;
+    way_back::fenced(ledger, &run.id, epoch, fence_lsn).await?;
     failpoint::hit("back.after-fence")?;
     let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
+    let advance = |from, to, lsn| state::advance(source, &mirrored.id, epoch, from, to, lsn);
     let fenced = async {
+        advance(CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
         following.wait_for(&nonce.sentinel(&mirrored)).await?;
         following.end().await?;
+        advance(CutoverState::Fenced, CutoverState::Drained, None).await?;
         failpoint::hit("back.after-drained")?;
         for step in &mirrored.plan.steps {
             if let Op::SetSequence(set) = &step.op {
                 sequences::set(&mirrored, ledger, source, set).await?;
             }
         }
+        advance(CutoverState::Drained, CutoverState::SequencesSet, None).await?;
         failpoint::hit("back.after-sequences")
     };
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
             result = fenced => result,
             error = keep_lease(&mirrored, &keeper) => Err(error),
+            // The target must not stay closed for an operator who has asked to stop.
+            () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
         }
     });
     match bounded.await {
         Ok(result) => result?,
         Err(_) => {
-            let reason = format!("not drained within {} ms after the target's fence", limit.as_millis());
-            return Err(ExecError::CutoverAborted { reason });
+            return Err(given_up(format!("not drained within {} ms after the target's fence", limit.as_millis())));
         }
     }
     if !fence::make_permanent(&mirrored, ledger, &tables).await? {
-        return Err(ExecError::CutoverAborted { reason: "the lease of the target's fence ran out".to_owned() });
+        return Err(given_up("the lease of the target's fence ran out, or is another executor's".to_owned()));
     }
     failpoint::hit("back.after-permanent")
+}
+
+/// Before the target is closed the source has nearly all of it: what is left is read while nobody may write.
+async fn wait_near(run: &Run, ledger: &Client, following: &mut Following) -> Result<(), ExecError> {
+    let began = Instant::now();
+    let limit = Duration::from_secs(run.plan.settings.lag_drain_timeout_s);
+    let threshold = run.plan.settings.lag_threshold_bytes;
+    loop {
+        let now = snapshots::write_position(ledger).await?;
+        let lag = now.0.saturating_sub(following.shared.applied().0);
+        if lag <= threshold {
+            return Ok(());
+        }
+        following.shared.want(now);
+        if began.elapsed() > limit {
+            return Err(given_up(format!(
+                "not ready within {} s: the source is {lag} bytes behind the target; the threshold is {threshold}",
+                limit.as_secs()
+            )));
+        }
+        tokio::select! {
+            error = following.failed() => return Err(error),
+            slept = run.sleep(Duration::from_millis(200)) => slept?,
+        }
+    }
 }
 
 async fn keep_lease(mirrored: &Run, keeper: &Client) -> ExecError {
@@ -67,31 +116,84 @@ async fn keep_lease(mirrored: &Run, keeper: &Client) -> ExecError {
         tokio::time::sleep(fence::LEASE / 4).await;
         match fence::renew(mirrored, keeper).await {
             Ok(true) => {}
-            Ok(false) => {
-                return ExecError::CutoverAborted { reason: "the lease of the target's fence ran out".to_owned() };
-            }
+            Ok(false) => return given_up("the lease of the target's fence ran out".to_owned()),
             Err(error) => return error,
         }
     }
 }
 
+/// Before changes go back: the source is the one that was closed for good. A server that does not know of that takes
+/// writes, as the target does.
+pub(super) async fn is_closed(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let behind = |reason: String| Err(ExecError::SourceBehind { reason });
+    if fence::standing(run, source).await? != Standing::Permanent {
+        return behind("its fence of the switch is not there, so that both ends may take writes".to_owned());
+    }
+    let fenced: BTreeSet<_> = fence::fenced(run, source).await?.into_iter().collect();
+    match fence::tables(run)?.iter().find(|table| !fenced.contains(*table)) {
+        Some(table) => behind(format!("{table} is not fenced, so that both ends may take writes")),
+        None => Ok(()),
+    }
+}
+
 /// Opens the source behind the target's permanent fence. Can be repeated.
 pub(super) async fn complete(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    let _hold = run.holds.take();
+    has_everything(run, ledger, source).await?;
     if fence::standing(run, source).await? != Standing::None {
-        fence::remove(run, source).await?;
+        match fence::remove(run, source).await {
+            // The lease has ended, so writes pass; `cleanup` takes the triggers down.
+            Err(error) if fence::is_lock_trouble(&error) => {
+                run.note(format!("the source takes writes; its fence's triggers are still there: {error}"));
+            }
+            other => other?,
+        }
     }
     failpoint::hit("back.after-open")?;
     remove_from_target(run, ledger).await?;
-    way_back::advance(ledger, &run.id, &[WayBackState::RollingBack], WayBackState::RolledBack, None).await?;
     migration::set_state(ledger, &run.id, "rolled_back").await?;
+    // Last: whoever dies before it comes here again.
+    way_back::advance(ledger, &run.id, None, &[WayBackState::RollingBack], WayBackState::RolledBack, None).await?;
     Ok(())
 }
 
-/// Opens the target again, before anything was decided.
+/// What the target wrote is on this source, up to the fence that was decided with, and its sequences are past it.
+pub(super) async fn has_everything(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+    let fence_lsn = way_back::read(ledger, &run.id).await?.and_then(|found| found.fence_lsn);
+    let known = match migration::exists(source).await? {
+        true => Some(state::read(source, &mirror::id(&run.id)).await?),
+        false => None,
+    };
+    match known {
+        Some(known)
+            if known.state == CutoverState::SequencesSet && fence_lsn.is_some() && known.fence_lsn == fence_lsn =>
+        {
+            Ok(())
+        }
+        known => {
+            let state = known.map_or_else(|| "nothing".to_owned(), |known| format!("`{}`", known.state));
+            Err(ExecError::SourceBehind {
+                reason: format!(
+                    "the target was closed for a rollback at {}, and the source has come to {state} of it: it was not opened",
+                    fence_lsn.map_or_else(|| "an unknown position".to_owned(), |lsn| lsn.to_string())
+                ),
+            })
+        }
+    }
+}
+
+/// Opens the target again, before anything was decided. The mirrored run knows its epoch.
 pub(super) async fn undo(run: &Run, mirrored: &Run, ledger: &Client) -> Result<(), ExecError> {
     if fence::standing(mirrored, ledger).await? == Standing::Leased {
-        fence::lower(mirrored, ledger).await?;
+        match fence::lower(mirrored, ledger).await {
+            // The lease has ended, so writes pass; the next rollback takes the triggers down first.
+            Err(error) if fence::is_lock_trouble(&error) => {
+                run.note(format!("the target takes writes; its fence's triggers are still there: {error}"));
+            }
+            other => other?,
+        }
     }
-    way_back::advance(ledger, &run.id, &[WayBackState::RollingBack], WayBackState::Open, None).await?;
+    let (epoch, from) = (Some(mirrored.epoch), [WayBackState::RollingBack]);
+    way_back::advance(ledger, &run.id, epoch, &from, WayBackState::Open, None).await?;
     Ok(())
 }

@@ -1,26 +1,35 @@
 //! After the switch: changes go back until the operator decides, a row cannot go back, or the executor is stopped; then the
 //! same plan goes on with it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::mirror::mirror;
-use super::{follow, rollback};
+use super::{follow, remove, rollback};
 use crate::exec::apply::{Outcome, Request};
 use crate::exec::context::Run;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::fence::{self, Standing};
 use crate::exec::identity::{Identities, Identity};
-use crate::exec::steps::Steps;
-use crate::exec::{ExecError, admission, failpoint, snapshots};
-use crate::ledger::cutover::{self, CutoverState};
+use crate::exec::steps::{self, Steps};
+use crate::exec::table::TableTask;
+use crate::exec::{ExecError, admission, slot, snapshots};
 use crate::ledger::way_back::{self, WayBackState};
-use crate::ledger::{migration, request};
+use crate::ledger::{LedgerError, migration, request};
 use crate::pg::client::{self, Client};
 use crate::plan::{End, Op, Plan};
 use crate::projection::Back;
+use crate::replay::Lsn;
 use crate::sql;
+
+/// As often an executor that was away looks whether another one has ended that took its place.
+const RETRIES_MAX: u32 = 8;
+/// What differs there is a server or a mistake of ours, and no table.
+const NOT_OF_ROWS: [&str; 4] = ["source server", "target server", "change stream", "executor"];
+
+const ROLLED_BACK: &str = "the source is the database again; the target takes no writes";
 
 /// What the operator wants of the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,10 +56,18 @@ pub async fn is_under_way(request: &Request) -> Result<bool, ExecError> {
     let id = &request.plan.id.0;
     let Some(found) = way_back::read(&ledger, id).await? else { return Ok(false) };
     Ok(match found.state {
-        WayBackState::Armed => cutover::read(&ledger, id).await?.state == CutoverState::Switched,
+        // A switch that is not complete is completed first.
+        WayBackState::Armed => migration::find(&ledger, id).await?.is_some_and(|found| found.state == "cut_over"),
         WayBackState::Open | WayBackState::RollingBack => true,
         WayBackState::Closed | WayBackState::RolledBack | WayBackState::Finalized => false,
     })
+}
+
+/// What an operator's own command wants, until it is done or given up.
+struct Errand {
+    wish: Option<Wish>,
+    /// A rollback was begun for it: found undone, it was given up, and the command does not stay as executor.
+    began: bool,
 }
 
 /// Lets changes go back until something ends that.
@@ -58,18 +75,16 @@ pub async fn is_under_way(request: &Request) -> Result<bool, ExecError> {
 /// # Errors
 /// A row could not go back: the way back is closed, and the target goes on. Or what does not mend itself.
 pub async fn stand(request: &Request) -> Result<Outcome, ExecError> {
-    let mut wish = request.wish;
+    let mut errand = Errand { wish: request.wish, began: false };
     let mut failures = 0_u32;
     loop {
         let began = Instant::now();
-        let error = match attempt(request, &mut wish).await {
+        let error = match attempt(request, &mut errand).await {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        if let Some(reason) = ends_it(&request.plan, &error) {
-            return Err(close(request, reason).await?);
-        }
-        if *request.shutdown.borrow() || !(error.is_transient() || matches!(error, ExecError::Busy { .. })) {
+        let is_busy = matches!(error, ExecError::Busy { .. });
+        if *request.shutdown.borrow() || !(error.is_transient() || is_busy) || (is_busy && failures >= RETRIES_MAX) {
             return Err(error);
         }
         failures = if began.elapsed() > Duration::from_secs(30) { 0 } else { failures + 1 };
@@ -90,17 +105,17 @@ fn note(request: &Request, text: String) {
 }
 
 /// Why no change can go back from here on, if that is what happened: a row that the source cannot have, or that is not
-/// what it was; a table that has no way back.
+/// what it was; a table that has no way back. Which server a connection leads to says nothing of rows.
 fn ends_it(plan: &Plan, error: &ExecError) -> Option<String> {
     match error {
         ExecError::Stale { difference, .. } if without_way(plan, difference).is_some() => without_way(plan, difference),
+        ExecError::Stale { what, .. } => Some(error.to_string()).filter(|_| !NOT_OF_ROWS.contains(&what.as_str())),
         ExecError::Refused(refused) => {
             let class = refused.error.sqlstate().and_then(|code| code.get(..2).map(str::to_owned));
             class.filter(|class| matches!(class.as_str(), "22" | "23" | "P0")).map(|_| error.to_string())
         }
-        ExecError::Strict { .. } | ExecError::Stale { .. } | ExecError::Reshaped { .. } | ExecError::Gap { .. } => {
-            Some(error.to_string())
-        }
+        ExecError::WayBackClosed { reason } => Some(reason.clone()),
+        ExecError::Strict { .. } | ExecError::Reshaped { .. } => Some(error.to_string()),
         _ => None,
     }
 }
@@ -116,18 +131,6 @@ fn without_way(plan: &Plan, difference: &str) -> Option<String> {
     Some(format!("a row of {} was written, which has no way back: irreversible because {why}", way.from))
 }
 
-/// The slot goes, so that it does not keep the target's log for a way that nobody can go.
-async fn close(request: &Request, reason: String) -> Result<ExecError, ExecError> {
-    let run = run(request);
-    let ledger = run.connect(End::Target, "way back").await?;
-    let from = [WayBackState::Armed, WayBackState::Open, WayBackState::RollingBack];
-    way_back::advance(&ledger, &run.id, &from, WayBackState::Closed, Some(&reason)).await?;
-    failpoint::hit("back.closed")?;
-    remove_from_target(&run, &ledger).await?;
-    note(request, format!("ALARM: the way back is closed, the target goes on: {reason}"));
-    Ok(ExecError::WayBackClosed { reason })
-}
-
 fn run(request: &Request) -> Run {
     let Request { plan, source, target, events, shutdown, .. } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
@@ -135,7 +138,7 @@ fn run(request: &Request) -> Run {
     run
 }
 
-async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, ExecError> {
+async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, ExecError> {
     let mut run = run(request);
     let ledger = run.connect(End::Target, "executor").await?;
     let source = run.connect(End::Source, "executor").await?;
@@ -149,35 +152,83 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
     });
     run.epoch = migration::find(&ledger, &run.id).await?.map_or(0, |found| found.epoch);
     run.emit(None, EventKind::Admitted);
-    request::end_stale(&ledger, &run.id).await?;
-    let (mut mirrored, tables) = mirror(&run, &ledger).await?;
-    let found = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
-    if found == Some(WayBackState::RollingBack) {
-        // The database says what was decided.
-        if fence::standing(&mirrored, &ledger).await? == Standing::Permanent {
-            rollback::complete(&run, &ledger, &source).await?;
-            run.note("the rollback had been decided before the interruption; it is complete now");
-            return Ok(Outcome::RolledBack);
+    let found = way_back::read(&ledger, &run.id).await?;
+    let found =
+        found.ok_or_else(|| ExecError::Gap { reason: "the target's ledger knows of no way back".to_owned() })?;
+    let state = found.state;
+    match state {
+        WayBackState::Armed | WayBackState::Open | WayBackState::RollingBack => {}
+        // By another executor, or by this one, which did not come to its end.
+        WayBackState::Closed => {
+            remove::remove_from_target(&run, &ledger).await?;
+            return Err(ExecError::WayBackClosed { reason: found.reason.unwrap_or_default() });
         }
+        WayBackState::RolledBack => return Ok(Outcome::RolledBack),
+        WayBackState::Finalized => return Ok(Outcome::Finalized),
+    }
+    let back = super::id(&run.id);
+    // The database says what was decided.
+    if state == WayBackState::RollingBack && fence::standing_of(&back, &ledger).await? == Standing::Permanent {
+        rollback::complete(&run, &ledger, &source).await?;
+        request::end_taken(&ledger, &run.id, "rollback", ROLLED_BACK).await?;
+        run.note("the rollback had been decided before the interruption; it is complete now");
+        return Ok(Outcome::RolledBack);
+    }
+    request::end_stale(&ledger, &run.id).await?;
+    rollback::is_closed(&run, &source).await?;
+    let (mut mirrored, tables) = mirror(&run, &ledger).await?;
+    mirrored.epoch = follow::take_over(&mirrored, &source).await?;
+    if !way_back::take_over(&ledger, &run.id, mirrored.epoch).await? {
+        // We hold the locks: nobody else is there.
+        let reason = format!("the target knows a later executor than number {}, which its ledger gave", mirrored.epoch);
+        return Err(ExecError::SourceBehind { reason });
+    }
+    let mirrored = Arc::new(mirrored);
+    if state == WayBackState::RollingBack {
         rollback::undo(&run, &mirrored, &ledger).await?;
         run.note("an interrupted rollback was given up; the target takes writes");
+        if errand.began {
+            return Err(ExecError::RollbackAborted { reason: "it was interrupted".to_owned() });
+        }
     }
-    way_back::advance(&ledger, &run.id, &[WayBackState::Armed], WayBackState::Open, None).await?;
-    mirrored.epoch = follow::take_over(&mirrored, &source).await?;
-    let mut following = follow::start(mirrored, tables, &source).await?;
+    let (epoch, from) = (Some(mirrored.epoch), [WayBackState::Armed, WayBackState::Open]);
+    if !way_back::advance(&ledger, &run.id, epoch, &from, WayBackState::Open, None).await? {
+        return Err(LedgerError::Fenced { epoch: mirrored.epoch, lsn: Lsn(0) }.into());
+    }
+    let error = match go(&run, (&ledger, &source), (Arc::clone(&mirrored), tables), errand).await {
+        Ok(outcome) => return Ok(outcome),
+        Err(error) => error,
+    };
+    let Some(reason) = ends_it(&run.plan, &error) else { return Err(error) };
+    remove::close(&run, &mirrored, (&ledger, &source), &reason).await?;
+    run.note(format!("ALARM: the way back is closed, the target goes on: {reason}"));
+    Err(ExecError::WayBackClosed { reason })
+}
+
+/// Lets changes go back under the executor's locks.
+async fn go(
+    run: &Run,
+    (ledger, source): (&Client, &Client),
+    (mirrored, tables): (Arc<Run>, Vec<TableTask>),
+    errand: &mut Errand,
+) -> Result<Outcome, ExecError> {
+    let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
-    let mut said = Instant::now();
+    let (mut said, mut is_slot_gone) = (Instant::now(), false);
     loop {
-        let asked = match wish.take() {
+        let asked = match errand.wish {
             Some(wish) => Some((wish, None)),
-            None => asked(&run, &ledger).await?,
+            None => asked(run, ledger).await?,
         };
         match asked {
-            Some((Wish::Rollback, asked)) => return go_back(&run, &ledger, &source, following, asked).await,
+            Some((Wish::Rollback, asked)) => {
+                errand.began |= asked.is_none();
+                return go_back(run, (ledger, source), following, asked).await;
+            }
             Some((Wish::Finalize, asked)) => {
                 following.end().await?;
-                finalize(&run, &ledger).await?;
-                answer(&ledger, asked, true, "the way back has ended; the source stays fenced").await?;
+                remove::finalize(run, ledger).await?;
+                answer(ledger, asked, true, "the way back has ended; the source stays fenced").await?;
                 return Ok(Outcome::Finalized);
             }
             None => {}
@@ -192,8 +243,9 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
         }
         if said.elapsed() >= Duration::from_secs(1) {
             said = Instant::now();
-            migration::heartbeat(&ledger, &run.id, run.epoch).await?;
-            let now = snapshots::write_position(&ledger).await?;
+            migration::heartbeat(ledger, &run.id, run.epoch).await?;
+            is_slot_gone = is_slot_gone || drop_forward_slot(run, ledger, source).await?;
+            let now = snapshots::write_position(ledger).await?;
             let applied = following.shared.applied();
             let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
             run.emit(
@@ -234,120 +286,74 @@ async fn answer(ledger: &Client, asked: Option<i64>, ok: bool, text: &str) -> Re
 
 async fn go_back(
     run: &Run,
-    ledger: &Client,
-    source: &Client,
+    (ledger, source): (&Client, &Client),
     mut following: follow::Following,
     asked: Option<i64>,
 ) -> Result<Outcome, ExecError> {
     let _hold = run.holds.take();
     let mirrored = following.mirror.run.clone();
-    let error = match rollback::decide(run, ledger, source, &mut following).await {
-        Ok(()) => {
-            rollback::complete(run, ledger, source).await?;
-            answer(ledger, asked, true, "the source is the database again; the target takes no writes").await?;
-            return Ok(Outcome::RolledBack);
-        }
-        Err(error) => error,
-    };
+    let error = rollback::decide(run, ledger, source, &mut following).await.err();
     drop(following);
-    // Of a failed statement on this session.
-    ledger.batch_execute("ROLLBACK").await.map_err(ExecError::target("roll back"))?;
-    if fence::standing(&mirrored, ledger).await? == Standing::Permanent {
-        rollback::complete(run, ledger, source).await?;
-        answer(ledger, asked, true, "the source is the database again; the target takes no writes").await?;
-        return Ok(Outcome::RolledBack);
+    if error.is_some() {
+        // Of a failed statement on this session.
+        ledger.batch_execute("ROLLBACK").await.map_err(ExecError::target("roll back"))?;
     }
+    let error = match error {
+        Some(error) if fence::standing(&mirrored, ledger).await? != Standing::Permanent => error,
+        _ => {
+            let completed = rollback::complete(run, ledger, source).await;
+            let text = match &completed {
+                // The next attempt ends it, and says so.
+                Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),
+                Ok(()) => ROLLED_BACK.to_owned(),
+                Err(error) => format!("the rollback is decided, and not done: {error}; pcrd rollback goes on with it"),
+            };
+            answer(ledger, asked, completed.is_ok(), &text).await?;
+            return completed.map(|()| Outcome::RolledBack);
+        }
+    };
     rollback::undo(run, &mirrored, ledger).await?;
-    let text = format!("the rollback was given up and the target takes writes: {error}");
-    run.note(text.clone());
-    answer(ledger, asked, false, &text).await?;
+    let reason = match &error {
+        // The fence's own words are those of a cutover.
+        ExecError::RollbackAborted { reason } | ExecError::CutoverAborted { reason } => reason.clone(),
+        other => other.to_string(),
+    };
+    let aborted = ExecError::RollbackAborted { reason };
+    run.note(aborted.to_string());
+    answer(ledger, asked, false, &aborted.to_string()).await?;
     match error {
+        error if ends_it(&run.plan, &error).is_some() => Err(error),
+        ExecError::Interrupted => Err(ExecError::Interrupted),
         // Who asked for it is told; changes go on going back.
-        ExecError::CutoverAborted { .. } => Err(ExecError::StreamEnded),
-        other => Err(other),
-    }
-}
-
-/// Ends a way back that is closed, or that nobody goes.
-///
-/// # Errors
-/// A server that cannot be asked.
-pub async fn give_up(run: &Run) -> Result<(), ExecError> {
-    finalize(run, &run.connect(End::Target, "finalize").await?).await
-}
-
-async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    let from = [WayBackState::Armed, WayBackState::Open, WayBackState::Closed];
-    way_back::advance(ledger, &run.id, &from, WayBackState::Finalized, None).await?;
-    failpoint::hit("back.finalized")?;
-    remove_from_target(run, ledger).await.map(drop)
-}
-
-/// Slot and publication of the way back.
-pub async fn remove_from_target(run: &Run, ledger: &Client) -> Result<Vec<String>, ExecError> {
-    let mut removed = Vec::new();
-    let steps = Steps::read(run, ledger).await?;
-    let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
-    let slot = run.plan.settings.back_slot();
-    if ours(|op| matches!(op, Op::CreateBackSlot(_))) {
-        let began = Instant::now();
-        loop {
-            let query = "SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-            let row = ledger.query_opt(query, &[&slot.as_str()]).await;
-            let row = row.map_err(ExecError::target("look for the slot of the way back"))?;
-            match row.map(|row| row.get::<_, bool>(0)) {
-                None => break,
-                Some(true) if began.elapsed() < Duration::from_secs(10) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Some(_) => {
-                    let drop = sql::publication::drop_slot(&slot);
-                    ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the slot of the way back"))?;
-                    removed.push(format!("replication slot {slot} on the target"));
-                    break;
-                }
-            }
+        ExecError::RollbackAborted { .. } | ExecError::CutoverAborted { .. } if asked.is_some() => {
+            Err(ExecError::StreamEnded)
         }
+        other if asked.is_some() => Err(other),
+        // It was this command's only work.
+        _ => Err(aborted),
     }
-    failpoint::hit("back.after-slot-dropped")?;
-    let publication = run.plan.settings.back_publication();
-    if ours(|op| matches!(op, Op::PublishBack(_))) {
-        let query = "SELECT FROM pg_catalog.pg_publication WHERE pubname = $1";
-        let row = ledger.query_opt(query, &[&publication.as_str()]).await;
-        if row.map_err(ExecError::target("look for the publication of the way back"))?.is_some() {
-            let drop = sql::publication::drop(&publication);
-            ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the publication of the way back"))?;
-            removed.push(format!("publication {publication} on the target"));
-        }
-    }
-    Ok(removed)
 }
 
-/// The rows of the way back in the source's ledger, and the ledger with the last of them: it is nobody else's target.
-pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
-    let doing = || ExecError::source("remove the ledger of the way back");
-    if run.plan.settings.cutover.reverse.is_none() || !migration::exists(source).await? {
-        return Ok(Vec::new());
+/// The slot of the way there would keep the source's log for as long as changes go back: nothing reads it any more. True
+/// once it is gone.
+async fn drop_forward_slot(run: &Run, ledger: &Client, source: &Client) -> Result<bool, ExecError> {
+    let Some(step) = steps::find(&run.plan, |op| matches!(op, Op::DropSlot(_))) else { return Ok(true) };
+    let mut steps = Steps::read(run, ledger).await?;
+    if steps.done(&step.id) {
+        return Ok(true);
     }
-    let id = super::id(&run.id);
-    let mut removed = Vec::new();
-    let tables = source
-        .query(
-            "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = 'pcrd' AND c.relkind = 'r' AND c.relname <> 'fence'",
-            &[],
-        )
-        .await
-        .map_err(doing())?;
-    for table in ["progress", "reread", "skipped", "unreadable", "step"] {
-        source.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await.map_err(doing())?;
+    let began = Instant::now();
+    // The reader of before the switch ends a moment later.
+    if let Some(found) = slot::state(source, run).await? {
+        if found.active_pid.is_some() {
+            return Ok(false);
+        }
+        steps.start(ledger, step).await?;
+        let drop = sql::publication::drop_slot(&run.plan.settings.slot);
+        source.batch_execute(&drop).await.map_err(ExecError::source("drop the replication slot"))?;
+    } else {
+        steps.start(ledger, step).await?;
     }
-    source.execute("DELETE FROM pcrd.migration WHERE id = $1", &[&id]).await.map_err(doing())?;
-    let left: i64 = source.query_one("SELECT count(*) FROM pcrd.migration", &[]).await.map_err(doing())?.get(0);
-    if left == 0 {
-        let names: Vec<String> = tables.iter().map(|row| format!("pcrd.\"{}\"", row.get::<_, String>(0))).collect();
-        source.batch_execute(&format!("DROP TABLE {}", names.join(", "))).await.map_err(doing())?;
-        removed.push("ledger of the way back on the source".to_owned());
-    }
-    Ok(removed)
+    steps.succeed(ledger, step, began).await?;
+    Ok(true)
 }

@@ -1,0 +1,189 @@
+//! What ends the way back, and what it leaves behind on both ends.
+
+use std::time::{Duration, Instant};
+
+use super::{mirror, rollback};
+use crate::exec::context::Run;
+use crate::exec::fence::{self, Standing};
+use crate::exec::steps::Steps;
+use crate::exec::{ExecError, admission, failpoint};
+use crate::ledger::way_back::{self, WayBackState};
+use crate::ledger::{LedgerError, lock, migration};
+use crate::pg::client::Client;
+use crate::plan::{End, Op};
+use crate::replay::Lsn;
+use crate::sql;
+
+/// Ends the way back because a row could not go: the slot goes, so that it does not keep the target's log for a way that
+/// nobody can go. `mirrored` is the run of an executor that holds its locks; `ledger` and `source` are the sessions that do.
+///
+/// # Errors
+/// Another executor has it, or it is decided already: then nothing is changed.
+pub(super) async fn close(
+    run: &Run,
+    mirrored: &Run,
+    (ledger, source): (&Client, &Client),
+    reason: &str,
+) -> Result<(), ExecError> {
+    let doing = || ExecError::source("close the way back");
+    // Nobody can take over between the look at the epoch and what is written.
+    source.batch_execute("BEGIN").await.map_err(doing())?;
+    let closed = close_as_ours(run, mirrored, (ledger, source), reason).await;
+    source.batch_execute("ROLLBACK").await.map_err(doing())?;
+    closed?;
+    failpoint::hit("back.closed")?;
+    remove_from_target(run, ledger).await.map(drop)
+}
+
+async fn close_as_ours(
+    run: &Run,
+    mirrored: &Run,
+    (ledger, source): (&Client, &Client),
+    reason: &str,
+) -> Result<(), ExecError> {
+    let (id, epoch) = (&mirrored.id, mirrored.epoch);
+    let query = "SELECT epoch FROM pcrd.migration WHERE id = $1 FOR UPDATE";
+    let row = source.query_opt(query, &[id]).await.map_err(ExecError::source("close the way back"))?;
+    let fenced = || ExecError::from(LedgerError::Fenced { epoch, lsn: Lsn(0) });
+    if row.map(|row| row.get::<_, i64>(0)) != Some(epoch) {
+        return Err(fenced());
+    }
+    if fence::standing(mirrored, ledger).await? == Standing::Permanent {
+        let reason = format!("the rollback is decided, so nothing is closed: {reason}");
+        return Err(ExecError::Step { step: "rollback".to_owned(), reason });
+    }
+    let from = [WayBackState::Armed, WayBackState::Open];
+    match way_back::advance(ledger, &run.id, Some(epoch), &from, WayBackState::Closed, Some(reason)).await? {
+        true => Ok(()),
+        false => Err(fenced()),
+    }
+}
+
+/// Ends a way back that is closed, or that nobody goes. The source need not be there, unless a rollback was begun.
+///
+/// # Errors
+/// An executor is at work, the way back was used, or the target cannot be asked.
+pub async fn give_up(run: &Run) -> Result<(), ExecError> {
+    let ledger = run.connect(End::Target, "finalize").await?;
+    admission::check_database(End::Target, &run.plan.target.server, &ledger).await?;
+    let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
+    let began = Instant::now();
+    while let Err(table) = lock::take(&ledger, &targets).await? {
+        lock::release_all(&ledger).await?;
+        if began.elapsed() > admission::LOCK_PATIENCE {
+            return Err(ExecError::Busy { what: table.to_string() });
+        }
+        run.sleep(Duration::from_millis(100)).await?;
+    }
+    let state = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
+    if state == Some(WayBackState::RollingBack) {
+        cannot_go_on(run, &ledger).await?;
+    }
+    finalize(run, &ledger).await
+}
+
+/// A rollback was begun, and the source can never be opened for it: it is closed, and lacks what the target wrote. Only
+/// then the target may be opened instead.
+async fn cannot_go_on(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let source = run.connect(End::Source, "finalize").await?;
+    admission::check_database(End::Source, &run.plan.source.server, &source).await?;
+    rollback::is_closed(run, &source).await?;
+    match rollback::has_everything(run, ledger, &source).await {
+        Err(ExecError::SourceBehind { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => {
+            let reason = "a rollback was begun: pcrd rollback ends it".to_owned();
+            Err(ExecError::Step { step: "finalize".to_owned(), reason })
+        }
+    }
+}
+
+/// Ends it under the executor's lock.
+pub(super) async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let from = [WayBackState::Armed, WayBackState::Open, WayBackState::RollingBack, WayBackState::Closed];
+    if !way_back::advance(ledger, &run.id, None, &from, WayBackState::Finalized, None).await? {
+        let state = way_back::read(ledger, &run.id).await?.map(|found| found.state);
+        if state != Some(WayBackState::Finalized) {
+            let state = state.map_or_else(|| "gone".to_owned(), |state| state.to_string().replace('_', " "));
+            let reason = format!("the way back is {state}");
+            return Err(ExecError::Step { step: "finalize".to_owned(), reason });
+        }
+    }
+    failpoint::hit("back.finalized")?;
+    remove_from_target(run, ledger).await?;
+    // Of a rollback that was given up: last, when nobody would open the source any more.
+    let back = mirror::id(&run.id);
+    match fence::standing_of(&back, ledger).await? {
+        Standing::None => Ok(()),
+        Standing::Leased | Standing::Permanent => fence::remove_of(&back, ledger).await,
+    }
+}
+
+/// Slot and publication of the way back.
+pub async fn remove_from_target(run: &Run, ledger: &Client) -> Result<Vec<String>, ExecError> {
+    let mut removed = Vec::new();
+    let steps = Steps::read(run, ledger).await?;
+    let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
+    let slot = run.plan.settings.back_slot();
+    if ours(|op| matches!(op, Op::CreateBackSlot(_))) {
+        let began = Instant::now();
+        loop {
+            let query = "SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+            let row = ledger.query_opt(query, &[&slot.as_str()]).await;
+            let row = row.map_err(ExecError::target("look for the slot of the way back"))?;
+            match row.map(|row| row.get::<_, bool>(0)) {
+                None => break,
+                Some(true) if began.elapsed() < Duration::from_secs(10) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Some(_) => {
+                    let drop = sql::publication::drop_slot(&slot);
+                    ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the slot of the way back"))?;
+                    removed.push(format!("replication slot {slot} on the target"));
+                    break;
+                }
+            }
+        }
+    }
+    failpoint::hit("back.after-slot-dropped")?;
+    let publication = run.plan.settings.back_publication();
+    if ours(|op| matches!(op, Op::PublishBack(_))) {
+        let query = "SELECT FROM pg_catalog.pg_publication WHERE pubname = $1";
+        let row = ledger.query_opt(query, &[&publication.as_str()]).await;
+        if row.map_err(ExecError::target("look for the publication of the way back"))?.is_some() {
+            let drop = sql::publication::drop(&publication);
+            ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the publication of the way back"))?;
+            removed.push(format!("publication {publication} on the target"));
+        }
+    }
+    Ok(removed)
+}
+
+/// The rows of the way back in the source's ledger, and the ledger with the last of them: it is nobody else's target.
+pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
+    let doing = || ExecError::source("remove the ledger of the way back");
+    if run.plan.settings.cutover.reverse.is_none() || !migration::exists(source).await? {
+        return Ok(Vec::new());
+    }
+    let id = mirror::id(&run.id);
+    let mut removed = Vec::new();
+    let tables = source
+        .query(
+            "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = 'pcrd' AND c.relkind = 'r' AND c.relname <> 'fence'",
+            &[],
+        )
+        .await
+        .map_err(doing())?;
+    for table in ["progress", "reread", "skipped", "unreadable", "step", "cutover"] {
+        source.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await.map_err(doing())?;
+    }
+    source.execute("DELETE FROM pcrd.migration WHERE id = $1", &[&id]).await.map_err(doing())?;
+    let left: i64 = source.query_one("SELECT count(*) FROM pcrd.migration", &[]).await.map_err(doing())?.get(0);
+    if left == 0 {
+        let names: Vec<String> = tables.iter().map(|row| format!("pcrd.\"{}\"", row.get::<_, String>(0))).collect();
+        source.batch_execute(&format!("DROP TABLE {}", names.join(", "))).await.map_err(doing())?;
+        removed.push("ledger of the way back on the source".to_owned());
+    }
+    Ok(removed)
+}
