@@ -69,6 +69,8 @@ mod vacuum;
 mod values;
 mod verify;
 mod way_back;
+mod way_back_random;
+mod way_back_rows;
 mod whole;
 mod witness;
 mod writers;

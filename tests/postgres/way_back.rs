@@ -18,6 +18,11 @@ const DDL: &str = "CREATE TABLE items (id serial PRIMARY KEY, n integer NOT NULL
     INSERT INTO items (n, cents, kind, note) SELECT 0, g * 10, 'kept', repeat('x', g) FROM generate_series(1, 50) AS g; ANALYZE items;
     DO $$ BEGIN CREATE ROLE goes_back LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SET ON PARAMETER session_replication_role TO goes_back; GRANT SELECT, INSERT, UPDATE, DELETE ON items TO goes_back";
+/// The role as which changes go back.
+pub const ROLE: &str = "DO $$ BEGIN CREATE ROLE goes_back LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+    GRANT SET ON PARAMETER session_replication_role TO goes_back;
+    ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO goes_back;
+    ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO goes_back";
 const TABLES: &str = "    - name: items
       columns:
         id: { type: bigint }
@@ -35,11 +40,16 @@ async fn stage(pair: &TestPair, name: &str) -> Stage {
 }
 
 async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover: &str) -> Stage {
+    staged(pair, name, &format!("{DDL}; {more}"), tables, cutover).await
+}
+
+/// With a plan that has the way back. `ddl` makes the role too, as [`ROLE`] does.
+pub async fn staged(pair: &TestPair, name: &str, ddl: &str, tables: &str, cutover: &str) -> Stage {
     for cluster in [&pair.source, &pair.target] {
         run(&connect_to(cluster, "postgres").await, &format!("CREATE DATABASE \"{name}\"")).await;
     }
     let (source, target) = (connect_to(&pair.source, name).await, connect_to(&pair.target, name).await);
-    run(&source, &format!("{DDL}; {more}")).await;
+    run(&source, ddl).await;
     let more = format!("  replication_slot: pcrd_{name}\n  lag_threshold_bytes: 33554432");
     let migration = crate::migration::Migration::between(pair, name, tables, &more);
     std::fs::write(migration.dir.path().join("plan.json"), "").unwrap();
@@ -47,24 +57,24 @@ async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover
     Stage { name: name.to_owned(), source, target, migration }
 }
 
-fn wait(running: Running) -> Said {
+pub fn wait(running: Running) -> Said {
     tokio::task::block_in_place(|| running.finish())
 }
 
 #[track_caller]
-fn assert_code(said: &Said, code: Option<i32>) {
+pub fn assert_code(said: &Said, code: Option<i32>) {
     assert_eq!(said.code, code, "{}\n{}", said.lines.join("\n"), said.stderr);
 }
 
 /// Through the cutover; changes go back from here on.
-fn switched(stage: &Stage) -> Running {
+pub fn switched(stage: &Stage) -> Running {
     let mut running = stage.start_through("");
     tokio::task::block_in_place(|| running.wait_for("changes of the target go back"));
     running
 }
 
 /// SQLSTATE of a write, if it is refused.
-async fn refusal(client: &Client, sql: &str) -> Option<String> {
+pub async fn refusal(client: &Client, sql: &str) -> Option<String> {
     let error = client.batch_execute(sql).await.err()?;
     Some(error.code().unwrap().code().to_owned())
 }

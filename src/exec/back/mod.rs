@@ -9,6 +9,7 @@ mod mirror;
 mod rights;
 mod rollback;
 mod stand;
+mod watch;
 
 pub use arm::{arm, disarm, prepare};
 pub use mirror::id;

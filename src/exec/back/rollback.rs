@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use super::follow::Following;
+use super::watch::{Watch, with_others};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Nonce, Standing};
-use crate::exec::{ExecError, failpoint, sequences};
+use crate::exec::{ExecError, constraints, failpoint, sequences};
 use crate::ledger::migration;
 use crate::ledger::way_back::{self, WayBackState};
 use crate::pg::client::Client;
@@ -20,13 +21,15 @@ pub(super) async fn decide(
     run: &Run,
     ledger: &Client,
     source: &Client,
-    following: &mut Following,
+    (following, watch): (&mut Following, &Watch),
 ) -> Result<(), ExecError> {
+    let (mirrored, tables) = (following.run.clone(), watch.tables.clone());
+    let questions = constraints::questions_back(&mirrored, source, &with_others(&tables)).await?;
+    constraints::ask_back(source, &questions).await?;
     if !way_back::advance(ledger, &run.id, &[WayBackState::Open], WayBackState::RollingBack, None).await? {
         return Err(ExecError::Step { step: "rollback".to_owned(), reason: "the way back is not open".to_owned() });
     }
     failpoint::hit("back.begin")?;
-    let (mirrored, tables) = (following.mirror.run.clone(), following.mirror.tables.clone());
     let nonce = Nonce::new();
     let keeper = mirrored.connect(End::Source, "lease").await?;
     fence::raise(&mirrored, ledger, &tables, &nonce, None).await?;
@@ -36,6 +39,7 @@ pub(super) async fn decide(
         following.wait_for(&nonce.sentinel(&mirrored)).await?;
         following.end().await?;
         failpoint::hit("back.after-drained")?;
+        constraints::ask_back(source, &questions).await?;
         for step in &mirrored.plan.steps {
             if let Op::SetSequence(set) = &step.op {
                 sequences::set(&mirrored, ledger, source, set).await?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::mirror::mirror;
+use super::watch::{self, Watch};
 use super::{follow, rollback};
 use crate::exec::apply::{Outcome, Request};
 use crate::exec::context::Run;
@@ -98,9 +99,11 @@ fn ends_it(plan: &Plan, error: &ExecError) -> Option<String> {
             let class = refused.error.sqlstate().and_then(|code| code.get(..2).map(str::to_owned));
             class.filter(|class| matches!(class.as_str(), "22" | "23" | "P0")).map(|_| error.to_string())
         }
-        ExecError::Strict { .. } | ExecError::Stale { .. } | ExecError::Reshaped { .. } | ExecError::Gap { .. } => {
-            Some(error.to_string())
-        }
+        ExecError::Strict { .. }
+        | ExecError::NoWayBack { .. }
+        | ExecError::Stale { .. }
+        | ExecError::Reshaped { .. }
+        | ExecError::Gap { .. } => Some(error.to_string()),
         _ => None,
     }
 }
@@ -150,7 +153,7 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
     run.epoch = migration::find(&ledger, &run.id).await?.map_or(0, |found| found.epoch);
     run.emit(None, EventKind::Admitted);
     request::end_stale(&ledger, &run.id).await?;
-    let (mut mirrored, tables) = mirror(&run, &ledger).await?;
+    let (mut mirrored, mut tables) = mirror(&run, &ledger).await?;
     let found = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
     if found == Some(WayBackState::RollingBack) {
         // The database says what was decided.
@@ -164,6 +167,7 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
     }
     way_back::advance(&ledger, &run.id, &[WayBackState::Armed], WayBackState::Open, None).await?;
     mirrored.epoch = follow::take_over(&mirrored, &source).await?;
+    let mut watch = watch::resume(&mirrored, &source, &ledger, &run.plan.back, &mut tables).await?;
     let mut following = follow::start(mirrored, tables, &source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let mut said = Instant::now();
@@ -173,7 +177,7 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
             None => asked(&run, &ledger).await?,
         };
         match asked {
-            Some((Wish::Rollback, asked)) => return go_back(&run, &ledger, &source, following, asked).await,
+            Some((Wish::Rollback, asked)) => return go_back(&run, &ledger, &source, (following, &watch), asked).await,
             Some((Wish::Finalize, asked)) => {
                 following.end().await?;
                 finalize(&run, &ledger).await?;
@@ -193,6 +197,7 @@ async fn attempt(request: &Request, wish: &mut Option<Wish>) -> Result<Outcome, 
         if said.elapsed() >= Duration::from_secs(1) {
             said = Instant::now();
             migration::heartbeat(&ledger, &run.id, run.epoch).await?;
+            watch.look(&following.run, &source, &ledger).await?;
             let now = snapshots::write_position(&ledger).await?;
             let applied = following.shared.applied();
             let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
@@ -236,12 +241,12 @@ async fn go_back(
     run: &Run,
     ledger: &Client,
     source: &Client,
-    mut following: follow::Following,
+    (mut following, watch): (follow::Following, &Watch),
     asked: Option<i64>,
 ) -> Result<Outcome, ExecError> {
     let _hold = run.holds.take();
-    let mirrored = following.mirror.run.clone();
-    let error = match rollback::decide(run, ledger, source, &mut following).await {
+    let mirrored = following.run.clone();
+    let error = match rollback::decide(run, ledger, source, (&mut following, watch)).await {
         Ok(()) => {
             rollback::complete(run, ledger, source).await?;
             answer(ledger, asked, true, "the source is the database again; the target takes no writes").await?;
@@ -339,7 +344,7 @@ pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String
         )
         .await
         .map_err(doing())?;
-    for table in ["progress", "reread", "skipped", "unreadable", "step"] {
+    for table in ["progress", "reread", "skipped", "unreadable", "setting", "step"] {
         source.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await.map_err(doing())?;
     }
     source.execute("DELETE FROM pcrd.migration WHERE id = $1", &[&id]).await.map_err(doing())?;
