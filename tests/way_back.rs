@@ -23,8 +23,8 @@ const SOURCE: &str = r#"
 CREATE SCHEMA app;
 CREATE TABLE app.orders (
   id integer PRIMARY KEY, "cust ref" integer NOT NULL, cents integer NOT NULL, paid boolean NOT NULL DEFAULT false, note text,
-  code text NOT NULL, doubled integer GENERATED ALWAYS AS (cents * 2) STORED);
-INSERT INTO app.orders VALUES (1, 10, 250, true, 'kept', 'a'), (2, 20, 1, true, 'goes', 'b');
+  code text NOT NULL, short varchar(3), brief varchar(3), doubled integer GENERATED ALWAYS AS (cents * 2) STORED);
+INSERT INTO app.orders VALUES (1, 10, 250, true, 'kept', 'a', 'X', 'x'), (2, 20, 1, true, 'goes', 'b', NULL, NULL);
 "#;
 
 const CONFIG: &str = r#"
@@ -42,6 +42,8 @@ migrate:
         paid: {drop: true}
         note: {drop: true}
         code: {type: varchar(5)}
+        short: {type: text, using: lower(short), reverse: upper(short)}
+        brief: {type: text}
         doubled: {drop: true}
       add_columns:
         - {name: region, type: text, not_null: true, default: "'eu'"}
@@ -230,4 +232,12 @@ async fn what_the_target_writes_becomes_what_the_source_would_have_written() {
         assert!(error.code().is_some_and(|code| code.code().starts_with("22")), "{id}: {error:?}");
     }
     assert_eq!(back.on_source().await, ["3 30 999 f NULL c 1998", "4 20 1 t goes b 2"]);
+    for (column, fits) in [("short", "'abc'"), ("brief", "'abc'")] {
+        run(&target, &format!("UPDATE shop.sales SET {column} = {fits} WHERE id = 3")).await;
+        assert_eq!(back.update("3", None).await.unwrap(), 1);
+        run(&target, &format!("UPDATE shop.sales SET {column} = 'abcd' WHERE id = 3")).await;
+        let error = back.update("3", None).await.unwrap_err();
+        assert!(error.code().is_some_and(|code| code.code().starts_with("22")), "{column}: {error:?}");
+        run(&target, &format!("UPDATE shop.sales SET {column} = NULL WHERE id = 3")).await;
+    }
 }

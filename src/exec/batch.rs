@@ -10,6 +10,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::ExecError;
 use super::error::Refused;
+use super::no_way_back;
 use super::shared::{Counters, count};
 use super::table::TableTask;
 use super::together::{InFlight, Request, Sets};
@@ -124,6 +125,8 @@ enum How {
     Statements(Vec<Prepared>),
     ReRead,
     Look(Prepared),
+    /// The row would have to be removed and added.
+    Again,
 }
 
 impl Way {
@@ -243,6 +246,7 @@ impl Batch {
             How::Statements(_) => {}
             How::ReRead => return Ok(Pushed::NeedsReRead),
             How::Look(_) => return Ok(Pushed::NeedsLook),
+            How::Again => return Err(no_way_back::of_key(task, change.commit)),
         }
         let RowChange { new, old, commit, .. } = change;
         let row = Row { way, new: new.detached(), old: old.map(|(_, old)| old.detached()), commit };
@@ -390,6 +394,7 @@ async fn prepare(target: &Client, task: &TableTask, shape: &Shape) -> Result<How
         }
         (RowKind::Update | RowKind::Stay, _) => match apply::update(applied, update)? {
             Update::Statement(statement) => vec![statement],
+            Update::DeleteInsert { .. } if task.back.is_some() => return Ok(How::Again),
             Update::DeleteInsert { delete, insert } => vec![delete, insert],
             Update::ReRead => return Ok(How::ReRead),
         },

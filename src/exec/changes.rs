@@ -7,6 +7,7 @@ use super::ExecError;
 use super::batch::{Pushed, RowChange, RowKind, To};
 use super::error::Refused;
 use super::failpoint;
+use super::no_way_back;
 use super::shared::{Shared, count};
 use super::stream::{Applier, Source};
 use super::table::TableTask;
@@ -163,6 +164,7 @@ impl Applier {
             tables.extend_from_slice(&self.tables_of(*relation).await?);
         }
         for table in tables {
+            no_way_back::of_truncate(&self.tables[table], source.commit)?;
             let route = loop {
                 let route = self.shared.router().truncate(table, source.xid, source.commit);
                 if route != TruncateRoute::Wait {
@@ -318,6 +320,7 @@ impl Applier {
             };
         }
         if pushed == Pushed::NeedsReRead {
+            no_way_back::of_unsent(task, new, commit)?;
             if !task.is_ordered() {
                 return Err(ExecError::Stale {
                     what: task.name.clone(),

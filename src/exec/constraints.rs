@@ -2,7 +2,7 @@
 //! stream is applied as a replica, which silences triggers, so that what the source does not promise itself is counted
 //! when writes have stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExecError;
 use super::context::Run;
@@ -29,18 +29,72 @@ pub struct Question {
 /// # Errors
 /// The target cannot be asked, or a constraint can be proven by no query.
 pub async fn questions(run: &Run, target: &Client) -> Result<Vec<Question>, ExecError> {
-    let names: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
+    let names: BTreeSet<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
+    of_tables((run, target), &names, &names, &BTreeSet::new()).await
+}
+
+/// The same of the source for the way back, where `mirrored` is the run in a mirror. Rows that the target does not have may
+/// refer to those that it changes, of the tables `with_others` and of tables that are not of the plan.
+///
+/// # Errors
+/// As [`questions`].
+pub async fn questions_back(
+    mirrored: &Run,
+    source: &Client,
+    with_others: &BTreeSet<QualifiedName>,
+) -> Result<Vec<Question>, ExecError> {
+    let written: BTreeSet<QualifiedName> = mirrored.plan.targets().into_iter().cloned().collect();
+    let names: Vec<String> = written.iter().map(crate::sql::name).collect();
+    let rows = source
+        .query(
+            "SELECT DISTINCT n.nspname::text, c.relname::text FROM pg_catalog.pg_constraint k \
+             JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE k.contype = 'f' AND k.confrelid = ANY ($1::text[]::regclass[])",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look for foreign keys onto tables of the way back"))?;
+    let mut all = written.clone();
+    for row in rows {
+        let name = |at: usize| {
+            Ident::new(row.get::<_, String>(at))
+                .map_err(|error| ExecError::Step { step: "rollback".to_owned(), reason: error.to_string() })
+        };
+        all.insert(QualifiedName { schema: name(0)?, name: name(1)? });
+    }
+    let questions = of_tables((mirrored, source), &all, &written, with_others).await?;
+    for Question { address, sql, .. } in &questions {
+        // Tables that did not move may be nobody's whom we may ask: to be told before the switch.
+        let doing = format!("ask whether {address} holds");
+        source.batch_execute(&format!("EXPLAIN {sql}")).await.map_err(ExecError::source(doing))?;
+    }
+    Ok(questions)
+}
+
+/// Of the tables `names`, those constraints that writes to the tables `written` can break.
+async fn of_tables(
+    (run, target): (&Run, &Client),
+    names: &BTreeSet<QualifiedName>,
+    written: &BTreeSet<QualifiedName>,
+    with_others: &BTreeSet<QualifiedName>,
+) -> Result<Vec<Question>, ExecError> {
+    let names: Vec<QualifiedName> = names.iter().cloned().collect();
     let catalog = introspect::tables(target, &names).await?;
     let mut questions = Vec::new();
     for (name, table) in &catalog.tables {
         for (constraint_name, constraint) in &table.constraints {
+            let refers = constraint.references.as_ref().is_some_and(|far| written.contains(&far.table));
+            if !written.contains(name) && !refers {
+                continue;
+            }
             let silent = constraint.kind == ConstraintKind::ForeignKey
                 || (constraint.deferrable
                     && matches!(
                         constraint.kind,
                         ConstraintKind::PrimaryKey | ConstraintKind::Unique | ConstraintKind::Exclude
                     ));
-            if silent && constraint.validated && !promised(&run.plan, &catalog.tables, name, constraint) {
+            let is_promised = || !with_others.contains(name) && promised(&run.plan, &catalog.tables, name, constraint);
+            if silent && constraint.validated && !is_promised() {
                 questions.push(question(target, name, constraint_name, constraint).await?);
             }
         }
@@ -53,15 +107,7 @@ pub async fn questions(run: &Run, target: &Client) -> Result<Vec<Question>, Exec
 /// # Errors
 /// [`ExecError::CutoverAborted`] with every constraint that some rows break.
 pub async fn ask(target: &Client, questions: &[Question]) -> Result<(), ExecError> {
-    let mut broken = Vec::new();
-    for question in questions {
-        let doing = || format!("count rows against {}", question.address);
-        let row = target.query_one(&question.sql, &[]).await.map_err(ExecError::target(doing()))?;
-        let count: i64 = row.get(row.len() - 1);
-        if count > 0 {
-            broken.push(format!("{}: {count} row(s) {}", question.address, question.meaning));
-        }
-    }
+    let broken = broken(target, questions).await?;
     if broken.is_empty() {
         return Ok(());
     }
@@ -71,6 +117,36 @@ pub async fn ask(target: &Client, questions: &[Question]) -> Result<(), ExecErro
         broken.join("; ")
     );
     Err(ExecError::CutoverAborted { reason })
+}
+
+/// Asks on the way back.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_back(source: &Client, questions: &[Question]) -> Result<(), ExecError> {
+    let broken = broken(source, questions).await?;
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "with what the target wrote, rows break constraints of the source: {}. Mend them on the target and ask again",
+        broken.join("; ")
+    );
+    Err(ExecError::CutoverAborted { reason })
+}
+
+/// One line for each constraint that some rows break.
+async fn broken(target: &Client, questions: &[Question]) -> Result<Vec<String>, ExecError> {
+    let mut broken = Vec::new();
+    for question in questions {
+        let doing = || format!("count rows against {}", question.address);
+        let row = target.query_one(&question.sql, &[]).await.map_err(ExecError::target(doing()))?;
+        let count: i64 = row.get(row.len() - 1);
+        if count > 0 {
+            broken.push(format!("{}: {count} row(s) {}", question.address, question.meaning));
+        }
+    }
+    Ok(broken)
 }
 
 /// True when the source has the same constraint over values that compare as those of the target do.

@@ -21,7 +21,6 @@ use super::witness;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
-use crate::plan::End;
 use crate::replay::{Chunk, Lsn, Snapshot};
 use crate::sql;
 use crate::sql::range::{Counted, KeyRange, Side};

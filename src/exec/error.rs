@@ -154,6 +154,16 @@ pub enum ExecError {
         /// What it lacks.
         reason: String,
     },
+    /// A change of the target that cannot be made on the source as it was made there.
+    #[error("{what} has no way back, in the transaction that commits at {lsn}: {why}")]
+    NoWayBack {
+        /// The change, with its table.
+        what: String,
+        /// Why.
+        why: String,
+        /// Commit position of its transaction on the target.
+        lsn: Lsn,
+    },
     /// A row could not go back. The target goes on.
     #[error("the way back is closed, and the target goes on: {reason}")]
     WayBackClosed {

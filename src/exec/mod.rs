@@ -34,6 +34,7 @@ pub mod late;
 pub mod left_out;
 pub mod leftover;
 pub mod limits;
+mod no_way_back;
 mod order;
 pub mod pace;
 pub mod pooler;

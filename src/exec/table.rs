@@ -48,6 +48,15 @@ pub struct TableTask {
     pub added: Vec<AddedColumn>,
     /// Columns that came and are gone again.
     pub came_and_went: BTreeSet<String>,
+    /// Set when it is the source's table that takes what goes back to it.
+    pub back: Option<BackTable>,
+}
+
+/// A table of the source on the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackTable {
+    /// It has rows that the target does not know: a filter or an operator left them out.
+    pub has_others: bool,
 }
 
 /// The tables of the plan, in its order. Frozen defaults and published columns are filled in later.
@@ -90,6 +99,7 @@ pub fn tasks(plan: &Plan) -> Result<Vec<TableTask>, ExecError> {
                 on_ddl: plan.settings.on_ddl,
                 added: Vec::new(),
                 came_and_went: BTreeSet::new(),
+                back: None,
             })
         })
         .collect()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ColumnValue, CopyFormat, ProjectedColumn, Projection, RowIdentity, SourceColumn};
 use crate::casts::CastClass;
 use crate::catalog::{Column, Ident, QualifiedName, Table};
-use crate::sql::token::{TokenKind, tokens};
+use crate::sql::token::{TokenError, TokenKind, tokens};
 
 /// How changes of one target table go back to the table that its rows came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,10 @@ pub struct Back {
     /// Columns that only the target has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Ident>,
+    /// Changes that can be made on the target and not on the source, whatever their values: each completes "… ends the way
+    /// back".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<String>,
 }
 
 /// A column of the source on the way back.
@@ -81,6 +85,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
         irreversible: None,
         columns: Vec::new(),
         stays: Vec::new(),
+        ends: Vec::new(),
     };
     if let Some(why) = of_table(forward) {
         return Back { irreversible: Some(why.to_owned()), ..none };
@@ -115,6 +120,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
     let taken: BTreeSet<&Ident> = forward.kept.values().collect();
     let stays = forward.projection.columns.iter().map(|column| &column.target);
     let stays = stays.filter(|name| !taken.contains(name)).cloned().collect();
+    let ends = if is_whole { ends(forward, &key) } else { Vec::new() };
     let projection = is_whole.then(|| Projection {
         source: target.clone(),
         target: source.clone(),
@@ -130,7 +136,21 @@ pub fn back(forward: &Forward<'_>) -> Back {
         filter: None,
         part: None,
     });
-    Back { projection, columns, stays, ..none }
+    Back { projection, columns, stays, ends, ..none }
+}
+
+fn ends(forward: &Forward<'_>, key: &[&Ident]) -> Vec<String> {
+    let others = forward.projection.filter.as_ref().map(|_| {
+        "TRUNCATE, because the source has rows that the filter left out and cannot tell them from the others,"
+            .to_owned()
+    });
+    let is_always = |name: &&Ident| {
+        let column = forward.source.column(name);
+        column.and_then(|column| column.identity.as_ref()).is_some_and(|identity| identity.always)
+    };
+    let always = key.iter().copied().filter(is_always);
+    let always = always.map(|name| format!("another {name} of a row, which is GENERATED ALWAYS on the source,"));
+    others.into_iter().chain(always).collect()
 }
 
 /// What the target's stream has of a row.
@@ -192,7 +212,10 @@ fn of_column(forward: &Forward<'_>, column: &Column) -> Made {
         };
         return nothing(why);
     };
-    let words = reads(sql);
+    let words = match reads(sql) {
+        Ok(words) => words,
+        Err(error) => return nothing(format!("how it is undone cannot be read: {error}")),
+    };
     let is_sent = |column: &Ident| forward.projection.columns.iter().any(|sent| &sent.target == column);
     let is_unsent = |column: &&Column| words.contains(column.name.as_str()) && !is_sent(&column.name);
     if let Some(Column { name: unsent, .. }) = forward.target.iter().find(is_unsent) {
@@ -210,11 +233,19 @@ fn of_column(forward: &Forward<'_>, column: &Column) -> Made {
         gets.push_str("; NULL ends the way back");
     }
     let lost = (of.class == CastClass::Lossy).then(|| format!("values lost something on the way to {}", of.ty.sql));
-    let read = forward.projection.columns.iter().map(|sent| &sent.target);
-    let value = ColumnValue::Expr {
-        sql: sql.clone(),
-        reads: read.filter(|column| words.contains(column.as_str())).cloned().collect(),
-    };
+    let read: Vec<&ProjectedColumn> =
+        forward.projection.columns.iter().filter(|sent| words.contains(sent.target.as_str())).collect();
+    let large: Vec<&str> = read.iter().filter(|sent| sent.ty.len < 0).map(|sent| sent.target.as_str()).collect();
+    if read.len() > 1 && !large.is_empty() {
+        // Neither end has the value by itself: the source has what was made of it.
+        gets.push_str(&format!(
+            "; a change that leaves a large {} as it is ends the way back, unless {} has REPLICA IDENTITY FULL",
+            large.join(" or "),
+            forward.projection.target
+        ));
+    }
+    let reads = read.into_iter().map(|sent| sent.target.clone()).collect();
+    let value = ColumnValue::Expr { sql: sql.clone(), reads };
     let class = match of.class {
         CastClass::Identical | CastClass::Custom => of.class,
         CastClass::Widening | CastClass::Checked | CastClass::Lossy => CastClass::Checked,
@@ -224,14 +255,25 @@ fn of_column(forward: &Forward<'_>, column: &Column) -> Made {
 }
 
 /// Names in quotes, as columns stand in expressions.
-fn reads(sql: &str) -> BTreeSet<String> {
-    let list = tokens(sql).unwrap_or_default();
+fn reads(sql: &str) -> Result<BTreeSet<String>, TokenError> {
+    let list = tokens(sql)?;
     let is_column = |place: &usize| {
         let before = place.checked_sub(1).map(|before| &list[before]);
         before.is_none_or(|token| !token.is(".") && token.word() != Some("as"))
     };
     let places = (0..list.len()).filter(is_column);
-    places
-        .filter_map(|place| if let TokenKind::Quoted(name) = &list[place].kind { Some(name.clone()) } else { None })
-        .collect()
+    let name = |place: usize| if let TokenKind::Quoted(name) = &list[place].kind { Some(name.clone()) } else { None };
+    Ok(places.filter_map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_cannot_be_read_reads_no_column_is_no_answer() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(reads("CAST((\"a\" || 'x \"b\"') AS \"s\".\"c\")"), Ok(names(&["a"])));
+        assert!(reads("\"a\" || 'x").is_err());
+    }
 }

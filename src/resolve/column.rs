@@ -252,7 +252,10 @@ pub(crate) fn user_expression(
 fn reverse_expression(scope: &Scope<'_>, at: &str, text: &At<String>, ty: &ColumnType) -> Result<String, ResolveError> {
     unchanging(at, text)?;
     let quoted = scope.quote_on_target(&text.value).map_err(|error| sql_error(at, error).at(&text.span))?;
-    Ok(format!("CAST(({}) AS {})", quoted.sql, ty.sql))
+    // CAST to a length cuts in silence; what is assigned to the column is refused.
+    let without_length = ["varchar", "bpchar"].into_iter().find(|name| ty.is(name) && ty.typmod >= 0);
+    let ty = without_length.map_or_else(|| ty.sql.clone(), |name| format!("pg_catalog.{name}"));
+    Ok(format!("CAST(({}) AS {ty})", quoted.sql))
 }
 
 /// An expression that the user wrote, over quoted source columns, that says the same of a row whenever it is asked.

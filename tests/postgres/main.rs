@@ -70,6 +70,8 @@ mod values;
 mod verify;
 mod way_back;
 mod way_back_kills;
+mod way_back_random;
+mod way_back_rows;
 mod way_back_states;
 mod whole;
 mod witness;

@@ -18,6 +18,11 @@ const DDL: &str = "CREATE TABLE items (id serial PRIMARY KEY, n integer NOT NULL
     INSERT INTO items (n, cents, kind, note) SELECT 0, g * 10, 'kept', repeat('x', g) FROM generate_series(1, 50) AS g; ANALYZE items;
     DO $$ BEGIN CREATE ROLE goes_back LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SET ON PARAMETER session_replication_role TO goes_back; GRANT SELECT, INSERT, UPDATE, DELETE ON items TO goes_back";
+/// The role as which changes go back.
+pub const ROLE: &str = "DO $$ BEGIN CREATE ROLE goes_back LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+    GRANT SET ON PARAMETER session_replication_role TO goes_back;
+    ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO goes_back;
+    ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO goes_back";
 pub const TABLES: &str = "    - name: items
       columns:
         id: { type: bigint }
@@ -35,11 +40,16 @@ pub async fn stage(pair: &TestPair, name: &str) -> Stage {
 }
 
 pub async fn stage_of(pair: &TestPair, name: &str, more: &str, tables: &str, cutover: &str) -> Stage {
+    staged(pair, name, &format!("{DDL}; {more}"), tables, cutover).await
+}
+
+/// With a plan that has the way back. `ddl` makes the role too, as [`ROLE`] does.
+pub async fn staged(pair: &TestPair, name: &str, ddl: &str, tables: &str, cutover: &str) -> Stage {
     for cluster in [&pair.source, &pair.target] {
         run(&connect_to(cluster, "postgres").await, &format!("CREATE DATABASE \"{name}\"")).await;
     }
     let (source, target) = (connect_to(&pair.source, name).await, connect_to(&pair.target, name).await);
-    run(&source, &format!("{DDL}; {more}")).await;
+    run(&source, ddl).await;
     let more = format!("  replication_slot: pcrd_{name}\n  lag_threshold_bytes: 33554432");
     let migration = crate::migration::Migration::between(pair, name, tables, &more);
     std::fs::write(migration.dir.path().join("plan.json"), "").unwrap();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::mirror::mirror;
-use super::{follow, rights};
+use super::{follow, rights, watch};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::fence::Nonce;
 use crate::exec::identity::Identity;
 use crate::exec::steps::Steps;
-use crate::exec::{failpoint, slot, snapshots};
+use crate::exec::{constraints, failpoint, slot, snapshots};
 use crate::ledger::{migration, progress, step, way_back};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
@@ -23,11 +23,15 @@ use crate::sql;
 /// A server, or the role, cannot do it: the cutover is given up before it began.
 pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     let Some(user) = rights::role(run) else { return Ok(()) };
-    let (mirrored, _) = mirror(run, ledger).await?;
+    let (mirrored, tables) = mirror(run, ledger).await?;
+    tables.iter().try_for_each(watch::is_sent_as_planned)?;
     let found = slot::state(ledger, &mirrored).await?;
     rights::of_target(run, ledger, found.is_some()).await?;
     rights::of_role(run, source).await?;
     rights::nobody_else(run, source).await?;
+    rights::of_tables(run, source).await?;
+    // One that no question decides would keep every rollback away.
+    constraints::questions_back(&mirrored, source, &watch::with_others(&tables)).await?;
     // The position of the way back is written with its rows, on the source.
     migration::exists(source).await?;
     migration::create_ledger(source).await?;
@@ -126,7 +130,9 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), Exec
     if rights::role(run).is_none() {
         return Ok(());
     }
-    let (mut mirrored, tables) = mirror(run, ledger).await?;
+    let (mut mirrored, mut tables) = mirror(run, ledger).await?;
+    mirrored.epoch = follow::take_over(&mirrored, source).await?;
+    watch::begin(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
     ledger
         .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
         .await
@@ -139,7 +145,6 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), Exec
         .await
         .map_err(ExecError::target("move the slot of the way back"))?;
     failpoint::hit("back.advanced")?;
-    mirrored.epoch = follow::take_over(&mirrored, source).await?;
     let timeline = Identity::read(End::Target, ledger).await?.timeline;
     let timeline = timeline.ok_or_else(|| ExecError::CutoverAborted {
         reason: "the way back cannot be taken: the target is a standby".to_owned(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::mirror::Mirror;
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::engine::start_applier;
@@ -25,7 +24,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 /// Changes are going back.
 pub(super) struct Following {
     /// The mirrored run.
-    pub mirror: Mirror,
+    pub run: Arc<Run>,
     /// Positions.
     pub shared: Arc<Shared>,
     sentinels: mpsc::UnboundedReceiver<Sentinel>,
@@ -83,7 +82,7 @@ pub(super) async fn start(run: Arc<Run>, tables: Vec<TableTask>, source: &Client
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(applier.apply(stopped));
-    Ok(Following { mirror: Mirror { run, tables }, shared, sentinels, stop, applier: tasks })
+    Ok(Following { run, shared, sentinels, stop, applier: tasks })
 }
 
 impl Following {

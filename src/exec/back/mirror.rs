@@ -7,25 +7,19 @@ use crate::catalog::{Fingerprint, QualifiedName, Sequence, Table};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::identity::Identities;
-use crate::exec::table::{TableTask, tasks};
+use crate::exec::table::{BackTable, TableTask, tasks};
+use crate::ledger::skipped;
 use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{CreatePublication, CreateTable, Cutover, Fence, OnDdl, Op, Plan, SetSequence, Side, Step};
-
-/// The run and its tables, mirrored. Its epoch is that of the source's ledger, once it is taken over.
-pub(super) struct Mirror {
-    /// The run.
-    pub run: Arc<Run>,
-    /// Tables that have a way back.
-    pub tables: Arc<Vec<TableTask>>,
-}
 
 /// The mirrored run's name in the ledger and in fences.
 pub fn id(id: &str) -> String {
     format!("{id}/back")
 }
 
-/// Looks into the mirror. `target` is an open connection to the target.
+/// Looks into the mirror: the run, and its tables that have a way back. Its epoch is that of the source's ledger, once it is
+/// taken over. `target` is an open connection to the target.
 pub(super) async fn mirror(run: &Run, target: &Client) -> Result<(Run, Vec<TableTask>), ExecError> {
     let Some(info) = run.back.clone() else {
         let reason = "the config names no role for the way back".to_owned();
@@ -34,10 +28,18 @@ pub(super) async fn mirror(run: &Run, target: &Client) -> Result<(Run, Vec<Table
     let names: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
     let found = introspect::tables(target, &names).await?;
     let tables = found.tables.iter().map(|(name, table)| (name.clone(), Arc::new(table.structure()))).collect();
-    let plan = plan(&run.plan, tables);
+    let mut plan = plan(&run.plan, tables);
+    // What is gone is told where the tables are looked at: a rollback that was decided does not need them.
+    plan.projections.retain(|way| plan.source.tables.contains_key(&way.source));
     let mut tasks = tasks(&plan)?;
+    let skipped = skipped::all(target, &run.id).await?;
     for task in &mut tasks {
         task.read_published(target).await?;
+        let has_others = run.plan.onto(task.source_name()).any(|one| {
+            let name = one.task().to_string();
+            one.filter.is_some() || skipped.iter().any(|entry| entry.table == name && entry.met_at.is_some())
+        });
+        task.back = Some(BackTable { has_others });
     }
     let mut mirrored = Run::new(plan, run.target.clone(), info, run.events.clone(), run.shutdown.clone());
     mirrored.identities =

@@ -10,6 +10,7 @@ mod remove;
 mod rights;
 mod rollback;
 mod stand;
+mod watch;
 
 pub use arm::{arm, disarm, prepare};
 pub use mirror::id;

@@ -175,7 +175,7 @@ pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String
         )
         .await
         .map_err(doing())?;
-    for table in ["progress", "reread", "skipped", "unreadable", "step", "cutover"] {
+    for table in ["progress", "reread", "skipped", "unreadable", "setting", "step", "cutover"] {
         source.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await.map_err(doing())?;
     }
     source.execute("DELETE FROM pcrd.migration WHERE id = $1", &[&id]).await.map_err(doing())?;

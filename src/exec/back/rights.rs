@@ -113,6 +113,29 @@ pub(super) async fn nobody_else(run: &Run, source: &Client) -> Result<(), ExecEr
     Err(refused(format!("{who} of the source has logged in as role {user}, which the fence lets pass: end it")))
 }
 
+/// What fires for the session of the way back too would change its rows on their way in.
+pub(super) async fn of_tables(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let names: Vec<String> = written(run).map(sql::name).collect();
+    let row = source
+        .query_opt(
+            "SELECT what, pg_catalog.quote_ident(name), of::text FROM ( \
+               SELECT 'TRIGGER' AS what, t.tgname::text AS name, t.tgrelid::regclass AS of FROM pg_catalog.pg_trigger t \
+               WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND t.tgname NOT IN ('pcrd_fence', 'pcrd_no_truncate') \
+               UNION ALL SELECT 'RULE', r.rulename::text, r.ev_class::regclass FROM pg_catalog.pg_rewrite r \
+               WHERE r.ev_type <> '1' AND r.ev_enabled IN ('A', 'R')) AS found \
+             WHERE of = ANY ($1::text[]::regclass[]) ORDER BY 3, 2 LIMIT 1",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::source("look for triggers that fire for the way back"))?;
+    let Some(row) = row else { return Ok(()) };
+    let (what, name, table): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+    Err(refused(format!(
+        "{what} {name} of {table} fires for rows that come back too, and may make others of them: \
+         ALTER TABLE {table} ENABLE {what} {name}"
+    )))
+}
+
 /// The role of the plan.
 pub(super) fn role(run: &Run) -> Option<&str> {
     run.plan.steps.iter().find_map(|step| match &step.op {

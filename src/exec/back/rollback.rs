@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use super::follow::Following;
 use super::mirror;
 use super::remove::remove_from_target;
+use super::watch::{Watch, with_others};
 use crate::exec::apply::overdue;
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Nonce, Standing};
-use crate::exec::{ExecError, failpoint, sequences, snapshots};
+use crate::exec::{ExecError, constraints, failpoint, sequences, snapshots};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::ledger::way_back::{self, WayBackState};
@@ -30,13 +31,15 @@ pub(super) async fn decide(
     run: &Run,
     ledger: &Client,
     source: &Client,
-    following: &mut Following,
+    (following, watch): (&mut Following, &Watch),
 ) -> Result<(), ExecError> {
     wait_near(run, ledger, following).await?;
-    let (mirrored, tables) = (following.mirror.run.clone(), following.mirror.tables.clone());
+    let (mirrored, tables) = (following.run.clone(), watch.tables.clone());
     if fence::standing(&mirrored, ledger).await? == Standing::Leased {
         fence::lower(&mirrored, ledger).await?;
     }
+    let questions = constraints::questions_back(&mirrored, source, &with_others(&tables)).await?;
+    constraints::ask_back(source, &questions).await?;
     let epoch = mirrored.epoch;
     if !way_back::advance(ledger, &run.id, Some(epoch), &[WayBackState::Open], WayBackState::RollingBack, None).await? {
         return Err(ExecError::Step { step: "rollback".to_owned(), reason: "the way back is not open".to_owned() });
@@ -58,6 +61,7 @@ pub(super) async fn decide(
         following.end().await?;
         advance(CutoverState::Fenced, CutoverState::Drained, None).await?;
         failpoint::hit("back.after-drained")?;
+        constraints::ask_back(source, &questions).await?;
         for step in &mirrored.plan.steps {
             if let Op::SetSequence(set) = &step.op {
                 sequences::set(&mirrored, ledger, source, set).await?;

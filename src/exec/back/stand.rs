@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::mirror::mirror;
+use super::watch::{self, Watch};
 use super::{follow, remove, rollback};
 use crate::exec::apply::{Outcome, Request};
 use crate::exec::context::Run;
@@ -115,7 +116,7 @@ fn ends_it(plan: &Plan, error: &ExecError) -> Option<String> {
             class.filter(|class| matches!(class.as_str(), "22" | "23" | "P0")).map(|_| error.to_string())
         }
         ExecError::WayBackClosed { reason } => Some(reason.clone()),
-        ExecError::Strict { .. } | ExecError::Reshaped { .. } => Some(error.to_string()),
+        ExecError::Strict { .. } | ExecError::NoWayBack { .. } | ExecError::Reshaped { .. } => Some(error.to_string()),
         _ => None,
     }
 }
@@ -209,9 +210,10 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
 async fn go(
     run: &Run,
     (ledger, source): (&Client, &Client),
-    (mirrored, tables): (Arc<Run>, Vec<TableTask>),
+    (mirrored, mut tables): (Arc<Run>, Vec<TableTask>),
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
+    let mut watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
     let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);
@@ -223,7 +225,7 @@ async fn go(
         match asked {
             Some((Wish::Rollback, asked)) => {
                 errand.began |= asked.is_none();
-                return go_back(run, (ledger, source), following, asked).await;
+                return go_back(run, (ledger, source), (following, &watch), asked).await;
             }
             Some((Wish::Finalize, asked)) => {
                 following.end().await?;
@@ -244,6 +246,7 @@ async fn go(
         if said.elapsed() >= Duration::from_secs(1) {
             said = Instant::now();
             migration::heartbeat(ledger, &run.id, run.epoch).await?;
+            watch.look(&following.run, source, ledger).await?;
             is_slot_gone = is_slot_gone || drop_forward_slot(run, ledger, source).await?;
             let now = snapshots::write_position(ledger).await?;
             let applied = following.shared.applied();
@@ -287,12 +290,12 @@ async fn answer(ledger: &Client, asked: Option<i64>, ok: bool, text: &str) -> Re
 async fn go_back(
     run: &Run,
     (ledger, source): (&Client, &Client),
-    mut following: follow::Following,
+    (mut following, watch): (follow::Following, &Watch),
     asked: Option<i64>,
 ) -> Result<Outcome, ExecError> {
     let _hold = run.holds.take();
-    let mirrored = following.mirror.run.clone();
-    let error = rollback::decide(run, ledger, source, &mut following).await.err();
+    let mirrored = following.run.clone();
+    let error = rollback::decide(run, ledger, source, (&mut following, watch)).await.err();
     drop(following);
     if error.is_some() {
         // Of a failed statement on this session.

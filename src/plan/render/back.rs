@@ -41,6 +41,7 @@ fn of_table(way: &Back) -> WayOfTable {
         format!("{} <- {}{why}", column.column, column.gets)
     }));
     lines.extend(way.stays.iter().map(|column| format!("{column} stays on the target")));
+    lines.extend(way.ends.iter().map(|change| format!("{change} ends the way back")));
     if way.projection.is_none() {
         lines.push("the first change of a row ends the way back".to_owned());
     }
