@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::figures::{Figures, quantile};
 use crate::load::{Load, Probe, now};
-use crate::work::{Servers, TABLES, configure, connect, done, pcrd, text};
+use crate::work::{SOURCE, Servers, TABLES, configure, connect, done, pcrd, text};
 
 /// 3,000,000 rows are 1.1 GB.
 const ROW_BYTES: f64 = 367.0;
@@ -50,6 +50,8 @@ pub(crate) async fn run(wish: Wish, rounds: usize) -> Figures {
     let load = Load::start(&servers.source, tps, rows);
     sleep(seconds as f64 / 2.0).await;
     drop(load);
+    // What the preparation wrote the kernel would write to the disk in the middle of a round.
+    done(&mut Command::new("sync"));
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         one(&servers, wish, rows, &mut figures).await;
@@ -72,6 +74,11 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     let alone_from = now() + 2.0;
     sleep(seconds as f64 + 2.0).await;
     let alone_to = now();
+    subscribe(servers).await;
+    let followed_from = now() + 2.0;
+    sleep(seconds as f64 + 2.0).await;
+    let followed_to = now();
+    unsubscribe(servers).await;
     drop(unseen);
 
     let dir = tempfile::tempdir().unwrap();
@@ -99,8 +106,11 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     figures.add("the same in chunks", oldest / quantile(&chunks, 0.9), "", Some(SNAPSHOT_CHUNKS));
     for (name, share, wanted) in [("p50", 0.5, None), ("p90", 0.9, None), ("p99", 0.99, Some(P99_RATIO))] {
         let alone = quantile(&latencies.between(alone_from, alone_to), share);
+        let followed = quantile(&latencies.between(followed_from, followed_to), share);
         let with = quantile(&latencies.between(copying_from, copying_to), share);
         figures.add(&format!("{name} of the application without pcrd"), alone, "ms", None);
+        figures.add(&format!("{name} beside a native subscription without a copy"), followed, "ms", None);
+        figures.add(&format!("{name} beside it, ratio"), followed / alone, "", None);
         figures.add(&format!("{name} during the copy"), with, "ms", None);
         figures.add(&format!("{name}, ratio"), with / alone, "", wanted);
     }
@@ -130,6 +140,26 @@ async fn one(servers: &Servers, wish: Wish, rows: u64, figures: &mut Figures) {
     figures.add("transactions a second meanwhile", done_tps, "", None);
     drop(probe);
     done(&mut pcrd(dir.path(), &["abort", "--yes"]));
+}
+
+/// Follows the same changes as PostgreSQL does by itself, into an empty table: what following costs at the least.
+async fn subscribe(servers: &Servers) {
+    servers.fresh("of_native").await;
+    let target = connect(&servers.target, "of_native").await;
+    target.batch_execute(SOURCE).await.unwrap();
+    let source = connect(&servers.source, "postgres").await;
+    source.batch_execute("CREATE PUBLICATION native FOR TABLE listings").await.unwrap();
+    let subscription = format!(
+        "CREATE SUBSCRIPTION native CONNECTION 'host=127.0.0.1 port={} user=postgres dbname=postgres' PUBLICATION native \
+         WITH (copy_data = false)",
+        servers.source.port()
+    );
+    target.batch_execute(&subscription).await.unwrap();
+}
+
+async fn unsubscribe(servers: &Servers) {
+    connect(&servers.target, "of_native").await.batch_execute("DROP SUBSCRIPTION native").await.unwrap();
+    connect(&servers.source, "postgres").await.batch_execute("DROP PUBLICATION native").await.unwrap();
 }
 
 /// How long chunks took, by the times at which those of a lane were committed one after another.

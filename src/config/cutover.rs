@@ -128,7 +128,27 @@ fn argv(fields: &Fields<'_>, hook: Hook, problems: &mut Vec<Problem>) -> Vec<Str
     if let Some(text) = list.value.iter().find(|text| text.value.contains('\0')) {
         problems.push(Problem::at(ProblemKind::BadValue, text.span.clone(), "an argument has a NUL byte", "here"));
     }
+    if let Some(text) = list.value.iter().find(|text| names_password(&text.value)) {
+        let message = "an argument has a password, which the plan file would show to everybody";
+        let problem = Problem::at(ProblemKind::BadValue, text.span.clone(), message, "here");
+        problems.push(problem.help("let the program read it from a file or from a variable of its environment"));
+    }
     list.value.into_iter().map(|text| text.value).collect()
+}
+
+/// `password=…` or `://user:…@`, unless the value is a variable's.
+fn names_password(argument: &str) -> bool {
+    let is_value = |text: &str| {
+        let first = text.trim_start_matches(['\'', '"']).chars().next();
+        first.is_some_and(|first| !matches!(first, '$' | ' '))
+    };
+    let lower = argument.to_ascii_lowercase();
+    let pairs = ["password=", "passwd=", "pwd="].iter().flat_map(|key| lower.split(key).skip(1));
+    let authorities = argument.split("://").skip(1).filter_map(|rest| {
+        let authority = rest.split(['/', '?', ' ']).next()?;
+        authority.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password)
+    });
+    pairs.chain(authorities).any(is_value)
 }
 
 fn pooler(

@@ -97,14 +97,17 @@ impl CopyWorker {
             let turn = run.throttle.turn(&run).await?;
             let hi = self.chunk_end(task, &work, rows).await?;
             self.wait_fairness(&work).await?;
-            let began = Instant::now();
-            self.stint.begin_again();
             let slow = run.throttle.pace.is_slow();
-            if slow != self.reads_slowly {
-                self.source = run.connect_reader("copy", slow).await?;
-                self.target.batch_execute(flush_after(slow)).await.map_err(ExecError::target("begin a chunk"))?;
+            // Where no new session can be had, the one that there is goes on.
+            if slow != self.reads_slowly
+                && let Ok(source) = run.connect_reader("copy", slow).await
+            {
+                self.source = source;
+                write_slowly(&self.target, slow).await?;
                 self.reads_slowly = slow;
             }
+            let began = Instant::now();
+            self.stint.begin_again();
             let row = self.copy_chunk(task, &work, hi.clone()).await?;
             let took = began.elapsed();
             let aim = if slow { CHUNK_AIM_SLOW } else { CHUNK_AIM };
@@ -339,8 +342,9 @@ pub async fn pipe(
 
 /// What is written slowly goes to the disk as it comes: the kernel would keep it for half a minute, and whoever commits when it
 /// goes all at once waits for it.
-pub(super) fn flush_after(slow: bool) -> &'static str {
-    if slow { "SET backend_flush_after = '256kB'" } else { "RESET backend_flush_after" }
+pub(super) async fn write_slowly(target: &Client, slow: bool) -> Result<(), ExecError> {
+    let setting = if slow { "SET backend_flush_after = '256kB'" } else { "RESET backend_flush_after" };
+    target.batch_execute(setting).await.map_err(ExecError::target("set backend_flush_after"))
 }
 
 /// Writes bytes that were read before with the projection's COPY.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::apply::{Outcome, Until, stopped};
 use super::context::Run;
-use super::copy::{CopyWorker, LaneWork};
+use super::copy::{CopyWorker, LaneWork, write_slowly};
 use super::cutover::{Decided, Limits};
 use super::event::EventKind;
 use super::left_out::LeftOut;
@@ -360,8 +360,10 @@ impl Engine {
                 let (queue, tables, slot_snapshot) =
                     (Arc::clone(&queue), Arc::clone(&self.tables), slot_snapshot.clone());
                 workers.spawn(async move {
-                    let source = run.connect(End::Source, "copy").await?;
+                    let reads_slowly = run.throttle.pace.is_slow();
+                    let source = run.connect_reader("copy", reads_slowly).await?;
                     let target = run.connect_applier("copy").await?;
+                    write_slowly(&target, reads_slowly).await?;
                     let mut worker = CopyWorker {
                         run,
                         shared,
@@ -371,7 +373,7 @@ impl Engine {
                         size: None,
                         stint: Stint::of_chunk(),
                         last: None,
-                        reads_slowly: false,
+                        reads_slowly,
                     };
                     loop {
                         let task = &tables[lane.table];

@@ -31,9 +31,9 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// Attempts to write down what became of a program that has run.
 const RECORDS_MAX: u32 = 10;
 
-/// Variables of ours that hold passwords.
 /// Passwords of fewer bytes are looked for as whole values only.
 const SECRET_PART_MIN: usize = 6;
+/// Variables of ours that hold passwords.
 const SECRET_VARIABLES: [&str; 5] =
     ["PCRD_SOURCE_PASSWORD", "PCRD_TARGET_PASSWORD", "PCRD_PGBOUNCER_PASSWORD", "PCRD_REVERSE_PASSWORD", "PGPASSWORD"];
 
@@ -319,7 +319,7 @@ fn holds(value: &str, secret: &str) -> bool {
 }
 
 fn secrets(run: &Run) -> Vec<String> {
-    let infos = [Some(&run.source), Some(&run.target), run.pooler.as_ref()];
+    let infos = [Some(&run.source), Some(&run.target), run.pooler.as_ref(), run.back.as_ref()];
     let passwords = infos.into_iter().flatten().filter_map(|info| info.password.as_ref());
     passwords.map(|password| password.expose_secret().to_owned()).filter(|password| !password.is_empty()).collect()
 }

@@ -113,8 +113,11 @@ pub async fn ensure(
                     });
                 }
                 wait_inactive(run, source).await?;
+                // One that was being created goes with the session that was creating it.
+                let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
+                            WHERE slot_name = $1";
                 source
-                    .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[&run.plan.settings.slot.as_str()])
+                    .execute(drop, &[&run.plan.settings.slot.as_str()])
                     .await
                     .map_err(ExecError::source("drop the slot of an unfinished setup"))?;
             }

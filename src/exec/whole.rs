@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::context::Run;
-use super::copy::{check_shape, flush_after, pipe};
+use super::copy::{check_shape, pipe, write_slowly};
 use super::event::EventKind;
 use super::pace::Stint;
 use super::shared::Shared;
@@ -179,7 +179,7 @@ async fn copy_pieces(work: Arc<Work>, source: Client) -> Result<(), ExecError> {
         let turn = run.throttle.turn(run).await?;
         let slow = run.throttle.pace.is_slow();
         if slow != writes_slowly {
-            target.batch_execute(flush_after(slow)).await.map_err(ExecError::target("begin a piece"))?;
+            write_slowly(&target, slow).await?;
             writes_slowly = slow;
         }
         let began = Instant::now();

@@ -157,3 +157,19 @@ async fn of_another_plan_of_this_target() {
         &[&format!("made by plan {plan} (cleaned)"), "run SELECT pg_drop_replication_slot('pcrd_known')"],
     );
 }
+
+/// A slot that was being created when its pcrd died goes when the server notices, which may be any moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_goes_by_itself() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "unborn", ITEMS, YAML, "").await;
+    stage.start_through("setup.after-slot=return(kill)").wait();
+    run(&stage.source, "SELECT pg_drop_replication_slot('pcrd_unborn')").await;
+    let creating = connect_to(&pair.source, "unborn").await;
+    run(&creating, "SELECT pg_create_logical_replication_slot('pcrd_unborn', 'pgoutput', true)").await;
+    let mut running = stage.start_through("");
+    running.wait_for("\"step\":\"create_slot");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    drop(creating);
+    running.finish().assert_switched();
+}
