@@ -212,7 +212,7 @@ async fn compare_source(mirrored: &Run, ledger: &Client, task: &TableTask) -> Re
     if before.as_ref() == Some(&now) {
         return Ok(());
     }
-    let before = before.unwrap_or_default();
+    let before = before.unwrap_or_else(|| "not recorded".to_owned());
     let reason = format!(
         "{table} was altered on the source: it was [{before}], is [{now}]; nothing goes back until it is as it was"
     );
