@@ -162,7 +162,8 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
         // By another executor, or by this one, which did not come to its end.
         WayBackState::Closed => {
             remove::remove_from_target(&run, &ledger).await?;
-            return Err(ExecError::WayBackClosed { reason: found.reason.unwrap_or_default() });
+            let reason = found.reason.unwrap_or_else(|| "the ledger does not say why".to_owned());
+            return Err(ExecError::WayBackClosed { reason });
         }
         WayBackState::RolledBack => return Ok(Outcome::RolledBack),
         WayBackState::Finalized => return Ok(Outcome::Finalized),
