@@ -108,14 +108,27 @@ impl QualifiedName {
     pub fn parse_or_public(text: &str) -> Result<Self, NameError> {
         let parts = split_parts(text)?;
         match parts.as_slice() {
-            [name] => Self::new("public", name.as_str()),
-            [schema, name] => Self::new(schema.as_str(), name.as_str()),
+            [name] => Self::new("public", name.text.as_str()),
+            [schema, name] => Self::new(schema.text.as_str(), name.text.as_str()),
             _ => Err(NameError::NotQualified(text.to_owned())),
         }
     }
 }
 
-fn split_parts(text: &str) -> Result<Vec<String>, NameError> {
+/// A part of a name as somebody wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePart {
+    /// Without quotes.
+    pub text: String,
+    /// It stood in double quotes.
+    pub quoted: bool,
+}
+
+/// Cuts `a.b."c.d"` at its dots.
+///
+/// # Errors
+/// Quotes that do not end, or that begin within a part.
+pub fn split_parts(text: &str) -> Result<Vec<NamePart>, NameError> {
     let bad = || NameError::NotQualified(text.to_owned());
     let mut parts = Vec::new();
     let mut rest = text;
@@ -137,11 +150,11 @@ fn split_parts(text: &str) -> Result<Vec<String>, NameError> {
                 }
             }
             rest = &quoted[end.ok_or_else(bad)?..];
-            part = value;
+            part = NamePart { text: value, quoted: true };
         } else {
             let end = rest.find('.').unwrap_or(rest.len());
-            part = rest[..end].to_owned();
-            if part.contains('"') {
+            part = NamePart { text: rest[..end].to_owned(), quoted: false };
+            if part.text.contains('"') {
                 return Err(bad());
             }
             rest = &rest[end..];
@@ -171,7 +184,7 @@ impl FromStr for QualifiedName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         match split_parts(text)?.as_slice() {
-            [schema, name] => Self::new(schema.as_str(), name.as_str()),
+            [schema, name] => Self::new(schema.text.as_str(), name.text.as_str()),
             _ => Err(NameError::NotQualified(text.to_owned())),
         }
     }

@@ -12,6 +12,7 @@ use crate::pg::session::PINNED;
 use crate::plan::{FenceKind, Input, Plan, Settings, build, check};
 use crate::projection::CopyOrder;
 use crate::resolve::error::ResolveError;
+use crate::resolve::selection::choose;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
 use super::catalogs::Seen;
@@ -82,7 +83,12 @@ pub async fn compile(
     target: &Seen,
     beside: Beside,
 ) -> Result<Compiled, CommandError> {
-    let wanted = desired(config, source, target).await?;
+    let mut wanted = desired(config, source, target).await?;
+    let chosen = {
+        let ignored = wanted.files.iter().flat_map(SchemaFiles::ignored).collect();
+        choose(&mut wanted.schema, source, &ignored)
+    };
+    let chosen = chosen.map_err(|errors| refusal(config, wanted.files.as_ref(), errors))?;
     if wanted.schema.tables.is_empty() {
         let text = match &wanted.files {
             Some(files) => format!("{} has no table to migrate", files.paths()),
@@ -113,13 +119,14 @@ pub async fn compile(
         name,
         why: why.to_owned(),
     }));
+    resolved.not_carried.extend(chosen.left);
     resolved.not_carried.sort();
     if let Some(client) = &target.client {
         normalise(client, &mut resolved).await?;
     }
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
     inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
-    let notes = [wanted.notes, std::mem::take(&mut resolved.notes)].concat();
+    let notes = [wanted.notes, chosen.notes, std::mem::take(&mut resolved.notes)].concat();
     // As large as the plan will be.
     drop((wanted.schema, wanted.files));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;
@@ -130,7 +137,8 @@ pub async fn compile(
     Ok(Compiled { resolved, plan, notes })
 }
 
-fn refusal(config: &Config, files: Option<&SchemaFiles>, errors: Vec<ResolveError>) -> CommandError {
+/// Errors as the files' own.
+pub fn refusal(config: &Config, files: Option<&SchemaFiles>, errors: Vec<ResolveError>) -> CommandError {
     let written = |error: &ResolveError| error.span.is_some() || error.kind.is_acceptance();
     let exit = if errors.iter().any(written) { Exit::Usage } else { Exit::Blocked };
     let mut by_file: BTreeMap<(Origin, usize), Vec<ResolveError>> = BTreeMap::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
-use crate::catalog::Fingerprint;
+use crate::catalog::{Fingerprint, QualifiedName};
 use crate::config::Config;
 use crate::config::schema_file::read_schema;
 use crate::desired::problem::Problem;
@@ -86,6 +86,12 @@ fn paths(config: &Config) -> Result<Vec<PathBuf>, CommandError> {
 }
 
 impl SchemaFiles {
+    /// Tables that the files leave alone (`-- pcrd: ignore`).
+    pub fn ignored(&self) -> impl Iterator<Item = &QualifiedName> {
+        let ignored = self.schema.tables.iter().filter(|table| table.directives.ignore.is_some());
+        ignored.map(|table| &table.name.value)
+    }
+
     /// What they say.
     pub fn schema(&self) -> &SqlSchema {
         &self.schema

@@ -82,6 +82,7 @@ pub const MIGRATE: Section = Section {
         Key::new("copy"),
         Key::new("vacuum"),
         Key::new("tables"),
+        Key::new("exclude"),
         Key::new("schema"),
         Key::later("carry"),
     ],

@@ -16,6 +16,7 @@ use crate::config::redact;
 use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
+use crate::desired::selection::Selection;
 use crate::desired::{At, CopyWish, DesiredSchema, check, yaml};
 use crate::plan::{OnDdl, Signal, ThrottleLimits};
 
@@ -183,10 +184,10 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         None if top.entry("migrate").is_none() => Fields::none(&keys::MIGRATE),
         None => return None,
     };
-    let tables = match fields.list("tables", problems) {
-        Some(list) => yaml::tables(&list, problems),
-        None => Vec::new(),
-    };
+    let (tables, globs) = yaml::tables(&fields, problems);
+    let exclude = fields.text_or_texts("exclude", problems);
+    let exclude = exclude.into_iter().filter_map(|text| yaml::glob_of(text, problems)).collect();
+    let selection = Selection { globs, exclude };
     check::contradictions(&tables, problems);
     let base_name = tables.first().map_or("migration", |table| table.source.value.name.as_str());
     let slot = object_name(&fields, "replication_slot", problems).unwrap_or_else(|| default_name("pcrd_", base_name));
@@ -220,7 +221,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
             .into_iter()
             .map(|path| At { value: base.join(path.value), span: path.span })
             .collect(),
-        desired: DesiredSchema { tables, accept, vacuum, copy, ..DesiredSchema::default() },
+        desired: DesiredSchema { tables, selection, accept, vacuum, copy, ..DesiredSchema::default() },
     })
 }
 

@@ -8,9 +8,11 @@
 pub mod check;
 pub mod document;
 pub mod fields;
+pub mod glob;
 pub mod model;
 pub mod problem;
 pub mod render;
+pub mod selection;
 pub mod sql;
 pub mod yaml;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::catalog::{Ident, QualifiedName, Sequence, Table};
+use crate::desired::selection::Selection;
 use crate::desired::sql::Places;
 
 /// A value and the byte range of the file where it stands.
@@ -20,6 +21,8 @@ pub struct At<T> {
 pub struct DesiredSchema {
     /// The tables to migrate.
     pub tables: Vec<DesiredTable>,
+    /// Which others are migrated, and which are not.
+    pub selection: Selection,
     /// Findings accepted with a reason.
     pub accept: Vec<At<Acceptance>>,
     /// Findings that the desired SQL file accepts.
@@ -67,6 +70,8 @@ pub struct DesiredTable {
     pub add: Vec<At<AddedColumn>>,
     /// The file that says all this.
     pub origin: Origin,
+    /// A pattern chose it, not its name.
+    pub by_glob: bool,
     /// The whole target table, when a desired SQL file gives it; `None` when only changes are given.
     pub whole: Option<Box<Whole>>,
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::catalog::Ident;
+use crate::catalog::name::{NamePart, split_parts};
 use crate::desired::document::{Entry, Kind, Node};
-use crate::desired::fields::{Fields, Key, Section, ident_of, text_of, wrong_type};
+use crate::desired::fields::{Fields, Key, Section, ident_of, table_of, text_of, wrong_type};
+use crate::desired::glob::TableGlob;
 use crate::desired::problem::{Problem, ProblemKind, shown};
+use crate::desired::selection::Globbed;
 use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, CopyWish, DesiredTable, Order, Origin};
 
 /// Keys of a table.
@@ -68,9 +71,82 @@ pub const ADDED: Section = Section {
 pub const ACCEPT: Section =
     Section { path: "accept[]", keys: &[Key::new("code"), Key::new("address"), Key::new("reason")], hints: &[] };
 
-/// Reads `migrate.tables`. What is wrong goes to `problems`; the rest comes back as far as it could be read.
-pub fn tables(list: &At<&[Node]>, problems: &mut Vec<Problem>) -> Vec<DesiredTable> {
-    list.value.iter().filter_map(|node| table(node, &list.span, problems)).collect()
+/// Reads `migrate.tables`: what is said of single tables, and of all that a pattern chooses. What is wrong goes to `problems`;
+/// the rest comes back as far as it could be read.
+pub fn tables(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> (Vec<DesiredTable>, Vec<Globbed>) {
+    let (mut tables, mut globs) = (Vec::new(), Vec::new());
+    let items = match fields.entry("tables") {
+        Some(Entry { value: node @ Node { kind: Kind::Scalar { .. }, .. }, key }) => {
+            Some(At { value: std::slice::from_ref(node), span: key.span.clone() })
+        }
+        _ => fields.list("tables", problems),
+    };
+    let Some(list) = items else { return (tables, globs) };
+    for node in list.value {
+        let place = item_place(node, &list.span);
+        if let Kind::Scalar { text, .. } = &node.kind {
+            let name = At { value: text.clone(), span: place };
+            if TableGlob::is_glob(text) {
+                globs.extend(glob_of(name, problems).map(Globbed::new));
+            } else {
+                tables.extend(table_of(name, problems).map(DesiredTable::as_it_is));
+            }
+            continue;
+        }
+        let Some(fields) = Fields::open(node, &TABLE, place, problems) else { continue };
+        match fields.entry("name").map(|entry| &entry.value.kind) {
+            Some(Kind::Scalar { text, .. }) if TableGlob::is_glob(text) => globs.extend(globbed(&fields, problems)),
+            _ => tables.extend(table(&fields, problems)),
+        }
+    }
+    (tables, globs)
+}
+
+/// What is said of all tables that a pattern chooses.
+fn globbed(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Globbed> {
+    for single in ["key", "columns", "add_columns", "where"] {
+        let Some(entry) = fields.entry(single) else { continue };
+        let message = format!("`{single}` is about one table, and the name is a pattern");
+        let problem = Problem::at(ProblemKind::Contradiction, entry.key.span.clone(), message, "of which table?");
+        problems.push(problem.help("give that table an entry of its own; no pattern takes it then"));
+    }
+    fields.choice("data", &[("copy", Some(())), ("none", None)], problems);
+    let glob = glob_of(fields.text("name", problems)?, problems);
+    let target_schema = fields.text("target", problems).and_then(|text| target_schema(text, problems));
+    Some(Globbed {
+        target_schema,
+        order: order(fields, problems),
+        copy: fields.choice("copy", &CopyWish::WORDS, problems),
+        vacuum: fields.boolean("vacuum", problems).map(|vacuum| vacuum.value),
+        ..Globbed::new(glob?)
+    })
+}
+
+/// Reads a pattern.
+pub fn glob_of(text: At<String>, problems: &mut Vec<Problem>) -> Option<At<TableGlob>> {
+    match TableGlob::parse(&text.value) {
+        Ok(value) => Some(At { value, span: text.span }),
+        Err(error) => {
+            let problem = Problem::at(ProblemKind::BadName, text.span, error.to_string(), "not a usable pattern");
+            problems.push(problem.help("write `schema.*`, `schema.prefix_*`, `*.table`, or `*` for every table; `?` is any one character, and what is in double quotes stands for itself"));
+            None
+        }
+    }
+}
+
+fn target_schema(text: At<String>, problems: &mut Vec<Problem>) -> Option<At<Ident>> {
+    match split_parts(&text.value).as_deref() {
+        Ok([schema, NamePart { text: all, quoted: false }])
+            if all == "*" && (schema.quoted || !schema.text.contains('*')) =>
+        {
+            ident_of(At { value: schema.text.clone(), span: text.span }, problems)
+        }
+        _ => {
+            let message = "a pattern's `target` is another schema: `schema.*`";
+            problems.push(Problem::at(ProblemKind::BadName, text.span, message, "not `schema.*`"));
+            None
+        }
+    }
 }
 
 /// Reads `accept`. Accepting the same finding twice is a problem: one of the reasons would be lost.
@@ -100,21 +176,14 @@ fn item_place(node: &Node, list: &Range<usize>) -> Range<usize> {
     if node.span.is_empty() { list.clone() } else { node.span.clone() }
 }
 
-fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Option<DesiredTable> {
-    let place = item_place(node, list);
-    if let Kind::Scalar { text, .. } = &node.kind {
-        let problem = wrong_type(place, TABLE.path, "a map", "a single value");
-        problems.push(problem.help(format!("write `- name: {}`", shown(text))));
-        return None;
-    }
-    let fields = Fields::open(node, &TABLE, place, problems)?;
+fn table(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<DesiredTable> {
     if fields.entry("name").is_none() {
         fields.missing("name", problems);
     }
     let source = fields.table("name", problems);
     let target = fields.table("target", problems);
-    let key = key(&fields, problems);
-    let order = order(&fields, problems);
+    let key = key(fields, problems);
+    let order = order(fields, problems);
     fields.choice("data", &[("copy", Some(())), ("none", None)], problems);
     let filter = fields.text("where", problems);
     let copy = fields.choice("copy", &CopyWish::WORDS, problems);
@@ -139,6 +208,7 @@ fn table(node: &Node, list: &Range<usize>, problems: &mut Vec<Problem>) -> Optio
         columns,
         add,
         origin: Origin::Config,
+        by_glob: false,
         whole: None,
     })
 }

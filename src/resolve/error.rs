@@ -33,6 +33,15 @@ pub enum ResolveErrorKind {
     /// No such table.
     #[error("the source has no table {0}")]
     UnknownTable(QualifiedName),
+    /// A pattern without a table.
+    #[error("no table of the source matches `{0}`")]
+    ChoosesNothing(String),
+    /// An exclusion without effect.
+    #[error("`{0}` excludes nothing: no pattern chooses a table of that name")]
+    ExcludesNothing(String),
+    /// Wanted and not wanted.
+    #[error("{0} has an entry of its own, and is excluded")]
+    NamedAndExcluded(QualifiedName),
     /// A table that cannot be migrated (yet).
     #[error("{table} is {what}")]
     NotOrdinary {
@@ -316,6 +325,9 @@ impl ResolveErrorKind {
             Self::TypeDiffers { .. } => Some(&rules::TYPE_DIFFERS),
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)
+            | Self::ChoosesNothing(_)
+            | Self::ExcludesNothing(_)
+            | Self::NamedAndExcluded(_)
             | Self::UnknownColumn { .. }
             | Self::FilterUnusable { .. }
             | Self::NameTaken { .. }

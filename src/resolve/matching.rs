@@ -149,6 +149,7 @@ impl Matching<'_> {
             vacuum: said.vacuum.as_ref().map(|vacuum| vacuum.value),
             columns,
             add,
+            by_glob: false,
             origin: Origin::Schema,
             whole: Some(Box::new(Whole {
                 table: self.written.table.clone(),

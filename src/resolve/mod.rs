@@ -29,6 +29,7 @@ mod origin;
 mod report;
 mod rows;
 mod scope;
+pub mod selection;
 mod sequence;
 pub mod split;
 mod tables;

@@ -109,7 +109,12 @@ pub(crate) fn scope<'a>(
     };
     if let Some((what, rule)) = not_ordinary(table) {
         let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what, rule: Some(rule) };
-        let help = "only ordinary, permanent tables without inheritance can be migrated so far";
+        let only = "only ordinary, permanent tables without inheritance can be migrated so far";
+        let help = if desired.by_glob {
+            format!("{only}; leave it out with `migrate.exclude: ['{name}']`")
+        } else {
+            only.to_owned()
+        };
         report.errors.push(ResolveError::new(kind).at(&desired.source.span).help(help));
         return None;
     }

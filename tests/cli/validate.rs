@@ -10,7 +10,9 @@ fn a_valid_config_is_said_to_be() {
     env.write("pcrd.config.yml", CONFIG);
     assert_snapshot!(env.run_expecting(0, &["validate"]).stdout, @"pcrd.config.yml is valid: 1 table to migrate");
     env.write("other.yml", CONFIG);
-    assert_snapshot!(env.run_expecting(0, &["--json", "validate", "-c", "other.yml"]).stdout, @r#"{"file":"other.yml","tables":["public.orders"],"valid":true}"#);
+    assert_snapshot!(env.run_expecting(0, &["--json", "validate", "-c", "other.yml"]).stdout, @r#"{"file":"other.yml","patterns":[],"tables":["public.orders"],"valid":true}"#);
+    env.write("all.yml", &CONFIG.replace("tables:", "exclude: [tmp_*]\n  tables:\n    - 'app.*'\n    - '*'"));
+    assert_snapshot!(env.run_expecting(0, &["validate", "-c", "all.yml"]).stdout, @"all.yml is valid: 1 table to migrate, and those that the source has of `app.*`, `*`");
 }
 
 #[test]

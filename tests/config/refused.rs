@@ -158,7 +158,8 @@ fn values_of_the_wrong_type() {
         (table("vacuum: freeze"), "wrong_type", "freeze", None, "`true` or `false`"),
         (table("key: id"), "wrong_type", "id", None, "write `key: [a, b]`"),
         (table("key: [[id]]"), "wrong_type", "id", None, "must be text"),
-        (top("migrate: { tables: [orders] }"), "wrong_type", "orders", None, "write `- name: orders`"),
+        (top("migrate: { tables: [[orders]] }"), "wrong_type", "orders", None, "must be a map"),
+        (top("migrate: { exclude: { a: b } }"), "wrong_type", "a", None, "a list"),
         (top("migrate: { batch_size: ten }"), "wrong_type", "ten", None, "a whole number"),
         (top("migrate: { batch_size: \"10\" }"), "wrong_type", "\"10\"", None, "remove the quotes"),
         (top("migrate: { max_rows_per_second: fast }"), "wrong_type", "fast", None, "a whole number"),
@@ -175,6 +176,37 @@ fn values_of_the_wrong_type() {
         ),
         (source("host: localhost, password_command: pass show"), "wrong_type", "pass show", None, "`[pass, show, db]`"),
         ("just text".to_owned(), "wrong_type", "just text", None, "the file must be a map"),
+    ]);
+}
+
+#[test]
+fn patterns_that_say_nothing() {
+    check(vec![
+        (top("migrate: { tables: ['a.b.*'] }"), "bad_name", "'a.b.*'", None, "schema.prefix_*"),
+        (top("migrate: { tables: ['[a'] }"), "bad_name", "'[a'", None, "`[a` is not a pattern"),
+        (top("migrate: { exclude: ['x**y'] }"), "bad_name", "'x**y'", None, "`x**y` is not a pattern"),
+        (top("migrate: { tables: [{ name: 'a.*', key: [id] }] }"), "contradiction", "key", None, "an entry of its own"),
+        (
+            top("migrate: { tables: [{ name: 'a.*', where: x }] }"),
+            "contradiction",
+            "where",
+            None,
+            "an entry of its own",
+        ),
+        (
+            top("migrate: { tables: [{ name: 'a.*', target: b.c }] }"),
+            "bad_name",
+            "b.c",
+            None,
+            "another schema: `schema.*`",
+        ),
+        (
+            top("migrate: { tables: [{ name: 'a.*', target: '*.*' }] }"),
+            "bad_name",
+            "'*.*'",
+            None,
+            "another schema: `schema.*`",
+        ),
     ]);
 }
 

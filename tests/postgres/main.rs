@@ -49,6 +49,7 @@ mod repair;
 mod reserved;
 mod rights;
 mod secrets;
+mod selection;
 mod settings;
 mod shared_schema;
 mod skip;

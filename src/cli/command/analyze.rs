@@ -8,12 +8,13 @@ use similar::get_close_matches;
 use crate::catalog::{Catalog, QualifiedName, Table};
 use crate::cli::analysis::{Analysis, Comparison, analyze, compare};
 use crate::cli::catalogs::{Seen, see};
-use crate::cli::compile::{Beside, compile};
+use crate::cli::compile::{Beside, compile, refusal};
 use crate::cli::context::Context;
 use crate::cli::database::load_config;
 use crate::cli::error::{CommandError, Exit};
 use crate::config::Config;
 use crate::plan::End;
+use crate::resolve::selection::choose;
 use crate::ui::number::{bytes, grouped};
 use crate::ui::table;
 
@@ -37,8 +38,13 @@ pub struct AnalyzeArgs {
 /// Reports what the order of columns costs.
 pub async fn run(ctx: &Context, args: &AnalyzeArgs) -> Result<Exit, CommandError> {
     let config = load_config(ctx)?;
-    let names = names(&config, args)?;
+    if args.tables.is_empty() && names_nothing(&config) {
+        let text =
+            "nothing to analyze: name a table with --table, or in the config under analyze.tables or migrate.tables";
+        return Err(CommandError::new(Exit::Usage, text));
+    }
     let source = see(ctx, &config, End::Source, args.source_catalog.as_deref(), "analyze").await?.catalog;
+    let names = names(&config, args, &source)?;
     let mut found = Vec::new();
     for name in &names {
         found.push((name, find(&source, name)?));
@@ -56,22 +62,27 @@ pub async fn run(ctx: &Context, args: &AnalyzeArgs) -> Result<Exit, CommandError
     Ok(Exit::Done)
 }
 
+fn names_nothing(config: &Config) -> bool {
+    let migrated = &config.migrate.desired;
+    config
+        .analyze_tables
+        .as_ref()
+        .map_or(migrated.tables.is_empty() && migrated.selection.globs.is_empty(), Vec::is_empty)
+}
+
 /// `--table`, else `analyze.tables`, else the migrated tables.
-fn names(config: &Config, args: &AnalyzeArgs) -> Result<Vec<QualifiedName>, CommandError> {
-    let listed = config.analyze_tables.iter().flatten().map(|table| table.value.clone());
-    let migrated = config.migrate.desired.tables.iter().map(|table| table.source.value.clone());
-    let mut names: Vec<QualifiedName> = match (args.tables.is_empty(), config.analyze_tables.is_some()) {
+fn names(config: &Config, args: &AnalyzeArgs, source: &Catalog) -> Result<Vec<QualifiedName>, CommandError> {
+    let mut names: Vec<QualifiedName> = match (args.tables.is_empty(), &config.analyze_tables) {
         (false, _) => args.tables.clone(),
-        (true, true) => listed.collect(),
-        (true, false) => migrated.collect(),
+        (true, Some(listed)) => listed.iter().map(|table| table.value.clone()).collect(),
+        (true, None) => {
+            let mut desired = config.migrate.desired.clone();
+            choose(&mut desired, source, &BTreeSet::new()).map_err(|errors| refusal(config, None, errors))?;
+            desired.tables.into_iter().map(|table| table.source.value).collect()
+        }
     };
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    if names.is_empty() {
-        let text =
-            "nothing to analyze: name a table with --table, or in the config under analyze.tables or migrate.tables";
-        return Err(CommandError::new(Exit::Usage, text));
-    }
     Ok(names)
 }
 

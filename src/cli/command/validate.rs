@@ -94,13 +94,22 @@ fn validate_config(ctx: &Context) -> Result<Exit, CommandError> {
     for warning in files.iter().flat_map(|files| files.warnings().iter().map(|warning| files.located(warning))) {
         ctx.warning(&warning);
     }
+    let patterns = &config.migrate.desired.selection.globs;
+    let patterns: Vec<String> = patterns.iter().map(|one| one.glob.value.to_string()).collect();
     if ctx.json {
         let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
-        ctx.data(&serde_json::json!({ "valid": true, "file": config.file_name, "tables": names }).to_string())?;
+        let valid = serde_json::json!({
+            "valid": true, "file": config.file_name, "tables": names, "patterns": patterns,
+        });
+        ctx.data(&valid.to_string())?;
     } else {
         let n_tables = tables.len();
         let plural = if n_tables == 1 { "" } else { "s" };
-        ctx.data(&format!("{} is valid: {n_tables} table{plural} to migrate", config.file_name))?;
+        let chosen = match patterns.as_slice() {
+            [] => String::new(),
+            some => format!(", and those that the source has of `{}`", some.join("`, `")),
+        };
+        ctx.data(&format!("{} is valid: {n_tables} table{plural} to migrate{chosen}", config.file_name))?;
     }
     Ok(Exit::Done)
 }
