@@ -98,13 +98,17 @@ impl CopyWorker {
             let hi = self.chunk_end(task, &work, rows).await?;
             self.wait_fairness(&work).await?;
             let slow = run.throttle.pace.is_slow();
-            // Where no new session can be had, the one that there is goes on.
-            if slow != self.reads_slowly
-                && let Ok(source) = run.connect_reader("copy", slow).await
-            {
-                self.source = source;
-                write_slowly(&self.target, slow).await?;
-                self.reads_slowly = slow;
+            if slow != self.reads_slowly {
+                match run.connect_reader("copy", slow).await {
+                    Ok(source) => {
+                        self.source = source;
+                        write_slowly(&self.target, slow).await?;
+                        self.reads_slowly = slow;
+                    }
+                    // Where no new session can be had, the one that there is goes on.
+                    Err(ExecError::Postgres { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             let began = Instant::now();
             self.stint.begin_again();
