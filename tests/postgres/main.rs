@@ -69,6 +69,7 @@ mod vacuum;
 mod values;
 mod verify;
 mod way_back;
+mod way_back_fences;
 mod way_back_kills;
 mod way_back_random;
 mod way_back_rows;

@@ -215,7 +215,7 @@ async fn go(
     (mirrored, mut tables): (Arc<Run>, Vec<TableTask>),
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
-    let mut watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+    let watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
     let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);
