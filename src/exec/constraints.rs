@@ -88,7 +88,7 @@ async fn read_questions_back(
         Err(error) if is_canceled(&error) => {
             let all: Vec<QualifiedName> = all.into_iter().collect();
             let who = fence::in_the_way(source, &all).await?;
-            let reason = format!("what the source promises could not be read within {} ms: {who}", limit.as_millis());
+            let reason = format!("what the source promises could not be read in time, which waits for {who}");
             return Err(ExecError::CutoverAborted { reason });
         }
         questions => questions?,
@@ -203,12 +203,13 @@ pub async fn unless_stopped<T>(
     }
 }
 
-/// Ends the statement of a question that nobody waits for any more. Where that cannot be asked for, its limit ends it.
+/// Ends the statement of a question that nobody waits for any more, and its transaction. Where that cannot be asked for, its
+/// limit ends it.
 pub async fn end(source: &Client) {
-    if source.cancel().await.is_ok() {
-        // A session that is gone says so to the next who asks.
-        let _gone = unlimited(source).await;
-    }
+    // A session that is gone says so to the next who asks.
+    let _unreached = source.cancel().await;
+    let _gone = source.batch_execute("ROLLBACK").await;
+    let _gone = unlimited(source).await;
 }
 
 impl Question {
@@ -243,12 +244,14 @@ fn too_long(address: &str, limit: Duration) -> ExecError {
     ExecError::CutoverAborted { reason }
 }
 
+/// By the limit, or by that of a wait for a lock.
 fn is_canceled(error: &ExecError) -> bool {
+    let ends = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
     match error {
         ExecError::Introspect(IntrospectError::Query { source, .. }) => {
-            source.code() == Some(&SqlState::QUERY_CANCELED)
+            source.code().is_some_and(|code| ends.contains(code))
         }
-        ExecError::Postgres { error, .. } => error.sqlstate() == Some(SqlState::QUERY_CANCELED.code()),
+        ExecError::Postgres { error, .. } => ends.iter().any(|code| error.sqlstate() == Some(code.code())),
         _ => false,
     }
 }
