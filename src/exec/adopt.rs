@@ -10,7 +10,7 @@ use super::fence::{self, Standing};
 use super::preflight;
 use super::restart_point::{self, Point};
 use super::table::{self, TableTask};
-use super::{ExecError, added, admission, continuity, failpoint, in_the_way, published, slot, witness};
+use super::{ExecError, added, admission, back, continuity, failpoint, in_the_way, published, slot, witness};
 use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::added as columns;
 use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
@@ -96,6 +96,8 @@ pub async fn adopt(
     failpoint::hit("adopt.after-point")?;
     let former = former(&earlier, ledger, point.as_ref()).await?;
     let change = Change { earlier: &earlier, restarted: &restarted, steps, point, former, followed };
+    // What an attempt to cut over made there is not the new plan's, and lacks the tables that it makes; the next one makes it.
+    back::disarm(&earlier.run, ledger).await?;
     let committed = commit(run, ledger, registration, &change).await;
     in_the_way::room(committed, (End::Target, &*ledger), tasks.len()).await?;
     failpoint::hit("adopt.after-commit")?;

@@ -331,6 +331,7 @@ impl Batch {
             let lsn = row.commit;
             let key = key_of(row, shape, task);
             let row = key.as_ref().map_or_else(String::new, |key| shown(key, task));
+            let key = key.filter(|_| task.is_ordered());
             match result {
                 Ok(found) => return Err(ExecError::Strict { kind, table: task.name.clone(), row, found, lsn }),
                 Err(error) => {
@@ -355,10 +356,10 @@ impl Batch {
     }
 }
 
-/// The key under which the source has the row, for a table that is routed by keys.
+/// The key under which the source has the row, for a table that is routed by keys, or whose changes go back.
 fn key_of(row: &Row, shape: &Shape, task: &TableTask) -> Option<Vec<String>> {
     let tuple = if shape.kind == RowKind::Delete { row.old_tuple() } else { row.new_tuple() };
-    task.is_ordered().then(|| task.key_texts(tuple).ok()).flatten()
+    (task.is_ordered() || task.back.is_some()).then(|| task.key_texts(tuple).ok()).flatten()
 }
 
 /// Numbers tell where to look and nothing about anybody; other keys may.

@@ -3,14 +3,19 @@
 //! when writes have stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::SqlState;
 
 use super::ExecError;
+use super::apply::overdue;
 use super::context::Run;
-use crate::casts::CastClass;
-use crate::catalog::{Constraint, ConstraintKind, Ident, QualifiedName, Table};
+use super::fence;
+use crate::casts::{self, CastClass};
+use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, QualifiedName, Table};
 use crate::pg::client::Client;
-use crate::pg::introspect;
-use crate::plan::Plan;
+use crate::pg::introspect::{self, IntrospectError};
+use crate::plan::{End, Plan};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::check::{DistinctNulls, duplicates_where};
 use crate::sql::violation::{self, Reference};
@@ -37,11 +42,27 @@ pub async fn questions(run: &Run, target: &Client) -> Result<Vec<Question>, Exec
 /// refer to those that it changes, of the tables `with_others` and of tables that are not of the plan.
 ///
 /// # Errors
-/// As [`questions`].
+/// As [`questions`], or `limit` is over.
 pub async fn questions_back(
     mirrored: &Run,
     source: &Client,
     with_others: &BTreeSet<QualifiedName>,
+    limit: Duration,
+) -> Result<Vec<Question>, ExecError> {
+    let began = Instant::now();
+    limited(source, "what the source promises", (began, limit)).await?;
+    let asked = read_questions_back(mirrored, source, with_others, (began, limit)).await;
+    let reset = unlimited(source).await;
+    let questions = asked?;
+    reset?;
+    Ok(questions)
+}
+
+async fn read_questions_back(
+    mirrored: &Run,
+    source: &Client,
+    with_others: &BTreeSet<QualifiedName>,
+    (began, limit): (Instant, Duration),
 ) -> Result<Vec<Question>, ExecError> {
     let written: BTreeSet<QualifiedName> = mirrored.plan.targets().into_iter().cloned().collect();
     let names: Vec<String> = written.iter().map(crate::sql::name).collect();
@@ -62,11 +83,21 @@ pub async fn questions_back(
         };
         all.insert(QualifiedName { schema: name(0)?, name: name(1)? });
     }
-    let questions = of_tables((mirrored, source), &all, &written, with_others).await?;
+    let questions = match of_tables((mirrored, source), &all, &written, with_others).await {
+        // What is to be asked is read under locks.
+        Err(error) if is_canceled(&error) => {
+            let all: Vec<QualifiedName> = all.into_iter().collect();
+            let who = fence::in_the_way(source, &all).await?;
+            let reason = format!("what the source promises could not be read in time, which waits for {who}");
+            return Err(ExecError::CutoverAborted { reason });
+        }
+        questions => questions?,
+    };
     for Question { address, sql, .. } in &questions {
         // Tables that did not move may be nobody's whom we may ask: to be told before the switch.
-        let doing = format!("ask whether {address} holds");
-        source.batch_execute(&format!("EXPLAIN {sql}")).await.map_err(ExecError::source(doing))?;
+        limited(source, address, (began, limit)).await?;
+        let explained = source.batch_execute(&format!("EXPLAIN {sql}")).await;
+        explained.map_err(|error| unanswered(address, limit, error))?;
     }
     Ok(questions)
 }
@@ -107,7 +138,12 @@ async fn of_tables(
 /// # Errors
 /// [`ExecError::CutoverAborted`] with every constraint that some rows break.
 pub async fn ask(target: &Client, questions: &[Question]) -> Result<(), ExecError> {
-    let broken = broken(target, questions).await?;
+    let mut broken = Vec::new();
+    for question in questions {
+        let doing = || format!("count rows against {}", question.address);
+        let row = target.query_one(&question.sql, &[]).await.map_err(ExecError::target(doing()))?;
+        broken.extend(question.broken(&row));
+    }
     if broken.is_empty() {
         return Ok(());
     }
@@ -119,34 +155,116 @@ pub async fn ask(target: &Client, questions: &[Question]) -> Result<(), ExecErro
     Err(ExecError::CutoverAborted { reason })
 }
 
-/// Asks on the way back.
+/// Asks the source on the way back. `limit` is for all of them: the server itself ends what takes longer. `whose` says of
+/// which rows they are asked, for people.
 ///
 /// # Errors
-/// As [`ask`].
-pub async fn ask_back(source: &Client, questions: &[Question]) -> Result<(), ExecError> {
-    let broken = broken(source, questions).await?;
+/// [`ExecError::CutoverAborted`] with every constraint that some rows break, or with the one that was not answered in time.
+pub async fn ask_back(source: &Client, questions: &[Question], limit: Duration, whose: &str) -> Result<(), ExecError> {
+    let asked = broken_in_time(source, questions, limit).await;
+    let reset = unlimited(source).await;
+    let broken = asked?;
+    reset?;
     if broken.is_empty() {
         return Ok(());
     }
-    let reason = format!(
-        "with what the target wrote, rows break constraints of the source: {}. Mend them on the target and ask again",
-        broken.join("; ")
-    );
+    let reason =
+        format!("{whose} rows break constraints of the source: {}. Mend them and ask again", broken.join("; "));
     Err(ExecError::CutoverAborted { reason })
 }
 
-/// One line for each constraint that some rows break.
-async fn broken(target: &Client, questions: &[Question]) -> Result<Vec<String>, ExecError> {
-    let mut broken = Vec::new();
+async fn broken_in_time(source: &Client, questions: &[Question], limit: Duration) -> Result<Vec<String>, ExecError> {
+    let (began, mut broken) = (Instant::now(), Vec::new());
     for question in questions {
-        let doing = || format!("count rows against {}", question.address);
-        let row = target.query_one(&question.sql, &[]).await.map_err(ExecError::target(doing()))?;
-        let count: i64 = row.get(row.len() - 1);
-        if count > 0 {
-            broken.push(format!("{}: {count} row(s) {}", question.address, question.meaning));
-        }
+        limited(source, &question.address, (began, limit)).await?;
+        let asked = source.query_one(&question.sql, &[]).await;
+        let row = asked.map_err(|error| unanswered(&question.address, limit, error))?;
+        broken.extend(question.broken(&row));
     }
     Ok(broken)
+}
+
+/// Until the run is to stop: then the statement that is under way on this session ends on the server too, where it would hold
+/// the session's locks for as long as it takes.
+///
+/// # Errors
+/// [`ExecError::Interrupted`], or what the asking says.
+pub async fn unless_stopped<T>(
+    run: &Run,
+    source: &Client,
+    asking: impl Future<Output = Result<T, ExecError>>,
+) -> Result<T, ExecError> {
+    tokio::select! {
+        asked = asking => asked,
+        () = overdue(&run.shutdown, Duration::ZERO) => {
+            end(source).await;
+            Err(ExecError::Interrupted)
+        }
+    }
+}
+
+/// Ends the statement of a question that nobody waits for any more, and its transaction. Where that cannot be asked for, its
+/// limit ends it.
+pub async fn end(source: &Client) {
+    // A session that is gone says so to the next who asks.
+    let _unreached = source.cancel().await;
+    let _gone = source.batch_execute("ROLLBACK").await;
+    let _gone = unlimited(source).await;
+}
+
+impl Question {
+    /// One line, when some rows break it.
+    fn broken(&self, row: &tokio_postgres::Row) -> Option<String> {
+        let count: i64 = row.get(row.len() - 1);
+        (count > 0).then(|| format!("{}: {count} row(s) {}", self.address, self.meaning))
+    }
+}
+
+/// Lets the next statement take what is left. A message of its own: older servers arm the timeout only for the next one.
+async fn limited(source: &Client, address: &str, (began, limit): (Instant, Duration)) -> Result<(), ExecError> {
+    let left = limit.saturating_sub(began.elapsed()).as_millis();
+    if left == 0 {
+        return Err(too_long(address, limit));
+    }
+    let set = format!("SET statement_timeout = {left}");
+    source.batch_execute(&set).await.map_err(ExecError::source(format!("ask whether {address} holds")))
+}
+
+async fn unlimited(source: &Client) -> Result<(), ExecError> {
+    let reset = source.batch_execute("SET statement_timeout = 0").await;
+    reset.map_err(ExecError::source("ask whether constraints hold"))
+}
+
+fn too_long(address: &str, limit: Duration) -> ExecError {
+    let reason = format!(
+        "whether {address} holds was not answered within {} ms, and behind the target's fence nobody could write for as long: \
+         no constraint of the target promises it. Raise cutover.fence_timeout, or have the target keep the same constraint",
+        limit.as_millis()
+    );
+    ExecError::CutoverAborted { reason }
+}
+
+/// By the limit, or by that of a wait for a lock.
+fn is_canceled(error: &ExecError) -> bool {
+    let ends = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
+    match error {
+        ExecError::Introspect(IntrospectError::Query { source, .. }) => {
+            source.code().is_some_and(|code| ends.contains(code))
+        }
+        ExecError::Postgres { error, .. } => ends.iter().any(|code| error.sqlstate() == Some(code.code())),
+        _ => false,
+    }
+}
+
+fn unanswered(address: &str, limit: Duration, error: tokio_postgres::Error) -> ExecError {
+    match error.code() {
+        Some(&SqlState::QUERY_CANCELED) => too_long(address, limit),
+        _ => ExecError::Postgres {
+            side: End::Source,
+            doing: format!("ask whether {address} holds"),
+            error: error.into(),
+        },
+    }
 }
 
 /// True when the source has the same constraint over values that compare as those of the target do.
@@ -216,12 +334,31 @@ impl<'p> Carried<'p> {
 
     fn column(&self, name: &Ident) -> Option<Ident> {
         let projected = self.projection.columns.iter().find(|column| &column.target == name)?;
-        let equal = matches!(projected.class, CastClass::Identical | CastClass::Widening);
-        let ColumnValue::Expr { reads, .. } = &projected.value else { return None };
+        let ColumnValue::Expr { sql, reads } = &projected.value else { return None };
         let [read] = reads.as_slice() else { return None };
+        let read_type =
+            self.projection.source_columns.iter().find(|column| &column.name == read).map(|column| &column.ty);
+        let equal = match projected.class {
+            CastClass::Identical => *sql == crate::sql::ident(read),
+            CastClass::Widening => true,
+            CastClass::Checked => read_type.is_some_and(|from| keeps_value(from, &projected.ty, read, sql)),
+            CastClass::Lossy | CastClass::Custom => false,
+        };
         let same_collation = self.source.column(read)?.collation == self.target.column(name)?.collation;
         (equal && same_collation).then(|| read.clone())
     }
+}
+
+/// True when this is a cast that raises or gives the same value, among types whose values compare alike.
+fn keeps_value(from: &ColumnType, to: &ColumnType, column: &Ident, sql: &str) -> bool {
+    let both = |names: &[&str]| [from, to].iter().all(|ty| names.iter().any(|name| ty.is(name)));
+    if !both(&["int2", "int4", "int8"]) && !both(&["text", "varchar"]) {
+        return false;
+    }
+    let types = BTreeMap::new();
+    let context = casts::Context { zone: "UTC", types: &types, oldest_major: 10 };
+    // A `reverse` of the plan's may be anything.
+    casts::classify(from, to, &context).is_ok_and(|cast| cast.injective && cast.expr(&crate::sql::ident(column)) == sql)
 }
 
 /// What `pg_constraint` has and the model has not: operators, collations, elements.

@@ -18,6 +18,7 @@ use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
 use super::witness;
+use crate::catalog::QualifiedName;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
@@ -256,14 +257,36 @@ fn next_size(asked: u64, cap: u64, (took, aim): (Duration, (Duration, Duration))
 
 /// Compares the table with the plan, inside the transaction that reads it.
 pub async fn check_shape(source: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let doing = || ExecError::source("read the table's shape");
-    let query = source.prepared(shape::SHAPE_SQL).await.map_err(doing())?;
-    let names = (task.source_name().schema.as_str(), task.source_name().name.as_str());
-    let found: String = source.query_one(&query, &[&names.0, &names.1]).await.map_err(doing())?.get(0);
+    check_shapes(source, &[task]).await
+}
+
+/// The same of these tables, with one question each for their shapes and their identities.
+pub(super) async fn check_shapes(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
+    let names: Vec<&QualifiedName> = tasks.iter().map(|task| task.source_name()).collect();
+    let found = shapes(source, &names).await.map_err(ExecError::source("read the tables' shapes"))?;
+    for (task, found) in tasks.iter().zip(found) {
+        is_planned(task, &found)?;
+    }
+    witness::check(source, tasks).await?;
+    for task in tasks {
+        check_added(source, task).await?;
+    }
+    Ok(())
+}
+
+/// What these tables look like, in their order; `missing` where there is none of the name.
+pub(super) async fn shapes(client: &Client, tables: &[&QualifiedName]) -> Result<Vec<String>, tokio_postgres::Error> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+    let query = client.prepared(&shape::SHAPES_SQL).await?;
+    let rows = client.query(&query, &[&schemas, &names]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn is_planned(task: &TableTask, found: &str) -> Result<(), ExecError> {
     let expected = shape::expected_shape(&task.source);
     if found == expected {
-        witness::check(source, task).await?;
-        return check_added(source, task).await;
+        return Ok(());
     }
     if found == "missing" {
         let difference = "it is gone from the source".to_owned();

@@ -107,7 +107,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
     failpoint::hit("cutover.asked")?;
-    back::prepare(&run, &engine.ledger, &engine.source).await?;
+    let prepared = back::prepare(&run, &engine.ledger, &engine.source).await?;
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;
     enter(&run, CutoverState::Fencing);
@@ -126,7 +126,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     let began = Instant::now();
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, &nonce, fence_lsn, &questions) => result,
+            result = fenced(engine, (&nonce, fence_lsn), &questions, prepared) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
@@ -194,9 +194,9 @@ async fn keep_lease(run: &Run, keeper: &Client) -> ExecError {
 /// Between fence and switch.
 async fn fenced(
     engine: &mut Engine,
-    nonce: &Nonce,
-    fence_lsn: Lsn,
+    (nonce, fence_lsn): (&Nonce, Lsn),
     questions: &[constraints::Question],
+    prepared: Option<back::Prepared>,
 ) -> Result<(), ExecError> {
     let run = Arc::clone(&engine.run);
     advance(engine, CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
@@ -216,7 +216,7 @@ async fn fenced(
     set_sequences(engine).await?;
     advance(engine, CutoverState::VerifiedFinal, CutoverState::SequencesSet, None).await?;
     failpoint::hit("cutover.after-sequences")?;
-    back::arm(&run, &engine.ledger, &engine.source).await?;
+    back::arm(&run, &engine.ledger, &engine.source, prepared).await?;
     if !fence::renew(&run, &engine.source).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() });
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::ExecError;
 use super::context::Run;
-use super::copy::check_shape;
+use super::copy::check_shapes;
 use super::failpoint;
 use super::published;
 use super::table::TableTask;
@@ -197,9 +197,7 @@ async fn add_epoch(source: &Client) -> Result<(), ExecError> {
 
 /// What was planned is what is there.
 pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
-    for task in tasks {
-        check_shape(source, task).await?;
-    }
+    check_shapes(source, &tasks.iter().collect::<Vec<_>>()).await?;
     nobody_subscribes(source, tasks).await?;
     published::check(run, source).await
 }

@@ -104,13 +104,11 @@ async fn look(
     let inside = async {
         published::check(run, source).await?;
         let witnesses = witnesses(source, tasks, names).await?;
-        if let Some((_, (table, _))) = before.iter().zip(&witnesses).find(|(before, now)| before != now) {
+        if let Some((_, (table, _))) = before.iter().zip(&witnesses).find(|(before, now)| !before.1.is_same(&now.1)) {
             let difference = "it was altered while it was looked at; try again".to_owned();
             return Err(ExecError::Stale { what: table.to_string(), difference });
         }
-        for task in tasks {
-            copy::check_shape(source, task).await?;
-        }
+        copy::check_shapes(source, &tasks.iter().collect::<Vec<_>>()).await?;
         let lsn = snapshots::write_position(source).await?;
         // Flushes the log up to behind the position when it commits.
         let message = "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'restart')";
@@ -136,12 +134,10 @@ async fn witnesses(
     tasks: &[TableTask],
     names: &[QualifiedName],
 ) -> Result<Vec<(QualifiedName, Witness)>, ExecError> {
+    let task = |name: &QualifiedName| tasks.iter().find(|task| task.source_name() == name).ok_or_else(|| gone(name));
+    let tasks: Vec<&TableTask> = names.iter().map(task).collect::<Result<_, _>>()?;
     let mut witnesses = Vec::new();
-    for name in names {
-        let seen = match tasks.iter().find(|task| task.source_name() == name) {
-            Some(task) => Witness::read(source, task).await?,
-            None => None,
-        };
+    for (name, seen) in names.iter().zip(Witness::of_all(source, &tasks).await?) {
         witnesses.push((name.clone(), seen.ok_or_else(|| gone(name))?));
     }
     Ok(witnesses)

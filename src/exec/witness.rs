@@ -12,10 +12,14 @@ use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, migration};
 use crate::pg::client::Client;
+use crate::sql;
 
 /// `xmin` of a column's catalog row is the transaction that last altered the column; of a publication's, what it
 /// publishes. A table that is taken out of a publication and put back has a new entry there.
-const SQL: &str = "SELECT c.oid, c.relfilenode, \
+const SQL: &str = "SELECT w.at, t.* FROM \
+     ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) \
+      WITH ORDINALITY AS w (schema, name, publication, at), \
+     LATERAL (SELECT c.oid, c.relfilenode, \
      (SELECT pg_catalog.string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
       WHERE a.attrelid = c.oid AND a.attnum > 0), \
      ARRAY(SELECT pg_catalog.concat(n.nspname, '.', t.typname, ': ', e.enumlabel) FROM pg_catalog.pg_enum e \
@@ -24,16 +28,20 @@ const SQL: &str = "SELECT c.oid, c.relfilenode, \
         JOIN pg_catalog.pg_type u ON u.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
       ORDER BY 1), \
      (SELECT pg_catalog.concat(p.oid, ' ', p.xmin, ' ', r.oid) FROM pg_catalog.pg_publication p \
-      JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $3::text AND r.prrelid = c.oid), \
+      JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = w.publication::name AND r.prrelid = c.oid), \
      ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
       AND NOT a.attisdropped ORDER BY a.attnum), \
      ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-      AND NOT a.attisdropped ORDER BY a.attnum), c.relnatts \
+      AND NOT a.attisdropped ORDER BY a.attnum), c.relnatts, \
+     pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1::text AND c.relname = $2::text";
+     WHERE n.nspname = w.schema::name AND c.relname = w.name::name OFFSET 0) AS t";
+
+/// So many rows are looked at for one of before.
+const ROWS: u32 = 10_000;
 
 /// One look at a source table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Witness {
     /// OID of the table.
     pub oid: u32,
@@ -52,6 +60,9 @@ pub struct Witness {
     /// The last `attnum` that was given at the first look, for those that came and went since.
     #[serde(default)]
     last: Option<i16>,
+    /// Transactions below this one had ended.
+    #[serde(default)]
+    ended: Option<i64>,
 }
 
 /// The last look, which all tasks of a run compare with.
@@ -80,31 +91,46 @@ impl Seen {
 impl Witness {
     /// Looks at a table; `None` when there is none of this name.
     pub async fn read(source: &Client, task: &TableTask) -> Result<Option<Self>, ExecError> {
-        let table = task.source_name();
-        let doing = || ExecError::source("look at the table's identity");
+        Ok(Self::of_all(source, &[task]).await?.pop().flatten())
+    }
+
+    /// Looks at these tables at once; in their order.
+    pub(super) async fn of_all(source: &Client, tasks: &[&TableTask]) -> Result<Vec<Option<Self>>, ExecError> {
+        let doing = || ExecError::source("look at the tables' identity");
+        let texts = |text: fn(&TableTask) -> &str| tasks.iter().map(|task| text(task)).collect::<Vec<_>>();
+        let schemas = texts(|task| task.source_name().schema.as_str());
+        let names = texts(|task| task.source_name().name.as_str());
+        let publications = texts(|task| task.publication.as_str());
         let query = source.prepared(SQL).await.map_err(doing())?;
-        let row = source
-            .query_opt(&query, &[&table.schema.as_str(), &table.name.as_str(), &task.publication.as_str()])
-            .await
-            .map_err(doing())?;
+        let rows = source.query(&query, &[&schemas, &names, &publications]).await.map_err(doing())?;
+        let mut found = vec![None; tasks.len()];
+        for row in rows {
+            let at = usize::try_from(row.get::<_, i64>(0) - 1).expect("an ordinality begins at 1");
+            found[at] = Some(Self::of_row(tasks[at], &row));
+        }
+        Ok(found)
+    }
+
+    fn of_row(task: &TableTask, row: &tokio_postgres::Row) -> Self {
         // A column that stays behind may go again.
         let stays = |name: &str| task.added.iter().any(|added| !added.followed && added.column.name.as_str() == name);
-        Ok(row.map(|row| Self {
-            oid: row.get(0),
-            file: row.get(1),
-            columns: row.get::<_, Option<String>>(2).unwrap_or_default(),
-            labels: row.get(3),
-            published: row.get(4),
+        Self {
+            oid: row.get(1),
+            file: row.get(2),
+            columns: row.get::<_, Option<String>>(3).unwrap_or_default(),
+            labels: row.get(4),
+            published: row.get(5),
             numbers: row
-                .get::<_, Vec<String>>(5)
+                .get::<_, Vec<String>>(6)
                 .into_iter()
-                .zip(row.get::<_, Vec<i16>>(6))
+                .zip(row.get::<_, Vec<i16>>(7))
                 .filter(|(name, _)| {
                     task.source.columns.iter().any(|column| column.name.as_str() == name) && !stays(name)
                 })
                 .collect(),
-            last: Some(row.get(7)),
-        }))
+            last: Some(row.get(8)),
+            ended: Some(row.get(9)),
+        }
     }
 
     /// What happened to the table since `self`, if it is more than the stream shows. A new file alone is VACUUM FULL,
@@ -112,9 +138,6 @@ impl Witness {
     fn difference(&self, now: &Self) -> Option<String> {
         if self.oid != now.oid {
             return Some(format!("it was dropped and created again (its oid was {}, is {})", self.oid, now.oid));
-        }
-        if self.file != now.file && self.columns != now.columns {
-            return Some("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned());
         }
         let again = |(name, number): &(&String, &i16)| now.numbers.get(*name).is_some_and(|now| now != *number);
         if let Some((name, _)) = self.numbers.iter().find(again) {
@@ -129,37 +152,114 @@ impl Witness {
         let gone = self.labels.iter().find(|label| !now.labels.contains(label))?;
         Some(format!("an enum lost or renamed a label: {gone}"))
     }
+
+    /// Both together may be a rewrite.
+    fn may_be_rewritten(&self, now: &Self) -> bool {
+        self.oid == now.oid && self.file != now.file && self.columns != now.columns
+    }
+
+    /// True when both looks saw the same, whenever they were.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let Self { oid, file, columns, labels, published, numbers, last, ended: _ } = self;
+        let same_table = *oid == other.oid && *file == other.file && *last == other.last && *numbers == other.numbers;
+        same_table && *columns == other.columns && *labels == other.labels && *published == other.published
+    }
+
+    /// True when no ALTER TABLE has rewritten the rows since this look, whatever else was done: each of them would have
+    /// the transaction of the rewrite for its own. VACUUM FULL and CLUSTER leave a row its own, so one that is older
+    /// than this look shows it. Where no row is, none has a value that the stream does not show.
+    async fn was_not_rewritten(&self, source: &Client, table: &QualifiedName) -> Result<bool, ExecError> {
+        let Some(ended) = self.ended else { return Ok(false) };
+        // A row's number of its transaction has 32 bits, of which the half are the past.
+        let query = format!(
+            "SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - $1::int8 < 1000000000 AND \
+             (SELECT pg_catalog.count(*) = 0 OR pg_catalog.bool_or(pg_catalog.age(r.id) > pg_catalog.age($2::text::xid)) \
+              FROM (SELECT xmin AS id FROM {} LIMIT {ROWS}) AS r)",
+            sql::expr::only(table)
+        );
+        let id = (ended % (1 << 32)).to_string();
+        let row = source.query_one(&query, &[&ended, &id]).await;
+        Ok(row.map_err(ExecError::source("look for a row of before"))?.get(0))
+    }
 }
 
-/// Compares the table with what was recorded before its first row was read.
-pub async fn check(source: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let Some(seen) = &task.witness else { return Ok(()) };
-    compare(source, task, &seen.get()).await.map(|_now| ())
+/// Compares the tables with what was recorded before their first row was read.
+pub async fn check(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
+    let seen = tasks.iter().filter_map(|task| Some((*task, task.witness.as_ref()?.get())));
+    compare(source, &seen.collect::<Vec<_>>()).await.map(|_now| ())
 }
 
-async fn compare(source: &Client, task: &TableTask, before: &Witness) -> Result<Witness, ExecError> {
-    let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
-    let now = Witness::read(source, task).await?.ok_or_else(|| stale("it is gone from the source".to_owned()))?;
-    before.difference(&now).map_or(Ok(now), |difference| Err(stale(difference)))
+/// Compares with earlier looks; gives what is there now, in their order.
+async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Vec<Witness>, ExecError> {
+    let tasks: Vec<&TableTask> = tables.iter().map(|(task, _)| *task).collect();
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
+        let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
+        let now = now.ok_or_else(|| stale("it is gone from the source".to_owned()))?;
+        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task.source_name()).await? {
+            return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
+        }
+        if let Some(difference) = before.difference(&now) {
+            return Err(stale(difference));
+        }
+        all.push(now);
+    }
+    Ok(all)
 }
 
 /// Compares, and from here on compares with what is there now: a new file without an altered column was no rewrite, an
 /// altered column without a new file neither. Seen apart, a GRANT and a VACUUM FULL are told from ALTER TABLE; between two
-/// looks they are not, and the run stops rather than miss a rewrite.
+/// looks only rows that are older tell them, and without one the run stops rather than miss a rewrite.
 pub async fn follow(run: &Run, ledger: &Client, source: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let Some(seen) = &task.witness else { return Ok(()) };
-    let before = seen.get();
-    let mut now = compare(source, task, &before).await?;
-    now.last = before.last;
-    // That a column is gone is for others to say; what it was must not be forgotten, should it come again.
-    for (name, number) in &before.numbers {
-        now.numbers.entry(name.clone()).or_insert(*number);
+    follow_all(run, ledger, source, &[task], None).await
+}
+
+/// The same of these tables, with one look and one statement. With an epoch nothing is written for an executor that is not
+/// the ledger's.
+pub(super) async fn follow_all(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    tasks: &[&TableTask],
+    epoch: Option<i64>,
+) -> Result<(), ExecError> {
+    let seen = tasks.iter().filter_map(|task| Some((*task, task.witness.as_ref()?.get())));
+    let seen: Vec<(&TableTask, Witness)> = seen.collect();
+    let found = compare(source, &seen).await?;
+    let (mut changed, mut current) = (BTreeMap::new(), Vec::new());
+    for ((task, before), mut now) in seen.iter().zip(found) {
+        now.last = before.last;
+        // That a column is gone is for others to say; what it was must not be forgotten, should it come again.
+        for (name, number) in &before.numbers {
+            now.numbers.entry(name.clone()).or_insert(*number);
+        }
+        if !now.is_same(before) {
+            changed.insert(setting(task), text(&now)?);
+        }
+        current.push((*task, now));
     }
-    if now != before {
-        migration::set_setting(ledger, &run.id, &setting(task), Some(&text(&now)?)).await?;
-        seen.set(now);
+    let changed: Vec<(String, String)> = changed.into_iter().collect();
+    migration::set_settings(ledger, &run.id, epoch, &changed).await?;
+    for (task, now) in current {
+        if let Some(seen) = &task.witness {
+            seen.set(now);
+        }
     }
     Ok(())
+}
+
+/// Looks at these tables anew, whatever was recorded; gives what is to be recorded of them.
+pub(super) async fn begin(source: &Client, tasks: &mut [TableTask]) -> Result<Vec<(String, String)>, ExecError> {
+    let found = Witness::of_all(source, &tasks.iter().collect::<Vec<_>>()).await?;
+    let mut settings = Vec::new();
+    for (task, witness) in tasks.iter_mut().zip(found) {
+        settings.push((setting(task), serde_json::to_string(&witness).map_err(damaged)?));
+        task.witness = witness.map(Seen::new);
+    }
+    Ok(settings)
 }
 
 /// Compares with the last look that was recorded, if there is one.
@@ -169,7 +269,7 @@ pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableT
         Some(text) => {
             let before: Option<Witness> = serde_json::from_str(&text).map_err(damaged)?;
             let Some(before) = before else { return Ok(()) };
-            compare(source, task, &before).await.map(|_now| ())
+            compare(source, &[(task, before)]).await.map(|_now| ())
         }
     }
 }
@@ -229,26 +329,33 @@ pub(super) fn text(witness: &Witness) -> Result<String, ExecError> {
 /// Looks at every table for the first time, or finds what was recorded then. Must come before the slot: a rewrite after
 /// this look and before the slot stops the run without need, one that is missed would be silent.
 pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
-    for at in 0..tasks.len() {
-        let (earlier, later) = tasks.split_at_mut(at);
-        let task = &mut later[0];
-        // One table, one look: what was seen of it for one target is what the others compare with.
-        if let Some(twin) = earlier.iter().find(|twin| twin.source_name() == task.source_name()) {
-            task.witness.clone_from(&twin.witness);
+    let known = migration::settings(ledger, &run.id).await?;
+    // One table, one look: what was seen of it for one target is what the others compare with.
+    let mut seen: BTreeMap<QualifiedName, Option<Seen>> = BTreeMap::new();
+    let mut first = Vec::new();
+    for task in tasks.iter() {
+        let table = task.source_name();
+        if seen.contains_key(table) {
             continue;
         }
-        let name = setting(task);
-        let witness: Option<Witness> = match migration::setting(ledger, &run.id, &name).await? {
-            Some(text) => Some(serde_json::from_str(&text).map_err(damaged)?),
+        let witness: Option<Witness> = match known.get(&setting(task)) {
+            Some(text) => serde_json::from_str(text).map_err(damaged)?,
             None => {
-                let witness = Witness::read(source, task).await?;
-                let text = serde_json::to_string(&witness).map_err(damaged)?;
-                migration::set_setting(ledger, &run.id, &name, Some(&text)).await?;
-                witness
+                first.push(task);
+                None
             }
         };
-        task.witness = witness.map(Seen::new);
-        follow(run, ledger, source, task).await?;
+        seen.insert(table.clone(), witness.map(Seen::new));
     }
-    Ok(())
+    let mut recorded = Vec::new();
+    for (task, witness) in first.iter().zip(Witness::of_all(source, &first).await?) {
+        recorded.push((setting(task), serde_json::to_string(&witness).map_err(damaged)?));
+        seen.insert(task.source_name().clone(), witness.map(Seen::new));
+    }
+    migration::set_settings(ledger, &run.id, None, &recorded).await?;
+    for task in tasks.iter_mut() {
+        let found = seen.get(task.source_name()).cloned().flatten();
+        task.witness = found;
+    }
+    follow_all(run, ledger, source, &tasks.iter().collect::<Vec<_>>(), None).await
 }

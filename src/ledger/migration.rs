@@ -1,9 +1,12 @@
 //! The row of a migration: identity, epoch, life.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Client;
 
 use super::{FORMAT, LedgerError, SCHEMA_SQL, lock};
 use crate::catalog::QualifiedName;
+use crate::replay::Lsn;
 
 /// What a migration is registered with.
 #[derive(Debug, Clone)]
@@ -240,6 +243,44 @@ pub async fn setting(client: &Client, id: &str, name: &str) -> Result<Option<Str
     let row =
         client.query_opt("SELECT value FROM pcrd.setting WHERE migration = $1 AND name = $2", &[&id, &name]).await?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// All settings of a migration, by name.
+pub async fn settings(client: &Client, id: &str) -> Result<BTreeMap<String, String>, LedgerError> {
+    let rows = client.query("SELECT name, value FROM pcrd.setting WHERE migration = $1", &[&id]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Sets these at once, by name. With an epoch only for the executor that has it.
+///
+/// # Errors
+/// [`LedgerError::Fenced`] when another one has taken the migration over.
+pub async fn set_settings(
+    client: &Client,
+    id: &str,
+    epoch: Option<i64>,
+    settings: &[(String, String)],
+) -> Result<(), LedgerError> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let (names, values): (Vec<&str>, Vec<&str>) =
+        settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
+    let n = client
+        .execute(
+            "WITH own AS (SELECT id FROM pcrd.migration WHERE id = $1 AND epoch = coalesce($4, epoch) FOR SHARE) \
+             INSERT INTO pcrd.setting (migration, name, value) \
+             SELECT own.id, s.name, s.value FROM own, \
+             ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS s (name, value) \
+             ON CONFLICT (migration, name) DO UPDATE SET value = excluded.value",
+            &[&id, &names, &values, &epoch],
+        )
+        .await?;
+    if n == settings.len() as u64 {
+        Ok(())
+    } else {
+        Err(LedgerError::Fenced { epoch: epoch.unwrap_or_default(), lsn: Lsn(0) })
+    }
 }
 
 /// Changes a setting; `None` removes it.

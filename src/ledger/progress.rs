@@ -63,6 +63,14 @@ pub async fn delete(client: &Client, id: &str) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// The same for the executor of this epoch: one that slept through a takeover forgets nothing of its successor's.
+pub async fn delete_own(client: &Client, id: &str, epoch: i64) -> Result<(), LedgerError> {
+    let query = "WITH own AS (SELECT id FROM pcrd.migration WHERE id = $1 AND epoch = $2 FOR SHARE) \
+                 DELETE FROM pcrd.progress USING own WHERE migration = own.id";
+    client.execute(query, &[&id, &epoch]).await?;
+    Ok(())
+}
+
 /// Reads the position, if there is one.
 pub async fn read(client: &Client, id: &str) -> Result<Option<Progress>, LedgerError> {
     let Some(row) = client

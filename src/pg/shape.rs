@@ -3,12 +3,20 @@
 //! Names of indexes and storage files are left out: they may change without changing what a copy reads.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use crate::catalog::{Column, Ident, Index, Persistence, ReplicaIdentity, Table, TableKind};
 
 /// Gives the shape of the table with schema `$1` and name `$2` (both text) as one row with one text column; `missing`
 /// when there is no such table. Does not depend on session settings.
 pub const SHAPE_SQL: &str = include_str!("queries/shape.sql");
+
+/// The same of many tables at once, in their order: `$1` schemas, `$2` names (both `text[]`).
+pub static SHAPES_SQL: LazyLock<String> = LazyLock::new(|| {
+    let one = SHAPE_SQL.trim_end().replace("$1::text", "w.schema").replace("$2::text", "w.name");
+    let tables = "ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) WITH ORDINALITY AS w (schema, name, at)";
+    format!("SELECT (\n{one}\n) FROM {tables} ORDER BY w.at")
+});
 
 /// Renders the line that [`SHAPE_SQL`] gives for a table that has not changed.
 pub fn expected_shape(table: &Table) -> String {

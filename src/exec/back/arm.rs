@@ -2,36 +2,48 @@
 //! goes the whole way.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::mirror::mirror;
-use super::{follow, rights, watch};
+use super::watch::{self, Watch};
+use super::{follow, rights};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::fence::Nonce;
 use crate::exec::identity::Identity;
 use crate::exec::steps::Steps;
-use crate::exec::{constraints, failpoint, slot, snapshots};
+use crate::exec::table::TableTask;
+use crate::exec::{constraints, failpoint, published, slot, snapshots};
 use crate::ledger::{migration, progress, step, way_back};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
 use crate::sql;
 
-/// Everything that may take time, before writes stop. Can be repeated.
+/// What was looked at before writes stopped, so that little has to be asked behind the fence.
+#[derive(Debug)]
+pub struct Prepared {
+    mirrored: Run,
+    tables: Vec<TableTask>,
+    watch: Watch,
+}
+
+/// Everything that may take time, before writes stop. Can be repeated. `None` without a way back.
 ///
 /// # Errors
 /// A server, or the role, cannot do it: the cutover is given up before it began.
-pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
-    let Some(user) = rights::role(run) else { return Ok(()) };
-    let (mirrored, tables) = mirror(run, ledger).await?;
+pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<Option<Prepared>, ExecError> {
+    let Some(user) = rights::role(run) else { return Ok(None) };
+    let (mut mirrored, mut tables) = mirror(run, ledger).await?;
     tables.iter().try_for_each(watch::is_sent_as_planned)?;
+    if !is_whole(run, &mirrored, ledger).await? {
+        disarm(run, ledger).await?;
+    }
     let found = slot::state(ledger, &mirrored).await?;
     rights::of_target(run, ledger, found.is_some()).await?;
     rights::of_role(run, source).await?;
     rights::nobody_else(run, source).await?;
     rights::of_tables(run, source).await?;
-    // One that no question decides would keep every rollback away.
-    constraints::questions_back(&mirrored, source, &watch::with_others(&tables)).await?;
+    answered_in_time(run, (&mirrored, &tables), source).await?;
     // The position of the way back is written with its rows, on the source.
     migration::exists(source).await?;
     migration::create_ledger(source).await?;
@@ -74,7 +86,48 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<(), 
     }
     tries.push_str("; ROLLBACK");
     writer.batch_execute(&tries).await.map_err(ExecError::source("write as the role of the way back"))?;
-    seen_in_slot(run, ledger).await
+    seen_in_slot(run, ledger).await?;
+    mirrored.epoch = follow::take_over(&mirrored, source).await?;
+    let watch = watch::begin(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+    Ok(Some(Prepared { mirrored, tables, watch }))
+}
+
+/// False when the publication of the way back is ours and does not publish what it must: a table was created anew since an
+/// earlier attempt made it, or only the slot is left. What the slot has seen cannot be read with another publication.
+async fn is_whole(run: &Run, mirrored: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    let steps = Steps::read(run, ledger).await?;
+    if !is_ours(run, &steps, |op| matches!(op, Op::PublishBack(_) | Op::CreateBackSlot(_))) {
+        return Ok(true);
+    }
+    match published::check(mirrored, ledger).await {
+        Ok(()) => Ok(true),
+        Err(ExecError::Stale { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is asked behind the target's fence is asked once before the switch: a question that nothing decides, or that takes
+/// too long, would keep every rollback away.
+async fn answered_in_time(
+    run: &Run,
+    (mirrored, tables): (&Run, &[TableTask]),
+    source: &Client,
+) -> Result<(), ExecError> {
+    let (began, limit) = (Instant::now(), Duration::from_millis(run.plan.settings.fence_timeout_ms) / 2);
+    let asking = async {
+        let questions = constraints::questions_back(mirrored, source, &watch::with_others(tables), limit).await?;
+        constraints::ask_back(source, &questions, limit, "before the switch").await?;
+        Ok(questions.len())
+    };
+    let asked = constraints::unless_stopped(run, source, asking).await?;
+    if asked > 0 {
+        run.note(format!(
+            "{asked} constraint(s) of the source, which no constraint of the target promises, are looked at by a rollback \
+             behind the target's fence; now that took {} ms",
+            began.elapsed().as_millis()
+        ));
+    }
+    Ok(())
 }
 
 /// A message of the target comes out of the slot.
@@ -126,13 +179,14 @@ async fn create(
 
 /// Behind the fence, when the target has everything and nobody writes to it: whatever is in its log up to here came from
 /// the source. From here on the way back counts, and a message goes all of it.
-pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
-    if rights::role(run).is_none() {
-        return Ok(());
-    }
-    let (mut mirrored, mut tables) = mirror(run, ledger).await?;
-    mirrored.epoch = follow::take_over(&mirrored, source).await?;
-    watch::begin(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<Prepared>) -> Result<(), ExecError> {
+    let Some(Prepared { mirrored, tables, watch }) = prepared else { return Ok(()) };
+    // What became of the tables since they were looked at would be missed.
+    watch.look(&mirrored, source, ledger).await.map_err(|error| match error {
+        // The next attempt looks at them anew.
+        ExecError::Stale { .. } => ExecError::CutoverAborted { reason: format!("{error}, since this cutover began") },
+        other => other,
+    })?;
     ledger
         .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
         .await
@@ -149,7 +203,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), Exec
     let timeline = timeline.ok_or_else(|| ExecError::CutoverAborted {
         reason: "the way back cannot be taken: the target is a standby".to_owned(),
     })?;
-    progress::delete(source, &mirrored.id).await?;
+    progress::delete_own(source, &mirrored.id, mirrored.epoch).await?;
     progress::create(source, &mirrored.id, mirrored.epoch, timeline, lsn, &snapshot).await?;
     let nonce = Nonce::new();
     let epoch = mirrored.epoch;
@@ -167,18 +221,31 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client) -> Result<(), Exec
     Ok(())
 }
 
-/// For a cutover that was given up: the slot would keep the target's log until the next.
+/// For a cutover that was given up: the slot would keep the target's log until the next, and the publication would not have
+/// what is created meanwhile. As long as a reader has the slot both stay.
 pub async fn disarm(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     if rights::role(run).is_none() {
         return Ok(());
     }
-    let slot = run.plan.settings.back_slot();
-    let query = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
-                 WHERE slot_name = $1 AND NOT active";
+    let (slot, publication) = (run.plan.settings.back_slot(), run.plan.settings.back_publication());
     let steps = Steps::read(run, ledger).await?;
-    let is_ours = |step: &Step| matches!(step.op, Op::CreateBackSlot(_)) && steps.started(&step.id);
-    if run.plan.steps.iter().any(is_ours) {
-        ledger.execute(query, &[&slot.as_str()]).await.map_err(ExecError::target("drop the slot of the way back"))?;
+    if is_ours(run, &steps, |op| matches!(op, Op::CreateBackSlot(_))) {
+        let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
+                    WHERE slot_name = $1 AND NOT active";
+        let doing = || ExecError::target("drop the slot of the way back");
+        ledger.execute(drop, &[&slot.as_str()]).await.map_err(doing())?;
+        let left = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+        if ledger.query_opt(left, &[&slot.as_str()]).await.map_err(doing())?.is_some() {
+            return Ok(());
+        }
+    }
+    if is_ours(run, &steps, |op| matches!(op, Op::PublishBack(_))) {
+        let drop = format!("DROP PUBLICATION IF EXISTS {}", sql::ident(&publication));
+        ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the publication of the way back"))?;
     }
     Ok(())
+}
+
+fn is_ours(run: &Run, steps: &Steps<'_>, wanted: fn(&Op) -> bool) -> bool {
+    run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id))
 }

@@ -12,7 +12,7 @@ mod rollback;
 mod stand;
 mod watch;
 
-pub use arm::{arm, disarm, prepare};
+pub use arm::{Prepared, arm, disarm, prepare};
 pub use mirror::id;
 pub use remove::{give_up, remove_from_source, remove_from_target};
 pub use stand::{Wish, is_under_way, stand};

@@ -22,6 +22,9 @@ use crate::ledger::way_back::{self, WayBackState};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 
+/// Whose rows may break what the source promises.
+const TARGET_WROTE: &str = "with what the target wrote,";
+
 fn given_up(reason: String) -> ExecError {
     ExecError::RollbackAborted { reason }
 }
@@ -38,8 +41,15 @@ pub(super) async fn decide(
     if fence::standing(&mirrored, ledger).await? == Standing::Leased {
         fence::lower(&mirrored, ledger).await?;
     }
-    let questions = constraints::questions_back(&mirrored, source, &with_others(&tables)).await?;
-    constraints::ask_back(source, &questions).await?;
+    let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
+    // In full, and as long as it may take behind the fence: what takes longer there would be asked in vain.
+    let questions = constraints::unless_stopped(run, source, async {
+        let others = with_others(&tables);
+        let questions = constraints::questions_back(&mirrored, source, &others, limit / 2).await?;
+        constraints::ask_back(source, &questions, limit / 2, TARGET_WROTE).await?;
+        Ok(questions)
+    })
+    .await?;
     let epoch = mirrored.epoch;
     if !way_back::advance(ledger, &run.id, Some(epoch), &[WayBackState::Open], WayBackState::RollingBack, None).await? {
         return Err(ExecError::Step { step: "rollback".to_owned(), reason: "the way back is not open".to_owned() });
@@ -53,7 +63,7 @@ pub(super) async fn decide(
     let fence_lsn = fence::raise(&mirrored, ledger, &tables, &nonce, None).await?;
     way_back::fenced(ledger, &run.id, epoch, fence_lsn).await?;
     failpoint::hit("back.after-fence")?;
-    let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
+    let until = Instant::now() + limit;
     let advance = |from, to, lsn| state::advance(source, &mirrored.id, epoch, from, to, lsn);
     let fenced = async {
         advance(CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
@@ -61,7 +71,9 @@ pub(super) async fn decide(
         following.end().await?;
         advance(CutoverState::Fenced, CutoverState::Drained, None).await?;
         failpoint::hit("back.after-drained")?;
-        constraints::ask_back(source, &questions).await?;
+        // The server ends them a little before the fence does, and says which.
+        let left = until.saturating_duration_since(Instant::now()).mul_f64(0.9);
+        constraints::ask_back(source, &questions, left, TARGET_WROTE).await?;
         for step in &mirrored.plan.steps {
             if let Op::SetSequence(set) = &step.op {
                 sequences::set(&mirrored, ledger, source, set).await?;
@@ -70,7 +82,7 @@ pub(super) async fn decide(
         advance(CutoverState::Drained, CutoverState::SequencesSet, None).await?;
         failpoint::hit("back.after-sequences")
     };
-    let bounded = tokio::time::timeout(limit, async {
+    let bounded = tokio::time::timeout_at(until.into(), async {
         tokio::select! {
             result = fenced => result,
             error = keep_lease(&mirrored, &keeper) => Err(error),
@@ -78,12 +90,13 @@ pub(super) async fn decide(
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
         }
     });
-    match bounded.await {
-        Ok(result) => result?,
-        Err(_) => {
-            return Err(given_up(format!("not drained within {} ms after the target's fence", limit.as_millis())));
-        }
+    let bounded = bounded.await.unwrap_or_else(|_| {
+        Err(given_up(format!("not drained within {} ms after the target's fence", limit.as_millis())))
+    });
+    if bounded.is_err() {
+        constraints::end(source).await;
     }
+    bounded?;
     if !fence::make_permanent(&mirrored, ledger, &tables).await? {
         return Err(given_up("the lease of the target's fence ran out, or is another executor's".to_owned()));
     }

@@ -112,8 +112,9 @@ fn ends_it(plan: &Plan, error: &ExecError) -> Option<String> {
         ExecError::Stale { difference, .. } if without_way(plan, difference).is_some() => without_way(plan, difference),
         ExecError::Stale { what, .. } => Some(error.to_string()).filter(|_| !NOT_OF_ROWS.contains(&what.as_str())),
         ExecError::Refused(refused) => {
-            let class = refused.error.sqlstate().and_then(|code| code.get(..2).map(str::to_owned));
-            class.filter(|class| matches!(class.as_str(), "22" | "23" | "P0")).map(|_| error.to_string())
+            // A value that is too large for an index of the source is refused as often as it comes.
+            let is_of_row = |code: &str| matches!(code.get(..2), Some("22" | "23" | "P0")) || code == "54000";
+            refused.error.sqlstate().filter(|code| is_of_row(code)).map(|_| error.to_string())
         }
         ExecError::WayBackClosed { reason } => Some(reason.clone()),
         ExecError::Strict { .. } | ExecError::NoWayBack { .. } | ExecError::Reshaped { .. } => Some(error.to_string()),
@@ -214,7 +215,7 @@ async fn go(
     (mirrored, mut tables): (Arc<Run>, Vec<TableTask>),
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
-    let mut watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+    let watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
     let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);

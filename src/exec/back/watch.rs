@@ -4,60 +4,56 @@
 //! Of every table of the target, also of those without a way back: their rows must not change either. Of the source's tables
 //! the shape: their fence stops no DDL, and a value that comes could be rounded to another type.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::catalog::{Ident, QualifiedName, ReplicaIdentity};
-use crate::exec::ExecError;
 use crate::exec::context::Run;
+use crate::exec::copy::shapes;
 use crate::exec::table::{TableTask, tasks};
-use crate::exec::witness;
+use crate::exec::{ExecError, published, witness};
 use crate::ledger::migration;
 use crate::pg::client::Client;
-use crate::pg::shape::{SHAPE_SQL, expected_shape};
+use crate::pg::shape::expected_shape;
 use crate::plan::Plan;
 use crate::projection::{Back, CopyFormat, Projection, RowIdentity};
 
-/// Tables that are looked at in one round.
-const LOOKS: usize = 20;
-
-/// The tables of the target as they were when the way back began.
+/// The tables as they were when the way back began.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
-    /// All of them; those with a way back are those that the applier has.
+    /// All of the target's; those with a way back are those that the applier has.
     pub tables: Arc<Vec<TableTask>>,
-    next: usize,
+    /// Shapes of the target's and of the source's, by the name that the ledger has for them.
+    shapes: BTreeMap<String, String>,
 }
 
-/// Records what the tables are like. Must come before the position from which changes go back: what comes between the two
-/// ends the way back without need, what came after both would be missed.
+/// Records what the tables are like, for the executor that the source's ledger gave the mirrored run's epoch. Must come
+/// before the position from which changes go back: what comes between the two ends the way back without need, what came
+/// after both would be missed.
 ///
 /// # Errors
-/// A server cannot be asked.
+/// A server cannot be asked, or another executor has the ledger.
 pub(super) async fn begin(
     mirrored: &Run,
     ledger: &Client,
     target: &Client,
     ways: &[Back],
     tables: &mut [TableTask],
-) -> Result<(), ExecError> {
+) -> Result<Watch, ExecError> {
     let mut all = all(mirrored, ways, tables)?;
-    for task in &all {
-        let witness = witness::setting_of(task.source_name());
-        migration::set_setting(ledger, &mirrored.id, &witness, None).await?;
-        let shape = expected_shape(&task.source);
-        migration::set_setting(ledger, &mirrored.id, &setting(task), Some(&shape)).await?;
-    }
-    witness::remember(mirrored, ledger, target, &mut all).await?;
-    for task in &all {
-        compare(target, task, &expected_shape(&task.source)).await?;
-    }
-    for task in tables.iter() {
-        let shape = shape(ledger, &task.projection.target).await?;
-        migration::set_setting(ledger, &mirrored.id, &source_setting(task), Some(&shape)).await?;
-    }
+    let witnesses = witness::begin(target, &mut all).await?;
     share(&all, tables);
-    Ok(())
+    let mut recorded: BTreeMap<String, String> =
+        all.iter().map(|task| (setting(task), expected_shape(&task.source))).collect();
+    for (task, now) in all.iter().zip(of_target(target, &all).await?) {
+        compare(task, &recorded[&setting(task)], &now)?;
+    }
+    for (task, now) in tables.iter().zip(of_source(ledger, tables.iter()).await?) {
+        recorded.insert(source_setting(task), now);
+    }
+    let settings: Vec<(String, String)> = recorded.clone().into_iter().chain(witnesses).collect();
+    migration::set_settings(ledger, &mirrored.id, Some(mirrored.epoch), &settings).await?;
+    Ok(Watch { tables: Arc::new(all), shapes: recorded })
 }
 
 /// Finds what was recorded, and compares.
@@ -72,35 +68,38 @@ pub(super) async fn resume(
     tables: &mut [TableTask],
 ) -> Result<Watch, ExecError> {
     let mut all = all(mirrored, ways, tables)?;
-    for task in &all {
-        let Some(shape) = migration::setting(ledger, &mirrored.id, &setting(task)).await? else {
-            let reason = format!("the source's ledger does not say what {} was like at the switch", task.source_name());
-            return Err(ExecError::Gap { reason });
-        };
-        compare(target, task, &shape).await?;
+    let shapes = migration::settings(ledger, &mirrored.id).await?;
+    if let Some(task) = all.iter().find(|task| !shapes.contains_key(&setting(task))) {
+        let reason = format!("the source's ledger does not say what {} was like at the switch", task.source_name());
+        return Err(ExecError::Gap { reason });
     }
-    for task in tables.iter() {
-        compare_source(mirrored, ledger, task).await?;
-    }
+    let watch = Watch { tables: Arc::new(all.clone()), shapes };
+    watch.compare_shapes(ledger, target).await?;
     witness::remember(mirrored, ledger, target, &mut all).await?;
+    published::check(mirrored, target).await?;
     share(&all, tables);
-    Ok(Watch { tables: Arc::new(all), next: 0 })
+    Ok(Watch { tables: Arc::new(all), ..watch })
 }
 
 impl Watch {
-    /// Looks at some of the tables, in turn.
+    /// Looks at all tables, and at what of them is published: as many questions as for one.
     ///
     /// # Errors
     /// [`ExecError::Stale`] when one is not what it was.
-    pub(super) async fn look(&mut self, mirrored: &Run, ledger: &Client, target: &Client) -> Result<(), ExecError> {
-        for _ in 0..LOOKS.min(self.tables.len()) {
-            let task = &self.tables[self.next];
-            compare(target, task, &expected_shape(&task.source)).await?;
-            witness::follow(mirrored, ledger, target, task).await?;
-            if task.back.is_some() {
-                compare_source(mirrored, ledger, task).await?;
-            }
-            self.next = (self.next + 1) % self.tables.len();
+    pub(super) async fn look(&self, mirrored: &Run, ledger: &Client, target: &Client) -> Result<(), ExecError> {
+        self.compare_shapes(ledger, target).await?;
+        let tables: Vec<&TableTask> = self.tables.iter().collect();
+        witness::follow_all(mirrored, ledger, target, &tables, Some(mirrored.epoch)).await?;
+        published::check(mirrored, target).await
+    }
+
+    async fn compare_shapes(&self, ledger: &Client, target: &Client) -> Result<(), ExecError> {
+        for (task, now) in self.tables.iter().zip(of_target(target, &self.tables).await?) {
+            compare(task, &self.shapes[&setting(task)], &now)?;
+        }
+        let with_way = || self.tables.iter().filter(|task| task.back.is_some());
+        for (task, now) in with_way().zip(of_source(ledger, with_way()).await?) {
+            compare_source(task, self.shapes.get(&source_setting(task)), &now)?;
         }
         Ok(())
     }
@@ -187,32 +186,32 @@ fn source_setting(task: &TableTask) -> String {
     format!("source shape:{}", task.projection.target)
 }
 
-async fn shape(client: &Client, table: &QualifiedName) -> Result<String, ExecError> {
-    let doing = || ExecError::source(format!("look at the shape of {table}"));
-    let query = client.prepared(SHAPE_SQL).await.map_err(doing())?;
-    let row = client.query_one(&query, &[&table.schema.as_str(), &table.name.as_str()]).await.map_err(doing())?;
-    Ok(row.get(0))
+async fn of_target(target: &Client, tables: &[TableTask]) -> Result<Vec<String>, ExecError> {
+    let names: Vec<&QualifiedName> = tables.iter().map(TableTask::source_name).collect();
+    shapes(target, &names).await.map_err(ExecError::target("look at the shapes of the target's tables"))
 }
 
-async fn compare(target: &Client, task: &TableTask, before: &str) -> Result<(), ExecError> {
-    let table = task.source_name();
-    let difference = match shape(target, table).await?.as_str() {
+async fn of_source(source: &Client, tables: impl Iterator<Item = &TableTask>) -> Result<Vec<String>, ExecError> {
+    let names: Vec<&QualifiedName> = tables.map(|task| &task.projection.target).collect();
+    shapes(source, &names).await.map_err(ExecError::source("look at the shapes of the source's tables"))
+}
+
+fn compare(task: &TableTask, before: &str, now: &str) -> Result<(), ExecError> {
+    let difference = match now {
         same if same == before => return Ok(()),
         "missing" => "it is gone from the target".to_owned(),
         now => format!("it was [{before}], is [{now}]"),
     };
-    Err(ExecError::Stale { what: table.to_string(), difference })
+    Err(ExecError::Stale { what: task.source_name().to_string(), difference })
 }
 
 /// What was done to the source can be undone there: nothing goes back meanwhile, and nothing is closed.
-async fn compare_source(mirrored: &Run, ledger: &Client, task: &TableTask) -> Result<(), ExecError> {
-    let table = &task.projection.target;
-    let before = migration::setting(ledger, &mirrored.id, &source_setting(task)).await?;
-    let now = shape(ledger, table).await?;
-    if before.as_ref() == Some(&now) {
+fn compare_source(task: &TableTask, before: Option<&String>, now: &str) -> Result<(), ExecError> {
+    if before.is_some_and(|before| before == now) {
         return Ok(());
     }
-    let before = before.unwrap_or_else(|| "not recorded".to_owned());
+    let table = &task.projection.target;
+    let before = before.map_or("not recorded", String::as_str);
     let reason = format!(
         "{table} was altered on the source: it was [{before}], is [{now}]; nothing goes back until it is as it was"
     );
