@@ -139,7 +139,7 @@ pub async fn check(source: &Client, task: &TableTask) -> Result<(), ExecError> {
 
 async fn compare(source: &Client, task: &TableTask, before: &Witness) -> Result<Witness, ExecError> {
     let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
-    let now = Witness::read(source, task).await?.ok_or_else(|| stale("it is gone from the source".to_owned()))?;
+    let now = Witness::read(source, task).await?.ok_or_else(|| stale("it is gone".to_owned()))?;
     before.difference(&now).map_or(Ok(now), |difference| Err(stale(difference)))
 }
 

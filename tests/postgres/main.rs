@@ -70,6 +70,7 @@ mod values;
 mod verify;
 mod way_back;
 mod way_back_kills;
+mod way_back_life;
 mod way_back_random;
 mod way_back_rows;
 mod way_back_states;
