@@ -170,7 +170,7 @@ pub enum ExecError {
         /// What the target says.
         state: &'static str,
         /// Why it cannot be asked.
-        error: Box<ExecError>,
+        error: Box<Self>,
     },
     /// A change of the target that cannot be made on the source as it was made there.
     #[error("{what} has no way back, in the transaction that commits at {lsn}: {why}")]
@@ -199,7 +199,7 @@ pub enum ExecError {
     StreamEnded,
     /// After the switch: what can be done about it is not what could be done before.
     #[error(transparent)]
-    AfterSwitch(Box<ExecError>),
+    AfterSwitch(Box<Self>),
     /// Asked to stop; everything can be continued.
     #[error("interrupted; run the same command again to continue")]
     Interrupted,
