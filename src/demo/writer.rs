@@ -57,9 +57,14 @@ impl Writer {
         let (side, stop) = (watch::Sender::new(Side::Source), watch::Sender::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(Mutex::new(None));
-        let mut clients = JoinSet::new();
+        // Before the first of them writes: a row that it adds would be another one's too.
+        let mut own: Vec<Vec<i64>> = Vec::new();
         for number in 0..load.clients {
             let rows = reader.query(OWN_IDS, &[&i64::from(load.clients), &i64::from(number)]).await?;
+            own.push(rows.iter().map(|row| row.get(0)).collect());
+        }
+        let mut clients = JoinSet::new();
+        for (number, own) in (0..load.clients).zip(own) {
             let client = WriterClient {
                 label: format!("writer-{}-{number}", load.seed),
                 source: source.clone(),
@@ -68,7 +73,7 @@ impl Writer {
                 stop: stop.subscribe(),
                 acknowledged: Arc::clone(&acknowledged),
                 random: StdRng::seed_from_u64(load.seed.wrapping_mul(1000).wrapping_add(u64::from(number))),
-                own: Own::new(rows.iter().map(|row| row.get(0)).collect()),
+                own: Own::new(own),
                 population,
                 every: Duration::from_secs(1) * load.clients / load.writes_per_second,
                 summary: Summary::default(),
