@@ -204,7 +204,7 @@ async fn the_writer_follows_the_switch_and_measures_its_own_pause() {
     run(&client, "DROP FUNCTION fence() CASCADE; ALTER TABLE listings RENAME list_price TO list_price_precise").await;
     assert_eq!(writer.acknowledged(), stuck, "a write passed the fence");
     let pause_at_least = fenced.elapsed();
-    writer.switch_to_target();
+    writer.switch_to(Side::Target);
     wait_for(&writer, stuck + 300).await;
     let pause_at_most = fenced.elapsed() + Duration::from_secs(1);
     let summary = writer.stop().await.unwrap();

@@ -7,8 +7,8 @@ use crate::figures::Figures;
 use crate::work::{done, pcrd};
 
 /// The bars, in milliseconds: what a client waits in the median, and the longest that any waits.
-const PAUSE_MS: f64 = 500.0;
-const PAUSE_MAX_MS: f64 = 1_000.0;
+pub(crate) const PAUSE_MS: f64 = 500.0;
+pub(crate) const PAUSE_MAX_MS: f64 = 1_000.0;
 
 /// What `pcrd demo run --json` says at its end.
 #[derive(Debug, Deserialize)]

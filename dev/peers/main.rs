@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod back;
 mod backfill;
 mod cutover;
 mod figures;
@@ -90,6 +91,12 @@ enum What {
         /// Clients that write
         #[arg(long, default_value_t = 24)]
         clients: u64,
+        /// And back: a rollback after each of them
+        #[arg(long)]
+        back: bool,
+        /// Between the switch and the rollback
+        #[arg(long, default_value_t = 10, requires = "back")]
+        seconds: u64,
     },
     /// Compares every row, beside the same aggregate alone; and what is compared behind the fence
     Verify {
@@ -133,7 +140,10 @@ async fn main() {
         What::Mixed { gb, tps, steady_tps, seconds } => {
             of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
         }
-        What::Cutover { rows, tps, clients } => of_bars(cutover::run(rows, tps, clients, rounds)),
+        What::Cutover { rows, tps, clients, back: true, seconds } => {
+            of_bars(back::run(back::Wish { rows, tps, clients, seconds }, rounds).await)
+        }
+        What::Cutover { rows, tps, clients, .. } => of_bars(cutover::run(rows, tps, clients, rounds)),
         What::Verify { rows, keys } => of_bars(verify::run(rows, keys, rounds).await),
         What::Memory { gb } => of_bars(memory::run(gb, rounds).await),
     };

@@ -86,9 +86,9 @@ pub enum Command {
     /// Fence the source, drain, verify, and make the target the database
     Cutover(command::cutover::CutoverArgs),
     /// Not yet: after the switch, fence the target, let its last changes go back, and make the source the database again
-    Rollback(command::rollback::WayBackArgs),
+    Rollback(command::rollback::RollbackArgs),
     /// Not yet: after the switch, end the way back
-    Finalize(command::rollback::WayBackArgs),
+    Finalize(command::rollback::FinalizeArgs),
     /// Give a migration up: remove what its plan created
     Abort(command::abort::AbortArgs),
     /// After the cutover: remove slot and publication

@@ -74,7 +74,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
     let heed = |event: &Event| {
         tally.heed(event);
         if matches!(&event.kind, EventKind::Cutover { state } if state == "switched") {
-            writer.switch_to_target();
+            writer.switch_to(Side::Target);
         }
     };
     match run_plan_with(ctx, &config, Job::new(planned.file.plan, Until::Cutover), heed).await? {

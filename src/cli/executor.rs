@@ -212,19 +212,43 @@ fn journal_event(journal: &mut Journal, plan: &PlanId, event: &Event) -> Result<
 const AFTER_DDL: &str = "pcrd plan --out new-plan.json, review it, then pcrd apply new-plan.json --adopt, which goes on with \
                          the work that still holds; pcrd abort gives the run up";
 
+/// What to do after the switch: nothing can be aborted, and no other plan can go on with it.
+const AFTER_SWITCH: &str = "mend what it names, then the same command again goes on and loses nothing; pcrd status shows where it \
+     stands; pcrd finalize ends the way back, and the target stays the database";
+
+/// What to do when the config leads elsewhere.
+const ANOTHER_SERVER: &str =
+    "let the config name the server of the switch, then the same command again; nothing was changed";
+
 /// What to do when nobody knows where the clients are.
 const SWITCH_UNKNOWN: &str = "find out where the clients are. They use the target: pcrd cutover --switch-happened yes. They do not: \
      --switch-happened no runs the hook once more, --switch-happened no --open-source opens the source again";
 
 /// What to do when the source is not what it was.
 const SOURCE_BEHIND: &str = "bring back the server that was the source at the switch, then the same command again; pcrd finalize \
-     gives the way back up, and the target is the database";
+     gives the way back up, and the target is the database; where the source that is there takes writes, pcrd finalize --without-source";
+
+/// What to do when the target does not know that the source was opened.
+const TARGET_BEHIND: &str = "the source is the database: see to it that nobody writes to this target. To bring back the target that \
+     knows of the rollback lets pcrd cleanup go on; otherwise drop its tables yourself";
+
+/// What to do when the source is not there to be asked.
+const SOURCE_UNKNOWN: &str = "bring the source back, then the same command again; behind a rollback that was decided pcrd rollback \
+     opens it. Where it never comes back: pcrd finalize --without-source, and the target is the database";
 
 const SWITCH_NOT_STARTED: &str =
     "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";
 
 /// An executor's error as a command's.
 pub fn explain(error: ExecError) -> CommandError {
+    let error = match error {
+        ExecError::AfterSwitch(error) => {
+            let is_elsewhere = matches!(&*error, ExecError::Stale { what, .. } if what.ends_with(" server"));
+            let next = if is_elsewhere { ANOTHER_SERVER } else { AFTER_SWITCH };
+            return explain(*error).with_next(next);
+        }
+        other => other,
+    };
     let exit = match &error {
         ExecError::Interrupted | ExecError::AbortRequested => Exit::Interrupted,
         ExecError::Stale { .. } | ExecError::Reshaped { .. } | ExecError::Ledger(LedgerError::Finished(_)) => {
@@ -275,6 +299,8 @@ pub fn explain(error: ExecError) -> CommandError {
             "mend what it names, then pcrd rollback; pcrd apply lets changes go on going back".to_owned()
         }
         ExecError::SourceBehind { .. } => SOURCE_BEHIND.to_owned(),
+        ExecError::TargetBehind { .. } => TARGET_BEHIND.to_owned(),
+        ExecError::SourceUnknown { .. } => SOURCE_UNKNOWN.to_owned(),
         ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
         ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),

@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn a_change_is_left_out_for_what_its_row_is_only() {
         let refused = |sqlstate: &str, key: Option<&str>| Refused {
+            end: crate::plan::End::Target,
             kind: "insert",
             table: "public.\"it's\"".to_owned(),
             row: ", row (7)".to_owned(),

@@ -12,7 +12,6 @@ use super::command;
 use super::context::{self, Context};
 use super::error::{CommandError, Exit};
 use super::shutdown::Shutdown;
-use crate::exec::back::Wish;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
@@ -111,8 +110,8 @@ async fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Apply(args) => command::apply::run(ctx, args).await,
         Command::Migrate(args) => command::migrate::run(ctx, args).await,
         Command::Cutover(args) => command::cutover::run(ctx, args).await,
-        Command::Rollback(args) => command::rollback::run(ctx, args, Wish::Rollback).await,
-        Command::Finalize(args) => command::rollback::run(ctx, args, Wish::Finalize).await,
+        Command::Rollback(args) => command::rollback::rollback(ctx, args).await,
+        Command::Finalize(args) => command::rollback::finalize(ctx, args).await,
         Command::Abort(args) => command::abort::run(ctx, args).await,
         Command::Cleanup(args) => command::cleanup::run(ctx, args).await,
         Command::Pause(_) => command::pause::run(ctx, "pause").await,

@@ -73,6 +73,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// Per client that followed the switch: from its last acknowledged write on the source to its first on the target.
     pub pauses: Vec<Duration>,
+    /// The same of the rollback, from the target to the source.
+    pub pauses_back: Vec<Duration>,
     pub(super) acknowledged: BTreeMap<i64, Option<i64>>,
 }
 
@@ -89,6 +91,16 @@ impl Summary {
     #[must_use]
     pub fn longest_pause(&self) -> Option<Duration> {
         self.pauses.iter().max().copied()
+    }
+
+    /// Returns how many listings there must be, of which so many were there at the start with the first keys.
+    #[must_use]
+    pub fn listings(&self, seeded: i64) -> i64 {
+        self.acknowledged.iter().fold(seeded, |count, (id, price)| match (*id <= seeded, price) {
+            (true, None) => count - 1,
+            (false, Some(_)) => count + 1,
+            (true, Some(_)) | (false, None) => count,
+        })
     }
 
     /// Returns the acknowledged writes per second over the whole run.
@@ -117,6 +129,7 @@ impl Summary {
         self.unknown += other.unknown;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.pauses.extend(other.pauses);
+        self.pauses_back.extend(other.pauses_back);
         // Clients own disjoint rows.
         self.acknowledged.extend(other.acknowledged);
     }

@@ -57,9 +57,14 @@ impl Writer {
         let (side, stop) = (watch::Sender::new(Side::Source), watch::Sender::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(Mutex::new(None));
-        let mut clients = JoinSet::new();
+        // Before the first of them writes: a row that it adds would be another one's too.
+        let mut own: Vec<Vec<i64>> = Vec::new();
         for number in 0..load.clients {
             let rows = reader.query(OWN_IDS, &[&i64::from(load.clients), &i64::from(number)]).await?;
+            own.push(rows.iter().map(|row| row.get(0)).collect());
+        }
+        let mut clients = JoinSet::new();
+        for (number, own) in (0..load.clients).zip(own) {
             let client = WriterClient {
                 label: format!("writer-{}-{number}", load.seed),
                 source: source.clone(),
@@ -68,7 +73,7 @@ impl Writer {
                 stop: stop.subscribe(),
                 acknowledged: Arc::clone(&acknowledged),
                 random: StdRng::seed_from_u64(load.seed.wrapping_mul(1000).wrapping_add(u64::from(number))),
-                own: Own::new(rows.iter().map(|row| row.get(0)).collect()),
+                own: Own::new(own),
                 population,
                 every: Duration::from_secs(1) * load.clients / load.writes_per_second,
                 summary: Summary::default(),
@@ -97,9 +102,9 @@ impl Writer {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells the clients that the target is the database now, as a deploy or a DNS change would.
-    pub fn switch_to_target(&self) {
-        self.side.send_replace(Side::Target);
+    /// Tells the clients which database it is now, as a deploy or a DNS change would.
+    pub fn switch_to(&self, side: Side) {
+        self.side.send_replace(side);
     }
 
     /// Stops the clients after their current write and returns what they did.
@@ -137,7 +142,7 @@ impl WriterClient {
     async fn run(mut self) -> Result<Summary, PgError> {
         let began = Instant::now();
         let mut connection: Connection = None;
-        let mut last_on_source = None;
+        let mut last: Option<(Side, Instant)> = None;
         let mut next = began;
         while !*self.stop.borrow() {
             // Late clients catch up a little, so that the rate holds on average, but do not storm the database.
@@ -145,14 +150,15 @@ impl WriterClient {
             sleep_until(next).await;
             let op = decide(&mut self.random, &self.own, self.population, &self.label);
             let Some(side) = self.write(&op, &mut connection).await? else { break };
-            match side {
-                Side::Source => last_on_source = Some(Instant::now()),
-                Side::Target => {
-                    if let Some(last) = last_on_source.take() {
-                        self.summary.pauses.push(last.elapsed());
-                    }
+            if let Some((before, at)) = last
+                && before != side
+            {
+                match side {
+                    Side::Target => self.summary.pauses.push(at.elapsed()),
+                    Side::Source => self.summary.pauses_back.push(at.elapsed()),
                 }
             }
+            last = Some((side, Instant::now()));
         }
         self.summary.elapsed = began.elapsed();
         Ok(self.summary)
@@ -182,7 +188,7 @@ impl WriterClient {
                     self.acknowledged.fetch_add(1, Ordering::Relaxed);
                     return Ok(Some(side));
                 }
-                Err(error) => self.after(error, side, op, connection)?,
+                Err(error) => self.after(error, op, connection)?,
             }
             if *self.stop.borrow() {
                 return Ok(None);
@@ -192,9 +198,9 @@ impl WriterClient {
     }
 
     /// Prepares the next attempt, or returns the error if there should be none.
-    fn after(&mut self, error: PgError, side: Side, op: &Op, connection: &mut Connection) -> Result<(), PgError> {
+    fn after(&mut self, error: PgError, op: &Op, connection: &mut Connection) -> Result<(), PgError> {
         // read_only_sql_transaction: what the fence answers.
-        if side == Side::Source && error.sqlstate() == Some("25006") {
+        if error.sqlstate() == Some("25006") {
             self.summary.fenced += 1;
             return Ok(());
         }

@@ -94,14 +94,16 @@ pub enum Outcome {
 /// Runs the plan, and after the switch the way back, where it is asked for.
 pub async fn run(request: Request) -> Result<Outcome, ExecError> {
     if back::is_under_way(&request).await? {
-        return back::stand(&request).await;
+        return back::stand(&request).await.map_err(ExecError::after_switch);
     }
     if request.wish.is_some() {
         let reason = "no change goes back: there is no switch, or the way back has ended".to_owned();
         return Err(ExecError::Step { step: "stream_back".to_owned(), reason });
     }
     match forward(&request).await? {
-        Outcome::Switched if request.plan.settings.cutover.reverse.is_some() => back::stand(&request).await,
+        Outcome::Switched if request.plan.settings.cutover.reverse.is_some() => {
+            back::stand(&request).await.map_err(ExecError::after_switch)
+        }
         outcome => Ok(outcome),
     }
 }

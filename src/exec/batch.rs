@@ -16,6 +16,7 @@ use super::table::TableTask;
 use super::together::{InFlight, Request, Sets};
 use crate::pg::client::Client;
 use crate::pg::pgoutput::Tuple;
+use crate::plan::End;
 use crate::replay::Lsn;
 use crate::sql::apply::{self, OldTuple, Param, Update, UpdateShape};
 use crate::sql::filter;
@@ -333,13 +334,23 @@ impl Batch {
             let row = key.as_ref().map_or_else(String::new, |key| shown(key, task));
             let key = key.filter(|_| task.is_ordered());
             match result {
-                Ok(found) => return Err(ExecError::Strict { kind, table: task.name.clone(), row, found, lsn }),
+                Ok(found) => {
+                    return Err(ExecError::Strict {
+                        end: End::Target,
+                        kind,
+                        table: task.name.clone(),
+                        row,
+                        found,
+                        lsn,
+                    });
+                }
                 Err(error) => {
                     let constraint = error
                         .as_db_error()
                         .and_then(|error| error.constraint())
                         .map(|name| format!(" (constraint {name})"));
                     return Err(ExecError::Refused(Arc::new(Refused {
+                        end: End::Target,
                         kind,
                         table: task.name.clone(),
                         row,

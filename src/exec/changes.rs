@@ -325,7 +325,7 @@ impl Applier {
                 return Err(ExecError::Stale {
                     what: task.name.clone(),
                     difference: "an expression reads a column that the stream does not send when it did not change; \
-                                 give the source table REPLICA IDENTITY FULL and plan again"
+                                 give its table REPLICA IDENTITY FULL and plan again"
                         .to_owned(),
                 });
             }

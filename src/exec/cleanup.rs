@@ -33,7 +33,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
         });
     }
     let mut removed = super::back::remove_from_target(run, &ledger).await?;
-    removed.extend(super::back::remove_from_source(run, &source).await?);
+    removed.extend(super::back::remove_from_source(run, &ledger, &source).await?);
     removed.extend(from_source(run, &ledger, &source).await?);
     removed.extend(from_target(run, &mut ledger).await?);
     migration::forget_work(&mut ledger, &run.id).await?;
@@ -77,6 +77,11 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
     let is_over = matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back"));
     let back = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
+    if matches!(back, Some(WayBackState::Open | WayBackState::RollingBack))
+        && let Err(behind @ ExecError::TargetBehind { .. }) = super::back::is_closed(run, &ledger, &source).await
+    {
+        return Err(behind);
+    }
     match back {
         Some(WayBackState::Open) => {
             return refuse(
@@ -117,6 +122,14 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
             late.join("; ")
         ));
     }
+    if back.is_some()
+        && let Some(table) = takes_writes(run, &source, &wishes.drop_source).await?
+    {
+        return refuse(&format!(
+            "the source takes writes to {table}, whose fence is not there: it may be the database. Nothing was removed; drop it \
+             yourself when it is not"
+        ));
+    }
     let mut removed = Vec::new();
     for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
@@ -133,7 +146,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     let is_slot_gone = slot_is_gone(run, &ledger).await?;
     removed.extend(slot_and_publication(run, &source, is_slot_gone).await?);
     removed.extend(super::back::remove_from_target(run, &ledger).await?);
-    removed.extend(super::back::remove_from_source(run, &source).await?);
+    removed.extend(super::back::remove_from_source(run, &ledger, &source).await?);
     remove_guard(run, &ledger, &source, &mut removed).await?;
     // After a rollback the source takes writes: triggers that could not be taken down at once refuse none.
     if fence::standing(run, &source).await? != Standing::None
@@ -153,6 +166,25 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     remove_schema(&source, &mut removed).await?;
     migration::set_state(&ledger, &run.id, "cleaned").await?;
     Ok(removed)
+}
+
+/// The first of these tables of the source that the fence of the switch does not close. A target that failed over may not know
+/// that a rollback opened them.
+async fn takes_writes<'t>(
+    run: &Run,
+    source: &Client,
+    tables: &'t [QualifiedName],
+) -> Result<Option<&'t QualifiedName>, ExecError> {
+    let is_permanent = fence::standing(run, source).await? == Standing::Permanent;
+    let fenced = fence::fenced(run, source).await?;
+    for table in tables.iter().filter(|table| !is_permanent || !fenced.contains(table)) {
+        let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+        let row = source.query_one(there, &[&sql::name(table)]).await;
+        if row.map_err(ExecError::source("look for the source's tables"))?.get(0) {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
 }
 
 /// No CASCADE: what depends on the table is the operator's to decide.

@@ -54,6 +54,8 @@ pub struct Run {
     pub back: Option<Conninfo>,
     /// What a stop waits for.
     pub holds: Holds,
+    /// Its source is the target, and its target the source.
+    pub is_mirrored: bool,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -92,7 +94,13 @@ impl Run {
             pooler: None,
             back: None,
             holds: Holds::default(),
+            is_mirrored: false,
         }
+    }
+
+    /// What the operator knows this end as.
+    pub fn end(&self, end: End) -> End {
+        if self.is_mirrored { end.other() } else { end }
     }
 
     /// Workers of copy and verification: as the plan or the operator says, or one a core of this machine and at most four.

@@ -80,6 +80,7 @@ pub async fn check_timeline(
     progress: &Progress,
     now: u32,
 ) -> Result<(), ExecError> {
+    let (source, target) = (run.end(End::Source), run.end(End::Target));
     let before = progress.timeline;
     if now == before {
         return Ok(());
@@ -91,7 +92,7 @@ pub async fn check_timeline(
         error,
     })?;
     let left = timeline::left_at(&history, before)
-        .map_err(|error| ExecError::Gap { reason: format!("the source is on timeline {now}: {error}") })?;
+        .map_err(|error| ExecError::Gap { reason: format!("the {source} is on timeline {now}: {error}") })?;
     let mut newest = progress::newest(ledger, &run.id).await?;
     for (timeline, lsn) in adoption::restarts_by_timeline(ledger, &run.id).await? {
         if timeline == before {
@@ -99,24 +100,24 @@ pub async fn check_timeline(
         } else if timeline != now {
             // The plan was changed between two failovers.
             let left = timeline::left_at(&history, timeline)
-                .map_err(|error| ExecError::Gap { reason: format!("the source is on timeline {now}: {error}") })?;
+                .map_err(|error| ExecError::Gap { reason: format!("the {source} is on timeline {now}: {error}") })?;
             if left.is_none_or(|left| lsn > left) {
                 return gap(format!(
-                    "the source is on timeline {now}, and a table that was started again counts from {lsn} on timeline \
-                     {timeline} on, which this source does not have"
+                    "the {source} is on timeline {now}, and a table that was started again counts from {lsn} on timeline \
+                     {timeline} on, which this {source} does not have"
                 ));
             }
         }
     }
     match left {
-        None => gap(format!("the source is on timeline {now}, which never was on timeline {before}")),
+        None => gap(format!("the {source} is on timeline {now}, which never was on timeline {before}")),
         Some(left) if newest.is_some_and(|newest| newest > left) => gap(format!(
-            "the source is on timeline {now} since {left}, but the target rests on timeline {before} up to {}: commits \
-             that the target has were lost in a failover",
+            "the {source} is on timeline {now} since {left}, but the {target} rests on timeline {before} up to {}: commits \
+             that the {target} has were lost in a failover",
             newest.unwrap_or(left)
         )),
         Some(left) => {
-            run.note(format!("the source went from timeline {before} to {now} at {left}; no change is missing"));
+            run.note(format!("the {source} went from timeline {before} to {now} at {left}; no change is missing"));
             Ok(progress::set_timeline(ledger, &run.id, run.epoch, now, left).await?)
         }
     }

@@ -22,6 +22,7 @@ use crate::catalog::QualifiedName;
 use crate::ledger::chunk::{self, Bound, ChunkRow};
 use crate::pg::client::Client;
 use crate::pg::shape;
+use crate::plan::End;
 use crate::replay::{Chunk, Lsn, Snapshot};
 use crate::sql;
 use crate::sql::range::{Counted, KeyRange, Side};
@@ -289,15 +290,15 @@ fn is_planned(task: &TableTask, found: &str) -> Result<(), ExecError> {
         return Ok(());
     }
     if found == "missing" {
-        let difference = "it is gone from the source".to_owned();
+        let difference = "it is gone".to_owned();
         return Err(ExecError::Stale { what: task.projection.source.to_string(), difference });
     }
     let table = task.projection.source.clone();
     if !task.on_ddl.is_stop() {
         let difference = format!("it was [{expected}], is [{found}]");
-        return Err(ExecError::Reshaped { table, columns: Vec::new(), difference });
+        return Err(ExecError::Reshaped { end: End::Source, table, columns: Vec::new(), difference });
     }
-    let difference = format!("the plan has [{expected}], the source has [{found}]");
+    let difference = format!("the plan has [{expected}], the table is [{found}]");
     Err(ExecError::Stale { what: table.to_string(), difference })
 }
 
@@ -314,7 +315,7 @@ async fn check_added(source: &Client, task: &TableTask) -> Result<(), ExecError>
         return Ok(());
     }
     let difference = "a column that came while the migration ran was changed".to_owned();
-    Err(ExecError::Reshaped { table: task.source_name().clone(), columns: Vec::new(), difference })
+    Err(ExecError::Reshaped { end: End::Source, table: task.source_name().clone(), columns: Vec::new(), difference })
 }
 
 /// Passes the bytes of a COPY on, untouched; gives rows and bytes. The target's transaction stays open. Beside an application it

@@ -143,7 +143,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
     // From here on there is no way back but the reverse path.
-    if !fence::make_permanent(&run, &engine.source, &engine.tables).await? {
+    let left = limit.saturating_sub(began.elapsed());
+    if !fence::make_permanent(&run, &engine.source, &engine.tables, left).await? {
         return Err(ExecError::CutoverAborted {
             reason: "the fence's lease ran out before the switch, or is another executor's".to_owned(),
         });
@@ -280,15 +281,21 @@ async fn set_sequences(engine: &mut Engine) -> Result<(), ExecError> {
 /// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise. True when
 /// the rest of giving up is to be done.
 pub async fn open_source(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
-    let found = state::read(ledger, &run.id).await?.state;
-    if matches!(found, CutoverState::Ready | CutoverState::Switched) {
-        return Ok(false);
+    match state::read(ledger, &run.id).await?.state {
+        // No fence was raised yet.
+        CutoverState::Ready => {
+            back::disarm(run, ledger).await?;
+            return Ok(false);
+        }
+        CutoverState::Switched => return Ok(false),
+        _ => {}
     }
     let source = run.connect(End::Source, "open again").await?;
     if fence::standing(run, &source).await? == Standing::Permanent {
         return Ok(false);
     }
     switch::open_source(run, ledger, &source).await?;
+    back::disarm(run, ledger).await?;
     Ok(true)
 }
 
@@ -307,6 +314,8 @@ pub async fn finish_interrupted(
         || standing == Standing::Permanent
         || switch::is_in_doubt(run, ledger).await?;
     if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
+        // One that died before its fence has left the slot of the way back.
+        back::disarm(run, ledger).await?;
         return Ok(None);
     }
     if found.state != CutoverState::Switched {

@@ -230,7 +230,7 @@ pub(super) async fn start_applier(
     let identity = connection.identify_system().await.map_err(pg)?;
     if identity.system_id != run.plan.source.server.system_identifier {
         return Err(ExecError::Stale {
-            what: "source server".to_owned(),
+            what: format!("{} server", run.end(End::Source)),
             difference: format!("the replication connection reached system {}", identity.system_id),
         });
     }

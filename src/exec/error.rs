@@ -25,10 +25,10 @@ pub enum ExecError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The replication connection failed.
-    #[error("replication from the source: {0}")]
+    #[error("the change stream: {0}")]
     Replication(crate::pg::error::PgError),
     /// The stream has bytes that are no pgoutput message.
-    #[error("replication from the source: {0}")]
+    #[error("the change stream: {0}")]
     Decode(#[from] crate::pg::pgoutput::DecodeError),
     /// Something is not as the plan says.
     #[error("{what} is not as the plan says: {difference}")]
@@ -40,8 +40,10 @@ pub enum ExecError {
     },
     /// A source table has not the shape that this attempt knows. The plan lets columns come: the next attempt looks at
     /// what it is.
-    #[error("{table} changed on the source: {difference}")]
+    #[error("{table} changed on the {end}: {difference}")]
     Reshaped {
+        /// Where the stream comes from.
+        end: End,
         /// Source table.
         table: QualifiedName,
         /// Columns that the stream has and the attempt does not know.
@@ -78,9 +80,11 @@ pub enum ExecError {
     },
     /// A statement changed another number of rows than the one row it must change.
     #[error(
-        "strict apply: {kind} on {table}{row} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the target was changed by somebody else"
+        "strict apply: {kind} on {table}{row} changed {found} rows instead of 1, in the transaction that ends at {lsn}; the {end} was changed by somebody else"
     )]
     Strict {
+        /// Where the stream goes.
+        end: End,
         /// insert, update or delete.
         kind: &'static str,
         /// Target table.
@@ -154,6 +158,20 @@ pub enum ExecError {
         /// What it lacks.
         reason: String,
     },
+    /// The target is not the one that the source was opened for, or is a state of it from before. Nothing was changed.
+    #[error("the target was restored, or failed over to a server that is behind: {reason}")]
+    TargetBehind {
+        /// What it does not know.
+        reason: String,
+    },
+    /// Only the source knows whether it is the database. Nothing was changed.
+    #[error("{state}; the source cannot be asked: {error}")]
+    SourceUnknown {
+        /// What the target says.
+        state: &'static str,
+        /// Why it cannot be asked.
+        error: Box<Self>,
+    },
     /// A change of the target that cannot be made on the source as it was made there.
     #[error("{what} has no way back, in the transaction that commits at {lsn}: {why}")]
     NoWayBack {
@@ -179,6 +197,9 @@ pub enum ExecError {
     /// The stream was ended for a cutover that was then given up: the run begins again from the ledger.
     #[error("the stream was ended for a cutover that was given up")]
     StreamEnded,
+    /// After the switch: what can be done about it is not what could be done before.
+    #[error(transparent)]
+    AfterSwitch(Box<Self>),
     /// Asked to stop; everything can be continued.
     #[error("interrupted; run the same command again to continue")]
     Interrupted,
@@ -201,10 +222,12 @@ pub enum ExecError {
     Failpoint(&'static str),
 }
 
-/// A streamed row that the target does not take.
+/// A streamed row that the target does not take, or on the way back the source.
 #[derive(Debug, thiserror::Error)]
-#[error("the target refuses {kind} on {table}{row}{constraint}, in the transaction that commits at {lsn}: {error}")]
+#[error("the {end} refuses {kind} on {table}{row}{constraint}, in the transaction that commits at {lsn}: {error}")]
 pub struct Refused {
+    /// Where the stream goes.
+    pub end: End,
     /// insert, update or delete.
     pub kind: &'static str,
     /// Target table.
@@ -294,6 +317,43 @@ impl ExecError {
     /// True when the source refused a statement: what it is about may have changed.
     pub fn is_refusal_of_source(&self) -> bool {
         matches!(self, Self::Postgres { side: End::Source, .. }) && !self.is_transient()
+    }
+
+    /// Of a run in a mirror: its source is the target.
+    pub(super) fn mirrored(self) -> Self {
+        match self {
+            Self::Postgres { side, doing, error } => Self::Postgres { side: side.other(), doing, error },
+            Self::Moved { side, difference } => Self::Moved { side: side.other(), difference },
+            Self::LockLost { side } => Self::LockLost { side: side.other() },
+            Self::Reshaped { end, table, columns, difference } => {
+                Self::Reshaped { end: end.other(), table, columns, difference }
+            }
+            Self::Strict { end, kind, table, row, found, lsn } => {
+                Self::Strict { end: end.other(), kind, table, row, found, lsn }
+            }
+            Self::Refused(mut refused) => {
+                if let Some(refused) = Arc::get_mut(&mut refused) {
+                    refused.end = refused.end.other();
+                }
+                Self::Refused(refused)
+            }
+            other => other,
+        }
+    }
+
+    /// With advice for after the switch, unless it has its own.
+    pub fn after_switch(self) -> Self {
+        match self {
+            own @ (Self::WayBackClosed { .. }
+            | Self::RollbackAborted { .. }
+            | Self::SourceBehind { .. }
+            | Self::TargetBehind { .. }
+            | Self::SourceUnknown { .. }
+            | Self::Interrupted
+            | Self::AbortRequested
+            | Self::AfterSwitch(_)) => own,
+            other => Self::AfterSwitch(Box::new(other)),
+        }
     }
 
     /// Wraps a tokio-postgres error on the source.

@@ -319,14 +319,28 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 /// either it sees the permanent fence or this sees that the lease was up.
 ///
 /// The fence stops writes, not DDL: what a table became behind it is looked at once more, and stays so until this is
-/// committed.
-pub async fn make_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
+/// committed. That may take what is `left` of the fence's timeout. The server watches it: who stopped to wait for the answer
+/// would not know what was decided.
+pub async fn make_permanent(
+    run: &Run,
+    source: &Client,
+    tasks: &[TableTask],
+    left: Duration,
+) -> Result<bool, ExecError> {
     let doing = || ExecError::source("make the fence permanent");
-    source.batch_execute("BEGIN").await.map_err(doing())?;
+    let left = left.as_millis().max(1);
+    let begin = format!("BEGIN; SET LOCAL statement_timeout = {left}");
+    source.batch_execute(&begin).await.map_err(doing())?;
     let made = held_and_permanent(run, source, tasks).await;
     let end = if made.is_ok() { "COMMIT" } else { "ROLLBACK" };
     source.batch_execute(end).await.map_err(doing())?;
-    made
+    match made {
+        Err(error) if is_lock_trouble(&error) => {
+            let who = in_the_way(source, tables(run)?).await?;
+            Err(ExecError::CutoverAborted { reason: format!("the tables could not be held for the switch: {who}") })
+        }
+        other => other,
+    }
 }
 
 async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
@@ -334,7 +348,10 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
     source.batch_execute(&hold).await.map_err(ExecError::source("hold the tables for the switch"))?;
     unchanged(run, source, tasks).await?;
     let doing = || ExecError::source("make the fence permanent");
-    source.query("SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE", &[&run.id]).await.map_err(doing())?;
+    // A commit that waits for a standby is not to be cut short.
+    let lock =
+        "SELECT pg_catalog.set_config('statement_timeout', '0', true) FROM pcrd.fence WHERE migration = $1 FOR UPDATE";
+    source.query(lock, &[&run.id]).await.map_err(doing())?;
     // Whoever slept through a takeover must not decide with the lease of its successor.
     let update =
         "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND epoch = $2 AND until > clock_timestamp()";

@@ -4,7 +4,7 @@ use super::ExecError;
 use super::table::TableTask;
 use crate::ledger::added::AddedColumn;
 use crate::pg::pgoutput::{ColumnData, Tuple};
-use crate::plan::OnDdl;
+use crate::plan::{End, OnDdl};
 
 /// What a tuple lacks, or has too much of, at its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,5 +80,5 @@ fn missing(added: &[AddedColumn], name: &str) -> Option<String> {
 
 fn reshaped(task: &TableTask, columns: Vec<String>) -> ExecError {
     let list: Vec<String> = columns.iter().map(|name| format!("column {name} is new")).collect();
-    ExecError::Reshaped { table: task.source_name().clone(), columns, difference: list.join(", ") }
+    ExecError::Reshaped { end: End::Source, table: task.source_name().clone(), columns, difference: list.join(", ") }
 }

@@ -93,6 +93,7 @@ impl ExecError {
             _ => None,
         };
         Self::Refused(Arc::new(Refused {
+            end: End::Target,
             kind: "a row read again",
             table: task.name.clone(),
             row: key.as_ref().map_or_else(String::new, |key| shown(key, task)),

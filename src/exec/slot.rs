@@ -23,7 +23,7 @@ use crate::replay::{Lsn, Snapshot};
 use crate::sql;
 
 /// Creating a slot waits for every transaction that is writing; this is how long.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often to look whether a session waits for us while we wait for it, and how often to give way to one.
 const ENTANGLED_EVERY: Duration = Duration::from_millis(300);
@@ -293,30 +293,34 @@ async fn find_entangled(run: &Run, guards: &[i32]) -> Result<i32, ExecError> {
     }
 }
 
-/// Says who keeps the slot from being created, every few seconds.
-async fn name_blockers(run: &Run, pid: i32) -> Result<std::convert::Infallible, ExecError> {
+/// Says who keeps the slot from being created by the session `pid`, every few seconds.
+pub async fn name_blockers(run: &Run, pid: i32) -> Result<std::convert::Infallible, ExecError> {
     let session = run.connect(End::Source, "watch").await?;
+    let slot = &run.plan.settings.slot;
     loop {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let rows = session
-            .query(
-                "SELECT a.pid, a.backend_xid::text, extract(epoch FROM clock_timestamp() - a.xact_start)::int8 \
-                 FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.pid <> $1 ORDER BY a.xact_start LIMIT 5",
-                &[&pid],
-            )
-            .await
-            .map_err(ExecError::source("look for long transactions"))?;
-        let list: Vec<String> = rows
-            .iter()
-            .map(|row| {
-                let age = row.get::<_, Option<i64>>(2).map_or_else(String::new, |age| format!(", open for {age} s"));
-                format!("pid {} (transaction {}{age})", row.get::<_, i32>(0), row.get::<_, String>(1))
-            })
-            .collect();
-        if !list.is_empty() {
-            run.waiting(format!("creating the slot waits until running write transactions end: {}", list.join("; ")));
+        if let Some(who) = blockers(&session, pid).await? {
+            run.waiting(format!("creating slot {slot} waits until running write transactions end: {who}"));
         }
     }
+}
+
+/// The oldest write transactions but that of the session `pid`, in words.
+pub async fn blockers(session: &Sql, pid: i32) -> Result<Option<String>, ExecError> {
+    let rows = session
+        .query(
+            "SELECT a.pid, a.backend_xid::text, extract(epoch FROM clock_timestamp() - a.xact_start)::int8 \
+             FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.pid <> $1 ORDER BY a.xact_start LIMIT 5",
+            &[&pid],
+        )
+        .await
+        .map_err(ExecError::source("look for long transactions"))?;
+    let name = |row: &tokio_postgres::Row| {
+        let age = row.get::<_, Option<i64>>(2).map_or_else(String::new, |age| format!(", open for {age} s"));
+        format!("pid {} (transaction {}{age})", row.get::<_, i32>(0), row.get::<_, String>(1))
+    };
+    let list: Vec<String> = rows.iter().map(name).collect();
+    Ok(Some(list.join("; ")).filter(|list| !list.is_empty()))
 }
 
 fn create_slot_id(run: &Run) -> String {

@@ -27,7 +27,7 @@ pub async fn delete(target: &Client, task: &TableTask, ranges: &[RangeKeys], spa
             predicate.as_deref().unwrap_or("true"),
             sql::part::and_own(&task.projection, "")
         );
-        let doing = format!("empty {} as the source did", task.name);
+        let doing = format!("empty {} as the stream says", task.name);
         target.batch_execute(&statement).await.map_err(ExecError::target(doing))?;
     }
     Ok(())

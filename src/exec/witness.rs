@@ -198,7 +198,7 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
     let mut all = Vec::new();
     for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
         let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
-        let now = now.ok_or_else(|| stale("it is gone from the source".to_owned()))?;
+        let now = now.ok_or_else(|| stale("it is gone".to_owned()))?;
         if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task.source_name()).await? {
             return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
         }

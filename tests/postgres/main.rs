@@ -72,6 +72,7 @@ mod verify;
 mod way_back;
 mod way_back_fences;
 mod way_back_kills;
+mod way_back_life;
 mod way_back_random;
 mod way_back_rows;
 mod way_back_states;

@@ -192,6 +192,7 @@ async fn a_value_that_is_too_large_closes_the_way_back_and_not_the_target() {
     let said = wait(running);
     assert_code(&said, Some(1));
     assert!(said.stderr.contains("the way back is closed, and the target goes on"), "{}", said.stderr);
+    assert!(said.stderr.contains("the source refuses insert on public.items"), "{}", said.stderr);
     assert!(said.stderr.contains("pcrd finalize"), "{}", said.stderr);
     assert_eq!(refusal(&stage.target, "INSERT INTO items (id, count, price) VALUES (102, 1, 1)").await, None);
     assert_eq!(

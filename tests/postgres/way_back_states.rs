@@ -73,6 +73,7 @@ async fn what_waits_to_go_back_is_not_cleaned_away() {
     assert_eq!(text(&stage.target, "SELECT count(*) FROM pg_replication_slots").await, "1");
     assert_code(&command(&stage, &["rollback", "--yes"], ""), Some(0));
     assert_rolled_back(&stage).await;
+    assert_eq!(text(&stage.source, "SELECT count(*) FROM pg_replication_slots").await, "0", "it would keep the log");
 }
 
 /// The cutover is completed before changes go back.
@@ -161,7 +162,10 @@ async fn changes_do_not_go_to_a_source_without_its_fence() {
     assert_eq!(state(&stage).await, "open");
     assert_eq!(text(&stage.source, "SELECT count(*) FROM items WHERE id = 100").await, "0");
     assert_eq!(refusal(&stage.target, TOUCH_TARGET).await, None);
-    assert_code(&command(&stage, &["finalize", "--yes"], ""), Some(0));
+    let said = command(&stage, &["finalize", "--yes"], "");
+    assert_code(&said, Some(1));
+    assert!(said.stderr.contains("pcrd finalize --without-source"), "{}", said.stderr);
+    assert_code(&command(&stage, &["finalize", "--yes", "--without-source"], ""), Some(0));
     assert_eq!(text(&stage.target, "SELECT count(*) FROM pg_replication_slots").await, "0");
 }
 

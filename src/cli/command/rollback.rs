@@ -9,19 +9,44 @@ use crate::exec::apply::Until;
 use crate::exec::back::{self, Wish};
 use crate::ledger::way_back::{self, WayBackState};
 
-/// Arguments of `rollback` and `finalize`.
+/// Arguments of `rollback`.
 #[derive(Debug, clap::Args)]
-pub struct WayBackArgs {
+pub struct RollbackArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
 }
 
+/// Arguments of `finalize`.
+#[derive(Debug, clap::Args)]
+pub struct FinalizeArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The source is not the database, and cannot be asked: it is lost, or another server is in its place. Behind a rollback that
+    /// was decided this opens the target, so nothing may write to the source any more
+    #[arg(long)]
+    pub without_source: bool,
+}
+
+/// Makes the source the database again.
+pub async fn rollback(ctx: &Context, args: &RollbackArgs) -> Result<Exit, CommandError> {
+    run(ctx, args.yes, Wish::Rollback, false).await
+}
+
+/// Ends the way back.
+pub async fn finalize(ctx: &Context, args: &FinalizeArgs) -> Result<Exit, CommandError> {
+    run(ctx, args.yes, Wish::Finalize, args.without_source).await
+}
+
 /// Asks the running executor; when none is alive, goes on with the plan itself.
-pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, CommandError> {
+async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Result<Exit, CommandError> {
     let (config, ledger, found) = current(ctx).await?;
     let (word, question) = match wish {
         Wish::Rollback => ("rollback", "Fence the target now and make the source the database again?"),
+        Wish::Finalize if without_source => {
+            ("finalize", "End the way back without asking the source? It must never take writes again")
+        }
         Wish::Finalize => {
             ("finalize", "End the way back? What the target writes from then on does not reach the source")
         }
@@ -47,7 +72,7 @@ pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, 
         let why = known.reason.unwrap_or_default();
         return refuse(format!("the way back is closed, and the source lacks what came after: {why}"), "pcrd finalize");
     }
-    if !confirm(ctx, question, args.yes).await? {
+    if !confirm(ctx, question, yes).await? {
         ctx.note("nothing was done");
         return Ok(Exit::Done);
     }
@@ -58,7 +83,9 @@ pub async fn run(ctx: &Context, args: &WayBackArgs, wish: Wish) -> Result<Exit, 
     }
     drop(ledger);
     if wish == Wish::Finalize {
-        back::give_up(&quiet_run(ctx, &config, plan)?).await.map_err(explain)?;
+        back::give_up(&quiet_run(ctx, &config, plan)?, without_source)
+            .await
+            .map_err(|error| explain(error.after_switch()))?;
         ctx.note("the way back has ended; the target is the database");
         return Ok(Exit::Done);
     }

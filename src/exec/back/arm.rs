@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::error::SqlState;
+
 use super::mirror::mirror;
+use super::remove::drop_slot;
 use super::watch::{self, Watch};
 use super::{follow, rights};
 use crate::exec::ExecError;
@@ -38,7 +41,7 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
     if !is_whole(run, &mirrored, ledger).await? {
         disarm(run, ledger).await?;
     }
-    let found = slot::state(ledger, &mirrored).await?;
+    let found = slot::state(ledger, &mirrored).await.map_err(ExecError::mirrored)?;
     rights::of_target(run, ledger, found.is_some()).await?;
     rights::of_role(run, source).await?;
     rights::nobody_else(run, source).await?;
@@ -70,11 +73,11 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
             Op::CreateBackSlot(_) => found.is_some(),
             _ => continue,
         };
-        create(&mut steps, (ledger, &run.id), step, there).await?;
+        create(&mut steps, (&mirrored, ledger, &run.id), step, there).await?;
     }
     failpoint::hit("back.prepared")?;
     // The role can log in, and write to every table as the applier will.
-    let writer = mirrored.connect_applier("probe").await?;
+    let writer = mirrored.connect_applier("probe").await.map_err(ExecError::mirrored)?;
     let mut tries = "BEGIN".to_owned();
     for way in run.plan.back.iter().filter_map(|way| way.projection.as_ref()) {
         let name = sql::name(&way.target);
@@ -88,7 +91,8 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
     writer.batch_execute(&tries).await.map_err(ExecError::source("write as the role of the way back"))?;
     seen_in_slot(run, ledger).await?;
     mirrored.epoch = follow::take_over(&mirrored, source).await?;
-    let watch = watch::begin(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+    let watch = watch::begin(&mirrored, source, ledger, &run.plan.back, &mut tables).await;
+    let watch = watch.map_err(ExecError::mirrored)?;
     Ok(Some(Prepared { mirrored, tables, watch }))
 }
 
@@ -102,7 +106,7 @@ async fn is_whole(run: &Run, mirrored: &Run, ledger: &Client) -> Result<bool, Ex
     match published::check(mirrored, ledger).await {
         Ok(()) => Ok(true),
         Err(ExecError::Stale { .. }) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(error.mirrored()),
     }
 }
 
@@ -133,16 +137,28 @@ async fn answered_in_time(
 /// A message of the target comes out of the slot.
 async fn seen_in_slot(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     let text = Nonce::new().digest();
+    let (slot, publication) = (run.plan.settings.back_slot(), run.plan.settings.back_publication());
+    // What the target has applied since the slot was made would be collected in its memory.
+    ledger
+        .execute(
+            "SELECT pg_catalog.pg_replication_slot_advance(slot_name, \
+             greatest(confirmed_flush_lsn, pg_catalog.pg_current_wal_flush_lsn())) \
+             FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
+            &[&slot.as_str()],
+        )
+        .await
+        .map_err(ExecError::target("move the slot of the way back"))?;
     ledger
         .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
         .await
         .map_err(ExecError::target("write the probe of the way back"))?;
-    let (slot, publication) = (run.plan.settings.back_slot(), run.plan.settings.back_publication());
+    // Behind the message's commit: before it the look would end without it.
+    let upto = snapshots::write_position(ledger).await?;
     let row = ledger
         .query_one(
-            "SELECT count(*) FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, NULL, 'proto_version', '1', \
+            "SELECT count(*) FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $4::text::pg_lsn, NULL, 'proto_version', '1', \
              'publication_names', $2, 'messages', 'true') WHERE position(pg_catalog.convert_to($3, 'UTF8') IN data) > 0",
-            &[&slot.as_str(), &sql::ident(&publication), &text],
+            &[&slot.as_str(), &sql::ident(&publication), &text, &upto.to_string()],
         )
         .await
         .map_err(ExecError::target("look for the probe of the way back"))?;
@@ -154,7 +170,7 @@ async fn seen_in_slot(run: &Run, ledger: &Client) -> Result<(), ExecError> {
 
 async fn create(
     steps: &mut Steps<'_>,
-    (ledger, id): (&Client, &str),
+    (mirrored, ledger, id): (&Run, &Client, &str),
     step: &Step,
     there: bool,
 ) -> Result<(), ExecError> {
@@ -172,9 +188,46 @@ async fn create(
     }
     steps.start(ledger, step).await?;
     for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
-        ledger.batch_execute(&statement.sql).await.map_err(ExecError::target(format!("step {}", step.id)))?;
+        match step.op {
+            Op::CreateBackSlot(_) => create_slot(mirrored, ledger, &statement.sql).await?,
+            _ => ledger.batch_execute(&statement.sql).await.map_err(ExecError::target(format!("step {}", step.id)))?,
+        }
     }
     steps.succeed(ledger, step, began).await
+}
+
+/// On the session that holds the executor's locks: while it waits for transactions of the target nobody takes over, and one
+/// that is dropped meanwhile is cancelled with it.
+async fn create_slot(mirrored: &Run, ledger: &Client, statement: &str) -> Result<(), ExecError> {
+    let doing = || ExecError::target("create the slot of the way back");
+    let pid: i32 = ledger.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(doing())?.get(0);
+    let patience = slot::PATIENCE;
+    let limit = format!("SET statement_timeout = {}", patience.as_millis());
+    ledger.batch_execute(&limit).await.map_err(doing())?;
+    let naming = async {
+        let Err(error) = slot::name_blockers(mirrored, pid).await;
+        mirrored.note(format!("who keeps the slot from being created cannot be told: {error}"));
+        std::future::pending::<()>().await;
+    };
+    let created = tokio::select! {
+        created = ledger.batch_execute(statement) => created,
+        () = naming => unreachable!("it never ends"),
+    };
+    ledger.batch_execute("SET statement_timeout = 0").await.map_err(doing())?;
+    match created {
+        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+            let who = slot::blockers(ledger, pid)
+                .await?
+                .unwrap_or_else(|| "write transactions that have ended since".to_owned());
+            let slot = &mirrored.plan.settings.slot;
+            let reason = format!(
+                "slot {slot} of the target was not created within {} s: it waits for {who}",
+                patience.as_secs()
+            );
+            Err(ExecError::CutoverAborted { reason })
+        }
+        other => other.map_err(doing()),
+    }
 }
 
 /// Behind the fence, when the target has everything and nobody writes to it: whatever is in its log up to here came from
@@ -185,7 +238,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
     watch.look(&mirrored, source, ledger).await.map_err(|error| match error {
         // The next attempt looks at them anew.
         ExecError::Stale { .. } => ExecError::CutoverAborted { reason: format!("{error}, since this cutover began") },
-        other => other,
+        other => other.mirrored(),
     })?;
     ledger
         .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
@@ -227,17 +280,14 @@ pub async fn disarm(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     if rights::role(run).is_none() {
         return Ok(());
     }
-    let (slot, publication) = (run.plan.settings.back_slot(), run.plan.settings.back_publication());
+    let publication = run.plan.settings.back_publication();
     let steps = Steps::read(run, ledger).await?;
-    if is_ours(run, &steps, |op| matches!(op, Op::CreateBackSlot(_))) {
-        let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
-                    WHERE slot_name = $1 AND NOT active";
-        let doing = || ExecError::target("drop the slot of the way back");
-        ledger.execute(drop, &[&slot.as_str()]).await.map_err(doing())?;
-        let left = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-        if ledger.query_opt(left, &[&slot.as_str()]).await.map_err(doing())?.is_some() {
-            return Ok(());
-        }
+    if is_ours(run, &steps, |op| matches!(op, Op::CreateBackSlot(_)))
+        && let Err(error) = drop_slot(run, ledger).await
+    {
+        // Somebody reads it: what was given up is told first, and the next attempt drops it.
+        run.note(format!("the slot of the way back is not dropped yet: {error}"));
+        return Ok(());
     }
     if is_ours(run, &steps, |op| matches!(op, Op::PublishBack(_))) {
         let drop = format!("DROP PUBLICATION IF EXISTS {}", sql::ident(&publication));

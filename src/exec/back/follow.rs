@@ -57,12 +57,13 @@ pub(super) async fn start(run: Arc<Run>, tables: Vec<TableTask>, source: &Client
     let progress = progress::read(source, &run.id).await?;
     let progress = progress
         .ok_or_else(|| ExecError::SourceBehind { reason: "its ledger has no position of the way back".to_owned() })?;
-    let from = run.connect(crate::plan::End::Source, "way back").await?;
-    slot::wait_inactive(&run, &from).await?;
+    let from = run.connect(crate::plan::End::Source, "way back").await.map_err(ExecError::mirrored)?;
+    slot::wait_inactive(&run, &from).await.map_err(ExecError::mirrored)?;
     let slot = &run.plan.settings.slot;
-    let found = slot::state(&from, &run).await?.ok_or_else(|| ExecError::WayBackClosed {
-        reason: format!("the target has no slot {slot}: what it wrote since cannot be read"),
-    })?;
+    let found =
+        slot::state(&from, &run).await.map_err(ExecError::mirrored)?.ok_or_else(|| ExecError::WayBackClosed {
+            reason: format!("the target has no slot {slot}: what it wrote since cannot be read"),
+        })?;
     if found.lost {
         let reason = format!("the target has removed log that slot {slot} needs (max_slot_wal_keep_size)");
         return Err(ExecError::WayBackClosed { reason });
@@ -78,7 +79,8 @@ pub(super) async fn start(run: Arc<Run>, tables: Vec<TableTask>, source: &Client
     let shared = Arc::new(Shared::new(Router::new(routes), progress.applied, vec![(0, 0); tables.len()]));
     let touched = Arc::new(Touched::new(tables.len()));
     let (sender, sentinels) = mpsc::unbounded_channel();
-    let applier = start_applier(&run, source, &shared, &tables, &touched, &progress, sender).await?;
+    let applier = start_applier(&run, source, &shared, &tables, &touched, &progress, sender).await;
+    let applier = applier.map_err(ExecError::mirrored)?;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(applier.apply(stopped));
@@ -120,7 +122,7 @@ impl Following {
     pub(super) async fn end(&mut self) -> Result<(), ExecError> {
         self.stop.send_replace(true);
         match self.applier.join_next().await {
-            Some(Ok(result)) => result,
+            Some(Ok(result)) => result.map_err(ExecError::mirrored),
             Some(Err(error)) => Err(ExecError::task(error)),
             None => Ok(()),
         }
@@ -128,5 +130,5 @@ impl Following {
 }
 
 fn failed(ended: Option<Result<Result<(), ExecError>, tokio::task::JoinError>>) -> ExecError {
-    ended.map_or(ExecError::StreamEnded, ExecError::ended)
+    ended.map_or(ExecError::StreamEnded, ExecError::ended).mirrored()
 }

@@ -45,6 +45,7 @@ pub(super) async fn mirror(run: &Run, target: &Client) -> Result<(Run, Vec<Table
     mirrored.identities =
         run.identities.clone().map(|identities| Identities { source: identities.target, target: identities.source });
     mirrored.holds = run.holds.clone();
+    mirrored.is_mirrored = true;
     Ok((mirrored, tasks))
 }
 

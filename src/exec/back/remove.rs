@@ -5,14 +5,17 @@ use std::time::{Duration, Instant};
 use super::{mirror, rollback};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
-use crate::exec::steps::Steps;
-use crate::exec::{ExecError, admission, failpoint};
+use crate::exec::steps::{self, Steps};
+use crate::exec::{ExecError, admission, failpoint, slot};
 use crate::ledger::way_back::{self, WayBackState};
-use crate::ledger::{LedgerError, lock, migration};
+use crate::ledger::{LedgerError, adoption, lock, migration};
 use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::replay::Lsn;
 use crate::sql;
+
+/// The reader of a stream ends a moment after the stream.
+pub(super) const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends the way back because a row could not go: the slot goes, so that it does not keep the target's log for a way that
 /// nobody can go. `mirrored` is the run of an executor that holds its locks; `ledger` and `source` are the sessions that do.
@@ -59,11 +62,17 @@ async fn close_as_ours(
     }
 }
 
-/// Ends a way back that is closed, or that nobody goes. The source need not be there, unless a rollback was begun.
+/// Both ends are closed, and only the source can end that.
+pub(super) const BOTH_CLOSED: &str = "ALARM: a rollback is decided and not done, and both ends are closed until the source is \
+     there: bring it back, and pcrd rollback opens it. Where it never comes back: pcrd finalize --without-source opens the \
+     target, which has everything";
+
+/// Ends a way back that is closed, or that nobody goes. One that is not closed yet needs the source, which alone knows whether
+/// it was opened; or, `without_source`, the operator's word that it is not the database.
 ///
 /// # Errors
-/// An executor is at work, the way back was used, or the target cannot be asked.
-pub async fn give_up(run: &Run) -> Result<(), ExecError> {
+/// An executor is at work, the way back was used, or a server cannot be asked.
+pub async fn give_up(run: &Run, without_source: bool) -> Result<(), ExecError> {
     let ledger = run.connect(End::Target, "finalize").await?;
     admission::check_database(End::Target, &run.plan.target.server, &ledger).await?;
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
@@ -75,26 +84,51 @@ pub async fn give_up(run: &Run) -> Result<(), ExecError> {
         }
         run.sleep(Duration::from_millis(100)).await?;
     }
-    let state = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
-    if state == Some(WayBackState::RollingBack) {
-        cannot_go_on(run, &ledger).await?;
+    match way_back::read(&ledger, &run.id).await?.map(|found| found.state) {
+        Some(state @ (WayBackState::Armed | WayBackState::Open | WayBackState::RollingBack)) => {
+            source_is_not_the_database(run, &ledger, state, without_source).await?;
+        }
+        // No rollback comes behind these.
+        Some(WayBackState::Closed | WayBackState::Finalized | WayBackState::RolledBack) | None => {}
     }
     finalize(run, &ledger).await
 }
 
-/// A rollback was begun, and the source can never be opened for it: it is closed, and lacks what the target wrote. Only
-/// then the target may be opened instead.
-async fn cannot_go_on(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    let source = run.connect(End::Source, "finalize").await?;
-    admission::check_database(End::Source, &run.plan.source.server, &source).await?;
-    rollback::is_closed(run, &source).await?;
-    match rollback::has_everything(run, ledger, &source).await {
-        Err(ExecError::SourceBehind { .. }) => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => {
-            let reason = "a rollback was begun: pcrd rollback ends it".to_owned();
-            Err(ExecError::Step { step: "finalize".to_owned(), reason })
+/// It is closed, and a rollback that was begun cannot open it, because it lacks what the target wrote. A target that failed
+/// over may not know of a rollback that did.
+async fn source_is_not_the_database(
+    run: &Run,
+    ledger: &Client,
+    state: WayBackState,
+    without_source: bool,
+) -> Result<(), ExecError> {
+    let is_decided = fence::standing_of(&mirror::id(&run.id), ledger).await? == Standing::Permanent;
+    let source = match run.connect(End::Source, "finalize").await {
+        Ok(source) => source,
+        Err(_) if without_source => return Ok(()),
+        Err(error) => {
+            let state = match is_decided {
+                true => "a rollback is decided and not done, and both ends are closed",
+                false => "only the source knows whether a rollback has made it the database",
+            };
+            return Err(ExecError::SourceUnknown { state, error: Box::new(error) });
         }
+    };
+    admission::check_database(End::Source, &run.plan.source.server, &source).await?;
+    if state == WayBackState::RollingBack {
+        match rollback::has_everything(run, ledger, &source).await {
+            Err(ExecError::SourceBehind { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(()) => {
+                let reason = "a rollback was begun: pcrd rollback ends it".to_owned();
+                return Err(ExecError::Step { step: "finalize".to_owned(), reason });
+            }
+        }
+    }
+    match rollback::is_closed(run, ledger, &source).await {
+        // The target takes writes anyway.
+        Err(ExecError::SourceBehind { .. }) if without_source && !is_decided => Ok(()),
+        other => other,
     }
 }
 
@@ -119,31 +153,60 @@ pub(super) async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError
     }
 }
 
+/// Drops the slot of the way back, when its reader has ended; false when there is none.
+pub(super) async fn drop_slot(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    let slot = run.plan.settings.back_slot();
+    let began = Instant::now();
+    loop {
+        let query = "SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+        let row = ledger.query_opt(query, &[&slot.as_str()]).await;
+        let row = row.map_err(ExecError::target("look for the slot of the way back"))?;
+        match row.map(|row| row.get::<_, bool>(0)) {
+            None => return Ok(false),
+            Some(true) if began.elapsed() < READER_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Some(_) => {
+                let drop = sql::publication::drop_slot(&slot);
+                ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the slot of the way back"))?;
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// The slot of the way there would keep the source's log for as long as changes go back, and after a rollback: nothing reads
+/// it any more. True once it is gone.
+pub(super) async fn drop_forward_slot(run: &Run, ledger: &Client, source: &Client) -> Result<bool, ExecError> {
+    let Some(step) = steps::find(&run.plan, |op| matches!(op, Op::DropSlot(_))) else { return Ok(true) };
+    let mut steps = Steps::read(run, ledger).await?;
+    if steps.done(&step.id) {
+        return Ok(true);
+    }
+    let began = Instant::now();
+    // The reader of before the switch ends a moment later.
+    if let Some(found) = slot::state(source, run).await? {
+        if found.active_pid.is_some() {
+            return Ok(false);
+        }
+        steps.start(ledger, step).await?;
+        let drop = sql::publication::drop_slot(&run.plan.settings.slot);
+        source.batch_execute(&drop).await.map_err(ExecError::source("drop the replication slot"))?;
+    } else {
+        steps.start(ledger, step).await?;
+    }
+    steps.succeed(ledger, step, began).await?;
+    Ok(true)
+}
+
 /// Slot and publication of the way back.
 pub async fn remove_from_target(run: &Run, ledger: &Client) -> Result<Vec<String>, ExecError> {
     let mut removed = Vec::new();
     let steps = Steps::read(run, ledger).await?;
     let ours = |wanted: fn(&Op) -> bool| run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id));
     let slot = run.plan.settings.back_slot();
-    if ours(|op| matches!(op, Op::CreateBackSlot(_))) {
-        let began = Instant::now();
-        loop {
-            let query = "SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-            let row = ledger.query_opt(query, &[&slot.as_str()]).await;
-            let row = row.map_err(ExecError::target("look for the slot of the way back"))?;
-            match row.map(|row| row.get::<_, bool>(0)) {
-                None => break,
-                Some(true) if began.elapsed() < Duration::from_secs(10) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Some(_) => {
-                    let drop = sql::publication::drop_slot(&slot);
-                    ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the slot of the way back"))?;
-                    removed.push(format!("replication slot {slot} on the target"));
-                    break;
-                }
-            }
-        }
+    if ours(|op| matches!(op, Op::CreateBackSlot(_))) && drop_slot(run, ledger).await? {
+        removed.push(format!("replication slot {slot} on the target"));
     }
     failpoint::hit("back.after-slot-dropped")?;
     let publication = run.plan.settings.back_publication();
@@ -159,13 +222,15 @@ pub async fn remove_from_target(run: &Run, ledger: &Client) -> Result<Vec<String
     Ok(removed)
 }
 
-/// The rows of the way back in the source's ledger, and the ledger with the last of them: it is nobody else's target.
-pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
+/// The rows of the way back in the source's ledger, also those of plans that this one took over, and the ledger with the last
+/// of them: it is nobody else's target.
+pub async fn remove_from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<String>, ExecError> {
     let doing = || ExecError::source("remove the ledger of the way back");
     if run.plan.settings.cutover.reverse.is_none() || !migration::exists(source).await? {
         return Ok(Vec::new());
     }
-    let id = mirror::id(&run.id);
+    let before = adoption::history(ledger, &run.id).await?;
+    let ids: Vec<String> = before.iter().map(|one| &one.before).chain([&run.id]).map(|id| mirror::id(id)).collect();
     let mut removed = Vec::new();
     let tables = source
         .query(
@@ -175,13 +240,17 @@ pub async fn remove_from_source(run: &Run, source: &Client) -> Result<Vec<String
         )
         .await
         .map_err(doing())?;
-    for table in ["progress", "reread", "skipped", "unreadable", "setting", "step", "cutover"] {
-        source.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await.map_err(doing())?;
+    let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
+    let rows = ["progress", "reread", "skipped", "unreadable", "setting", "step", "cutover"];
+    // A ledger of an earlier version lacks some.
+    for table in rows.into_iter().filter(|name| tables.iter().any(|table| table == name)) {
+        let delete = format!("DELETE FROM pcrd.{table} WHERE migration = ANY ($1)");
+        source.execute(&delete, &[&ids]).await.map_err(doing())?;
     }
-    source.execute("DELETE FROM pcrd.migration WHERE id = $1", &[&id]).await.map_err(doing())?;
+    source.execute("DELETE FROM pcrd.migration WHERE id = ANY ($1)", &[&ids]).await.map_err(doing())?;
     let left: i64 = source.query_one("SELECT count(*) FROM pcrd.migration", &[]).await.map_err(doing())?.get(0);
     if left == 0 {
-        let names: Vec<String> = tables.iter().map(|row| format!("pcrd.\"{}\"", row.get::<_, String>(0))).collect();
+        let names: Vec<String> = tables.iter().map(|name| format!("pcrd.\"{name}\"")).collect();
         source.batch_execute(&format!("DROP TABLE {}", names.join(", "))).await.map_err(doing())?;
         removed.push("ledger of the way back on the source".to_owned());
     }

@@ -87,7 +87,37 @@ pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError>
         let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {quoted}", lacking.join(", "));
         return Err(refused(format!("role {user} may not write to the source's tables: {grant}")));
     }
-    Ok(())
+    of_sequences(run, source, (user, &quoted)).await
+}
+
+/// New rows take the default of a column that the target does not have. No statement that writes no row asks for the right.
+async fn of_sequences(run: &Run, source: &Client, (user, quoted): (&str, &str)) -> Result<(), ExecError> {
+    let mut lacking: Vec<String> = Vec::new();
+    for way in run.plan.back.iter().filter_map(|way| way.projection.as_ref()) {
+        let written: Vec<&str> = way.columns.iter().map(|column| column.target.as_str()).collect();
+        let rows = source
+            .query(
+                "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, s.relname) FROM pg_catalog.pg_attrdef d \
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum \
+                 JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid \
+                   AND p.refclassid = 'pg_catalog.pg_class'::regclass \
+                 JOIN pg_catalog.pg_class s ON s.oid = p.refobjid \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+                 WHERE d.adrelid = $2::text::regclass AND a.attname <> ALL ($3::text[]) \
+                 AND CASE WHEN s.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege($1, s.oid, 'USAGE, UPDATE') END",
+                &[&user, &sql::name(&way.target), &written],
+            )
+            .await
+            .map_err(ExecError::source("look at the rights of the role of the way back"))?;
+        lacking.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    lacking.sort();
+    lacking.dedup();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let grant = format!("GRANT USAGE ON SEQUENCE {} TO {quoted}", lacking.join(", "));
+    Err(refused(format!("role {user} may not take the defaults of columns that the target does not have: {grant}")))
 }
 
 /// Nobody but pcrd has logged in as the role: the fence would let it pass. Who comes later passes too: its password is pcrd's
@@ -115,6 +145,20 @@ pub(super) async fn nobody_else(run: &Run, source: &Client) -> Result<(), ExecEr
 
 /// What fires for the session of the way back too would change its rows on their way in.
 pub(super) async fn of_tables(run: &Run, source: &Client) -> Result<(), ExecError> {
+    firing(run, source).await?.map_or(Ok(()), |found| Err(refused(found)))
+}
+
+/// The same after the switch: it can be undone, so that nothing is closed for it.
+pub(super) async fn no_trigger(run: &Run, source: &Client) -> Result<(), ExecError> {
+    let stops = |found: String| ExecError::Step {
+        step: "stream_back".to_owned(),
+        reason: format!("on the source {found}; nothing goes back until then"),
+    };
+    firing(run, source).await?.map_or(Ok(()), |found| Err(stops(found)))
+}
+
+/// What fires, and how to keep it from that.
+async fn firing(run: &Run, source: &Client) -> Result<Option<String>, ExecError> {
     let names: Vec<String> = written(run).map(sql::name).collect();
     let row = source
         .query_opt(
@@ -128,9 +172,9 @@ pub(super) async fn of_tables(run: &Run, source: &Client) -> Result<(), ExecErro
         )
         .await
         .map_err(ExecError::source("look for triggers that fire for the way back"))?;
-    let Some(row) = row else { return Ok(()) };
+    let Some(row) = row else { return Ok(None) };
     let (what, name, table): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-    Err(refused(format!(
+    Ok(Some(format!(
         "{what} {name} of {table} fires for rows that come back too, and may make others of them: \
          ALTER TABLE {table} ENABLE {what} {name}"
     )))

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::follow::Following;
-use super::mirror;
-use super::remove::remove_from_target;
+use super::remove::{READER_PATIENCE, drop_forward_slot, remove_from_target};
 use super::watch::{Watch, with_others};
+use super::{mirror, rights};
 use crate::exec::apply::overdue;
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Nonce, Standing};
@@ -24,6 +24,8 @@ use crate::plan::{End, Op};
 
 /// Whose rows may break what the source promises.
 const TARGET_WROTE: &str = "with what the target wrote,";
+/// Said as soon as the clients can go back.
+const OPENED: &str = "the source takes writes again";
 
 fn given_up(reason: String) -> ExecError {
     ExecError::RollbackAborted { reason }
@@ -37,9 +39,10 @@ pub(super) async fn decide(
     (following, watch): (&mut Following, &Watch),
 ) -> Result<(), ExecError> {
     wait_near(run, ledger, following).await?;
+    rights::no_trigger(run, source).await?;
     let (mirrored, tables) = (following.run.clone(), watch.tables.clone());
-    if fence::standing(&mirrored, ledger).await? == Standing::Leased {
-        fence::lower(&mirrored, ledger).await?;
+    if fence::standing(&mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
+        fence::lower(&mirrored, ledger).await.map_err(ExecError::mirrored)?;
     }
     let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
     // In full, and as long as it may take behind the fence: what takes longer there would be asked in vain.
@@ -59,8 +62,8 @@ pub(super) async fn decide(
     // Of an attempt that died.
     state::reset(source, &mirrored.id).await?;
     state::begin(source, &mirrored.id, epoch, &nonce.digest()).await?;
-    let keeper = mirrored.connect(End::Source, "lease").await?;
-    let fence_lsn = fence::raise(&mirrored, ledger, &tables, &nonce, None).await?;
+    let keeper = mirrored.connect(End::Source, "lease").await.map_err(ExecError::mirrored)?;
+    let fence_lsn = fence::raise(&mirrored, ledger, &tables, &nonce, None).await.map_err(ExecError::mirrored)?;
     way_back::fenced(ledger, &run.id, epoch, fence_lsn).await?;
     failpoint::hit("back.after-fence")?;
     let until = Instant::now() + limit;
@@ -69,6 +72,7 @@ pub(super) async fn decide(
         advance(CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
         following.wait_for(&nonce.sentinel(&mirrored)).await?;
         following.end().await?;
+        rights::no_trigger(run, source).await?;
         advance(CutoverState::Fenced, CutoverState::Drained, None).await?;
         failpoint::hit("back.after-drained")?;
         // The server ends them a little before the fence does, and says which.
@@ -76,7 +80,7 @@ pub(super) async fn decide(
         constraints::ask_back(source, &questions, left, TARGET_WROTE).await?;
         for step in &mirrored.plan.steps {
             if let Op::SetSequence(set) = &step.op {
-                sequences::set(&mirrored, ledger, source, set).await?;
+                sequences::set(&mirrored, ledger, source, set).await.map_err(ExecError::mirrored)?;
             }
         }
         advance(CutoverState::Drained, CutoverState::SequencesSet, None).await?;
@@ -97,7 +101,9 @@ pub(super) async fn decide(
         constraints::end(source).await;
     }
     bounded?;
-    if !fence::make_permanent(&mirrored, ledger, &tables).await? {
+    let left = until.saturating_duration_since(Instant::now());
+    let made = fence::make_permanent(&mirrored, ledger, &tables, left).await.map_err(ExecError::mirrored)?;
+    if !made {
         return Err(given_up("the lease of the target's fence ran out, or is another executor's".to_owned()));
     }
     failpoint::hit("back.after-permanent")
@@ -134,22 +140,47 @@ async fn keep_lease(mirrored: &Run, keeper: &Client) -> ExecError {
         match fence::renew(mirrored, keeper).await {
             Ok(true) => {}
             Ok(false) => return given_up("the lease of the target's fence ran out".to_owned()),
-            Err(error) => return error,
+            Err(error) => return error.mirrored(),
         }
     }
 }
 
-/// Before changes go back: the source is the one that was closed for good. A server that does not know of that takes
-/// writes, as the target does.
-pub(super) async fn is_closed(run: &Run, source: &Client) -> Result<(), ExecError> {
-    let behind = |reason: String| Err(ExecError::SourceBehind { reason });
-    if fence::standing(run, source).await? != Standing::Permanent {
-        return behind("its fence of the switch is not there, so that both ends may take writes".to_owned());
-    }
+/// Before changes go back: the source is the one that was closed for good. One that is open was opened by a rollback, and is
+/// the database; or it does not know of the switch, and takes writes as the target does.
+///
+/// # Errors
+/// [`ExecError::TargetBehind`] when it was opened by a rollback that this target does not know, [`ExecError::SourceBehind`]
+/// when it is open and nobody knows why.
+pub async fn is_closed(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     let fenced: BTreeSet<_> = fence::fenced(run, source).await?.into_iter().collect();
-    match fence::tables(run)?.iter().find(|table| !fenced.contains(*table)) {
-        Some(table) => behind(format!("{table} is not fenced, so that both ends may take writes")),
-        None => Ok(()),
+    let reason = match fence::tables(run)?.iter().find(|table| !fenced.contains(*table)) {
+        _ if fence::standing(run, source).await? != Standing::Permanent => {
+            "its fence of the switch is not there, so that both ends may take writes; after a rollback that this \
+             target has lost it is not there either"
+                .to_owned()
+        }
+        Some(table) => format!("{table} is not fenced, so that both ends may take writes"),
+        None => return Ok(()),
+    };
+    let here = way_back::read(ledger, &run.id).await?.and_then(|found| found.fence_lsn);
+    match progress_of(run, source).await?.and_then(|known| known.fence_lsn) {
+        // The target writes it down before the source does.
+        Some(there) if here != Some(there) => Err(ExecError::TargetBehind {
+            reason: format!(
+                "the source takes writes since a rollback that closed the target at {there}, which this target does not know of"
+            ),
+        }),
+        _ => Err(ExecError::SourceBehind { reason }),
+    }
+}
+
+/// How far a rollback has come, as the source has it.
+async fn progress_of(run: &Run, source: &Client) -> Result<Option<state::Cutover>, ExecError> {
+    let there = "SELECT pg_catalog.to_regclass('pcrd.cutover') IS NOT NULL";
+    let row = source.query_one(there, &[]).await.map_err(ExecError::source("look for the ledger of the way back"))?;
+    match row.get(0) {
+        true => Ok(Some(state::read(source, &mirror::id(&run.id)).await?)),
+        false => Ok(None),
     }
 }
 
@@ -166,7 +197,24 @@ pub(super) async fn complete(run: &Run, ledger: &Client, source: &Client) -> Res
             other => other?,
         }
     }
+    run.note(OPENED);
     failpoint::hit("back.after-open")?;
+    let began = Instant::now();
+    loop {
+        match drop_forward_slot(run, ledger, source).await {
+            Ok(true) => break,
+            Ok(false) if began.elapsed() < READER_PATIENCE => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(false) => {
+                run.note("the slot of the way there is read by somebody: pcrd cleanup drops it");
+                break;
+            }
+            // The source takes writes, whatever becomes of its slot.
+            Err(error) => {
+                run.note(format!("the slot of the way there is not dropped yet ({error}): pcrd cleanup drops it"));
+                break;
+            }
+        }
+    }
     remove_from_target(run, ledger).await?;
     migration::set_state(ledger, &run.id, "rolled_back").await?;
     // Last: whoever dies before it comes here again.
@@ -177,11 +225,7 @@ pub(super) async fn complete(run: &Run, ledger: &Client, source: &Client) -> Res
 /// What the target wrote is on this source, up to the fence that was decided with, and its sequences are past it.
 pub(super) async fn has_everything(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     let fence_lsn = way_back::read(ledger, &run.id).await?.and_then(|found| found.fence_lsn);
-    let known = match migration::exists(source).await? {
-        true => Some(state::read(source, &mirror::id(&run.id)).await?),
-        false => None,
-    };
-    match known {
+    match progress_of(run, source).await? {
         Some(known)
             if known.state == CutoverState::SequencesSet && fence_lsn.is_some() && known.fence_lsn == fence_lsn =>
         {
@@ -201,13 +245,13 @@ pub(super) async fn has_everything(run: &Run, ledger: &Client, source: &Client) 
 
 /// Opens the target again, before anything was decided. The mirrored run knows its epoch.
 pub(super) async fn undo(run: &Run, mirrored: &Run, ledger: &Client) -> Result<(), ExecError> {
-    if fence::standing(mirrored, ledger).await? == Standing::Leased {
+    if fence::standing(mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
         match fence::lower(mirrored, ledger).await {
             // The lease has ended, so writes pass; the next rollback takes the triggers down first.
             Err(error) if fence::is_lock_trouble(&error) => {
                 run.note(format!("the target takes writes; its fence's triggers are still there: {error}"));
             }
-            other => other?,
+            other => other.map_err(ExecError::mirrored)?,
         }
     }
     let (epoch, from) = (Some(mirrored.epoch), [WayBackState::RollingBack]);

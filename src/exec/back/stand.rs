@@ -8,22 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use super::mirror::mirror;
 use super::watch::{self, Watch};
-use super::{follow, remove, rollback};
+use super::{follow, remove, rights, rollback};
 use crate::exec::apply::{Outcome, Request};
 use crate::exec::context::Run;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::fence::{self, Standing};
 use crate::exec::identity::{Identities, Identity};
-use crate::exec::steps::{self, Steps};
 use crate::exec::table::TableTask;
-use crate::exec::{ExecError, admission, slot, snapshots};
+use crate::exec::{ExecError, admission, snapshots};
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{LedgerError, migration, request};
 use crate::pg::client::{self, Client};
-use crate::plan::{End, Op, Plan};
+use crate::plan::{End, Plan};
 use crate::projection::Back;
 use crate::replay::Lsn;
-use crate::sql;
 
 /// As often an executor that was away looks whether another one has ended that took its place.
 const RETRIES_MAX: u32 = 8;
@@ -143,7 +141,15 @@ fn run(request: &Request) -> Run {
 async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, ExecError> {
     let mut run = run(request);
     let ledger = run.connect(End::Target, "executor").await?;
-    let source = run.connect(End::Source, "executor").await?;
+    let source = match run.connect(End::Source, "executor").await {
+        Ok(source) => source,
+        Err(error) => {
+            if fence::standing_of(&super::id(&run.id), &ledger).await? == Standing::Permanent {
+                run.note(remove::BOTH_CLOSED);
+            }
+            return Err(error);
+        }
+    };
     admission::check_database(End::Source, &run.plan.source.server, &source).await?;
     admission::check_database(End::Target, &run.plan.target.server, &ledger).await?;
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
@@ -178,7 +184,7 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
         return Ok(Outcome::RolledBack);
     }
     request::end_stale(&ledger, &run.id).await?;
-    rollback::is_closed(&run, &source).await?;
+    rollback::is_closed(&run, &ledger, &source).await?;
     let (mut mirrored, tables) = mirror(&run, &ledger).await?;
     mirrored.epoch = follow::take_over(&mirrored, &source).await?;
     if !way_back::take_over(&ledger, &run.id, mirrored.epoch).await? {
@@ -215,7 +221,9 @@ async fn go(
     (mirrored, mut tables): (Arc<Run>, Vec<TableTask>),
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
-    let watch = watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await?;
+    let watch =
+        watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await.map_err(ExecError::mirrored)?;
+    rights::no_trigger(run, source).await?;
     let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);
@@ -248,8 +256,9 @@ async fn go(
         if said.elapsed() >= Duration::from_secs(1) {
             said = Instant::now();
             migration::heartbeat(ledger, &run.id, run.epoch).await?;
-            watch.look(&following.run, source, ledger).await?;
-            is_slot_gone = is_slot_gone || drop_forward_slot(run, ledger, source).await?;
+            watch.look(&following.run, source, ledger).await.map_err(ExecError::mirrored)?;
+            rights::no_trigger(run, source).await?;
+            is_slot_gone = is_slot_gone || remove::drop_forward_slot(run, ledger, source).await?;
             let now = snapshots::write_position(ledger).await?;
             let applied = following.shared.applied();
             let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
@@ -304,7 +313,11 @@ async fn go_back(
         ledger.batch_execute("ROLLBACK").await.map_err(ExecError::target("roll back"))?;
     }
     let error = match error {
-        Some(error) if fence::standing(&mirrored, ledger).await? != Standing::Permanent => error,
+        Some(error)
+            if fence::standing(&mirrored, ledger).await.map_err(ExecError::mirrored)? != Standing::Permanent =>
+        {
+            error
+        }
         _ => {
             let completed = rollback::complete(run, ledger, source).await;
             let text = match &completed {
@@ -337,28 +350,4 @@ async fn go_back(
         // It was this command's only work.
         _ => Err(aborted),
     }
-}
-
-/// The slot of the way there would keep the source's log for as long as changes go back: nothing reads it any more. True
-/// once it is gone.
-async fn drop_forward_slot(run: &Run, ledger: &Client, source: &Client) -> Result<bool, ExecError> {
-    let Some(step) = steps::find(&run.plan, |op| matches!(op, Op::DropSlot(_))) else { return Ok(true) };
-    let mut steps = Steps::read(run, ledger).await?;
-    if steps.done(&step.id) {
-        return Ok(true);
-    }
-    let began = Instant::now();
-    // The reader of before the switch ends a moment later.
-    if let Some(found) = slot::state(source, run).await? {
-        if found.active_pid.is_some() {
-            return Ok(false);
-        }
-        steps.start(ledger, step).await?;
-        let drop = sql::publication::drop_slot(&run.plan.settings.slot);
-        source.batch_execute(&drop).await.map_err(ExecError::source("drop the replication slot"))?;
-    } else {
-        steps.start(ledger, step).await?;
-    }
-    steps.succeed(ledger, step, began).await?;
-    Ok(true)
 }

@@ -188,12 +188,13 @@ fn source_setting(task: &TableTask) -> String {
 
 async fn of_target(target: &Client, tables: &[TableTask]) -> Result<Vec<String>, ExecError> {
     let names: Vec<&QualifiedName> = tables.iter().map(TableTask::source_name).collect();
-    shapes(target, &names).await.map_err(ExecError::target("look at the shapes of the target's tables"))
+    // As the mirror's own: whoever calls turns all of them around.
+    shapes(target, &names).await.map_err(ExecError::source("look at the shapes of the target's tables"))
 }
 
 async fn of_source(source: &Client, tables: impl Iterator<Item = &TableTask>) -> Result<Vec<String>, ExecError> {
     let names: Vec<&QualifiedName> = tables.map(|task| &task.projection.target).collect();
-    shapes(source, &names).await.map_err(ExecError::source("look at the shapes of the source's tables"))
+    shapes(source, &names).await.map_err(ExecError::target("look at the shapes of the source's tables"))
 }
 
 fn compare(task: &TableTask, before: &str, now: &str) -> Result<(), ExecError> {
