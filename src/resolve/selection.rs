@@ -66,11 +66,11 @@ pub fn choose(
             if is_excluded(name) || ignored.contains(name) || !taken.insert((*name).clone()) {
                 continue;
             }
-            match without_rows(table.kind) {
-                Some((kind, why)) => {
-                    chosen.left.push(NotCarried { kind: kind.to_owned(), name: name.to_string(), why: why.to_owned() })
-                }
-                None => tables.push(globbed.table(name)),
+            if let Some((kind, why)) = without_rows(table.kind) {
+                let (kind, why) = (kind.to_owned(), why.to_owned());
+                chosen.left.push(NotCarried { kind, name: name.to_string(), why });
+            } else {
+                tables.push(globbed.table(name));
             }
         }
         let n_tables = tables.len() - before;
