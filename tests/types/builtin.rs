@@ -41,12 +41,13 @@ pub struct Type {
     pub by_text: bool,
 }
 
-const fn ty(name: &'static str, values: &'static [&'static str], random: fn(&mut StdRng) -> String) -> Type {
+/// A type of every major that is carried as text and can be a key.
+pub const fn ty(name: &'static str, values: &'static [&'static str], random: fn(&mut StdRng) -> String) -> Type {
     Type { name, majors: (10, 18), values, random, travels: Travels::Text, key: true, by_text: false }
 }
 
 impl Type {
-    const fn since(self, major: u32) -> Self {
+    pub const fn since(self, major: u32) -> Self {
         Self { majors: (major, 18), ..self }
     }
 
@@ -58,11 +59,11 @@ impl Type {
         Self { travels: Travels::Binary, ..self }
     }
 
-    const fn no_key(self) -> Self {
+    pub const fn no_key(self) -> Self {
         Self { key: false, ..self }
     }
 
-    const fn by_text(self) -> Self {
+    pub const fn by_text(self) -> Self {
         Self { by_text: true, ..self }
     }
 
@@ -89,7 +90,7 @@ impl Type {
     }
 }
 
-const fn refused(name: &'static str, since: u32) -> Type {
+pub const fn refused(name: &'static str, since: u32) -> Type {
     let nothing = ty(name, &[], |_| String::new()).no_key();
     Type { travels: Travels::Refused, majors: (since, 18), ..nothing }
 }

@@ -10,6 +10,8 @@ mod stage;
 mod support;
 
 mod builtin;
+mod extensions;
+mod made;
 mod matrix;
 mod pairs;
 mod random;

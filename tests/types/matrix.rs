@@ -36,6 +36,8 @@ pub struct Matrix {
     pub name: String,
     /// SQL for both ends, before the tables.
     pub both: String,
+    /// SQL for the target before it, which makes its oids others than the source's.
+    pub on_target: String,
     /// Tables with an integer key.
     pub tables: Vec<(&'static str, Vec<Column>)>,
 }
@@ -197,6 +199,7 @@ impl Matrix {
         for sql in self.ddl(&mut random) {
             run(&source, &sql).await;
         }
+        run(&target, &self.on_target).await;
         run(&target, &self.both).await;
         let mut tables: String = self.tables.iter().map(|(name, _)| format!("    - name: {name}\n")).collect();
         tables.extend(self.keys().map(|(name, _)| format!("    - name: {name}\n")));
@@ -402,5 +405,6 @@ pub async fn of_builtin(pair: &TestPair, name: &str, from: u32, to: u32) -> Matr
         scalars.push(column);
     }
     scalars.extend(DECLARED.iter().filter(|ty| ty.can_travel(from, to)).map(|ty| Column::of(ty, from)));
-    Matrix { name: name.to_owned(), both: String::new(), tables: vec![("scalars", scalars), ("arrays", arrays)] }
+    let (both, on_target) = (String::new(), String::new());
+    Matrix { name: name.to_owned(), both, on_target, tables: vec![("scalars", scalars), ("arrays", arrays)] }
 }
