@@ -12,6 +12,21 @@ use crate::resolve::scope::Scope;
 use crate::sql;
 use crate::sql::token::tokens;
 
+/// What catalogs and indexes keep: its input functions refuse every value.
+const UNREADABLE: [&str; 11] = [
+    "ghstore",
+    "gtrgm",
+    "gtsvector",
+    "intbig_gkey",
+    "ltree_gist",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_ndistinct",
+    "pg_node_tree",
+];
+
 /// A user-defined type must be on the target: the same kind of type, with the same parts.
 pub(crate) fn exists_on_target(
     scope: &Scope<'_>,
@@ -21,6 +36,12 @@ pub(crate) fn exists_on_target(
 ) -> Result<(), ResolveError> {
     let Some(name) = element_name(ty) else { return Ok(()) };
     let span = &scope.desired.source.span;
+    if UNREADABLE.contains(&name.name.as_str()) && matches!(ty.kind, TypeKind::Base | TypeKind::Array) {
+        let kind = ResolveErrorKind::TypeUnreadable { at: at.to_owned(), ty: name.to_string() };
+        return Err(ResolveError::new(kind)
+            .at(span)
+            .help("leave the column out, or keep its text in a column of type text"));
+    }
     if name.schema.as_str() == "pg_catalog" || name.schema.as_str() == "information_schema" {
         return built_in(scope, at, &name).map_err(|error| error.at(span));
     }

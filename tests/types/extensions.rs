@@ -4,13 +4,14 @@ use rand::Rng;
 
 use crate::builtin::{Type, ty};
 use crate::matrix::{Column, Matrix};
+use crate::pairs::across;
 use crate::random::{text, words};
 use crate::support::{TestPair, connect_to, rows};
 
 const NAMES: &[&str] = &["citext", "cube", "hstore", "intarray", "isn", "lo", "ltree", "pg_trgm", "seg", "uuid-ossp"];
 
 /// What can be carried; its values are written as text, because most have no binary form.
-const CARRIED: &[Type] = &[
+pub const CARRIED: &[Type] = &[
     ty("citext", &["", "A", "a", "ß É", r"\N"], |r| text(r, 300)),
     // Numbers that every version writes alike: what is compared is the text.
     ty("cube", &["(0)", "(1, 2),(3, 4)", "(0.5)", "(-123456),(1.25)"], |r| {
@@ -40,7 +41,7 @@ const CARRIED: &[Type] = &[
 ];
 
 /// What only indexes keep.
-const OF_INDEXES: &[&str] = &["ghstore", "gtrgm", "intbig_gkey", "ltree_gist"];
+pub const OF_INDEXES: &[&str] = &["ghstore", "gtrgm", "intbig_gkey", "ltree_gist"];
 
 async fn extensions(from: u32, to: u32) {
     let pair = TestPair::start(from, to);
@@ -67,6 +68,14 @@ async fn extensions_15_to_15() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn extensions_13_to_18() {
-    extensions(13, 18).await;
+async fn extensions_10_to_15() {
+    extensions(10, 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extensions_across() {
+    for (from, to) in across((13, 18)) {
+        println!("{from} to {to}");
+        extensions(from, to).await;
+    }
 }

@@ -4,6 +4,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::matrix::{Column, Matrix};
+use crate::pairs::across;
 use crate::random::{double, integers, json, moment, numeric, text};
 use crate::support::TestPair;
 
@@ -163,6 +164,14 @@ fn columns(from: u32, to: u32) -> Vec<Column> {
         all.push(made("span_multirange", &["{}", "{(,)}"], spans, own));
         all.push(made("fine_multirange", &["{}", "{[-0,0.1)}"], |r| format!("{{{}}}", number_range(r)), own));
     }
+    if from < 12 && to >= 12 {
+        // Rows are compared by their text, and 12 writes a float in a composite, a domain or a range otherwise than 10 did.
+        all.retain(|column| !["fine", "inner_row", "outer_row"].iter().any(|name| column.sql.contains(name)));
+        all.retain(|column| column.sql != "finer");
+    }
+    if from < 11 {
+        all.retain(|column| column.sql != "positive[]" && !column.sql.ends_with("\"Pri ce\"[]"));
+    }
     all
 }
 
@@ -179,6 +188,14 @@ async fn made_15_to_15() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn made_13_to_18() {
-    users(13, 18).await;
+async fn made_10_to_15() {
+    users(10, 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_across() {
+    for (from, to) in across((13, 18)) {
+        println!("{from} to {to}");
+        users(from, to).await;
+    }
 }

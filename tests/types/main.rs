@@ -15,4 +15,5 @@ mod made;
 mod matrix;
 mod pairs;
 mod random;
+mod refused;
 mod wire;
