@@ -115,7 +115,7 @@ pub const BUILTIN: &[Type] = &[
     .no_key(),
     // Without a length it is as long as its value.
     ty("bpchar", &["", "a", "a  ", "ßÄö  "], |r| text(r, 60)).binary(),
-    ty("bytea", &["", r"\x00", r"\x5c2e0a", r"\xdeadbeef00ff", r"\x5c785c"], |r| bytes(r)).binary(),
+    ty("bytea", &["", r"\x00", r"\x5c2e0a", r"\xdeadbeef00ff", r"\x5c785c"], bytes).binary(),
     ty("char", &["", "a", r"\", " ", "'"], |r| char::from(r.random_range(33..127_u8)).to_string()).binary(),
     ty("cid", &["0", "1", "4294967295"], |r| r.random::<u32>().to_string()).no_key(),
     ty("cidr", &["0.0.0.0/0", "::/0", "10.0.0.0/8", "255.255.255.255/32", "ffff::/16"], |r| network(r, true)).binary(),
@@ -139,7 +139,7 @@ pub const BUILTIN: &[Type] = &[
     ty(
         "float4",
         &["0", "-0", "NaN", "Infinity", "-Infinity", "1e-45", "-3.4028235e38", "0.1", "16777217", "1.17549435e-38"],
-        |r| single(r),
+        single,
     )
     .binary(),
     ty(
@@ -157,7 +157,7 @@ pub const BUILTIN: &[Type] = &[
             "2.2250738585072014e-308",
             "9007199254740993",
         ],
-        |r| double(r),
+        double,
     )
     .binary(),
     refused("gtsvector", 10),
@@ -270,7 +270,7 @@ pub const BUILTIN: &[Type] = &[
             "1e-16383",
             "-0.00",
         ],
-        |r| numeric(r),
+        numeric,
     )
     .binary(),
     ty("nummultirange", &["{}", "{[1.0,2.00)}", "{(,1),[1.50,1.5]}"], |r| {
@@ -286,17 +286,17 @@ pub const BUILTIN: &[Type] = &[
     refused("pg_brin_bloom_summary", 14),
     refused("pg_brin_minmax_multi_summary", 14),
     refused("pg_dependencies", 10),
-    ty("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF", "0/1"], |r| lsn(r)).binary(),
+    ty("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF", "0/1"], lsn).binary(),
     refused("pg_mcv_list", 12),
     refused("pg_ndistinct", 10),
     refused("pg_node_tree", 10),
-    ty("pg_snapshot", &["10:10:", "10:20:10,14,15"], |r| snapshot(r)).since(13).no_key(),
+    ty("pg_snapshot", &["10:10:", "10:20:10,14,15"], snapshot).since(13).no_key(),
     ty("point", &["(0,0)", "(-0,Infinity)", "(NaN,1e-300)", "(0.1,0.30000000000000004)"], |r| {
         format!("({},{})", double(r), double(r))
     })
     .no_key(),
     ty("polygon", &["((0,0))", "((0,0),(1,1),(2,0))"], |r| format!("({})", path(r))).no_key(),
-    ty("refcursor", &["", "a cursor", r"\N"], |r| words(r)).no_key(),
+    ty("refcursor", &["", "a cursor", r"\N"], words).no_key(),
     ty("regclass", &["pg_class", "0", "pg_toast.pg_toast_1255", "999999999"], |r| {
         one_of(r, &["pg_type", "pg_proc", "pg_database"])
     })
@@ -346,7 +346,7 @@ pub const BUILTIN: &[Type] = &[
     )
     .binary(),
     ty("tid", &["(0,0)", "(4294967295,65535)"], |r| format!("({},{})", r.random::<u32>(), r.random::<u16>())),
-    ty("time", &["00:00:00", "24:00:00", "00:00:00.000001", "23:59:59.999999"], |r| time(r)).binary(),
+    ty("time", &["00:00:00", "24:00:00", "00:00:00.000001", "23:59:59.999999"], time).binary(),
     ty(
         "timestamp",
         &[
@@ -382,7 +382,7 @@ pub const BUILTIN: &[Type] = &[
         pairs(r, |r| format!("{}-01-01 00:00:00.5", r.random_range(1000..9999)), true)
     })
     .since(14),
-    ty("tsquery", &["", "'a' & !( 'b' | 'c':* ) <2> 'd'", "'it''s':AB"], |r| query(r)),
+    ty("tsquery", &["", "'a' & !( 'b' | 'c':* ) <2> 'd'", "'it''s':AB"], query),
     ty("tsrange", &["empty", "(,)", "[-infinity,infinity]"], |r| {
         pairs(r, |r| format!("{}-01-01 00:00:00.5", r.random_range(1000..9999)), false)
     }),
@@ -393,8 +393,8 @@ pub const BUILTIN: &[Type] = &[
     ty("tstzrange", &["empty", "(,)", "[-infinity,infinity)", "[,2020-01-01 00:00:00+00)"], |r| {
         pairs(r, |r| format!("{}-01-01 00:00:00.5+00", r.random_range(1000..9999)), false)
     }),
-    ty("tsvector", &["", "'a':1A,2B 'b' 'it''s':3 '\"'", r"'\\'", "'a':16383"], |r| vector(r)),
-    ty("txid_snapshot", &["10:10:", "10:20:10,14,15"], |r| snapshot(r)).no_key(),
+    ty("tsvector", &["", "'a':1A,2B 'b' 'it''s':3 '\"'", r"'\\'", "'a':16383"], vector),
+    ty("txid_snapshot", &["10:10:", "10:20:10,14,15"], snapshot).no_key(),
     ty("uuid", &["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"], |r| {
         format!("{:032x}", r.random::<u128>())
     })
@@ -403,7 +403,7 @@ pub const BUILTIN: &[Type] = &[
     ty("varchar", &["", "a  ", r"\.", "ßÄ "], |r| text(r, 300)).binary(),
     ty("xid", &["0", "3", "4294967295"], |r| r.random::<u32>().to_string()).no_key(),
     ty("xid8", &["0", "18446744073709551615"], |r| r.random::<u64>().to_string()).since(13),
-    ty("xml", &["<a b=\"1\">&lt;</a>", "text <b/> more", ""], |r| xml(r)).no_key(),
+    ty("xml", &["<a b=\"1\">&lt;</a>", "text <b/> more", ""], xml).no_key(),
 ];
 
 /// Built-in types with a length, a precision or fields, and the domains that every database has.
@@ -419,7 +419,7 @@ pub const DECLARED: &[Type] = &[
     ty("bit varying(9)", &["", "101010101"], |r| bits(r, 0, 9)).binary(),
     ty("timestamp(0)", &["2000-01-01 00:00:00", "infinity"], |r| moment(r, "")).binary(),
     ty("timestamptz(3)", &["2000-01-01 00:00:00.001+00", "-infinity"], |r| moment(r, "+00")).binary(),
-    ty("time(2)", &["00:00:00.01", "24:00:00"], |r| time(r)).binary(),
+    ty("time(2)", &["00:00:00.01", "24:00:00"], time).binary(),
     ty("timetz(1)", &["00:00:00.1-15:59"], |r| format!("{}-03", time(r))).binary(),
     ty("interval year to month", &["0", "-3 years 2 months"], |r| format!("{} months", r.random_range(-999..999)))
         .binary(),
@@ -427,7 +427,7 @@ pub const DECLARED: &[Type] = &[
     ty("information_schema.cardinal_number", &["0", "2147483647"], |r| r.random_range(0..i32::MAX).to_string()),
     ty("information_schema.character_data", &["", "a "], |r| text(r, 40)),
     // Before, it had any length, and it is refused.
-    ty("information_schema.sql_identifier", &["", "a b"], |r| words(r)).since(12),
+    ty("information_schema.sql_identifier", &["", "a b"], words).since(12),
     ty("information_schema.time_stamp", &["2000-01-01 00:00:00+00", "infinity"], |r| moment(r, "+00")),
     ty("information_schema.yes_or_no", &["YES", "NO"], |r| one_of(r, &["YES", "NO"])),
 ];

@@ -41,8 +41,8 @@ async fn what_no_server_reads_back() {
         .collect();
     let before = "CREATE EXTENSION hstore; CREATE EXTENSION pg_trgm; CREATE EXTENSION ltree; CREATE EXTENSION intarray";
     let said = said_of(&pair, "unreadable", before, &types).await;
-    for n in 0..types.len() {
-        assert!(said.contains(&format!("public.items.c{n} is of type ")), "{}: {said}", types[n]);
+    for (n, ty) in types.iter().enumerate() {
+        assert!(said.contains(&format!("public.items.c{n} is of type ")), "{ty}: {said}");
     }
 }
 
