@@ -216,6 +216,14 @@ pub enum ResolveErrorKind {
         /// How they differ.
         difference: String,
     },
+    /// A type that only the server itself writes.
+    #[error("{at} is of type {ty}, whose values no server reads back from text")]
+    TypeUnreadable {
+        /// Address of the column.
+        at: String,
+        /// The type.
+        ty: String,
+    },
     /// The target's version lacks something.
     #[error("{at} is {what}, which PostgreSQL {major} does not have")]
     TargetTooOld {
@@ -322,7 +330,7 @@ impl ResolveErrorKind {
             Self::UnsupportedCast { .. } => Some(&rules::UNSUPPORTED_CAST),
             Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),
             Self::TypeMissing { .. } => Some(&rules::TYPE_MISSING),
-            Self::TypeDiffers { .. } => Some(&rules::TYPE_DIFFERS),
+            Self::TypeDiffers { .. } | Self::TypeUnreadable { .. } => Some(&rules::TYPE_DIFFERS),
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)
             | Self::ChoosesNothing(_)

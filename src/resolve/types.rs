@@ -12,6 +12,21 @@ use crate::resolve::scope::Scope;
 use crate::sql;
 use crate::sql::token::tokens;
 
+/// What catalogs and indexes keep: its input functions refuse every value.
+const UNREADABLE: [&str; 11] = [
+    "ghstore",
+    "gtrgm",
+    "gtsvector",
+    "intbig_gkey",
+    "ltree_gist",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_ndistinct",
+    "pg_node_tree",
+];
+
 /// A user-defined type must be on the target: the same kind of type, with the same parts.
 pub(crate) fn exists_on_target(
     scope: &Scope<'_>,
@@ -19,11 +34,17 @@ pub(crate) fn exists_on_target(
     ty: &ColumnType,
     report: &mut Report,
 ) -> Result<(), ResolveError> {
-    if ty.is_builtin() {
-        return Ok(());
-    }
     let Some(name) = element_name(ty) else { return Ok(()) };
     let span = &scope.desired.source.span;
+    if UNREADABLE.contains(&name.name.as_str()) && matches!(ty.kind, TypeKind::Base | TypeKind::Array) {
+        let kind = ResolveErrorKind::TypeUnreadable { at: at.to_owned(), ty: name.to_string() };
+        return Err(ResolveError::new(kind)
+            .at(span)
+            .help("leave the column out, or keep its text in a column of type text"));
+    }
+    if name.schema.as_str() == "pg_catalog" || name.schema.as_str() == "information_schema" {
+        return built_in(scope, at, &name).map_err(|error| error.at(span));
+    }
     let Some(there) = scope.target.types.get(&name) else {
         let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
         return Err(ResolveError::new(kind)
@@ -57,6 +78,30 @@ pub(crate) fn exists_on_target(
         (TypeDef::Enum(_) | TypeDef::Domain { .. } | TypeDef::Composite(_) | TypeDef::Range(_) | TypeDef::Base, _) => {
             return differs(format!("{} on the source, {} on the target", kind(here), kind(there)));
         }
+    }
+    Ok(())
+}
+
+/// Types that every database has; not all of them on every major, and not all of them as anything that can be migrated.
+fn built_in(scope: &Scope<'_>, at: &str, name: &QualifiedName) -> Result<(), ResolveError> {
+    let (from, to) = (scope.source.server.major(), scope.target.server.major());
+    let (at, ty) = (at.to_owned(), name.name.as_str());
+    let is_there = match ty {
+        "abstime" | "reltime" | "smgr" | "tinterval" => to < 12,
+        "jsonpath" => to >= 12,
+        "pg_snapshot" | "regcollation" | "xid8" => to >= 13,
+        _ if ty.ends_with("multirange") => to >= 14,
+        _ => true,
+    };
+    if !is_there {
+        let kind = ResolveErrorKind::TypeMissing { at, ty: ty.to_owned() };
+        return Err(ResolveError::new(kind).help("give the column another type, or leave it out"));
+    }
+    // The target would cut it off without a word.
+    if ty == "sql_identifier" && from < 12 && to >= 12 {
+        let difference = "any length on the source, 63 bytes on the target".to_owned();
+        let kind = ResolveErrorKind::TypeDiffers { at, ty: name.to_string(), difference };
+        return Err(ResolveError::new(kind).help("give the column type text"));
     }
     Ok(())
 }
@@ -131,8 +176,9 @@ fn kind(ty: &TypeDef) -> &'static str {
 fn element_name(ty: &ColumnType) -> Option<QualifiedName> {
     let name = match ty.kind {
         TypeKind::Array => ty.name.as_str().strip_prefix('_')?,
-        TypeKind::Multirange => return None,
-        TypeKind::Base
+        TypeKind::Multirange if !ty.is_builtin() => return None,
+        TypeKind::Multirange
+        | TypeKind::Base
         | TypeKind::Enum
         | TypeKind::Domain
         | TypeKind::Composite

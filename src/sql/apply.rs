@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::Ident;
 use crate::projection::{Filter, Projection, RowIdentity};
-use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, position, values};
+use crate::sql::expr::{Frozen, ProjectionError, Value, commas, equals, key_values, only, position, values};
 use crate::sql::filter::only_belonging;
 use crate::sql::part::and_own;
 use crate::sql::{ident, name};
@@ -209,7 +209,10 @@ pub(crate) fn find_row(
         let key = key_values(projection)?;
         let row = row_of(&key)?;
         let items = commas(key.iter().enumerate().map(|(number, value)| format!("{} AS k{number}", value.sql)));
-        let equal = key.iter().enumerate().map(|(number, value)| format!("t.{} = o.k{number}", ident(value.target)));
+        let equal = key
+            .iter()
+            .enumerate()
+            .map(|(number, value)| format!("t.{} {} o.k{number}", ident(value.target), equals(value.ty)));
         return Ok(Found {
             from: format!("(SELECT {items} FROM {row}) AS o"),
             found: equal.collect::<Vec<_>>().join(" AND ") + &and_own(projection, "t."),

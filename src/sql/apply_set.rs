@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::catalog::Ident;
 use crate::projection::RowIdentity;
 use crate::sql::apply::Applied;
-use crate::sql::expr::{ProjectionError, Value, commas, key_values, only, position, values};
+use crate::sql::expr::{ProjectionError, Value, commas, equals, key_values, only, position, values};
 use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
@@ -176,7 +176,10 @@ fn keys(key: &[Value<'_>]) -> impl Iterator<Item = String> {
 }
 
 fn found(applied: Applied<'_>, key: &[Value<'_>]) -> String {
-    let equal = key.iter().enumerate().map(|(number, value)| format!("t.{} = n.k{number}", ident(value.target)));
+    let equal = key
+        .iter()
+        .enumerate()
+        .map(|(number, value)| format!("t.{} {} n.k{number}", ident(value.target), equals(value.ty)));
     equal.collect::<Vec<_>>().join(" AND ") + &and_own(applied.projection, "t.")
 }
 

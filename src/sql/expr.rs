@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{ColumnType, Ident, QualifiedName};
+use crate::catalog::{ColumnType, Ident, QualifiedName, TypeKind};
 use crate::projection::{ColumnValue, Projection, SourceColumn};
 use crate::sql::{ident, literal, name};
 
@@ -51,6 +51,17 @@ pub(crate) struct Value<'a> {
     pub(crate) reads: &'a [Ident],
     /// True for a frozen value.
     pub(crate) frozen: bool,
+}
+
+/// `=` between two values of the type. Our sessions look for operators in `pg_catalog` only, and the one of a base type that
+/// came with an extension is where the type is.
+pub(crate) fn equals(ty: &ColumnType) -> String {
+    if has_own_operators(ty) { format!("OPERATOR({}.=)", ident(&ty.schema)) } else { "=".to_owned() }
+}
+
+/// True for a type whose operators `pg_catalog` does not have.
+pub(crate) fn has_own_operators(ty: &ColumnType) -> bool {
+    ty.kind == TypeKind::Base && !ty.is_builtin()
 }
 
 /// Every column of the projection, in target order.

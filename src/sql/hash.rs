@@ -3,10 +3,12 @@
 
 use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
-use crate::sql::expr::{Frozen, ProjectionError, Value, commas, key_values, only, source_column, values};
+use crate::sql::expr::{
+    Frozen, ProjectionError, Value, commas, equals, has_own_operators, key_values, only, source_column, values,
+};
 use crate::sql::filter::belongs;
 use crate::sql::part::own;
-use crate::sql::{Side, ident};
+use crate::sql::{Side, ident, name};
 
 /// Seed of the second sum; any number that is not the first seed, 0.
 const SECOND_SEED: i64 = 0x7063_7264;
@@ -271,6 +273,25 @@ fn keys_condition(projection: &Projection, rows: Rows<'_>) -> Result<String, Pro
         }
     };
     let not = if rows.keys == Keys::Except { "NOT " } else { "" };
+    let types: Vec<&ColumnType> = match rows.side {
+        Side::Source => source_key
+            .iter()
+            .map(|column| Ok(&source_column(projection, column)?.ty))
+            .collect::<Result<_, ProjectionError>>()?,
+        Side::Target => key_values(projection)?.iter().map(|value| value.ty).collect(),
+    };
+    if types.iter().any(|ty| has_own_operators(ty)) {
+        // IN names no operator.
+        let table = match rows.side {
+            Side::Source => format!("{}.", name(&projection.source)),
+            Side::Target => String::new(),
+        };
+        let equal = columns.iter().zip(&types).enumerate();
+        let equal = equal.map(|(number, (column, ty))| format!("{table}{column} {} q.q{number}", equals(ty)));
+        let equal = equal.collect::<Vec<_>>().join(" AND ");
+        let items = commas(items.iter().enumerate().map(|(number, item)| format!("{item} AS q{number}")));
+        return Ok(format!("{not}EXISTS (SELECT FROM (SELECT {items} FROM {given}) AS q WHERE {equal})"));
+    }
     // Key columns are NOT NULL on both ends, so NOT IN means what it says.
     Ok(format!("({}) {not}IN (SELECT {} FROM {given})", columns.join(", "), items.join(", ")))
 }
