@@ -157,7 +157,7 @@ fn columns(from: u32, to: u32) -> Vec<Column> {
             |r| format!("{{{}}}", integers(r, 1, 9).replace(' ', ",")),
             own,
         ),
-        made("numeric[]", &["{NaN,1.50}"], |r| format!("{{{}}}", &numeric(r)[..60]), own),
+        made("numeric[]", &["{NaN,1.50}"], |r| format!("{{{}}}", numeric(r).chars().take(60).collect::<String>()), own),
     ];
     if from >= 14 && to >= 14 {
         let spans = |r: &mut StdRng| format!("{{[\"{}\",)}}", moment(r, "+00"));
