@@ -326,26 +326,29 @@ pub async fn pipe(
     target: &Client,
     task: &TableTask,
 ) -> Result<(u64, u64), ExecError> {
-    let out = source.copy_out(copy_out).await.map_err(ExecError::source(format!("read {}", task.source_name())))?;
+    // Not a word is made for a row that arrives.
+    let reading = |error| ExecError::source(format!("read {}", task.source_name()))(error);
+    let writing = |error| ExecError::target(format!("write {}", task.name))(error);
+    let out = source.copy_out(copy_out).await.map_err(reading)?;
     let copy_in = sql::copy::copy_in(&task.projection);
-    let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    let sink = target.copy_in::<_, Bytes>(&copy_in).await.map_err(writing)?;
     pin_mut!(out, sink);
     let pace = &run.throttle.pace;
     let mut piece = BytesMut::with_capacity(PIECE_BYTES + 16 * 1024);
     let (mut bytes, mut rows_of_piece) = (0, 0);
     while let Some(row) = out.next().await {
-        let row = row.map_err(ExecError::source(format!("read {}", task.source_name())))?;
+        let row = row.map_err(reading)?;
         bytes += row.len() as u64;
         rows_of_piece += 1;
         let most = if pace.is_slow() { SLICE_BYTES } else { PIECE_BYTES };
         if row.len() >= most {
             if !piece.is_empty() {
-                sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+                sink.feed(piece.split().freeze()).await.map_err(writing)?;
             }
             // One more copy of it would be one more large row of memory.
             failpoint::hit("chunk.mid-copy")?;
             let length = row.len() as u64;
-            sink.feed(row).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            sink.feed(row).await.map_err(writing)?;
             pace.passed(stint, std::mem::take(&mut rows_of_piece), length).await;
             continue;
         }
@@ -353,18 +356,18 @@ pub async fn pipe(
         if piece.len() >= most {
             failpoint::hit("chunk.mid-copy")?;
             let length = piece.len() as u64;
-            sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+            sink.feed(piece.split().freeze()).await.map_err(writing)?;
             if pace.is_slow() {
                 // What is held back would come with the next slice, as one that is twice as large.
-                sink.flush().await.map_err(ExecError::target(format!("write {}", task.name)))?;
+                sink.flush().await.map_err(writing)?;
             }
             pace.passed(stint, std::mem::take(&mut rows_of_piece), length).await;
         }
     }
     if !piece.is_empty() {
-        sink.feed(piece.split().freeze()).await.map_err(ExecError::target(format!("write {}", task.name)))?;
+        sink.feed(piece.split().freeze()).await.map_err(writing)?;
     }
-    let rows = sink.finish().await.map_err(ExecError::target(format!("write {}", task.name)))?;
+    let rows = sink.finish().await.map_err(writing)?;
     Ok((rows, bytes))
 }
 
