@@ -45,7 +45,10 @@ async fn a_key_that_was_widened_is_no_question() {
         .filter(|line| line.contains("FROM ONLY") && line.contains("count(*)"))
         .map(str::to_owned)
         .collect();
-    assert!(!asked.iter().any(|line| [" AS n WHERE ", "HAVING", "AS n FROM ONLY"].iter().any(|part| line.contains(part))), "{asked:#?}");
+    assert!(
+        !asked.iter().any(|line| [" AS n WHERE ", "HAVING", "AS n FROM ONLY"].iter().any(|part| line.contains(part))),
+        "{asked:#?}"
+    );
 }
 
 /// `notes` do not move, and refer to what does.
