@@ -229,6 +229,10 @@ const SOURCE_BEHIND: &str = "bring back the server that was the source at the sw
      gives the way back up, and the target is the database; where the server that is there takes writes, stop it, and then pcrd \
      finalize --without-source";
 
+/// What to do when somebody has taken the source's fence down.
+const UNFENCED: &str = "see to it that nobody writes to the source; pcrd finalize --without-source ends the way back, and the target \
+     stays the database. What was written to the source meanwhile the target does not have";
+
 /// What to do when the target does not know that the source was opened.
 const TARGET_BEHIND: &str = "the source is the database: see to it that nobody writes to this target. To bring back the target that \
      knows of the rollback lets pcrd cleanup go on; otherwise drop its tables yourself";
@@ -301,6 +305,7 @@ pub fn explain(error: ExecError) -> CommandError {
             "mend what it names, then pcrd rollback; pcrd apply lets changes go on going back".to_owned()
         }
         ExecError::SourceBehind { .. } => SOURCE_BEHIND.to_owned(),
+        ExecError::Unfenced { .. } => UNFENCED.to_owned(),
         ExecError::TargetBehind { .. } => TARGET_BEHIND.to_owned(),
         ExecError::SourceUnknown { .. } => SOURCE_UNKNOWN.to_owned(),
         ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),

@@ -45,7 +45,11 @@ impl Applier {
     fn describe(&mut self, relation: Relation, found: &[usize]) -> Result<(), ExecError> {
         if found.is_empty() {
             return Err(ExecError::Stale {
-                what: format!("publication {}", self.run.plan.settings.publication),
+                what: format!(
+                    "publication {} of the {}",
+                    self.run.plan.settings.publication,
+                    self.run.end(End::Source)
+                ),
                 difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
             });
         }

@@ -158,6 +158,12 @@ pub enum ExecError {
         /// What it lacks.
         reason: String,
     },
+    /// The fence of the switch was taken down by hand. Nothing goes back, and nothing was closed.
+    #[error("the source may take writes beside the target, and nothing goes back to it: {reason}")]
+    Unfenced {
+        /// What is missing.
+        reason: String,
+    },
     /// The target is not the one that the source was opened for, or is a state of it from before. Nothing was changed.
     #[error("the target was restored, or failed over to a server that is behind: {reason}")]
     TargetBehind {
@@ -347,6 +353,7 @@ impl ExecError {
             own @ (Self::WayBackClosed { .. }
             | Self::RollbackAborted { .. }
             | Self::SourceBehind { .. }
+            | Self::Unfenced { .. }
             | Self::TargetBehind { .. }
             | Self::SourceUnknown { .. }
             | Self::Interrupted

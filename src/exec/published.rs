@@ -3,12 +3,13 @@
 use super::ExecError;
 use super::context::Run;
 use crate::pg::client::Client;
-use crate::plan::Op;
+use crate::plan::{End, Op};
 
 /// Compares the publication with the plan; a swapped table shows as another name, because the publication holds oids.
 pub async fn check(run: &Run, source: &Client) -> Result<(), ExecError> {
     let publication = &run.plan.settings.publication;
-    let stale = |difference: String| ExecError::Stale { what: format!("publication {publication}"), difference };
+    let what = format!("publication {publication} of the {}", run.end(End::Source));
+    let stale = |difference: String| ExecError::Stale { what: what.clone(), difference };
     let row = source
         .query_opt(
             "SELECT puballtables, pubinsert AND pubupdate AND pubdelete, coalesce((to_jsonb(p)->>'pubtruncate')::bool, true) \

@@ -63,6 +63,9 @@ pub struct Witness {
     /// Transactions below this one had ended.
     #[serde(default)]
     ended: Option<i64>,
+    /// `attnum`s of the columns that are there, whatever they are called.
+    #[serde(skip)]
+    there: Vec<i16>,
 }
 
 /// The last look, which all tasks of a run compare with.
@@ -130,6 +133,7 @@ impl Witness {
                 .collect(),
             last: Some(row.get(8)),
             ended: Some(row.get(9)),
+            there: row.get(7),
         }
     }
 
@@ -148,7 +152,11 @@ impl Witness {
                 "the publication was altered since the migration began: what was written meanwhile may not be in the stream".to_owned(),
             );
         }
-        // A new label is no harm: the target refuses a row that has it until its own type has the label too.
+        self.lost_label(now)
+    }
+
+    /// A new label is no harm: the target refuses a row that has it until its own type has the label too.
+    fn lost_label(&self, now: &Self) -> Option<String> {
         let gone = self.labels.iter().find(|label| !now.labels.contains(label))?;
         Some(format!("an enum lost or renamed a label: {gone}"))
     }
@@ -160,19 +168,18 @@ impl Witness {
 
     /// True when both looks saw the same, whenever they were.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let Self { oid, file, columns, labels, published, numbers, last, ended: _ } = self;
+        let Self { oid, file, columns, labels, published, numbers, last, ended: _, there: _ } = self;
         let same_table = *oid == other.oid && *file == other.file && *last == other.last && *numbers == other.numbers;
         same_table && *columns == other.columns && *labels == other.labels && *published == other.published
     }
 
     /// True when no ALTER TABLE has rewritten the rows since this look, whatever else was done: each of them would have
     /// the transaction of the rewrite for its own. VACUUM FULL and CLUSTER leave a row its own, so one that is older
-    /// than this look shows it. That there is no row shows it on the way back only, where every row is streamed: a change of a
-    /// key that meets no row ends that. On the way there deletes of keys that only the rewrite made may belong to chunks that are
-    /// still to come, and rows of before it to chunks that are done.
-    async fn was_not_rewritten(&self, source: &Client, task: &TableTask) -> Result<bool, ExecError> {
+    /// than this look shows it. That there is no row shows it (`if_empty`) on the way back only, on both ends: every row is
+    /// streamed, and a change of a key that meets no row ends that. On the way there deletes of keys that only the rewrite made
+    /// may belong to chunks that are still to come, and rows of before it to chunks that are done.
+    async fn was_not_rewritten(&self, source: &Client, task: &TableTask, if_empty: bool) -> Result<bool, ExecError> {
         let Some(ended) = self.ended else { return Ok(false) };
-        let if_empty = task.back.is_some();
         // A row's number of its transaction has 32 bits, of which the half are the past. A server that has not come so far is
         // not the one of that look any more.
         let query = format!(
@@ -189,8 +196,11 @@ impl Witness {
 
 /// Compares the tables with what was recorded before their first row was read.
 pub async fn check(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
-    let seen = tasks.iter().filter_map(|task| Some((*task, task.witness.as_ref()?.get())));
-    compare(source, &seen.collect::<Vec<_>>()).await.map(|_now| ())
+    compare(source, &last_looks(tasks)).await.map(|_now| ())
+}
+
+fn last_looks<'a>(tasks: &[&'a TableTask]) -> Vec<(&'a TableTask, Witness)> {
+    tasks.iter().filter_map(|task| Some((*task, task.witness.as_ref()?.get()))).collect()
 }
 
 /// Compares with earlier looks; gives what is there now, in their order.
@@ -203,7 +213,7 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
     for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
         let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
         let now = now.ok_or_else(|| stale("it is gone".to_owned()))?;
-        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task).await? {
+        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, task.back.is_some()).await? {
             return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
         }
         if let Some(difference) = before.difference(&now) {
@@ -230,9 +240,19 @@ pub(super) async fn follow_all(
     tasks: &[&TableTask],
     epoch: Option<i64>,
 ) -> Result<(), ExecError> {
-    let seen = tasks.iter().filter_map(|task| Some((*task, task.witness.as_ref()?.get())));
-    let seen: Vec<(&TableTask, Witness)> = seen.collect();
+    let seen = last_looks(tasks);
     let found = compare(source, &seen).await?;
+    keep(run, ledger, &seen, found, epoch).await
+}
+
+/// From here on compares with what was found of these tables.
+async fn keep(
+    run: &Run,
+    ledger: &Client,
+    seen: &[(&TableTask, Witness)],
+    found: Vec<Witness>,
+    epoch: Option<i64>,
+) -> Result<(), ExecError> {
     let (mut changed, mut current) = (BTreeMap::new(), Vec::new());
     for ((task, before), mut now) in seen.iter().zip(found) {
         now.last = before.last;
@@ -253,6 +273,75 @@ pub(super) async fn follow_all(
         }
     }
     Ok(())
+}
+
+/// Finds the last looks of the way there, for who looks on after the switch.
+///
+/// # Errors
+/// [`ExecError::Gap`] when the ledger has none of a table.
+pub(super) async fn recall(run: &Run, ledger: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
+    let known = migration::settings(ledger, &run.id).await?;
+    for task in tasks {
+        let gap = || ExecError::Gap {
+            reason: format!("the target's ledger does not say what {} was like before the switch", task.source_name()),
+        };
+        task.witness = Some(Seen::new(recorded_in(&known, task)?.ok_or_else(gap)?));
+    }
+    Ok(())
+}
+
+/// Compares tables of the source, to which changes go back, with the last look at them; gives what is there now, for
+/// [`keep_source`]. No stream shows them any more, so their publication does not matter.
+///
+/// # Errors
+/// [`ExecError::Stale`] for what nobody can undo, [`ExecError::Step`] for what can be undone.
+pub(super) async fn look_at_source(source: &Client, tasks: &[TableTask]) -> Result<Vec<Witness>, ExecError> {
+    let tasks: Vec<&TableTask> = tasks.iter().collect();
+    let mut all = Vec::new();
+    for ((task, before), now) in last_looks(&tasks).iter().zip(Witness::of_all(source, &tasks).await?) {
+        let table = task.source_name();
+        let lost = |what: &str| {
+            let difference =
+                format!("{what} since the switch, so that a rollback would not give the rows that were there");
+            Err(ExecError::Stale { what: format!("table {table} of the source"), difference })
+        };
+        let altered = |what: &str| {
+            let reason = format!("{table} was altered on the source: {what}; nothing goes back until it is as it was");
+            Err(ExecError::Step { step: "stream_back".to_owned(), reason })
+        };
+        let Some(now) = now.filter(|now| now.oid == before.oid) else {
+            let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1)";
+            let row = source.query_one(query, &[&before.oid]).await;
+            match row.map_err(ExecError::source("look for a table under another name"))?.get(0) {
+                true => return altered("it has another name or schema"),
+                false => return lost("it was dropped"),
+            }
+        };
+        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, true).await? {
+            return lost("ALTER TABLE rewrote its rows");
+        }
+        let planned = |name: &String| task.source.columns.iter().any(|column| column.name.as_str() == name);
+        let mut numbers = before.numbers.iter().filter(|(name, _)| planned(name));
+        if let Some((name, _)) = numbers.find(|(_, number)| !now.there.contains(number)) {
+            return lost(&format!("its column {name} was dropped"));
+        }
+        if let Some(difference) = before.lost_label(&now) {
+            return altered(&difference);
+        }
+        all.push(now);
+    }
+    Ok(all)
+}
+
+/// From here on compares with what [`look_at_source`] has found of these tables.
+pub(super) async fn keep_source(
+    run: &Run,
+    ledger: &Client,
+    tasks: &[TableTask],
+    found: Vec<Witness>,
+) -> Result<(), ExecError> {
+    let tasks: Vec<&TableTask> = tasks.iter().collect();
+    keep(run, ledger, &last_looks(&tasks), found, Some(run.epoch)).await
 }
 
 /// Looks at these tables anew, whatever was recorded; gives what is to be recorded of them.
@@ -330,6 +419,10 @@ pub(super) fn text(witness: &Witness) -> Result<String, ExecError> {
     serde_json::to_string(witness).map_err(damaged)
 }
 
+fn recorded_in(known: &BTreeMap<String, String>, task: &TableTask) -> Result<Option<Witness>, ExecError> {
+    known.get(&setting(task)).map_or(Ok(None), |text| serde_json::from_str(text).map_err(damaged))
+}
+
 /// Looks at every table for the first time, or finds what was recorded then. Must come before the slot: a rewrite after
 /// this look and before the slot stops the run without need, one that is missed would be silent.
 pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [TableTask]) -> Result<(), ExecError> {
@@ -342,13 +435,10 @@ pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [
         if seen.contains_key(table) {
             continue;
         }
-        let witness: Option<Witness> = match known.get(&setting(task)) {
-            Some(text) => serde_json::from_str(text).map_err(damaged)?,
-            None => {
-                first.push(task);
-                None
-            }
-        };
+        let witness = recorded_in(&known, task)?;
+        if witness.is_none() {
+            first.push(task);
+        }
         seen.insert(table.clone(), witness.map(Seen::new));
     }
     let mut recorded = Vec::new();

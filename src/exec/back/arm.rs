@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 use super::mirror::mirror;
 use super::remove::drop_slot;
 use super::watch::{self, Watch};
-use super::{follow, rights};
+use super::{follow, looks, rights};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::fence::Nonce;
@@ -235,11 +235,13 @@ async fn create_slot(mirrored: &Run, ledger: &Client, statement: &str) -> Result
 pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<Prepared>) -> Result<(), ExecError> {
     let Some(Prepared { mirrored, tables, watch }) = prepared else { return Ok(()) };
     // What became of the tables since they were looked at would be missed.
+    watch.compare_source(source).await.map_err(ExecError::mirrored)?;
     watch.look(&mirrored, source, ledger).await.map_err(|error| match error {
         // The next attempt looks at them anew.
         ExecError::Stale { .. } => ExecError::CutoverAborted { reason: format!("{error}, since this cutover began") },
         other => other.mirrored(),
     })?;
+    looks::record_fence(run, ledger, source).await?;
     ledger
         .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
         .await

@@ -5,6 +5,7 @@
 
 mod arm;
 mod follow;
+mod looks;
 mod mirror;
 mod remove;
 mod rights;

@@ -53,7 +53,7 @@ async fn close_as_ours(
     if row.map(|row| row.get::<_, i64>(0)) != Some(epoch) {
         return Err(fenced());
     }
-    if fence::standing(mirrored, ledger).await? == Standing::Permanent {
+    if fence::standing(mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Permanent {
         let reason = format!("the rollback is decided, so nothing is closed: {reason}");
         return Err(ExecError::Step { step: "rollback".to_owned(), reason });
     }

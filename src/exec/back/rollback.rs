@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::follow::Following;
+use super::looks::Looks;
+use super::mirror;
 use super::remove::{READER_PATIENCE, drop_forward_slot, remove_from_target};
-use super::watch::{Watch, with_others};
-use super::{mirror, rights};
+use super::watch::with_others;
 use crate::exec::apply::overdue;
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Nonce, Standing};
@@ -24,6 +25,8 @@ use crate::plan::{End, Op};
 
 /// Whose rows may break what the source promises.
 const TARGET_WROTE: &str = "with what the target wrote,";
+/// Both ends are looked at as often while changes go back.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Said as soon as the clients can go back.
 const OPENED: &str = "the source takes writes again";
 
@@ -36,11 +39,10 @@ pub(super) async fn decide(
     run: &Run,
     ledger: &Client,
     source: &Client,
-    (following, watch): (&mut Following, &Watch),
+    (following, looks): (&mut Following, &Looks),
 ) -> Result<(), ExecError> {
-    wait_near(run, ledger, following).await?;
-    rights::no_trigger(run, source).await?;
-    let (mirrored, tables) = (following.run.clone(), watch.tables.clone());
+    wait_near(run, (ledger, source), following, looks).await?;
+    let (mirrored, tables) = (following.run.clone(), looks.watch.tables.clone());
     if fence::standing(&mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
         fence::lower(&mirrored, ledger).await.map_err(ExecError::mirrored)?;
     }
@@ -73,7 +75,8 @@ pub(super) async fn decide(
         advance(CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
         following.wait_for(&nonce.sentinel(&mirrored)).await?;
         following.end().await?;
-        rights::no_trigger(run, source).await?;
+        // Everything has come, and nothing comes any more: what was done to the source while it came is seen here.
+        looks.look_at_source(run, source).await?;
         advance(CutoverState::Fenced, CutoverState::Drained, None).await?;
         failpoint::hit("back.after-drained")?;
         // The server ends them a little before the fence does, and says which.
@@ -110,13 +113,24 @@ pub(super) async fn decide(
     failpoint::hit("back.after-permanent")
 }
 
-/// Before the target is closed the source has nearly all of it: what is left is read while nobody may write.
-async fn wait_near(run: &Run, ledger: &Client, following: &mut Following) -> Result<(), ExecError> {
-    let began = Instant::now();
+/// Before the target is closed the source has nearly all of it: what is left is read while nobody may write. Changes go on
+/// going back meanwhile, so both ends are looked at as before.
+async fn wait_near(
+    run: &Run,
+    (ledger, source): (&Client, &Client),
+    following: &mut Following,
+    looks: &Looks,
+) -> Result<(), ExecError> {
+    let (began, mut looked) = (Instant::now(), None::<Instant>);
     let limit = Duration::from_secs(run.plan.settings.lag_drain_timeout_s);
     let threshold = run.plan.settings.lag_threshold_bytes;
     loop {
-        let now = snapshots::write_position(ledger).await?;
+        if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            migration::heartbeat(ledger, &run.id, run.epoch).await?;
+            looks.look(run, &following.run, (ledger, source)).await?;
+            looked = Some(Instant::now());
+        }
+        let now = snapshots::write_position(ledger).await.map_err(ExecError::mirrored)?;
         let lag = now.0.saturating_sub(following.shared.applied().0);
         if lag <= threshold {
             return Ok(());

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::looks::{self, Looks};
 use super::mirror::mirror;
-use super::watch::{self, Watch};
-use super::{follow, remove, rights, rollback};
+use super::{follow, remove, rollback};
 use crate::exec::apply::{Outcome, Request};
 use crate::exec::context::Run;
 use crate::exec::event::{Event, EventKind};
@@ -144,7 +144,7 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
     let source = match run.connect(End::Source, "executor").await {
         Ok(source) => source,
         Err(error) => {
-            if fence::standing_of(&super::id(&run.id), &ledger).await? == Standing::Permanent {
+            if of_target(&run, &ledger).await? == Standing::Permanent {
                 run.note(remove::BOTH_CLOSED);
             }
             return Err(error);
@@ -175,16 +175,19 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
         WayBackState::RolledBack => return Ok(Outcome::RolledBack),
         WayBackState::Finalized => return Ok(Outcome::Finalized),
     }
-    let back = super::id(&run.id);
     // The database says what was decided.
-    if state == WayBackState::RollingBack && fence::standing_of(&back, &ledger).await? == Standing::Permanent {
+    if state == WayBackState::RollingBack && of_target(&run, &ledger).await? == Standing::Permanent {
         rollback::complete(&run, &ledger, &source).await?;
         request::end_taken(&ledger, &run.id, "rollback", ROLLED_BACK).await?;
         run.note("the rollback had been decided before the interruption; it is complete now");
         return Ok(Outcome::RolledBack);
     }
     request::end_stale(&ledger, &run.id).await?;
-    rollback::is_closed(&run, &ledger, &source).await?;
+    match rollback::is_closed(&run, &ledger, &source).await {
+        // Where the fence is permanent the server is the right one: what became of its tables is looked at before changes go.
+        Err(ExecError::SourceBehind { .. }) if fence::standing(&run, &source).await? == Standing::Permanent => {}
+        other => other?,
+    }
     let (mut mirrored, tables) = mirror(&run, &ledger).await?;
     mirrored.epoch = follow::take_over(&mirrored, &source).await?;
     if !way_back::take_over(&ledger, &run.id, mirrored.epoch).await? {
@@ -214,6 +217,11 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
     Err(ExecError::WayBackClosed { reason })
 }
 
+/// What stands on the target.
+async fn of_target(run: &Run, ledger: &Client) -> Result<Standing, ExecError> {
+    fence::standing_of(&super::id(&run.id), ledger).await.map_err(ExecError::mirrored)
+}
+
 /// Lets changes go back under the executor's locks.
 async fn go(
     run: &Run,
@@ -221,9 +229,7 @@ async fn go(
     (mirrored, mut tables): (Arc<Run>, Vec<TableTask>),
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
-    let watch =
-        watch::resume(&mirrored, source, ledger, &run.plan.back, &mut tables).await.map_err(ExecError::mirrored)?;
-    rights::no_trigger(run, source).await?;
+    let looks = looks::resume(run, &mirrored, (ledger, source), &mut tables).await?;
     let mut following = follow::start(mirrored, tables, source).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);
@@ -235,7 +241,7 @@ async fn go(
         match asked {
             Some((Wish::Rollback, asked)) => {
                 errand.began |= asked.is_none();
-                return go_back(run, (ledger, source), (following, &watch), asked).await;
+                return go_back(run, (ledger, source), (following, &looks), asked).await;
             }
             Some((Wish::Finalize, asked)) => {
                 following.end().await?;
@@ -253,13 +259,12 @@ async fn go(
             following.end().await?;
             return Err(stopped);
         }
-        if said.elapsed() >= Duration::from_secs(1) {
+        if said.elapsed() >= rollback::LOOK_EVERY {
             said = Instant::now();
             migration::heartbeat(ledger, &run.id, run.epoch).await?;
-            watch.look(&following.run, source, ledger).await.map_err(ExecError::mirrored)?;
-            rights::no_trigger(run, source).await?;
+            looks.look(run, &following.run, (ledger, source)).await?;
             is_slot_gone = is_slot_gone || remove::drop_forward_slot(run, ledger, source).await?;
-            let now = snapshots::write_position(ledger).await?;
+            let now = snapshots::write_position(ledger).await.map_err(ExecError::mirrored)?;
             let applied = following.shared.applied();
             let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
             run.emit(
@@ -301,12 +306,12 @@ async fn answer(ledger: &Client, asked: Option<i64>, ok: bool, text: &str) -> Re
 async fn go_back(
     run: &Run,
     (ledger, source): (&Client, &Client),
-    (mut following, watch): (follow::Following, &Watch),
+    (mut following, looks): (follow::Following, &Looks),
     asked: Option<i64>,
 ) -> Result<Outcome, ExecError> {
     let _hold = run.holds.take();
     let mirrored = following.run.clone();
-    let error = rollback::decide(run, ledger, source, (&mut following, watch)).await.err();
+    let error = rollback::decide(run, ledger, source, (&mut following, looks)).await.err();
     drop(following);
     if error.is_some() {
         // Of a failed statement on this session.

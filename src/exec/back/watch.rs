@@ -2,7 +2,7 @@
 //! that a type is another. The way back would go on with what the rows were before.
 //!
 //! Of every table of the target, also of those without a way back: their rows must not change either. Of the source's tables
-//! the shape: their fence stops no DDL, and a value that comes could be rounded to another type.
+//! the shape: their fence stops no DDL, and a value that comes could be rounded to another type. `looks` has the rest of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub(super) async fn begin(
     Ok(Watch { tables: Arc::new(all), shapes: recorded })
 }
 
-/// Finds what was recorded, and compares.
+/// Finds what was recorded, and compares the target with it.
 ///
 /// # Errors
 /// [`ExecError::Stale`] when a table is not what it was.
@@ -74,7 +74,7 @@ pub(super) async fn resume(
         return Err(ExecError::Gap { reason });
     }
     let watch = Watch { tables: Arc::new(all.clone()), shapes };
-    watch.compare_shapes(ledger, target).await?;
+    watch.compare_target(target).await?;
     witness::remember(mirrored, ledger, target, &mut all).await?;
     published::check(mirrored, target).await?;
     share(&all, tables);
@@ -82,24 +82,32 @@ pub(super) async fn resume(
 }
 
 impl Watch {
-    /// Looks at all tables, and at what of them is published: as many questions as for one.
+    /// Looks at all tables of the target, and at what of them is published: as many questions as for one.
     ///
     /// # Errors
     /// [`ExecError::Stale`] when one is not what it was.
     pub(super) async fn look(&self, mirrored: &Run, ledger: &Client, target: &Client) -> Result<(), ExecError> {
-        self.compare_shapes(ledger, target).await?;
+        self.compare_target(target).await?;
         let tables: Vec<&TableTask> = self.tables.iter().collect();
         witness::follow_all(mirrored, ledger, target, &tables, Some(mirrored.epoch)).await?;
         published::check(mirrored, target).await
     }
 
-    async fn compare_shapes(&self, ledger: &Client, target: &Client) -> Result<(), ExecError> {
+    async fn compare_target(&self, target: &Client) -> Result<(), ExecError> {
         for (task, now) in self.tables.iter().zip(of_target(target, &self.tables).await?) {
             compare(task, &self.shapes[&setting(task)], &now)?;
         }
+        Ok(())
+    }
+
+    /// The source's tables have the shape that they had at the switch.
+    ///
+    /// # Errors
+    /// [`ExecError::Step`] when one has another. Errors of the server are the mirror's own.
+    pub(super) async fn compare_source(&self, source: &Client) -> Result<(), ExecError> {
         let with_way = || self.tables.iter().filter(|task| task.back.is_some());
-        for (task, now) in with_way().zip(of_source(ledger, with_way()).await?) {
-            compare_source(task, self.shapes.get(&source_setting(task)), &now)?;
+        for (task, now) in with_way().zip(of_source(source, with_way()).await?) {
+            compare_of_source(task, self.shapes.get(&source_setting(task)), &now)?;
         }
         Ok(())
     }
@@ -207,14 +215,15 @@ fn compare(task: &TableTask, before: &str, now: &str) -> Result<(), ExecError> {
 }
 
 /// What was done to the source can be undone there: nothing goes back meanwhile, and nothing is closed.
-fn compare_source(task: &TableTask, before: Option<&String>, now: &str) -> Result<(), ExecError> {
+fn compare_of_source(task: &TableTask, before: Option<&String>, now: &str) -> Result<(), ExecError> {
     if before.is_some_and(|before| before == now) {
         return Ok(());
     }
     let table = &task.projection.target;
     let before = before.map_or("not recorded", String::as_str);
     let reason = format!(
-        "{table} was altered on the source: it was [{before}], is [{now}]; nothing goes back until it is as it was"
+        "{table} was altered on the source: it was [{before}], is [{now}]; nothing goes back until it is as it was, and \
+         to rewrite its rows for that would close the way back"
     );
     Err(ExecError::Step { step: "stream_back".to_owned(), reason })
 }
