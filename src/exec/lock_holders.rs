@@ -62,7 +62,12 @@ pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Res
 
 /// Ends the sessions whose transaction is older than `limit` and holds a lock that keeps the fence away. A prepared
 /// transaction has no session: it stays.
-pub(super) async fn terminate(run: &Run, source: &Client, tables: &[QualifiedName], limit: Duration) -> Result<(), ExecError> {
+pub(super) async fn terminate(
+    run: &Run,
+    source: &Client,
+    tables: &[QualifiedName],
+    limit: Duration,
+) -> Result<(), ExecError> {
     let names: Vec<String> = tables.iter().map(sql::name).collect();
     let rows = source
         .query(

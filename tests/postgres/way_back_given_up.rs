@@ -104,8 +104,10 @@ async fn the_slot_goes_after_the_source_is_open_and_the_program_has_run() {
     tokio::task::block_in_place(|| running.wait_for("\"ready\":true"));
     let asked = stage.migration.start(&["cutover", "--yes"], "");
     stage.until_target("SELECT state = 'fenced' FROM pcrd.cutover").await;
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%/apply'";
+    // Of what goes on beside the stream: it notices at once, whether or not the stream has ended.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pcrd/%/upkeep'";
     run(&stage.target, end).await;
+    tokio::task::block_in_place(|| running.wait_for("the abort hook runs"));
     tokio::task::block_in_place(|| until_file(&stage, "aborting"));
     assert_eq!(refusal(&stage.source, TOUCH_SOURCE).await, None);
     assert_eq!(text(&stage.target, SLOTS).await, "1", "the program waits for nothing");
