@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::ExecError;
 use super::apply::overdue;
 use super::context::Run;
-use super::fence;
+use super::lock_holders;
 use crate::casts::{self, CastClass};
 use crate::catalog::{ColumnType, Constraint, ConstraintKind, Ident, QualifiedName, Table};
 use crate::pg::client::Client;
@@ -87,7 +87,7 @@ async fn read_questions_back(
         // What is to be asked is read under locks.
         Err(error) if is_canceled(&error) => {
             let all: Vec<QualifiedName> = all.into_iter().collect();
-            let who = fence::in_the_way(source, &all).await?;
+            let who = lock_holders::in_the_way(source, &all).await?;
             let reason = format!("what the source promises could not be read in time, which waits for {who}");
             return Err(ExecError::CutoverAborted { reason });
         }
@@ -126,7 +126,7 @@ async fn of_tables(
                     ));
             let is_promised = || !with_others.contains(name) && promised(&run.plan, &catalog.tables, name, constraint);
             if silent && constraint.validated && !is_promised() {
-                questions.push(question(target, name, constraint_name, constraint).await?);
+                questions.push(question((run, target), name, constraint_name, constraint).await?);
             }
         }
     }
@@ -385,20 +385,24 @@ const DETAIL: &str = "SELECT \
   WHERE c.conrelid = $1::text::regclass AND c.conname = $2::text";
 
 async fn question(
-    target: &Client,
+    (run, target): (&Run, &Client),
     table: &QualifiedName,
     name: &Ident,
     constraint: &Constraint,
 ) -> Result<Question, ExecError> {
     let address = format!("{table}.{name}");
-    let row = target
-        .query_one(DETAIL, &[&crate::sql::name(table), &name.as_str()])
-        .await
-        .map_err(ExecError::target(format!("read the constraint {address}")))?;
+    // In a mirror that is the source.
+    let end = run.end(End::Target);
+    let doing = format!("read the constraint {address}");
+    let detail = target.query_one(DETAIL, &[&crate::sql::name(table), &name.as_str()]).await;
+    let row = detail.map_err(|error| ExecError::Postgres { side: end, doing, error: error.into() })?;
     if row.get::<_, bool>(7) {
+        let next = match end {
+            End::Target => "Leave it out and add it after the cutover",
+            End::Source => "Drop it there, or cut over without a way back",
+        };
         let reason = format!(
-            "{address} is over a PERIOD and only the target has it: no query shows that the stream kept it. Leave it out \
-             and add it after the cutover"
+            "{address} is over a PERIOD and only the {end} has it: no query shows that the stream kept it. {next}"
         );
         return Err(ExecError::CutoverAborted { reason });
     }

@@ -75,11 +75,14 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         }
     }
     let trouble = switch::give_up(&engine.run, &engine.ledger, &engine.source).await?;
-    back::disarm(&engine.run, &engine.ledger).await?;
-    let error = match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
+    back::disarm_or_say(&engine.run, &engine.ledger).await;
+    let error = match error.is_refusal_of_source() {
         // What changed says more than the statement that met it first.
-        Err(stale @ (ExecError::Stale { .. } | ExecError::Reshaped { .. })) if error.is_refusal_of_source() => stale,
-        _ => error,
+        true => match fence::unchanged(&engine.run, &engine.source, &engine.tables).await {
+            Err(stale @ (ExecError::Stale { .. } | ExecError::Reshaped { .. })) => stale,
+            _ => error,
+        },
+        false => error,
     };
     let with_trouble = |reason: String| match &trouble {
         Some(trouble) => format!("{reason}; {trouble}"),
@@ -284,25 +287,30 @@ async fn set_sequences(engine: &mut Engine) -> Result<(), ExecError> {
     Ok(())
 }
 
-/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise. True when
-/// the rest of giving up is to be done.
-pub async fn open_source(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+/// What is left to be done of a cutover that was broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenOff {
+    /// It was decided: nothing is undone.
+    Decided,
+    /// No fence was raised yet.
+    Unfenced,
+    /// The source is open: the rest of giving up.
+    Opened,
+}
+
+/// Opens the source after a cutover that was broken off, unless it was decided. The lease does it otherwise.
+pub async fn open_source(run: &Run, ledger: &Client) -> Result<BrokenOff, ExecError> {
     match state::read(ledger, &run.id).await?.state {
-        // No fence was raised yet.
-        CutoverState::Ready => {
-            back::disarm(run, ledger).await?;
-            return Ok(false);
-        }
-        CutoverState::Switched => return Ok(false),
+        CutoverState::Ready => return Ok(BrokenOff::Unfenced),
+        CutoverState::Switched => return Ok(BrokenOff::Decided),
         _ => {}
     }
     let source = run.connect(End::Source, "open again").await?;
     if fence::standing(run, &source).await? == Standing::Permanent {
-        return Ok(false);
+        return Ok(BrokenOff::Decided);
     }
     switch::open_source(run, ledger, &source).await?;
-    back::disarm(run, ledger).await?;
-    Ok(true)
+    Ok(BrokenOff::Opened)
 }
 
 /// Decides what a cutover that died became: a permanent fence means that the switch was decided, anything else that
@@ -321,7 +329,7 @@ pub async fn finish_interrupted(
         || switch::is_in_doubt(run, ledger).await?;
     if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
         // One that died before its fence has left the slot of the way back.
-        back::disarm(run, ledger).await?;
+        back::disarm_or_say(run, ledger).await;
         return Ok(None);
     }
     if found.state != CutoverState::Switched {
@@ -344,7 +352,7 @@ pub async fn finish_interrupted(
         return Ok(Some(Outcome::Switched));
     }
     let trouble = switch::give_up(run, ledger, source).await?;
-    back::disarm(run, ledger).await?;
+    back::disarm_or_say(run, ledger).await;
     run.note("an interrupted cutover was given up; the source is open for writes");
     if let Some(trouble) = trouble {
         run.note(trouble);

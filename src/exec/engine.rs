@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::apply::{Outcome, Until, stopped};
 use super::context::Run;
 use super::copy::{CopyWorker, LaneWork, write_slowly};
-use super::cutover::{Decided, Limits};
+use super::cutover::{BrokenOff, Decided, Limits};
 use super::event::EventKind;
 use super::left_out::LeftOut;
 use super::pace::Stint;
@@ -24,7 +24,7 @@ use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
 use super::touched::Touched;
 use super::{
-    ExecError, added, catchup, continuity, cutover, gate, lanes, late, pooler, sampler, switch, upkeep, verify,
+    ExecError, added, back, catchup, continuity, cutover, gate, lanes, late, pooler, sampler, switch, upkeep, verify,
 };
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
@@ -173,13 +173,17 @@ pub async fn run(
         drop(source);
         let opened = tokio::time::timeout(LEAVE_GRACE, cutover::open_source(&run, &ledger)).await;
         match opened {
-            Ok(Ok(true)) => match switch::after_opening(&run, &ledger, run.epoch).await {
-                Ok(None) => {}
-                Ok(Some(trouble)) => run.note(trouble),
-                // The next executor gives it up again.
-                Err(error) => run.note(format!("giving up the cutover is not done: {error}")),
-            },
-            Ok(Ok(false)) => {}
+            Ok(Ok(BrokenOff::Opened)) => {
+                match switch::after_opening(&run, &ledger, run.epoch).await {
+                    Ok(None) => {}
+                    Ok(Some(trouble)) => run.note(trouble),
+                    // The next executor gives it up again.
+                    Err(error) => run.note(format!("giving up the cutover is not done: {error}")),
+                }
+                back::disarm_or_say(&run, &ledger).await;
+            }
+            Ok(Ok(BrokenOff::Unfenced)) => back::disarm_or_say(&run, &ledger).await,
+            Ok(Ok(BrokenOff::Decided)) => {}
             Ok(Err(_)) | Err(_) => pooler::let_go(&run).await,
         }
     }

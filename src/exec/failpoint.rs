@@ -80,6 +80,7 @@ pub const ALL: &[&str] = &[
     "back.closed",
     "back.finalized",
     "back.after-slot-dropped",
+    "back.disarmed-slot",
     "cleanup.after-fence",
     "cleanup.after-slot",
     "cleanup.after-publication",

@@ -10,8 +10,10 @@ use super::ExecError;
 use super::context::Run;
 use super::copy::check_shapes;
 use super::failpoint;
+use super::lock_holders::{conflicting, in_the_way, terminate};
 use super::published;
 use super::table::TableTask;
+use super::time_limit;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, lock};
 use crate::pg::client::Client;
@@ -23,10 +25,10 @@ use crate::sql;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Attempts to get the lock before the cutover is given up.
 const ATTEMPTS_MAX: u32 = 30;
-/// So many of those who stand in the way are named.
-const NAMED_MAX: usize = 5;
 /// A terminated session may have much to roll back.
 const TERMINATED_GRACE: Duration = Duration::from_secs(20);
+/// For one statement under the lock, where nobody can write. All of them together may take as long, or the fence's timeout.
+const UNDER_LOCK: Duration = Duration::from_secs(5);
 
 /// A random secret that proves that the sentinel is ours: any role may write messages into the log.
 pub struct Nonce(String);
@@ -87,6 +89,7 @@ pub async fn raise(
     source.batch_execute(&prepare).await.map_err(ExecError::source("prepare the fence"))?;
     add_epoch(source).await?;
     let wait = lock_wait(source).await?;
+    let pid = time_limit::pid(source).await?;
     let began = Instant::now();
     let mut attempt = 0;
     // Who is to be terminated must have the time to end by itself, and we the time to try after that.
@@ -98,16 +101,16 @@ pub async fn raise(
             terminate(run, source, tables, limit).await?;
         }
         if conflicting(source, tables).await?.is_empty() {
-            match attempt_once(run, source, nonce, (tables, tasks), wait).await {
-                Ok(lsn) => return Ok(lsn),
-                Err(error) if is_lock_trouble(&error) => {
-                    source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
-                }
-                Err(error) => {
-                    source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
-                    return Err(error);
-                }
+            let raised = match lock_tables(source, tables, wait).await {
+                Ok(true) => raise_locked(run, (source, pid), nonce, (tables, tasks)).await.map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            if let Ok(Some(lsn)) = raised {
+                return Ok(lsn);
             }
+            source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
+            raised?;
         }
         if attempt % 5 == 1 {
             run.waiting(format!("the fence waits for {}", in_the_way(source, tables).await?));
@@ -133,23 +136,52 @@ pub(super) fn is_lock_trouble(error: &ExecError) -> bool {
     matches!(error, ExecError::Postgres { error, .. } if matches!(error.sqlstate(), Some("57014" | "55P03" | "40P01")))
 }
 
-async fn attempt_once(
-    run: &Run,
-    source: &Client,
-    nonce: &Nonce,
-    (tables, tasks): (&[QualifiedName], &[TableTask]),
-    wait: Duration,
-) -> Result<Lsn, ExecError> {
+/// Begins the fence's transaction with its lock; false when the lock is not to be had now. Of all that is said in the
+/// transaction this alone may be tried again: whatever else takes long takes long with the lock held.
+async fn lock_tables(source: &Client, tables: &[QualifiedName], wait: Duration) -> Result<bool, ExecError> {
     source
         .batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {}", wait.as_millis()))
         .await
         .map_err(ExecError::source("begin the fence"))?;
     // A message of its own: older servers arm the timeout only for the next one.
-    source
-        .batch_execute(&sql::fence::lock(tables))
-        .await
-        .map_err(ExecError::source("lock the tables for the fence"))?;
-    source.batch_execute("SET LOCAL statement_timeout = '5s'").await.map_err(ExecError::source("fence"))?;
+    let limit = format!("SET LOCAL statement_timeout = {}", UNDER_LOCK.as_millis());
+    for statement in [sql::fence::lock(tables), limit] {
+        let doing = ExecError::source("lock the tables for the fence");
+        match source.batch_execute(&statement).await.map_err(doing) {
+            Ok(()) => {}
+            Err(error) if is_lock_trouble(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Everything under the lock, to the commit.
+async fn raise_locked(
+    run: &Run,
+    (source, pid): (&Client, i32),
+    nonce: &Nonce,
+    names_and_tasks: (&[QualifiedName], &[TableTask]),
+) -> Result<Lsn, ExecError> {
+    let limit = UNDER_LOCK.max(Duration::from_millis(run.plan.settings.fence_timeout_ms));
+    let within = format!(
+        "under the lock of the tables nobody can write; there a statement may take {} s, and all of them together {} ms",
+        UNDER_LOCK.as_secs(),
+        limit.as_millis()
+    );
+    let raising = check_and_raise(run, source, nonce, names_and_tasks);
+    let raised = time_limit::all_within(run, pid, limit, &within, raising).await;
+    let lsn = raised.map_err(|error| time_limit::late(run, error, &within))?;
+    source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
+    Ok(lsn)
+}
+
+async fn check_and_raise(
+    run: &Run,
+    source: &Client,
+    nonce: &Nonce,
+    (tables, tasks): (&[QualifiedName], &[TableTask]),
+) -> Result<Lsn, ExecError> {
     // Under the lock nothing can change any more: what was planned must be what is there.
     unchanged(run, source, tasks).await?;
     // The plan shows `$migration`, `$until` and `$epoch`: a plan cannot hold its own id, nor what only its run knows.
@@ -177,12 +209,9 @@ async fn attempt_once(
         )
         .await
         .map_err(ExecError::source("write the sentinel"))?;
-    let lsn: Lsn = row
-        .get::<_, String>(1)
+    row.get::<_, String>(1)
         .parse()
-        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
-    source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
-    Ok(lsn)
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })
 }
 
 async fn add_epoch(source: &Client) -> Result<(), ExecError> {
@@ -225,81 +254,6 @@ async fn nobody_subscribes(source: &Client, tasks: &[TableTask]) -> Result<(), E
     Err(ExecError::CutoverAborted { reason })
 }
 
-/// Sessions and prepared transactions that hold a lock that the fence cannot share with anything but a short wait:
-/// vacuum, index builds, prepared transactions.
-pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Result<Vec<String>, ExecError> {
-    let names: Vec<String> = tables.iter().map(sql::name).collect();
-    let rows = source
-        .query(
-            "SELECT coalesce(l.pid::text, 'prepared transaction'), l.mode FROM pg_catalog.pg_locks l \
-             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
-             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-             AND (l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
-                  OR (l.pid IS NULL AND l.mode = 'RowExclusiveLock')) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()",
-            &[&names],
-        )
-        .await
-        .map_err(ExecError::source("look for conflicting locks"))?;
-    Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
-}
-
-/// Who holds a lock that keeps ours away, the oldest transactions first, in words.
-pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Result<String, ExecError> {
-    let names: Vec<String> = tables.iter().map(sql::name).collect();
-    let rows = source
-        .query(
-            // A prepared transaction has no session; its locks have the name of the one that it was.
-            "SELECT coalesce('pid ' || l.pid, 'prepared transaction ' || (SELECT quote_literal(p.gid) \
-                 FROM pg_catalog.pg_locks x JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid \
-                 WHERE x.pid IS NULL AND x.granted AND x.virtualtransaction = l.virtualtransaction LIMIT 1), \
-                 'a prepared transaction'), \
-               concat_ws(', ', nullif(a.application_name, ''), 'role ' || a.usename, \
-                 'in a transaction for ' || round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)) || ' s', \
-                 string_agg(DISTINCT l.mode || ' on ' || l.relation::regclass::text, ', ')) \
-             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
-             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
-             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
-             GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.xact_start ORDER BY a.xact_start LIMIT 6",
-            &[&names],
-        )
-        .await
-        .map_err(ExecError::source("look who keeps the tables from being locked"))?;
-    let named = |row: &tokio_postgres::Row| format!("{} ({})", row.get::<_, String>(0), row.get::<_, String>(1));
-    let mut who: Vec<String> = rows.iter().map(named).collect();
-    if who.len() > NAMED_MAX {
-        who.truncate(NAMED_MAX);
-        who.push("and others".to_owned());
-    }
-    Ok(if who.is_empty() { "busy writers".to_owned() } else { who.join("; ") })
-}
-
-/// Ends the sessions whose transaction is older than `limit` and holds a lock that keeps the fence away. A prepared
-/// transaction has no session: it stays.
-async fn terminate(run: &Run, source: &Client, tables: &[QualifiedName], limit: Duration) -> Result<(), ExecError> {
-    let names: Vec<String> = tables.iter().map(sql::name).collect();
-    let rows = source
-        .query(
-            "SELECT a.pid, coalesce(a.usename::text, a.backend_type), pg_catalog.pg_terminate_backend(a.pid) \
-             FROM pg_catalog.pg_stat_activity a WHERE a.pid <> pg_catalog.pg_backend_pid() \
-             AND pg_catalog.clock_timestamp() - a.xact_start > $2::text::interval AND EXISTS \
-             (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.locktype = 'relation' AND l.granted \
-              AND l.relation = ANY ($1::text[]::regclass[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') \
-              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
-            &[&names, &format!("{} milliseconds", limit.as_millis())],
-        )
-        .await
-        .map_err(ExecError::source("terminate sessions that keep the fence waiting"))?;
-    for row in rows {
-        run.note(format!(
-            "terminated pid {} ({}), which kept the fence waiting",
-            row.get::<_, i32>(0),
-            row.get::<_, String>(1)
-        ));
-    }
-    Ok(())
-}
-
 /// Prolongs the lease; false when it has run out, for then writes may have passed, or is another executor's, or permanent: a
 /// statement that comes late must not give that an end.
 pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
@@ -320,8 +274,8 @@ pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
 /// either it sees the permanent fence or this sees that the lease was up.
 ///
 /// The fence stops writes, not DDL: what a table became behind it is looked at once more, and stays so until this is
-/// committed. That may take what is `left` of the fence's timeout. The server watches it: who stopped to wait for the answer
-/// would not know what was decided.
+/// committed. All of that together may take what is `left` of the fence's timeout; the commit, which decides, is never cut
+/// short: who stopped to wait for its answer would not know what was decided.
 pub async fn make_permanent(
     run: &Run,
     source: &Client,
@@ -329,36 +283,40 @@ pub async fn make_permanent(
     left: Duration,
 ) -> Result<bool, ExecError> {
     let doing = || ExecError::source("make the fence permanent");
-    let left = left.as_millis().max(1);
-    let begin = format!("BEGIN; SET LOCAL statement_timeout = {left}");
-    source.batch_execute(&begin).await.map_err(doing())?;
-    let made = held_and_permanent(run, source, tasks).await;
+    let pid = time_limit::pid(source).await?;
+    let limit = (left + time_limit::GRACE).as_millis();
+    source.batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {limit}")).await.map_err(doing())?;
+    let within = format!("of the fence's timeout {} ms were left for all of it", left.as_millis());
+    let made = time_limit::all_within(run, pid, left, &within, held_and_permanent(run, source, tasks)).await;
     let end = if made.is_ok() { "COMMIT" } else { "ROLLBACK" };
     source.batch_execute(end).await.map_err(doing())?;
-    match made {
-        Err(error) if is_lock_trouble(&error) => {
-            let who = in_the_way(source, tables(run)?).await?;
-            Err(ExecError::CutoverAborted { reason: format!("the tables could not be held for the switch: {who}") })
-        }
-        other => other,
-    }
+    made
 }
 
 async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
-    let hold = sql::fence::hold(tables(run)?);
-    source.batch_execute(&hold).await.map_err(ExecError::source("hold the tables for the switch"))?;
-    unchanged(run, source, tasks).await?;
     let doing = || ExecError::source("make the fence permanent");
-    // A commit that waits for a standby is not to be cut short.
-    let lock =
-        "SELECT pg_catalog.set_config('statement_timeout', '0', true) FROM pcrd.fence WHERE migration = $1 FOR UPDATE";
+    let hold = sql::fence::hold(tables(run)?);
+    let held = source.batch_execute(&hold).await.map_err(ExecError::source("hold the tables for the switch"));
+    if let Err(error) = held {
+        if !is_lock_trouble(&error) {
+            return Err(error);
+        }
+        source.batch_execute("ROLLBACK").await.map_err(doing())?;
+        let who = in_the_way(source, tables(run)?).await?;
+        return Err(ExecError::CutoverAborted {
+            reason: format!("the tables could not be held for the switch: {who}"),
+        });
+    }
+    unchanged(run, source, tasks).await?;
+    let lock = "SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE";
     source.query(lock, &[&run.id]).await.map_err(doing())?;
-    // Whoever slept through a takeover must not decide with the lease of its successor.
-    let update =
-        "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND epoch = $2 AND until > clock_timestamp()";
-    let n = source.execute(update, &[&run.id, &run.epoch]).await.map_err(doing())?;
+    // Whoever slept through a takeover must not decide with the lease of its successor. A commit that waits for a standby is
+    // not to be cut short.
+    let update = "UPDATE pcrd.fence SET until = 'infinity' WHERE migration = $1 AND epoch = $2 AND until > clock_timestamp() \
+                  RETURNING pg_catalog.set_config('statement_timeout', '0', true)";
+    let rows = source.query(update, &[&run.id, &run.epoch]).await.map_err(doing())?;
     failpoint::hit("cutover.before-permanent")?;
-    Ok(n == 1)
+    Ok(rows.len() == 1)
 }
 
 /// What stands on the source.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::context::Run;
-use super::fence::{self, conflicting, in_the_way, is_lock_trouble};
+use super::fence::{self, is_lock_trouble};
+use super::lock_holders::{conflicting, in_the_way};
 use super::table::TableTask;
 use super::witness::{self, Witness};
 use super::{ExecError, admission, copy, published, snapshots};

@@ -18,14 +18,18 @@ pub enum LedgerError {
     #[error("the ledger on the target: {0}")]
     Postgres(#[from] tokio_postgres::Error),
     /// Another executor took the migration over, or the row is gone: nothing was written.
-    #[error(
-        "another executor has taken over this migration (epoch {epoch} is no longer the current one, or applied position is already past {lsn})"
-    )]
+    #[error("another executor has taken over this migration (epoch {epoch} is no longer the current one{})", or_past(.lsn))]
     Fenced {
         /// The epoch of this executor.
         epoch: i64,
-        /// The position that it wanted to record.
+        /// The position that it wanted to record; 0 when it was none.
         lsn: Lsn,
+    },
+    /// The migration is not registered, or not any more.
+    #[error("the ledger has no migration {id} any more; nothing was written")]
+    Gone {
+        /// Its id.
+        id: String,
     },
     /// The ledger has another layout.
     #[error(
@@ -62,4 +66,8 @@ impl LedgerError {
     pub(super) fn damaged(what: &'static str, why: impl ToString) -> Self {
         Self::Damaged { what, why: why.to_string() }
     }
+}
+
+fn or_past(lsn: &Lsn) -> String {
+    if *lsn == Lsn(0) { String::new() } else { format!(", or applied position is already past {lsn}") }
 }

@@ -254,7 +254,7 @@ pub async fn settings(client: &Client, id: &str) -> Result<BTreeMap<String, Stri
 /// Sets these at once, by name. With an epoch only for the executor that has it.
 ///
 /// # Errors
-/// [`LedgerError::Fenced`] when another one has taken the migration over.
+/// [`LedgerError::Fenced`] when another one has taken the migration over, [`LedgerError::Gone`] when there is none.
 pub async fn set_settings(
     client: &Client,
     id: &str,
@@ -276,10 +276,10 @@ pub async fn set_settings(
             &[&id, &names, &values, &epoch],
         )
         .await?;
-    if n == settings.len() as u64 {
-        Ok(())
-    } else {
-        Err(LedgerError::Fenced { epoch: epoch.unwrap_or_default(), lsn: Lsn(0) })
+    match epoch {
+        _ if n == settings.len() as u64 => Ok(()),
+        Some(epoch) => Err(LedgerError::Fenced { epoch, lsn: Lsn(0) }),
+        None => Err(LedgerError::Gone { id: id.to_owned() }),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
+use super::disarm::{disarm, is_ours};
 use super::mirror::mirror;
-use super::remove::drop_slot;
 use super::watch::{self, Watch};
 use super::{follow, looks, rights};
 use crate::exec::ExecError;
@@ -153,7 +153,7 @@ async fn seen_in_slot(run: &Run, ledger: &Client) -> Result<(), ExecError> {
         .await
         .map_err(ExecError::target("write the probe of the way back"))?;
     // Behind the message's commit: before it the look would end without it.
-    let upto = snapshots::write_position(ledger).await?;
+    let upto = snapshots::write_position(ledger).await.map_err(ExecError::mirrored)?;
     let row = ledger
         .query_one(
             "SELECT count(*) FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $4::text::pg_lsn, NULL, 'proto_version', '1', \
@@ -206,7 +206,7 @@ async fn create_slot(mirrored: &Run, ledger: &Client, statement: &str) -> Result
     ledger.batch_execute(&limit).await.map_err(doing())?;
     let naming = async {
         let Err(error) = slot::name_blockers(mirrored, pid).await;
-        mirrored.note(format!("who keeps the slot from being created cannot be told: {error}"));
+        mirrored.note(format!("who keeps the slot from being created cannot be told: {}", error.mirrored()));
         std::future::pending::<()>().await;
     };
     let created = tokio::select! {
@@ -217,7 +217,8 @@ async fn create_slot(mirrored: &Run, ledger: &Client, statement: &str) -> Result
     match created {
         Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
             let who = slot::blockers(ledger, pid)
-                .await?
+                .await
+                .map_err(ExecError::mirrored)?
                 .unwrap_or_else(|| "write transactions that have ended since".to_owned());
             let slot = &mirrored.plan.settings.slot;
             let reason = format!(
@@ -246,7 +247,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
         .batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', 'armed')")
         .await
         .map_err(ExecError::target("mark the beginning of the way back"))?;
-    let (snapshot, lsn) = snapshots::snapshot(ledger).await?;
+    let (snapshot, lsn) = snapshots::snapshot(ledger).await.map_err(ExecError::mirrored)?;
     let advance = "SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_lsn)";
     let slot = run.plan.settings.back_slot();
     ledger
@@ -274,30 +275,4 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
     rights::nobody_else(run, source).await?;
     way_back::arm(ledger, &run.id, run.epoch, epoch).await?;
     Ok(())
-}
-
-/// For a cutover that was given up: the slot would keep the target's log until the next, and the publication would not have
-/// what is created meanwhile. As long as a reader has the slot both stay.
-pub async fn disarm(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    if rights::role(run).is_none() {
-        return Ok(());
-    }
-    let publication = run.plan.settings.back_publication();
-    let steps = Steps::read(run, ledger).await?;
-    if is_ours(run, &steps, |op| matches!(op, Op::CreateBackSlot(_)))
-        && let Err(error) = drop_slot(run, ledger).await
-    {
-        // Somebody reads it: what was given up is told first, and the next attempt drops it.
-        run.note(format!("the slot of the way back is not dropped yet: {error}"));
-        return Ok(());
-    }
-    if is_ours(run, &steps, |op| matches!(op, Op::PublishBack(_))) {
-        let drop = format!("DROP PUBLICATION IF EXISTS {}", sql::ident(&publication));
-        ledger.batch_execute(&drop).await.map_err(ExecError::target("drop the publication of the way back"))?;
-    }
-    Ok(())
-}
-
-fn is_ours(run: &Run, steps: &Steps<'_>, wanted: fn(&Op) -> bool) -> bool {
-    run.plan.steps.iter().any(|step| wanted(&step.op) && steps.started(&step.id))
 }

@@ -4,6 +4,7 @@
 //! The same run, seen in a mirror: its source is the target, and its ledger is on the source.
 
 mod arm;
+mod disarm;
 mod follow;
 mod looks;
 mod mirror;
@@ -13,7 +14,8 @@ mod rollback;
 mod stand;
 mod watch;
 
-pub use arm::{Prepared, arm, disarm, prepare};
+pub use arm::{Prepared, arm, prepare};
+pub use disarm::{disarm, disarm_or_say};
 pub use mirror::id;
 pub use remove::{BOTH_CLOSED, give_up, remove_from_source, remove_from_target};
 pub use rollback::{has_everything, is_closed};
