@@ -150,7 +150,7 @@ fn configure(dir: &Path, demo: &Demo) {
 
 fn command(dir: &Path, args: &[&str], password: &str) -> Command {
     let mut command = pcrd(dir, args);
-    command.env("PCRD_UNFINISHED", "way_back").env("PCRD_REVERSE_PASSWORD", password);
+    command.env("PCRD_REVERSE_PASSWORD", password);
     command
 }
 

@@ -85,9 +85,9 @@ pub enum Command {
     Migrate(command::migrate::MigrateArgs),
     /// Fence the source, drain, verify, and make the target the database
     Cutover(command::cutover::CutoverArgs),
-    /// Not yet: after the switch, fence the target, let its last changes go back, and make the source the database again
+    /// After the switch: fence the target, let its last changes go back, and make the source the database again
     Rollback(command::rollback::RollbackArgs),
-    /// Not yet: after the switch, end the way back
+    /// After the switch: end the way back
     Finalize(command::rollback::FinalizeArgs),
     /// Give a migration up: remove what its plan created
     Abort(command::abort::AbortArgs),

@@ -10,7 +10,6 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
-use super::planning::not_yet;
 use super::programs::{check_programs, pooler, way_back};
 use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
@@ -99,9 +98,6 @@ pub async fn run_plan_with(
 ) -> Result<Outcome, CommandError> {
     let Job { plan, adopts, until, limits, word, repair, wish, show_values } = job;
     check_programs(config, &plan)?;
-    if let Some(text) = not_yet(&plan) {
-        return Err(CommandError::new(Exit::Blocked, text));
-    }
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
     let pooler = pooler(ctx, config)?;

@@ -115,7 +115,6 @@ fn is_done(resolved: &Resolved, target: &Catalog) -> bool {
 /// One line per thing that keeps the plan from being applied.
 fn blocked(plan: &Plan, results: &[CheckResult]) -> Vec<String> {
     let mut lines: Vec<String> = plan.findings.iter().filter_map(blocking_finding).collect();
-    lines.extend(not_yet(plan));
     for result in results {
         let Some(check) = plan.checks.iter().find(|check| check.id == result.id) else { continue };
         for (at, predicate) in check.predicates.iter().enumerate() {
@@ -135,13 +134,6 @@ fn blocked(plan: &Plan, results: &[CheckResult]) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Nobody may trust what is not finished: docs/decisions/0022 says what is missing. Tests of it run it all the same.
-pub fn not_yet(plan: &Plan) -> Option<String> {
-    let is_tried = std::env::var_os("PCRD_UNFINISHED").is_some_and(|name| name == "way_back");
-    let text = "`cutover.reverse` is not supported yet: this version plans the way back and does not run it; remove the section";
-    plan.settings.cutover.reverse.as_ref().filter(|_| !is_tried).map(|_| text.to_owned())
 }
 
 fn blocking_finding(finding: &Finding) -> Option<String> {

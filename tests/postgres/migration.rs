@@ -57,7 +57,6 @@ impl Migration {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pcrd"));
-        command.env("PCRD_UNFINISHED", "way_back");
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());
         for name in ["FAILPOINTS", "PGPASSWORD", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE"] {
             command.env_remove(name);
