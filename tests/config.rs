@@ -5,6 +5,8 @@
 mod accepted;
 #[path = "config/passwords.rs"]
 mod passwords;
+#[path = "config/patterns.rs"]
+mod patterns;
 #[path = "config/refused.rs"]
 mod refused;
 #[path = "config/rendered.rs"]

@@ -185,9 +185,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         None => return None,
     };
     let (tables, globs) = yaml::tables(&fields, problems);
-    let exclude = fields.text_or_texts("exclude", problems);
-    let exclude = exclude.into_iter().filter_map(|text| yaml::glob_of(text, problems)).collect();
-    let selection = Selection { globs, exclude };
+    let selection = Selection { globs, exclude: yaml::excluded(&fields, problems) };
     check::contradictions(&tables, problems);
     let base_name = tables.first().map_or("migration", |table| table.source.value.name.as_str());
     let slot = object_name(&fields, "replication_slot", problems).unwrap_or_else(|| default_name("pcrd_", base_name));

@@ -50,6 +50,17 @@ impl TableGlob {
         Ok(Self { schema, table, text: text.to_owned() })
     }
 
+    /// The same where a pattern without a schema is about every schema: who leaves tables out means more of them rather than
+    /// fewer.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn parse_everywhere(text: &str) -> Result<Self, GlobError> {
+        let read = Self::parse(text)?;
+        let is_bare = split_parts(text)?.len() == 1;
+        Ok(if is_bare { Self { schema: Pattern::new("*").expect("a pattern"), ..read } } else { read })
+    }
+
     /// True for a table that is meant.
     pub fn matches(&self, name: &QualifiedName) -> bool {
         self.schema.matches(name.schema.as_str()) && self.table.matches(name.name.as_str())
@@ -97,6 +108,16 @@ mod tests {
     #[test]
     fn a_slash_and_a_leading_dot_are_characters_like_others() {
         assert_eq!(matched("*", &["public.\"a/b\"", "public.\".c\""]), ["public.\"a/b\"", "public.\".c\""]);
+    }
+
+    #[test]
+    fn an_exclusion_without_a_schema_is_about_all_of_them() {
+        let is_out =
+            |text: &str, name: &str| TableGlob::parse_everywhere(text).unwrap().matches(&name.parse().unwrap());
+        for (text, out) in [("tmp_*", true), ("public.tmp_*", false), ("app.tmp_*", true), ("tmp_a", true), ("*", true)]
+        {
+            assert_eq!(is_out(text, "app.tmp_a"), out, "{text}");
+        }
     }
 
     #[test]

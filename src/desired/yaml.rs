@@ -7,7 +7,7 @@ use crate::catalog::Ident;
 use crate::catalog::name::{NamePart, split_parts};
 use crate::desired::document::{Entry, Kind, Node};
 use crate::desired::fields::{Fields, Key, Section, ident_of, table_of, text_of, wrong_type};
-use crate::desired::glob::TableGlob;
+use crate::desired::glob::{GlobError, TableGlob};
 use crate::desired::problem::{Problem, ProblemKind, shown};
 use crate::desired::selection::Globbed;
 use crate::desired::{Acceptance, AddedColumn, At, ColumnWish, CopyWish, DesiredTable, Order, Origin};
@@ -87,7 +87,7 @@ pub fn tables(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> (Vec<DesiredT
         if let Kind::Scalar { text, .. } = &node.kind {
             let name = At { value: text.clone(), span: place };
             if TableGlob::is_glob(text) {
-                globs.extend(glob_of(name, problems).map(Globbed::new));
+                globs.extend(glob_of(name, TableGlob::parse, problems).map(Globbed::new));
             } else {
                 tables.extend(table_of(name, problems).map(DesiredTable::as_it_is));
             }
@@ -111,7 +111,7 @@ fn globbed(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Globbed> 
         problems.push(problem.help("give that table an entry of its own; no pattern takes it then"));
     }
     fields.choice("data", &[("copy", Some(())), ("none", None)], problems);
-    let glob = glob_of(fields.text("name", problems)?, problems);
+    let glob = glob_of(fields.text("name", problems)?, TableGlob::parse, problems);
     let target_schema = fields.text("target", problems).and_then(|text| target_schema(text, problems));
     Some(Globbed {
         target_schema,
@@ -122,9 +122,18 @@ fn globbed(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Globbed> 
     })
 }
 
-/// Reads a pattern.
-pub fn glob_of(text: At<String>, problems: &mut Vec<Problem>) -> Option<At<TableGlob>> {
-    match TableGlob::parse(&text.value) {
+/// Reads `migrate.exclude`.
+pub fn excluded(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Vec<At<TableGlob>> {
+    let texts = fields.text_or_texts("exclude", problems);
+    texts.into_iter().filter_map(|text| glob_of(text, TableGlob::parse_everywhere, problems)).collect()
+}
+
+fn glob_of(
+    text: At<String>,
+    parse: fn(&str) -> Result<TableGlob, GlobError>,
+    problems: &mut Vec<Problem>,
+) -> Option<At<TableGlob>> {
+    match parse(&text.value) {
         Ok(value) => Some(At { value, span: text.span }),
         Err(error) => {
             let problem = Problem::at(ProblemKind::BadName, text.span, error.to_string(), "not a usable pattern");

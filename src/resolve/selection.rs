@@ -17,8 +17,8 @@ pub struct Chosen {
 }
 
 /// Adds the tables that the patterns choose, in the order of their names. Those that have an entry of their own, or that the
-/// desired SQL file leaves alone (`ignored`), are not chosen; nor are partitions, which belong to their root, nor what belongs to
-/// an extension.
+/// desired SQL file leaves alone (`ignored`), are not chosen; nor are partitions of a root that is, nor what belongs to
+/// an extension, which is listed.
 ///
 /// # Errors
 /// A pattern that matches nothing, an exclusion that excludes nothing, and a table that is both named and excluded.
@@ -38,7 +38,7 @@ pub fn choose(
     }
     let members: BTreeSet<&QualifiedName> = source.extensions.values().flat_map(|one| &one.members).collect();
     let there: Vec<(&QualifiedName, &Table)> =
-        source.tables.iter().filter(|(name, table)| !members.contains(name) && may_be_meant(name, table)).collect();
+        source.tables.iter().filter(|(name, table)| may_be_meant(name, table)).collect();
     for excluded in &selection.exclude {
         let chooses = |name: &QualifiedName| selection.globs.iter().any(|one| one.glob.value.matches(name));
         if !there.iter().any(|(name, _)| excluded.value.matches(name) && chooses(name)) {
@@ -48,7 +48,7 @@ pub fn choose(
         }
     }
     let mut taken: BTreeSet<QualifiedName> = desired.tables.iter().map(|table| table.source.value.clone()).collect();
-    let mut tables = Vec::new();
+    let (mut tables, mut partitions) = (Vec::new(), Vec::new());
     for globbed in &selection.globs {
         let matching: Vec<_> = there.iter().filter(|(name, _)| globbed.glob.value.matches(name)).collect();
         if matching.is_empty() {
@@ -66,16 +66,27 @@ pub fn choose(
             if is_excluded(name) || ignored.contains(name) || !taken.insert((*name).clone()) {
                 continue;
             }
-            if let Some((kind, why)) = without_rows(table.kind) {
+            let left = if members.contains(name) { Some(MEMBER) } else { without_rows(table.kind) };
+            if let Some((kind, why)) = left {
                 let (kind, why) = (kind.to_owned(), why.to_owned());
                 chosen.left.push(NotCarried { kind, name: name.to_string(), why });
-            } else {
+            } else if table.partition_bound.is_none() {
                 tables.push(globbed.table(name));
+            } else {
+                partitions.push((name, table));
             }
         }
         let n_tables = tables.len() - before;
         let plural = if n_tables == 1 { "table" } else { "tables" };
         chosen.notes.push(format!("`{}` chooses {n_tables} {plural} of the source", globbed.glob.value));
+    }
+    for (name, table) in partitions {
+        // Its root has it, or is one of those that have; a root that is chosen is judged as a whole.
+        if roots(source, table).iter().any(|root| taken.contains(root)) {
+            continue;
+        }
+        let why = "it is a partition of a table that no pattern chooses".to_owned();
+        chosen.left.push(NotCarried { kind: "partition".to_owned(), name: name.to_string(), why });
     }
     tables.sort_by(|left, right| left.source.value.cmp(&right.source.value));
     desired.tables.extend(tables);
@@ -83,8 +94,23 @@ pub fn choose(
 }
 
 fn may_be_meant(name: &QualifiedName, table: &Table) -> bool {
-    name.schema.as_str() != "pcrd" && table.persistence != Persistence::Temporary && table.partition_bound.is_none()
+    name.schema.as_str() != "pcrd" && table.persistence != Persistence::Temporary
 }
+
+/// Those that it is a part of, directly or not.
+fn roots(source: &Catalog, table: &Table) -> BTreeSet<QualifiedName> {
+    let mut found = BTreeSet::new();
+    let mut left: Vec<&QualifiedName> = table.parents.iter().collect();
+    while let Some(name) = left.pop() {
+        if found.insert(name.clone()) {
+            left.extend(source.tables.get(name).iter().flat_map(|parent| &parent.parents));
+        }
+    }
+    found
+}
+
+const MEMBER: (&str, &str) =
+    ("table of an extension", "it comes with the extension; name it by itself to migrate its rows");
 
 fn without_rows(kind: TableKind) -> Option<(&'static str, &'static str)> {
     match kind {

@@ -4,9 +4,9 @@ use pcrd::desired::problem::Problem;
 use crate::{SOURCE, refuse, rendered};
 
 /// `(where it is wrong, code after pcrd::config::, what the first label covers, what the second covers, a piece of message or help)`
-type Case = (String, &'static str, &'static str, Option<&'static str>, &'static str);
+pub(crate) type Case = (String, &'static str, &'static str, Option<&'static str>, &'static str);
 
-fn check(cases: Vec<Case>) {
+pub(crate) fn check(cases: Vec<Case>) {
     for (text, code, place, second, said) in cases {
         let errors = refuse(&text);
         let shown = rendered::plain(&errors);
@@ -19,7 +19,7 @@ fn check(cases: Vec<Case>) {
     }
 }
 
-fn top(text: &str) -> String {
+pub(crate) fn top(text: &str) -> String {
     format!("{SOURCE}{text}\n")
 }
 
@@ -176,37 +176,6 @@ fn values_of_the_wrong_type() {
         ),
         (source("host: localhost, password_command: pass show"), "wrong_type", "pass show", None, "`[pass, show, db]`"),
         ("just text".to_owned(), "wrong_type", "just text", None, "the file must be a map"),
-    ]);
-}
-
-#[test]
-fn patterns_that_say_nothing() {
-    check(vec![
-        (top("migrate: { tables: ['a.b.*'] }"), "bad_name", "'a.b.*'", None, "schema.prefix_*"),
-        (top("migrate: { tables: ['[a'] }"), "bad_name", "'[a'", None, "`[a` is not a pattern"),
-        (top("migrate: { exclude: ['x**y'] }"), "bad_name", "'x**y'", None, "`x**y` is not a pattern"),
-        (top("migrate: { tables: [{ name: 'a.*', key: [id] }] }"), "contradiction", "key", None, "an entry of its own"),
-        (
-            top("migrate: { tables: [{ name: 'a.*', where: x }] }"),
-            "contradiction",
-            "where",
-            None,
-            "an entry of its own",
-        ),
-        (
-            top("migrate: { tables: [{ name: 'a.*', target: b.c }] }"),
-            "bad_name",
-            "b.c",
-            None,
-            "another schema: `schema.*`",
-        ),
-        (
-            top("migrate: { tables: [{ name: 'a.*', target: '*.*' }] }"),
-            "bad_name",
-            "'*.*'",
-            None,
-            "another schema: `schema.*`",
-        ),
     ]);
 }
 

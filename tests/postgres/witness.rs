@@ -82,6 +82,19 @@ async fn a_rewrite_and_both_while_nobody_looks() {
     assert!(said.stderr.contains("rewrote"), "{}", said.stderr);
 }
 
+/// Of a table that is empty nobody can tell: what the rewrite made of keys is gone, and the stream deletes only those.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_of_keys_that_are_deleted_then() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "unseen_keys", ITEMS, YAML, "").await;
+    stage.migration.ok(&["apply", "plan.json", "--yes", "--through", "catchup"]);
+    run(&stage.source, "ALTER TABLE items ALTER id TYPE integer USING id + 1000").await;
+    run(&stage.source, "DELETE FROM items").await;
+    let said = stage.cut_over();
+    assert_eq!(said.code, Some(4), "{}", said.stderr);
+    assert!(said.stderr.contains("rewrote"), "{}", said.stderr);
+}
+
 /// The shape is the same, no row was rewritten, and every value is another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_dropped_and_added_again_stops_the_run() {
