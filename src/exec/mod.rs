@@ -36,6 +36,7 @@ pub mod leftover;
 pub mod limits;
 mod no_way_back;
 mod order;
+pub mod owners_and_grants;
 pub mod pace;
 pub mod pooler;
 pub mod postponed;
