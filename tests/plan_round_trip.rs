@@ -78,6 +78,7 @@ fn settings() -> Settings {
         workers: Some(2),
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        comparison: pcrd::plan::Comparison::default(),
         throttle: Default::default(),
         lag_threshold_bytes: 1 << 20,
         sequence_buffer: 1_000,

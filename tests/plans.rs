@@ -36,6 +36,7 @@ fn settings(config: &Config) -> Settings {
         workers: config.migrate.workers,
         max_rows_per_second: config.migrate.max_rows_per_second,
         max_bytes_per_second: config.migrate.max_bytes_per_second,
+        comparison: pcrd::plan::Comparison::default(),
         throttle: config.migrate.throttle,
         lag_threshold_bytes: config.migrate.lag_threshold_bytes,
         sequence_buffer: 1_000,

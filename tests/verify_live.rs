@@ -59,6 +59,7 @@ async fn pair() -> (TestPair, Plan) {
         workers: Some(2),
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        comparison: pcrd::plan::Comparison::default(),
         throttle: Default::default(),
         lag_threshold_bytes: 1_000_000,
         sequence_buffer: 1_000,

@@ -63,6 +63,7 @@ fn settings(config: &config::Config) -> Settings {
         workers: None,
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        comparison: pcrd::plan::Comparison::default(),
         throttle: Default::default(),
         lag_threshold_bytes: 1 << 20,
         sequence_buffer: 1_000,

@@ -182,6 +182,7 @@ fn settings(config: &Config) -> Settings {
         workers: migrate.workers,
         max_rows_per_second: migrate.max_rows_per_second,
         max_bytes_per_second: migrate.max_bytes_per_second,
+        comparison: config.verify.comparison,
         throttle: migrate.throttle,
         lag_threshold_bytes: migrate.lag_threshold_bytes,
         sequence_buffer: config.cutover.sequence_buffer,

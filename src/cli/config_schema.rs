@@ -53,9 +53,5 @@ mod tests {
         }
         let schema = config_schema();
         assert_eq!(n_maps(&schema), SECTIONS.len());
-        assert!(
-            schema.pointer("/properties/verify/anyOf/0/properties/max_rows_per_second").is_none(),
-            "not yet supported"
-        );
     }
 }

@@ -226,7 +226,8 @@ const SWITCH_UNKNOWN: &str = "find out where the clients are. They use the targe
 
 /// What to do when the source is not what it was.
 const SOURCE_BEHIND: &str = "bring back the server that was the source at the switch, then the same command again; pcrd finalize \
-     gives the way back up, and the target is the database; where the source that is there takes writes, pcrd finalize --without-source";
+     gives the way back up, and the target is the database; where the server that is there takes writes, stop it, and then pcrd \
+     finalize --without-source";
 
 /// What to do when the target does not know that the source was opened.
 const TARGET_BEHIND: &str = "the source is the database: see to it that nobody writes to this target. To bring back the target that \
@@ -234,7 +235,8 @@ const TARGET_BEHIND: &str = "the source is the database: see to it that nobody w
 
 /// What to do when the source is not there to be asked.
 const SOURCE_UNKNOWN: &str = "bring the source back, then the same command again; behind a rollback that was decided pcrd rollback \
-     opens it. Where it never comes back: pcrd finalize --without-source, and the target is the database";
+     opens it. Where it never comes back: pcrd finalize --without-source, when no server answers at its address or another one does, and \
+     the target is the database";
 
 const SWITCH_NOT_STARTED: &str =
     "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";

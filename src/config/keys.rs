@@ -113,7 +113,7 @@ pub const ANALYZE: Section = Section { path: "analyze", keys: &[Key::new("tables
 /// `verify`.
 pub const VERIFY: Section = Section {
     path: "verify",
-    keys: &[Key::new("sample_size"), Key::new("hash"), Key::later("max_rows_per_second")],
+    keys: &[Key::new("sample_size"), Key::new("hash"), Key::new("max_rows_per_second")],
     hints: &[],
 };
 

@@ -18,7 +18,7 @@ use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::selection::Selection;
 use crate::desired::{At, CopyWish, DesiredSchema, carry, check, yaml};
-use crate::plan::{OnDdl, Signal, ThrottleLimits};
+use crate::plan::{Comparison, HashKind, OnDdl, Signal, ThrottleLimits};
 
 /// A larger file is not a config; reading it would only delay saying so.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -277,7 +277,10 @@ fn analyze(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<At<cr
 }
 
 fn verify(top: &Fields<'_>, problems: &mut Vec<Problem>) -> VerifySettings {
-    let Some(fields) = section(top, &keys::VERIFY, problems) else { return VerifySettings { sample_size: None } };
-    fields.choice("hash", &[("fast", Some(())), ("sha256", None)], problems);
-    VerifySettings { sample_size: fields.integer("sample_size", POSITIVE, problems).map(|size| size.value) }
+    let Some(fields) = section(top, &keys::VERIFY, problems) else { return VerifySettings::default() };
+    let hashes = [("fast", Some(HashKind::Fast)), ("sha256", Some(HashKind::Sha256))];
+    let hash = fields.choice("hash", &hashes, problems).map(|hash| hash.value).unwrap_or_default();
+    let mut positive = |name| fields.integer(name, POSITIVE, problems).map(|number| number.value);
+    let (sample_size, max_rows_per_second) = (positive("sample_size"), positive("max_rows_per_second"));
+    VerifySettings { sample_size, comparison: Comparison { hash, max_rows_per_second } }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::catalog::{Fingerprint, Ident, QualifiedName};
 use crate::config::endpoint::Endpoint;
 use crate::desired::{At, DesiredSchema};
-use crate::plan::{Cutover, FenceKind, Hooks, OnDdl, Pooler, Reverse, ThrottleLimits};
+use crate::plan::{Comparison, Cutover, FenceKind, Hooks, OnDdl, Pooler, Reverse, ThrottleLimits};
 
 /// `pcrd.config.yml`. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -62,10 +62,12 @@ pub struct MigrateSettings {
 }
 
 /// `verify`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifySettings {
     /// When set, `verify` samples this many rows a table instead of reading all, and says so.
     pub sample_size: Option<u64>,
+    /// What every comparison keeps to.
+    pub comparison: Comparison,
 }
 
 /// `cutover`. `Debug` shows no secret.

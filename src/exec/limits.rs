@@ -15,6 +15,8 @@ pub enum Limit {
     Rows,
     /// Bytes a second; 0 is no limit.
     Bytes,
+    /// Rows a second of a comparison; 0 is no limit.
+    Compared,
     /// Workers.
     Workers,
     /// The limit of a signal; 0 switches it off.
@@ -27,6 +29,7 @@ impl Limit {
         match self {
             Self::Rows => "rows_per_second",
             Self::Bytes => "bytes_per_second",
+            Self::Compared => "verify_rows_per_second",
             Self::Workers => "workers",
             Self::Signal(signal) => signal.key(),
         }
@@ -37,13 +40,14 @@ impl Limit {
         match self {
             Self::Rows => "limit of rows a second",
             Self::Bytes => "limit of bytes a second",
+            Self::Compared => "limit of rows compared a second",
             Self::Workers => "number of workers",
             Self::Signal(signal) => signal.key(),
         }
     }
 
     fn all() -> impl Iterator<Item = Self> {
-        [Self::Rows, Self::Bytes, Self::Workers].into_iter().chain(Signal::ALL.map(Self::Signal))
+        [Self::Rows, Self::Bytes, Self::Compared, Self::Workers].into_iter().chain(Signal::ALL.map(Self::Signal))
     }
 
     fn read(self, text: &str) -> Result<u64, String> {
@@ -61,6 +65,7 @@ impl Limit {
         match self {
             Self::Rows => run.throttle.set_rows_per_second(limit),
             Self::Bytes => run.throttle.set_bytes_per_second(limit),
+            Self::Compared => run.throttle.set_compared_per_second(limit),
             Self::Workers => run.throttle.set_workers(usize::try_from(number).unwrap_or(1)),
             Self::Signal(signal) => run.throttle.set_signal(signal, number),
         }
@@ -72,6 +77,8 @@ impl Limit {
             (Self::Rows, _) => format!("at most {number} rows a second"),
             (Self::Bytes, 0) => "no limit of bytes a second".to_owned(),
             (Self::Bytes, _) => format!("at most {number} bytes a second"),
+            (Self::Compared, 0) => "no limit of rows compared a second".to_owned(),
+            (Self::Compared, _) => format!("at most {number} rows compared a second"),
             (Self::Workers, _) => format!("{number} at work at a time"),
             (Self::Signal(signal), 0) => format!("{} is not heeded", signal.key()),
             (Self::Signal(signal), _) => format!("{} is {number}", signal.key()),

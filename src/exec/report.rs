@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::ExecError;
 use super::throttle::{self, HeldBack};
+use super::{ExecError, back};
 use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
 use crate::ledger::hook::CallEnd;
-use crate::ledger::way_back::{self, WayBack, WayBackState};
+use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{cutover, hook, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
 use crate::plan::{Hook, Op, Phase, Plan};
@@ -195,7 +195,7 @@ pub async fn status(
         held_back,
         adopted: adoption::history(ledger, &found.id).await?.iter().map(adopted).collect(),
         pace,
-        way_back: way_back::read(ledger, &found.id).await?.map(|found| way_back_in_words(&found)),
+        way_back: way_back_line(ledger, source, found, (plan.ok(), alive)).await?,
         late_writes: late_writes(ledger, source, found, plan.ok()).await,
         added_columns: super::added::lines(ledger, &found.id).await?,
         repaired: super::verify::repair::lines(ledger, &found.id).await?,
@@ -207,14 +207,54 @@ pub async fn status(
     })
 }
 
-fn way_back_in_words(found: &WayBack) -> String {
-    match (found.state, &found.reason) {
+/// What has become of the way back; while it is open, how far the source is behind, and what waits for it.
+async fn way_back_line(
+    ledger: &Client,
+    source: Option<&Client>,
+    found: &migration::Migration,
+    (plan, is_alive): (Option<&Plan>, bool),
+) -> Result<Option<String>, ExecError> {
+    let Some(way) = way_back::read(ledger, &found.id).await? else { return Ok(None) };
+    let state = match (way.state, way.reason) {
         (WayBackState::Closed, Some(reason)) => {
-            format!("CLOSED: {reason}. The target goes on, the source lacks what came after; next: pcrd finalize")
+            return Ok(Some(format!(
+                "CLOSED: {reason}. The target goes on, the source lacks what came after; next: pcrd finalize"
+            )));
         }
-        (WayBackState::Open, _) => "open: pcrd rollback goes back, pcrd finalize ends it".to_owned(),
-        (state, _) => state.to_string().replace('_', " "),
+        (WayBackState::Open, _) => "open",
+        (state, _) => return Ok(Some(state.to_string().replace('_', " "))),
+    };
+    let mut said = vec![state.to_owned()];
+    if !is_alive {
+        said.push("nothing goes back, for no executor is running: pcrd apply goes on".to_owned());
     }
+    if let Some(plan) = plan {
+        let query = "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, \
+                     pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::int8 \
+                     FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+        let row = ledger.query_opt(query, &[&plan.settings.back_slot().as_str()]).await;
+        let row = row.map_err(ExecError::target("read the slot of the way back"))?;
+        let applied = match source {
+            Some(source) if migration::exists(source).await? => progress::read(source, &back::id(&found.id)).await?,
+            _ => None,
+        };
+        if let (Some(row), Some(applied)) = (&row, applied) {
+            let behind = lsn(row.get(0))?.0.saturating_sub(applied.applied.0);
+            said.push(format!("the source is {behind} bytes behind the target"));
+        }
+        match row {
+            Some(row) => {
+                let kept = row.get::<_, Option<i64>>(1).unwrap_or(0);
+                said.push(format!("its slot keeps {kept} bytes of the target's log"));
+            }
+            None => said.push("its slot is gone".to_owned()),
+        }
+    }
+    Ok(Some(format!("{}; pcrd rollback goes back, pcrd finalize ends it", said.join("; "))))
+}
+
+fn lsn(text: String) -> Result<Lsn, ExecError> {
+    text.parse().map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })
 }
 
 async fn late_writes(
@@ -369,10 +409,7 @@ async fn stream(
         .await
         .map_err(ExecError::source("read the replication slot"))?;
     let Some(row) = row else { return Ok(None) };
-    let source_lsn: Lsn = row
-        .get::<_, String>(0)
-        .parse()
-        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    let source_lsn = lsn(row.get(0))?;
     let moved = ledger
         .query_one(
             "SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 FROM pcrd.progress WHERE migration = $1",

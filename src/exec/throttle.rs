@@ -39,6 +39,9 @@ struct State {
     next: Instant,
     /// None is copied or compared before, because a signal is near its limit.
     braked_until: Instant,
+    /// None is compared before, for that rate's sake.
+    next_comparison: Instant,
+    compared_per_second: Option<u64>,
     rows_per_second: Option<u64>,
     bytes_per_second: Option<u64>,
     paused: bool,
@@ -87,6 +90,8 @@ impl Throttle {
         let state = State {
             next: Instant::now(),
             braked_until: Instant::now(),
+            next_comparison: Instant::now(),
+            compared_per_second: settings.comparison.max_rows_per_second,
             rows_per_second: settings.max_rows_per_second,
             bytes_per_second: settings.max_bytes_per_second,
             paused: false,
@@ -122,6 +127,17 @@ impl Throttle {
     pub fn set_rows_per_second(&self, limit: Option<u64>) {
         let mut state = self.state();
         (state.rows_per_second, state.next) = (limit, Instant::now());
+    }
+
+    /// Changes the limit of rows that are compared; `None` is no limit.
+    pub fn set_compared_per_second(&self, limit: Option<u64>) {
+        let mut state = self.state();
+        (state.compared_per_second, state.next_comparison) = (limit, Instant::now());
+    }
+
+    /// Rows that may be compared a second.
+    pub fn compared_per_second(&self) -> Option<u64> {
+        self.state().compared_per_second
     }
 
     /// Changes the limit of bytes; `None` is no limit.
@@ -204,7 +220,20 @@ impl Throttle {
         }
     }
 
-    /// Waits until nothing holds a comparison back: the copy's pause and rates are not meant for it.
+    /// Waits for the right to compare: within its own limit, and nothing holds it back. The copy's pause and rates are not
+    /// meant for it.
+    pub async fn compare(&self, run: &Run) -> Result<(), ExecError> {
+        loop {
+            self.pass(run).await?;
+            let (now, next) = (Instant::now(), self.state().next_comparison);
+            if next <= now {
+                return Ok(());
+            }
+            pause_until(run, now, next).await?;
+        }
+    }
+
+    /// Waits until nothing holds copy and comparison back.
     pub async fn pass(&self, run: &Run) -> Result<(), ExecError> {
         loop {
             run.stop_check()?;
@@ -220,9 +249,11 @@ impl Throttle {
         }
     }
 
-    /// Accounts for a comparison: near a limit the next one begins later, and where it must give way.
-    pub fn compared(&self, took: Duration) {
+    /// Accounts for a comparison: its rate, near a limit the next one begins later, and where it must give way.
+    pub fn compared(&self, rows: u64, took: Duration) {
         let mut state = self.state();
+        let debt = time(rows, state.compared_per_second);
+        state.next_comparison = state.next_comparison.max(Instant::now() - took) + debt;
         state.slow_down(took);
         state.braked_until = state.braked_until.max(Instant::now() + self.pace.pause(took));
     }
@@ -299,9 +330,6 @@ impl State {
 impl Turn<'_> {
     /// Accounts for the chunk: rates, and near a limit a pause.
     pub fn used(self, rows: u64, bytes: u64, took: Duration) {
-        let time = |amount: u64, limit: Option<u64>| {
-            limit.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(amount as f64 / limit as f64))
-        };
         let mut state = self.0.state();
         let debt = time(rows, state.rows_per_second).max(time(bytes, state.bytes_per_second));
         state.next = state.next.max(Instant::now() - Duration::from_secs(1)) + debt;
@@ -319,6 +347,11 @@ impl Drop for Work<'_> {
     fn drop(&mut self) {
         self.0.state().work = None;
     }
+}
+
+/// How long so much takes within a limit a second.
+fn time(amount: u64, limit: Option<u64>) -> Duration {
+    limit.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(amount as f64 / limit as f64))
 }
 
 /// Sleeps towards a moment, and looks up now and then: what is waited for may change.

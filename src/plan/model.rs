@@ -112,6 +112,9 @@ pub struct Settings {
     /// Bytes a second for the backfill, all workers together; `None` is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<u64>,
+    /// How rows are compared.
+    #[serde(default, skip_serializing_if = "Comparison::is_default")]
+    pub comparison: Comparison,
     /// Limits at which the copy slows down by itself.
     #[serde(default, skip_serializing_if = "ThrottleLimits::is_default")]
     pub throttle: ThrottleLimits,
@@ -150,6 +153,36 @@ fn for_the_way_back(name: &Ident) -> Ident {
     const SUFFIX: &str = "_back";
     let kept: String = name.as_str().chars().take(IDENT_BYTES_MAX - SUFFIX.len()).collect();
     Ident::new(format!("{kept}{SUFFIX}")).expect("it is no longer than a name may be")
+}
+
+/// How rows are compared, wherever they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// What makes a number of a row.
+    #[serde(default)]
+    pub hash: HashKind,
+    /// Rows a second while the stream goes on, all workers together; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_second: Option<u64>,
+}
+
+impl Comparison {
+    /// True for the default, which plans do not write.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What makes a number of a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HashKind {
+    /// The server's own hash, of which two numbers of 64 bits are taken.
+    #[default]
+    Fast,
+    /// SHA-256, cut to 128 bits; MD5 where a server is of PostgreSQL 10.
+    Sha256,
 }
 
 /// What becomes of the run when a table of the source gets another column. Every other change of a table stops it.

@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use pcrd::catalog::QualifiedName;
+use pcrd::config::VerifySettings;
 use pcrd::config::endpoint::PasswordWish;
 use pcrd::desired::{Carry, CopyWish, Order};
 use pcrd::pg::conninfo::{ChannelBinding, RootCert, SslMode};
-use pcrd::plan::Signal;
+use pcrd::plan::{Comparison, HashKind, Signal};
 
 use crate::{SOURCE, accept};
 
@@ -72,7 +73,7 @@ accept:
     address: public.offers
     reason: agreed with the owners
 analyze: { tables: [users, sales.listings] }
-verify: { sample_size: 500, hash: fast }
+verify: { sample_size: 500, hash: sha256, max_rows_per_second: 70 }
 cutover:
   sequence_buffer: 0
   lag_drain_timeout: 60
@@ -144,6 +145,8 @@ fn every_key_arrives() {
     let analyzed: Vec<String> = config.analyze_tables.unwrap().iter().map(|name| name.value.to_string()).collect();
     assert_eq!(analyzed, ["public.users", "sales.listings"]);
     assert_eq!(config.verify.sample_size, Some(500));
+    let comparison = Comparison { hash: HashKind::Sha256, max_rows_per_second: Some(70) };
+    assert_eq!(config.verify.comparison, comparison);
     assert_eq!(config.cutover.sequence_buffer, 0);
     assert_eq!((config.cutover.lag_drain_timeout_s, config.cutover.fence_timeout_ms), (60, 5_000));
     let planned = serde_json::to_value(config.cutover.planned()).unwrap();
@@ -186,7 +189,7 @@ fn defaults_are_those_of_the_original() {
         "as the reference says"
     );
     assert_eq!(migrate.desired.tables[0].order, Order::Keep);
-    assert_eq!(config.verify.sample_size, None);
+    assert_eq!(config.verify, VerifySettings::default());
     assert_eq!(config.cutover.sequence_buffer, 1_000);
     assert_eq!((config.cutover.lag_drain_timeout_s, config.cutover.fence_timeout_ms), (300, 10_000));
     assert!(config.cutover.planned().is_default());

@@ -149,3 +149,29 @@ async fn one_that_is_broken_off_has_not_passed() {
     );
     stage.cut_over().assert_switched();
 }
+
+/// Forty thousand rows would take minutes at this rate, which another terminal can change.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_rate_and_by_the_hash_of_the_plan() {
+    let pair = TestPair::start(15, 15);
+    let yaml = format!("{YAML}verify: {{ hash: sha256, max_rows_per_second: 100 }}\n");
+    let stage = Stage::new(&pair, "rate", DDL, &yaml, "").await;
+    let plan = tokio::task::block_in_place(|| stage.migration.run(&["show", "plan.json"]));
+    let said = says(&plan, 0);
+    assert!(said.contains("verify.max_rows_per_second 100") && said.contains("verify.hash sha256"), "{said}");
+    let mut running = stage.start("");
+    running.wait_for("\"work\":\"verify\"");
+    stage
+        .until_source(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%sha256(%' AND pid <> pg_backend_pid() \
+             AND application_name LIKE 'pcrd/%'",
+        )
+        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(text(&stage.target, "SELECT count(*) FROM pcrd.verified WHERE tbl = 'public.items'").await, "0");
+    let raised = tokio::task::block_in_place(|| stage.migration.run(&["throttle", "--verify-rows-per-second", "0"]));
+    assert!(says(&raised, 0).contains("no limit of rows compared a second"));
+    running.wait_for(READY);
+    assert_eq!(text(&stage.target, "SELECT rows FROM pcrd.verified WHERE tbl = 'public.items'").await, "40000");
+    tokio::task::block_in_place(|| running.interrupt());
+}

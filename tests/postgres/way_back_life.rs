@@ -82,7 +82,7 @@ async fn who_keeps_the_slot_from_being_created_is_named() {
 }
 
 /// A copy of what the server has now.
-fn copy_of(cluster: &mut Cluster, name: &str) -> std::path::PathBuf {
+pub fn copy_of(cluster: &mut Cluster, name: &str) -> std::path::PathBuf {
     cluster.stop().unwrap();
     let other = cluster.data_dir().with_file_name(name);
     let copied = Command::new("cp").arg("-a").arg(cluster.data_dir()).arg(&other).status().unwrap();
@@ -92,7 +92,7 @@ fn copy_of(cluster: &mut Cluster, name: &str) -> std::path::PathBuf {
 }
 
 /// Puts another data directory in the place of the server's.
-fn fail_over(cluster: &mut Cluster, other: &Path) {
+pub fn fail_over(cluster: &mut Cluster, other: &Path) {
     cluster.stop().unwrap();
     std::fs::rename(cluster.data_dir(), cluster.data_dir().with_file_name("lost")).unwrap();
     std::fs::rename(other, cluster.data_dir()).unwrap();

@@ -339,3 +339,24 @@ async fn whoever_has_logged_in_as_the_role_is_named() {
     let running = switched(&stage);
     assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
 }
+
+/// Also from a machine that has nothing but the config.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_says_how_far_the_source_is_behind() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "behind_by").await;
+    let running = switched(&stage);
+    let status = || tokio::task::block_in_place(|| stage.migration.ok(&["status"]));
+    let said = status();
+    assert!(said.contains("way back  open; the source is ") && said.contains("its slot keeps "), "{said}");
+    assert!(!said.contains("nothing goes back"), "{said}");
+    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
+    let large = "INSERT INTO items (id, count, price) SELECT g, 0, 1 FROM generate_series(1000, 20000) AS g";
+    run(&stage.target, large).await;
+    let said = status();
+    assert!(said.contains("nothing goes back, for no executor is running: pcrd apply goes on"), "{said}");
+    let behind = said.split("the source is ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    assert!(behind > 1_000_000, "{said}");
+    assert_code(&command(&stage, &["rollback", "--yes"], ""), Some(0));
+    assert!(status().contains("way back  rolled back"));
+}

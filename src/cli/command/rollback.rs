@@ -23,8 +23,8 @@ pub struct FinalizeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// The source is not the database, and cannot be asked: it is lost, or another server is in its place. Behind a rollback that
-    /// was decided this opens the target, so nothing may write to the source any more
+    /// The source is not the database, and cannot be asked: nothing answers there, or another server is in its place. Behind a
+    /// rollback that was decided this opens the target, so nothing may write to the source any more
     #[arg(long)]
     pub without_source: bool,
 }

@@ -16,6 +16,9 @@ pub struct ThrottleArgs {
     /// Bytes a second for the copy, all workers together; 0 is no limit
     #[arg(long, value_name = "N")]
     pub bytes_per_second: Option<u64>,
+    /// Rows a second for the comparison, all workers together; 0 is no limit
+    #[arg(long, value_name = "N")]
+    pub verify_rows_per_second: Option<u64>,
     /// Chunks that are copied at a time; a table is laid out once for as many as there are when its copy begins
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     pub workers: Option<u64>,
@@ -24,11 +27,15 @@ pub struct ThrottleArgs {
     pub limit: Vec<(Signal, u64)>,
 }
 
-/// Changes the limits of a running copy. They outlive the executor.
+/// Changes the limits of a running copy or comparison. They outlive the executor.
 pub async fn run(ctx: &Context, args: &ThrottleArgs) -> Result<Exit, CommandError> {
     let (_config, ledger, found) = current(ctx).await?;
-    let named =
-        [(Limit::Rows, args.rows_per_second), (Limit::Bytes, args.bytes_per_second), (Limit::Workers, args.workers)];
+    let named = [
+        (Limit::Rows, args.rows_per_second),
+        (Limit::Bytes, args.bytes_per_second),
+        (Limit::Compared, args.verify_rows_per_second),
+        (Limit::Workers, args.workers),
+    ];
     let mut changes: Vec<_> = named.into_iter().filter_map(|(limit, number)| Some((limit, number?))).collect();
     changes.extend(args.limit.iter().map(|(signal, number)| (Limit::Signal(*signal), *number)));
     ctx.note(&ask(ctx, &ledger, &found, "throttle", Some(&limits::request(&changes))).await?);

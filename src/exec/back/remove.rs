@@ -10,6 +10,7 @@ use crate::exec::{ExecError, admission, failpoint, slot};
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{LedgerError, adoption, lock, migration};
 use crate::pg::client::Client;
+use crate::pg::error::PgError;
 use crate::plan::{End, Op};
 use crate::replay::Lsn;
 use crate::sql;
@@ -105,7 +106,7 @@ async fn source_is_not_the_database(
     let is_decided = fence::standing_of(&mirror::id(&run.id), ledger).await? == Standing::Permanent;
     let source = match run.connect(End::Source, "finalize").await {
         Ok(source) => source,
-        Err(_) if without_source => return Ok(()),
+        Err(error) if without_source && is_out_of_reach(&error) => return Ok(()),
         Err(error) => {
             let state = match is_decided {
                 true => "a rollback is decided and not done, and both ends are closed",
@@ -114,12 +115,19 @@ async fn source_is_not_the_database(
             return Err(ExecError::SourceUnknown { state, error: Box::new(error) });
         }
     };
-    admission::check_database(End::Source, &run.plan.source.server, &source).await?;
+    match admission::check_database(End::Source, &run.plan.source.server, &source).await {
+        // Another server is in its place.
+        Err(ExecError::Stale { .. }) if without_source => return Ok(()),
+        other => other?,
+    }
     if state == WayBackState::RollingBack {
         match rollback::has_everything(run, ledger, &source).await {
             Err(ExecError::SourceBehind { .. }) => {}
             Err(error) => return Err(error),
             Ok(()) => {
+                if !is_decided {
+                    rollback::is_closed(run, ledger, &source).await?;
+                }
                 let reason = "a rollback was begun: pcrd rollback ends it".to_owned();
                 return Err(ExecError::Step { step: "finalize".to_owned(), reason });
             }
@@ -130,6 +138,12 @@ async fn source_is_not_the_database(
         Err(ExecError::SourceBehind { .. }) if without_source && !is_decided => Ok(()),
         other => other,
     }
+}
+
+/// No server answers there. One that refuses, or that is starting, can be asked, now or later.
+fn is_out_of_reach(error: &ExecError) -> bool {
+    let ExecError::Postgres { error, .. } = error else { return false };
+    matches!(error, PgError::Connect { .. } | PgError::Timeout { .. } | PgError::Io(_) | PgError::Closed)
 }
 
 /// Ends it under the executor's lock.

@@ -162,14 +162,21 @@ pub async fn is_closed(run: &Run, ledger: &Client, source: &Client) -> Result<()
         Some(table) => format!("{table} is not fenced, so that both ends may take writes"),
         None => return Ok(()),
     };
-    let here = way_back::read(ledger, &run.id).await?.and_then(|found| found.fence_lsn);
-    match progress_of(run, source).await?.and_then(|known| known.fence_lsn) {
+    let here = way_back::read(ledger, &run.id).await?;
+    let fence_lsn = here.as_ref().and_then(|found| found.fence_lsn);
+    let is_begun = here.is_some_and(|found| found.state == WayBackState::RollingBack);
+    let since = |there| format!("the source takes writes since a rollback that closed the target at {there}");
+    match progress_of(run, source).await? {
         // The target writes it down before the source does.
-        Some(there) if here != Some(there) => Err(ExecError::TargetBehind {
-            reason: format!(
-                "the source takes writes since a rollback that closed the target at {there}, which this target does not know of"
-            ),
-        }),
+        Some(state::Cutover { fence_lsn: Some(there), .. }) if fence_lsn != Some(there) => {
+            Err(ExecError::TargetBehind { reason: format!("{}, which this target does not know of", since(there)) })
+        }
+        // The source is opened only behind a fence of the target that stays.
+        Some(state::Cutover { fence_lsn: Some(there), state: CutoverState::SequencesSet, .. })
+            if is_begun && fence::standing_of(&mirror::id(&run.id), ledger).await? != Standing::Permanent =>
+        {
+            Err(ExecError::TargetBehind { reason: format!("{}, and this target is not closed for good", since(there)) })
+        }
         _ => Err(ExecError::SourceBehind { reason }),
     }
 }

@@ -302,10 +302,13 @@ async fn compare_range(
     let mut left = all;
     let mut tries = 0;
     loop {
-        visitor.run.throttle.pass(&visitor.run).await?;
+        visitor.run.throttle.compare(&visitor.run).await?;
         let began = Instant::now();
+        // About a second's worth at once, so that a limit is no stop and go.
+        let limit = visitor.run.throttle.compared_per_second().unwrap_or(u64::MAX);
+        let before = done.report.rows_compared;
         // The bounds of a chunk need no snapshot: any bounds are right.
-        let chunk = visitor.chunk_end(task, &left, size).await?;
+        let chunk = visitor.chunk_end(task, &left, size.min(limit)).await?;
         let visit = visitor.visit(task, &Place::Range(chunk.clone())).await?;
         match visit {
             Visit::Clean(clean) => {
@@ -339,7 +342,7 @@ async fn compare_range(
         }
         left.lo = chunk.hi;
         let took = began.elapsed();
-        visitor.run.throttle.compared(took);
+        visitor.run.throttle.compared(done.report.rows_compared - before, took);
         if took < CHUNK_AIM.0 {
             size = (size * 2).min(CHUNK_ROWS_MAX);
         } else if took > CHUNK_AIM.1 {
@@ -351,7 +354,7 @@ async fn compare_range(
 async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) -> Result<PartReport, ExecError> {
     let mut done = PartReport::new(task);
     for _ in 0..WHOLE_TRIES {
-        visitor.run.throttle.pass(&visitor.run).await?;
+        visitor.run.throttle.compare(&visitor.run).await?;
         match visitor.visit_whole(task).await? {
             Visit::Clean(clean) => {
                 add(&mut done.report, clean);

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use crate::exec::ExecError;
-use crate::plan::{End, Plan};
+use crate::plan::{End, HashKind, Plan};
 use crate::projection::Projection;
 use crate::sql::hash::{self, Columns, Digest, Keys, Rows};
 use crate::sql::range::Counted;
@@ -83,7 +83,10 @@ impl Sums {
 pub fn digest(plan: &Plan) -> Digest {
     let (source, target) = (&plan.source.server, &plan.target.server);
     let digest = Digest::between(source.major(), target.major());
-    if source.encoding == target.encoding { digest } else { digest.paranoid() }
+    match plan.settings.comparison.hash {
+        HashKind::Fast if source.encoding == target.encoding => digest,
+        HashKind::Fast | HashKind::Sha256 => digest.paranoid(),
+    }
 }
 
 /// Wraps an error of one side.

@@ -1,0 +1,143 @@
+//! Who is the database, when a server is another one than it was: a target that was promoted in the middle of a rollback, a
+//! source that is open, refuses, or is not there.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use pcrd::pg::local::Cluster;
+
+use crate::migration::Said;
+use crate::stage::Stage;
+use crate::support::{TestPair, connect_to, run, text};
+use crate::way_back::{assert_code, refusal, stage, switched, wait};
+use crate::way_back_life::{copy_of, fail_over};
+
+const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
+const TOUCH_TARGET: &str = "UPDATE items SET count = count WHERE false";
+const CLOSED: Option<&str> = Some("25006");
+const ROLLBACK: &[&str] = &["rollback", "--yes"];
+const FINALIZE: &[&str] = &["finalize", "--yes"];
+const WITHOUT_SOURCE: &[&str] = &["finalize", "--yes", "--without-source"];
+
+fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
+    wait(stage.migration.start(args, failpoints))
+}
+
+#[track_caller]
+fn assert_refused(said: &Said, why: &str) {
+    assert_code(said, Some(1));
+    assert!(said.stderr.contains(why), "{}", said.stderr);
+}
+
+fn left_open(stage: &Stage) {
+    let running = switched(stage);
+    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
+}
+
+fn signal(which: &str, pids: &[String]) {
+    assert!(Command::new("kill").arg(which).args(pids).status().unwrap().success());
+}
+
+/// A copy of what the server has at this moment, under whoever is connected: a standby that heard of nothing after it.
+fn standby_of(cluster: &Cluster, name: &str) -> PathBuf {
+    let postmaster = std::fs::read_to_string(cluster.data_dir().join("postmaster.pid")).unwrap();
+    let postmaster = postmaster.lines().next().unwrap().to_owned();
+    signal("-STOP", std::slice::from_ref(&postmaster));
+    let children = Command::new("pgrep").args(["-P", &postmaster]).output().unwrap();
+    let mut pids: Vec<String> = String::from_utf8(children.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert!(!pids.is_empty());
+    pids.push(postmaster);
+    signal("-STOP", &pids);
+    let other = cluster.data_dir().with_file_name(name);
+    let copied = Command::new("cp").arg("-a").arg(cluster.data_dir()).arg(&other).status().unwrap();
+    signal("-CONT", &pids);
+    assert!(copied.success());
+    std::fs::remove_file(other.join("postmaster.pid")).unwrap();
+    other
+}
+
+/// It knows where the rollback closed it, and not that it was closed for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_was_promoted_before_the_decision_is_not_believed() {
+    let mut pair = TestPair::start(15, 17);
+    let mut stage = stage(&pair, "promoted").await;
+    left_open(&stage);
+    run(&stage.target, "INSERT INTO items (id, count, price) VALUES (100, 1, 1)").await;
+    let rollback = stage.migration.start(ROLLBACK, "back.after-sequences=sleep(5000)");
+    stage.until_source("SELECT count(*) = 1 FROM pcrd.cutover WHERE state = 'sequences_set'").await;
+    let standby = standby_of(&pair.target, "standby");
+    assert_code(&wait(rollback), Some(0));
+    fail_over(&mut pair.target, &standby);
+    stage.target = connect_to(&pair.target, "promoted").await;
+    assert_eq!(text(&stage.target, "SELECT state FROM pcrd.way_back").await, "rolling_back");
+    assert_eq!(text(&stage.target, "SELECT until < 'infinity' FROM pcrd.fence").await, "t");
+    for args in [ROLLBACK, FINALIZE, WITHOUT_SOURCE, &["apply", "plan.json", "--yes"], &["cleanup", "--yes"]] {
+        let said = command(&stage, args, "");
+        assert_refused(&said, "the target was restored, or failed over to a server that is behind");
+        assert!(said.stderr.contains("the source is the database"), "{args:?}: {}", said.stderr);
+    }
+    assert_eq!(text(&stage.source, "SELECT count(*) FROM items").await, "51");
+    assert_eq!(refusal(&stage.source, TOUCH_SOURCE).await, None);
+}
+
+/// Behind a decided rollback a source from before the switch takes writes, and lacks what the target wrote: two ends that take
+/// writes must not come of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_from_before_the_switch_is_stopped_before_the_target_opens() {
+    let mut pair = TestPair::start(15, 17);
+    let mut stage = stage(&pair, "early").await;
+    let early = copy_of(&mut pair.source, "early");
+    stage.source = connect_to(&pair.source, "early").await;
+    left_open(&stage);
+    run(&stage.target, "INSERT INTO items (id, count, price) VALUES (100, 1, 1)").await;
+    assert_code(&command(&stage, ROLLBACK, "back.after-permanent=return(kill)"), None);
+    fail_over(&mut pair.source, &early);
+    stage.source = connect_to(&pair.source, "early").await;
+    assert_eq!(refusal(&stage.source, TOUCH_SOURCE).await, None);
+    for args in [ROLLBACK, FINALIZE, WITHOUT_SOURCE] {
+        let said = command(&stage, args, "");
+        assert_refused(&said, "the source was restored, or failed over to a server that is behind");
+        let words = said.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(words.contains("stop it, and then pcrd finalize --without-source"), "{args:?}: {words}");
+        assert_eq!(refusal(&stage.target, TOUCH_TARGET).await.as_deref(), CLOSED);
+    }
+    pair.source.stop().unwrap();
+    assert_code(&command(&stage, WITHOUT_SOURCE, ""), Some(0));
+    assert_eq!(refusal(&stage.target, TOUCH_TARGET).await, None);
+    assert_eq!(text(&stage.target, "SELECT count(*) FROM items WHERE id = 100").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_answers_is_not_lost() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "answers").await;
+    left_open(&stage);
+    let other = connect_to(&pair.source, "postgres").await;
+    run(&other, "ALTER DATABASE answers ALLOW_CONNECTIONS false").await;
+    for args in [FINALIZE, WITHOUT_SOURCE] {
+        assert_refused(&command(&stage, args, ""), "the source cannot be asked");
+        assert_eq!(text(&stage.target, "SELECT state FROM pcrd.way_back").await, "open");
+    }
+    run(&other, "ALTER DATABASE answers ALLOW_CONNECTIONS true").await;
+    assert_code(&command(&stage, FINALIZE, ""), Some(0));
+}
+
+/// The option's own words.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_in_the_sources_place_is_not_asked_where_the_operator_says_so() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "another").await;
+    left_open(&stage);
+    let elsewhere = TestPair::start(15, 17);
+    run(&connect_to(&elsewhere.source, "postgres").await, "CREATE DATABASE another").await;
+    let path = stage.migration.dir.path().join("pcrd.config.yml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let [here, there] = [&pair, &elsewhere].map(|pair| format!("port: {}", pair.source.port()));
+    std::fs::write(&path, config.replacen(&here, &there, 1)).unwrap();
+    let said = command(&stage, FINALIZE, "");
+    assert_code(&said, Some(4));
+    assert!(said.stderr.contains("system identifier"), "{}", said.stderr);
+    assert_eq!(text(&stage.target, "SELECT state FROM pcrd.way_back").await, "open");
+    assert_code(&command(&stage, WITHOUT_SOURCE, ""), Some(0));
+    assert_eq!(text(&stage.target, "SELECT count(*) FROM pg_replication_slots").await, "0");
+}
