@@ -211,26 +211,30 @@ impl Work<'_> {
             let has: Vec<BTreeMap<Right, bool>> = items.iter().map(|items| of(items, to)).collect();
             let all: BTreeSet<Right> = has.iter().flat_map(|own| own.keys().copied()).collect();
             let (mut rights, mut grantable) = (Vec::new(), Vec::new());
-            let mut left: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            let mut left: BTreeMap<&str, Vec<Right>> = BTreeMap::new();
             for right in all {
                 let mut both = object.origins.iter().zip(&has);
                 let is_everywhere =
                     both.all(|(origin, own)| own.contains_key(&right) || Some(origin.owner) == to.as_ref());
                 if !is_everywhere {
-                    left.entry("not every source of the target has it").or_default().push(right.word());
+                    left.entry("not every source of the target has it").or_default().push(right);
                     continue;
                 }
                 match self.why_not(object, to.as_ref(), right) {
                     Some(Left::Needless) => {}
-                    Some(Left::Listed(why)) => left.entry(why).or_default().push(right.word()),
+                    Some(Left::Listed(why)) => left.entry(why).or_default().push(right),
                     None if has.iter().all(|own| own.get(&right).copied().unwrap_or(true)) => grantable.push(right),
                     None => rights.push(right),
                 }
             }
-            for (why, words) in left {
-                let name = |origin: &Origin<'_>| format!("{} to {} on {}", words.join(", "), shown(to), origin.shown);
-                for (origin, _) in object.origins.iter().zip(&has).filter(|(_, own)| !own.is_empty()) {
-                    report.leave("grant", name(origin), why);
+            for (why, lost) in left {
+                for (origin, own) in object.origins.iter().zip(&has) {
+                    let words: Vec<&str> =
+                        lost.iter().filter(|right| own.contains_key(right)).map(|right| right.word()).collect();
+                    if !words.is_empty() {
+                        let name = format!("{} to {} on {}", words.join(", "), shown(to), origin.shown);
+                        report.leave("grant", name, why);
+                    }
                 }
             }
             if !rights.is_empty() || !grantable.is_empty() {
