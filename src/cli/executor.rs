@@ -416,15 +416,26 @@ pub async fn answer(
             seen = std::time::Instant::now();
         } else if seen.elapsed() > ABSENCE_MAX {
             // The next executor must not do what nobody waits for any more.
-            request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            if !request::withdraw(ledger, id).await.map_err(failed)? {
+                if executor_alive(ledger, found).await? {
+                    continue;
+                }
+                request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            }
             let error = CommandError::new(Exit::Failed, "the executor ended before it answered");
             return Err(error.with_next("pcrd status"));
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
             () = ctx.shutdown.requested() => {
-                request::withdraw(ledger, id).await.map_err(failed)?;
-                return Err(CommandError::interrupted());
+                return Err(match request::withdraw(ledger, id).await.map_err(failed)? {
+                    true => CommandError::interrupted(),
+                    false => CommandError::new(
+                        Exit::Interrupted,
+                        format!("interrupted; the executor is at the {kind} already, and goes on with it"),
+                    )
+                    .with_next("pcrd status"),
+                });
             }
         }
     }

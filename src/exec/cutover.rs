@@ -106,6 +106,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     let questions = constraints::questions(&run, &engine.ledger).await?;
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
+    sequences::try_out(&run, &engine.ledger, fence_limit(&run, limits) / 2).await?;
     failpoint::hit("cutover.asked")?;
     owners_and_grants::settle(engine).await?;
     let prepared = back::prepare(&run, &engine.ledger, &engine.source).await?;
@@ -120,7 +121,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
     }
     run.stop_check()?;
-    let limit = Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms));
+    let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
     let fence_lsn = raise(engine, &nonce, patience, limit).await?;
     failpoint::hit("cutover.after-fence")?;
@@ -153,6 +154,11 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;
     Ok(Decided { fenced_at: began, hold })
+}
+
+/// How long everything behind the fence may take.
+fn fence_limit(run: &Run, limits: Limits) -> Duration {
+    Duration::from_millis(limits.fence_timeout_ms.unwrap_or(run.plan.settings.fence_timeout_ms))
 }
 
 /// Holds the pooler's clients, where there is one, and raises the fence.

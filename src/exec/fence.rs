@@ -300,12 +300,13 @@ async fn terminate(run: &Run, source: &Client, tables: &[QualifiedName], limit: 
     Ok(())
 }
 
-/// Prolongs the lease; false when it has run out, for then writes may have passed, or is another executor's.
+/// Prolongs the lease; false when it has run out, for then writes may have passed, or is another executor's, or permanent: a
+/// statement that comes late must not give that an end.
 pub async fn renew(run: &Run, source: &Client) -> Result<bool, ExecError> {
     let n = source
         .execute(
             "UPDATE pcrd.fence SET until = clock_timestamp() + $2::text::interval WHERE migration = $1 AND epoch = $3 \
-             AND until > clock_timestamp()",
+             AND until > clock_timestamp() AND until <> 'infinity'",
             &[&run.id, &format!("{} seconds", LEASE.as_secs()), &run.epoch],
         )
         .await
@@ -403,13 +404,10 @@ pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
     take_down(&run.id, source, false).await
 }
 
-/// Lets writes pass, unless the switch was decided.
+/// Lets writes pass, unless the switch was decided; also when the clock goes back.
 pub async fn end_lease(run: &Run, source: &Client) -> Result<(), ExecError> {
     source
-        .execute(
-            "UPDATE pcrd.fence SET until = clock_timestamp() WHERE migration = $1 AND until <> 'infinity'",
-            &[&run.id],
-        )
+        .execute("UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1 AND until <> 'infinity'", &[&run.id])
         .await
         .map_err(ExecError::source("end the fence's lease"))?;
     Ok(())
@@ -423,7 +421,7 @@ pub async fn remove(run: &Run, source: &Client) -> Result<(), ExecError> {
 /// The same, of a plan that nobody runs. Its lease ends first: the lock for the triggers may be long in coming, and writers
 /// pass meanwhile.
 pub async fn remove_of(migration: &str, source: &Client) -> Result<(), ExecError> {
-    let end = "UPDATE pcrd.fence SET until = pg_catalog.clock_timestamp() WHERE migration = $1 AND until > pg_catalog.clock_timestamp()";
+    let end = "UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1";
     source.execute(end, &[&migration]).await.map_err(ExecError::source("end the fence"))?;
     take_down(migration, source, true).await
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::fence::{self, Standing};
 use super::throttle::{self, HeldBack};
 use super::{ExecError, back};
 use crate::ledger::adoption::{self, Adoption};
@@ -222,6 +223,14 @@ async fn way_back_line(
             )));
         }
         (WayBackState::Open, _) => "open",
+        (WayBackState::Armed, _) if found.state == "cut_over" => "not begun",
+        (WayBackState::RollingBack, _) if !is_alive => {
+            let is_decided = fence::standing_of(&back::id(&found.id), ledger).await? == Standing::Permanent;
+            return Ok(Some(match is_decided {
+                true => back::BOTH_CLOSED.to_owned(),
+                false => "a rollback was interrupted before it was decided: pcrd rollback begins it again".to_owned(),
+            }));
+        }
         (state, _) => return Ok(Some(state.to_string().replace('_', " "))),
     };
     let mut said = vec![state.to_owned()];

@@ -1,13 +1,16 @@
 //! Sets a target sequence so that its next value is past every value that the source gave out or stored.
 
+use std::time::Duration;
+
 use super::ExecError;
 use super::context::Run;
 use crate::catalog::ColumnRef;
 use crate::pg::client::Client;
-use crate::plan::{Plan, SetSequence};
+use crate::plan::{Op, Plan, SetSequence};
 use crate::sql;
 
-/// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide.
+/// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide. On the way back
+/// what is set was in use before, and may be: it never goes back.
 pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence) -> Result<(), ExecError> {
     let at = |what: &str| format!("{what} of sequence {}", set.source.as_ref().unwrap_or(&set.target));
     let row = target
@@ -21,8 +24,9 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     let margin = i128::from(set.buffer) * i128::from(increment);
     let start = GivenOut { last_value: row.get(4), is_called: false, cycle };
     let mut position: Option<(i64, bool)> = None;
-    for given_out in given_out(run, source, set).await?.unwrap_or_else(|| vec![start]) {
-        let GivenOut { last_value, is_called, cycle } = given_out;
+    let now = if run.is_mirrored { Some(own_value(target, set).await?) } else { None };
+    let further = given_out(run, source, set).await?.or_else(|| now.is_none().then(|| vec![start]));
+    for GivenOut { last_value, is_called, cycle } in further.into_iter().flatten() {
         // A sequence that wraps has no "past"; one that was never used starts where the source would.
         let wanted = if cycle || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
         let own = (wanted.clamp(i128::from(min), i128::from(max)) as i64, is_called);
@@ -35,6 +39,14 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
             position = Some(own);
         }
     }
+    let is_past = |one: (i64, bool), other: (i64, bool)| {
+        let (one, other) = (next_value(one, increment), next_value(other, increment));
+        if increment > 0 { one >= other } else { one <= other }
+    };
+    let position = match (now, position) {
+        (Some(now), Some(wanted)) if is_past(now, wanted) => Some(now),
+        (now, wanted) => wanted.or(now),
+    };
     let (value, is_called) = position.unwrap_or((start.last_value, false));
     let stored = if cycle && set.source.is_some() { None } else { furthest(run, target, set, increment).await? };
     let next = next_value((value, is_called), increment);
@@ -44,8 +56,58 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
         Some(stored) => ((i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64, true),
         None => (value, is_called),
     };
-    let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2)", sql::literal(&sql::name(&set.target)));
+    if now == Some((value, is_called)) {
+        return Ok(());
+    }
+    let name = sql::name(&set.target);
+    // Others may take numbers of a sequence that is in use, until this very statement.
+    let still = match (now, increment > 0) {
+        (None, _) => String::new(),
+        (Some(_), true) => format!(" FROM {name} WHERE last_value <= $1"),
+        (Some(_), false) => format!(" FROM {name} WHERE last_value >= $1"),
+    };
+    let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2){still}", sql::literal(&name));
     target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;
+    Ok(())
+}
+
+/// Where the sequence that is to be set stands.
+async fn own_value(target: &Client, set: &SetSequence) -> Result<(i64, bool), ExecError> {
+    let query = format!("SELECT last_value, is_called FROM {}", sql::name(&set.target));
+    let doing = format!("read the value of sequence {}", set.target);
+    let row = target.query_one(&query, &[]).await.map_err(ExecError::target(doing))?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// Reads the furthest value that is stored, as [`set`] will behind the fence: what takes longer than `limit` there, for all
+/// of them, would be read in vain.
+///
+/// # Errors
+/// [`ExecError::CutoverAborted`] with the sequence that takes too long.
+pub async fn try_out(run: &Run, target: &Client, limit: Duration) -> Result<(), ExecError> {
+    let until = tokio::time::Instant::now() + limit;
+    for step in &run.plan.steps {
+        let Op::SetSequence(set) = &step.op else { continue };
+        let query = "SELECT seqincrement FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass";
+        let doing = || ExecError::target(format!("read the options of sequence {}", set.target));
+        let row = target.query_one(query, &[&sql::name(&set.target)]).await.map_err(doing())?;
+        match tokio::time::timeout_at(until, furthest(run, target, set, row.get(0))).await {
+            Ok(read) => drop(read?),
+            Err(_) => {
+                // Nobody waits for it any more; a server that is gone has ended it too.
+                let _ended = target.cancel().await;
+                let columns: Vec<String> = set.columns.iter().map(|at| format!("{}.{}", at.table, at.column)).collect();
+                let reason = format!(
+                    "the furthest value of sequence {} takes longer to read from {} than {} ms, which is what there is behind \
+                     the fence: an index that begins with the column gives it at once",
+                    set.target,
+                    columns.join(", "),
+                    limit.as_millis()
+                );
+                return Err(ExecError::CutoverAborted { reason });
+            }
+        }
+    }
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub async fn take(client: &Client, migration: &str) -> Result<Option<Request>, L
     let row = client
         .query_opt(
             "UPDATE pcrd.request SET taken_at = clock_timestamp() WHERE id = \
-             (SELECT id FROM pcrd.request WHERE migration = $1 AND taken_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+             (SELECT id FROM pcrd.request WHERE migration = $1 AND taken_at IS NULL AND ended_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
              RETURNING id, kind, argument",
             &[&migration],
         )
@@ -84,16 +84,16 @@ pub async fn outcome(client: &Client, id: i64) -> Result<Option<Outcome>, Ledger
     Ok(row.map(|row| Outcome { ok: row.get(0), text: row.get(1) }))
 }
 
-/// Takes back a request that nobody has taken yet.
-pub async fn withdraw(client: &Client, id: i64) -> Result<(), LedgerError> {
-    client
+/// Takes back a request; false when somebody has taken it before.
+pub async fn withdraw(client: &Client, id: i64) -> Result<bool, LedgerError> {
+    let n = client
         .execute(
             "UPDATE pcrd.request SET taken_at = clock_timestamp(), ended_at = clock_timestamp(), ok = false, outcome = 'withdrawn' \
              WHERE id = $1 AND taken_at IS NULL",
             &[&id],
         )
         .await?;
-    Ok(())
+    Ok(n == 1)
 }
 
 /// Ends requests that a dead executor took or never saw. What was asked a moment ago was asked of this one, while it

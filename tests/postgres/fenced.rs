@@ -272,3 +272,38 @@ async fn a_subscription_is_refused_whenever_it_comes() {
     assert_eq!(text(&stage.target, "SELECT count(*) FROM items WHERE id > 6000").await, "3");
     stage.assert_equal(ROWS, "SELECT id, n, box FROM items").await;
 }
+
+/// A renewal that was sent before the decision and arrives behind it must not give the fence an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permanent_fence_is_not_renewed() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "renewed", DDL, TABLES, "").await;
+    assert_eq!(stage.cut_over().code, Some(0));
+    let file = std::fs::read_to_string(stage.migration.dir.path().join("plan.json")).unwrap();
+    let plan = pcrd::plan::read(&file).unwrap().plan;
+    let ends = [&pair.source, &pair.target].map(|cluster| cluster.conninfo("renewed"));
+    let (events, _events) = tokio::sync::mpsc::unbounded_channel();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let [source, target] = ends.clone();
+    let mut executor = pcrd::exec::context::Run::new(plan, source, target, events, stopped);
+    executor.epoch = text(&stage.source, "SELECT epoch FROM pcrd.fence").await.parse().unwrap();
+    let session = pcrd::pg::client::connect(&ends[0], "pcrd/lease").await.unwrap();
+    assert!(!pcrd::exec::fence::renew(&executor, &session).await.unwrap(), "it has no end to put off");
+    assert_eq!(text(&stage.source, "SELECT until = 'infinity' FROM pcrd.fence").await, "t");
+}
+
+/// Whatever the clock does then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_has_ended_does_not_come_back() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "ended", DDL, TABLES, "").await;
+    // Whoever reads the table keeps the trigger on it.
+    let reader = connect_to(&pair.source, "ended").await;
+    let running = stage.start_through("cutover.after-verified=sleep(1500);cutover.after-sequences=return(error)");
+    stage.until_target("SELECT state = 'verified_final' FROM pcrd.cutover").await;
+    run(&reader, "BEGIN; SELECT count(*) FROM items").await;
+    stage.until_source("SELECT until = '-infinity' FROM pcrd.fence").await;
+    assert_eq!(text(&stage.source, "UPDATE items SET n = n WHERE id = 1 RETURNING 'passes'").await, "passes");
+    run(&reader, "ROLLBACK").await;
+    let _ = tokio::task::block_in_place(|| running.interrupt());
+}

@@ -78,6 +78,7 @@ mod way_back_kills;
 mod way_back_life;
 mod way_back_random;
 mod way_back_rows;
+mod way_back_sequences;
 mod way_back_states;
 mod whole;
 mod witness;

@@ -226,6 +226,32 @@ async fn a_request_to_an_executor_that_dies_is_answered() {
     assert!(said.stderr.contains("the executor ended before it answered"), "{}", said.stderr);
 }
 
+/// It was told that nobody did it: the next executor must not do it after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_took_is_not_done_later() {
+    let scene = scene("").await;
+    let mut running = scene.apply();
+    running.wait_for(READY);
+    // It stands where it can take nothing, and dies there.
+    let pid = running.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    let asked = scene.migration.start(&["cutover", "--yes"], "");
+    wait_until(&scene.target, "SELECT count(*) = 1 FROM pcrd.request WHERE kind = 'cutover'").await;
+    running.kill();
+    let said = tokio::task::block_in_place(|| asked.wait_at_most(Duration::from_secs(60)));
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let taken = "SELECT count(*) FROM pcrd.request WHERE kind = 'cutover' AND taken_at IS NULL";
+    assert_eq!(text(&scene.target, taken).await, "0");
+    // As one of an earlier version that was ended and never taken.
+    run(&scene.target, "UPDATE pcrd.request SET taken_at = NULL WHERE kind = 'cutover'").await;
+    let mut running = scene.apply();
+    running.wait_for(READY);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(text(&scene.target, "SELECT count(*) FROM pcrd.cutover WHERE state <> 'ready'").await, "0");
+    assert_eq!(text(&scene.target, "SELECT state FROM pcrd.migration").await, "running");
+    running.kill();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn abort_while_it_runs() {
     for (what, more, at) in [("copy", "  max_rows_per_second: 300", "\"step_progress\""), ("gate", "", READY)] {

@@ -141,3 +141,73 @@ async fn another_server_in_the_sources_place_is_not_asked_where_the_operator_say
     assert_code(&command(&stage, WITHOUT_SOURCE, ""), Some(0));
     assert_eq!(text(&stage.target, "SELECT count(*) FROM pg_replication_slots").await, "0");
 }
+
+/// It has not heard of what was decided, and nobody may take it for the source.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_not_the_source() {
+    let mut pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "standby").await;
+    left_open(&stage);
+    let standby = copy_of(&mut pair.source, "standby");
+    run(&stage.target, "INSERT INTO items (id, count, price) VALUES (100, 1, 1)").await;
+    assert_code(&command(&stage, ROLLBACK, "back.after-open=return(kill)"), None);
+    std::fs::write(standby.join("standby.signal"), "").unwrap();
+    let (primary, data) = (pair.source.data_dir().with_file_name("primary"), pair.source.data_dir());
+    pair.source.stop().unwrap();
+    std::fs::rename(&data, &primary).unwrap();
+    std::fs::rename(&standby, &data).unwrap();
+    pair.source.resume().unwrap();
+    for args in [FINALIZE, WITHOUT_SOURCE] {
+        assert_refused(&command(&stage, args, ""), "it is a standby");
+        assert_eq!(refusal(&stage.target, TOUCH_TARGET).await.as_deref(), CLOSED);
+    }
+    pair.source.stop().unwrap();
+    std::fs::rename(&data, &standby).unwrap();
+    std::fs::rename(&primary, &data).unwrap();
+    pair.source.resume().unwrap();
+    assert_code(&command(&stage, ROLLBACK, ""), Some(0));
+}
+
+/// A standby was promoted that lacks the last rows, and the opening: what it has is not the database, and the target must not
+/// go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_a_rollback_did_not_open_is_not_opened_by_cleanup() {
+    let mut pair = TestPair::start(15, 17);
+    let mut stage = stage(&pair, "unopened").await;
+    left_open(&stage);
+    let standby = copy_of(&mut pair.source, "standby");
+    stage.source = connect_to(&pair.source, "unopened").await;
+    run(&stage.target, "INSERT INTO items (id, count, price) VALUES (100, 1, 1)").await;
+    assert_code(&command(&stage, ROLLBACK, ""), Some(0));
+    // The source that it opened is the database.
+    assert_refused(&command(&stage, FINALIZE, ""), "the source is the database");
+    fail_over(&mut pair.source, &standby);
+    stage.source = connect_to(&pair.source, "unopened").await;
+    let drop_target = ["cleanup", "--yes", "--drop-target", "--yes-drop", "public.items"];
+    for args in [["cleanup", "--yes"].as_slice(), &drop_target] {
+        assert_refused(
+            &command(&stage, args, ""),
+            "the source was restored, or failed over to a server that is behind",
+        );
+        assert_eq!(refusal(&stage.source, TOUCH_SOURCE).await.as_deref(), CLOSED);
+    }
+    assert_eq!(text(&stage.target, "SELECT count(*) FROM items").await, "51");
+    assert_code(&command(&stage, FINALIZE, "back.finalized=return(kill)"), None);
+    assert_code(&command(&stage, FINALIZE, ""), Some(0));
+    assert_eq!(refusal(&stage.target, TOUCH_TARGET).await, None);
+    assert_eq!(refusal(&stage.source, TOUCH_SOURCE).await.as_deref(), CLOSED);
+    stage.migration.ok(&["cleanup", "--yes", "--drop-source", "--yes-drop", "public.items"]);
+    assert_eq!(text(&stage.target, "SELECT count(*) FROM items").await, "51");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_says_that_both_ends_are_closed() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "closed").await;
+    left_open(&stage);
+    assert_code(&command(&stage, ROLLBACK, "back.after-fence=return(kill)"), None);
+    assert!(stage.migration.ok(&["status"]).contains("a rollback was interrupted before it was decided"));
+    assert_code(&command(&stage, ROLLBACK, "back.after-permanent=return(kill)"), None);
+    assert!(stage.migration.ok(&["status"]).contains("both ends are closed until the source is there"));
+    assert_code(&command(&stage, ROLLBACK, ""), Some(0));
+}

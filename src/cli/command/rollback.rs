@@ -62,10 +62,11 @@ async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Resu
     }
     // Who died over ending it ends it again.
     let is_over = known.state == WayBackState::Finalized && wish == Wish::Rollback;
-    if known.state == WayBackState::RolledBack || is_over {
+    // Whether the source that is there is the one that was opened is asked of it.
+    if (known.state == WayBackState::RolledBack && wish == Wish::Rollback) || is_over {
         return refuse(
             format!("the way back is over: it is {}", known.state.to_string().replace('_', " ")),
-            "pcrd status",
+            "pcrd status; where the source that is there was never opened, pcrd finalize opens the target",
         );
     }
     if is_closed && wish == Wish::Rollback {

@@ -1,9 +1,9 @@
 //! The run in a mirror: its source is the target, its target the source as the role of the way back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Fingerprint, QualifiedName, Sequence, Table};
+use crate::catalog::{ColumnRef, Fingerprint, QualifiedName, Sequence, Table};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::identity::Identities;
@@ -12,6 +12,7 @@ use crate::ledger::skipped;
 use crate::pg::client::Client;
 use crate::pg::introspect;
 use crate::plan::{CreatePublication, CreateTable, Cutover, Fence, OnDdl, Op, Plan, SetSequence, Side, Step};
+use crate::sql::rewrite::sequences_named;
 
 /// The mirrored run's name in the ledger and in fences.
 pub fn id(id: &str) -> String {
@@ -118,7 +119,34 @@ fn ops(plan: &Plan) -> Vec<Op> {
         _ => None,
     };
     ops.extend(plan.steps.iter().filter_map(back));
+    let paired: BTreeSet<QualifiedName> = ops
+        .iter()
+        .filter_map(|op| if let Op::SetSequence(set) = op { Some(set.target.clone()) } else { None })
+        .collect();
+    let others = unpaired(plan).into_iter().filter(|(name, _)| !paired.contains(name));
+    ops.extend(others.map(|(target, columns)| {
+        let (source, further, buffer) = (None, Vec::new(), plan.settings.sequence_buffer);
+        Op::SetSequence(SetSequence { source, further, target, columns, buffer })
+    }));
     ops
+}
+
+/// Sequences of the source for columns that the target writes, with those columns: also where nothing on the target goes on
+/// from them, and the values come from elsewhere.
+fn unpaired(plan: &Plan) -> BTreeMap<QualifiedName, Vec<ColumnRef>> {
+    let mut found: BTreeMap<QualifiedName, Vec<ColumnRef>> = BTreeMap::new();
+    for way in &plan.back {
+        let (Some(projection), Some(table)) = (&way.projection, plan.source.tables.get(&way.to)) else { continue };
+        for column in table.columns.iter().filter(|one| projection.columns.iter().any(|to| to.target == one.name)) {
+            let called = column.default.as_deref().and_then(|default| sequences_named(default).ok());
+            let identity = column.identity.iter().map(|identity| identity.sequence.clone());
+            for name in identity.chain(called.into_iter().flatten()) {
+                let at = ColumnRef { table: way.to.clone(), column: column.name.clone() };
+                found.entry(name).or_default().push(at);
+            }
+        }
+    }
+    found
 }
 
 fn step(op: Op) -> Step {

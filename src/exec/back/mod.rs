@@ -14,6 +14,6 @@ mod watch;
 
 pub use arm::{Prepared, arm, disarm, prepare};
 pub use mirror::id;
-pub use remove::{give_up, remove_from_source, remove_from_target};
-pub use rollback::is_closed;
+pub use remove::{BOTH_CLOSED, give_up, remove_from_source, remove_from_target};
+pub use rollback::{has_everything, is_closed};
 pub use stand::{Wish, is_under_way, stand};

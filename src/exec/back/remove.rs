@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{mirror, rollback};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
+use crate::exec::identity::Identity;
 use crate::exec::steps::{self, Steps};
 use crate::exec::{ExecError, admission, failpoint, slot};
 use crate::ledger::way_back::{self, WayBackState};
@@ -64,7 +65,7 @@ async fn close_as_ours(
 }
 
 /// Both ends are closed, and only the source can end that.
-pub(super) const BOTH_CLOSED: &str = "ALARM: a rollback is decided and not done, and both ends are closed until the source is \
+pub const BOTH_CLOSED: &str = "ALARM: a rollback is decided and not done, and both ends are closed until the source is \
      there: bring it back, and pcrd rollback opens it. Where it never comes back: pcrd finalize --without-source opens the \
      target, which has everything";
 
@@ -89,8 +90,9 @@ pub async fn give_up(run: &Run, without_source: bool) -> Result<(), ExecError> {
         Some(state @ (WayBackState::Armed | WayBackState::Open | WayBackState::RollingBack)) => {
             source_is_not_the_database(run, &ledger, state, without_source).await?;
         }
+        Some(WayBackState::RolledBack) => was_never_opened(run, &ledger).await?,
         // No rollback comes behind these.
-        Some(WayBackState::Closed | WayBackState::Finalized | WayBackState::RolledBack) | None => {}
+        Some(WayBackState::Closed | WayBackState::Finalized) | None => {}
     }
     finalize(run, &ledger).await
 }
@@ -107,18 +109,17 @@ async fn source_is_not_the_database(
     let source = match run.connect(End::Source, "finalize").await {
         Ok(source) => source,
         Err(error) if without_source && is_out_of_reach(&error) => return Ok(()),
-        Err(error) => {
-            let state = match is_decided {
-                true => "a rollback is decided and not done, and both ends are closed",
-                false => "only the source knows whether a rollback has made it the database",
-            };
-            return Err(ExecError::SourceUnknown { state, error: Box::new(error) });
-        }
+        Err(error) => return Err(source_unknown(is_decided, error)),
     };
     match admission::check_database(End::Source, &run.plan.source.server, &source).await {
         // Another server is in its place.
         Err(ExecError::Stale { .. }) if without_source => return Ok(()),
         other => other?,
+    }
+    // What it has not heard of yet may have been decided.
+    if Identity::read(End::Source, &source).await?.timeline.is_none() {
+        let error = ExecError::Moved { side: End::Source, difference: "it is a standby".to_owned() };
+        return Err(source_unknown(is_decided, error));
     }
     if state == WayBackState::RollingBack {
         match rollback::has_everything(run, ledger, &source).await {
@@ -140,15 +141,51 @@ async fn source_is_not_the_database(
     }
 }
 
+fn source_unknown(is_decided: bool, error: ExecError) -> ExecError {
+    let state = match is_decided {
+        true => "a rollback is decided and not done, and both ends are closed",
+        false => "only the source knows whether a rollback has made it the database",
+    };
+    ExecError::SourceUnknown { state, error: Box::new(error) }
+}
+
 /// No server answers there. One that refuses, or that is starting, can be asked, now or later.
 fn is_out_of_reach(error: &ExecError) -> bool {
     let ExecError::Postgres { error, .. } = error else { return false };
     matches!(error, PgError::Connect { .. } | PgError::Timeout { .. } | PgError::Io(_) | PgError::Closed)
 }
 
+/// A rollback is complete, and the source that is there is one that it did not open: a standby was promoted that lacks what the
+/// target wrote. Both ends are closed then, and the target has everything.
+///
+/// # Errors
+/// The source is the database, as far as anybody can tell, or is not there to be asked.
+async fn was_never_opened(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let source = run.connect(End::Source, "finalize").await;
+    let source = source.map_err(|error| source_unknown(false, error))?;
+    admission::check_database(End::Source, &run.plan.source.server, &source).await?;
+    if Identity::read(End::Source, &source).await?.timeline.is_none() {
+        let error = ExecError::Moved { side: End::Source, difference: "it is a standby".to_owned() };
+        return Err(source_unknown(false, error));
+    }
+    let is_closed = rollback::is_closed(run, ledger, &source).await.is_ok();
+    if is_closed && let Err(ExecError::SourceBehind { .. }) = rollback::has_everything(run, ledger, &source).await {
+        return migration::set_state(ledger, &run.id, "cut_over").await.map_err(ExecError::from);
+    }
+    let reason = "the way back is rolled back: the source is the database".to_owned();
+    Err(ExecError::Step { step: "finalize".to_owned(), reason })
+}
+
 /// Ends it under the executor's lock.
 pub(super) async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    let from = [WayBackState::Armed, WayBackState::Open, WayBackState::RollingBack, WayBackState::Closed];
+    // Behind a rollback only who has looked at the source comes here.
+    let from = [
+        WayBackState::Armed,
+        WayBackState::Open,
+        WayBackState::RollingBack,
+        WayBackState::Closed,
+        WayBackState::RolledBack,
+    ];
     if !way_back::advance(ledger, &run.id, None, &from, WayBackState::Finalized, None).await? {
         let state = way_back::read(ledger, &run.id).await?.map(|found| found.state);
         if state != Some(WayBackState::Finalized) {

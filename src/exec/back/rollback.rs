@@ -53,6 +53,7 @@ pub(super) async fn decide(
         Ok(questions)
     })
     .await?;
+    sequences::try_out(&mirrored, source, limit / 2).await.map_err(ExecError::mirrored)?;
     let epoch = mirrored.epoch;
     if !way_back::advance(ledger, &run.id, Some(epoch), &[WayBackState::Open], WayBackState::RollingBack, None).await? {
         return Err(ExecError::Step { step: "rollback".to_owned(), reason: "the way back is not open".to_owned() });
@@ -230,7 +231,10 @@ pub(super) async fn complete(run: &Run, ledger: &Client, source: &Client) -> Res
 }
 
 /// What the target wrote is on this source, up to the fence that was decided with, and its sequences are past it.
-pub(super) async fn has_everything(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+///
+/// # Errors
+/// [`ExecError::SourceBehind`] when it is not.
+pub async fn has_everything(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     let fence_lsn = way_back::read(ledger, &run.id).await?.and_then(|found| found.fence_lsn);
     match progress_of(run, source).await? {
         Some(known)
