@@ -118,7 +118,7 @@ pub fn resolve(
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
-    let rights = rights::rights(&scopes, &sequences, (source, target), desired.carry, &mut report);
+    let rights = rights::rights(&scopes, (&tables, &sequences), (source, target), desired.carry, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();

@@ -6,17 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
-    AclItem, Catalog, ColumnRef, DefaultGrants, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights,
+    AclItem, Catalog, Column, ColumnRef, DefaultGrants, GrantTarget, Ident, OwnerTarget, QualifiedName, Right,
+    SchemaRights,
 };
 use crate::desired::Carry;
 use crate::findings::rules::{ROLE_MISSING, TARGET_GRANTS};
+use crate::projection::ColumnValue;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
-use crate::resolve::{ResolvedGrant, ResolvedOwner, ResolvedRights, ResolvedSequence};
+use crate::resolve::{ResolvedGrant, ResolvedOwner, ResolvedRights, ResolvedSequence, ResolvedTable};
 use crate::sql::rights::create_role;
 
 const ROLES_UNKNOWN: &str = "the target's catalog was saved without its roles";
 const NARROWED: &str = "`migrate.carry` leaves it out";
+const MIXED: &str = "its values are made of other columns too, which the role may not see";
 const UNGUARDED: &str = "the table's policies are not carried, and without them the role would see every row";
 
 /// Where rights come from.
@@ -24,8 +27,8 @@ struct Origin<'a> {
     shown: String,
     owner: &'a Ident,
     grants: &'a [String],
-    /// Has policies.
-    is_guarded: bool,
+    /// Why nobody else than the owner gets a right that somebody has there.
+    kept_back: Option<&'static str>,
 }
 
 /// An object of the target and where its rights come from.
@@ -41,7 +44,7 @@ struct Object<'a> {
 /// What becomes of the owners and grants of everything that is migrated.
 pub(crate) fn rights(
     scopes: &[Scope<'_>],
-    sequences: &[ResolvedSequence],
+    (tables, sequences): (&[ResolvedTable], &[ResolvedSequence]),
     (source, target): (&Catalog, &Catalog),
     carry: Carry,
     report: &mut Report,
@@ -55,7 +58,7 @@ pub(crate) fn rights(
         out: ResolvedRights::default(),
     };
     let mut objects = schemas(scopes, sequences, source, target);
-    objects.extend(tables(scopes, sequences));
+    objects.extend(self::tables(scopes, tables, sequences));
     objects.extend(of_sequences(sequences, source));
     for object in &objects {
         work.owner(object, report);
@@ -90,7 +93,7 @@ fn schemas<'a>(
         let origin = |name: &Ident| {
             let rights = source.schema_rights.get(name)?;
             let shown = format!("schema {name}");
-            Some(Origin { shown, owner: &rights.owner, grants: &rights.grants, is_guarded: false })
+            Some(Origin { shown, owner: &rights.owner, grants: &rights.grants, kept_back: None })
         };
         Object {
             on: GrantTarget::Schema(schema.clone()),
@@ -102,34 +105,41 @@ fn schemas<'a>(
     from.into_iter().map(object).collect()
 }
 
-fn tables<'a>(scopes: &[Scope<'a>], sequences: &[ResolvedSequence]) -> Vec<Object<'a>> {
+fn tables<'a>(scopes: &[Scope<'a>], tables: &[ResolvedTable], sequences: &[ResolvedSequence]) -> Vec<Object<'a>> {
     let mut objects = Vec::new();
     let mut seen = BTreeSet::new();
     for scope in scopes.iter().filter(|scope| seen.insert(scope.target_name)) {
         let target = scope.target_name;
-        let onto = || scopes.iter().filter(|one| one.target_name == target);
+        let onto: Vec<&Scope<'a>> = scopes.iter().filter(|one| one.target_name == target).collect();
         let follow = sequences.iter().filter(|one| one.wanted.owned_by.as_ref().is_some_and(|at| &at.table == target));
         let origin = |scope: &Scope<'a>, shown: String, grants: &'a [String]| Origin {
             shown,
             owner: &scope.table.owner,
             grants,
-            is_guarded: scope.table.row_security,
+            kept_back: scope.table.row_security.then_some(UNGUARDED),
         };
         let whole = |one: &Scope<'a>| origin(one, format!("table {}", one.name), &one.table.grants);
         objects.push(Object {
             on: GrantTarget::Table(target.clone()),
             owned: Some((OwnerTarget::Table(target.clone()), follow.map(|sequence| sequence.target.clone()).collect())),
-            origins: onto().map(whole).collect(),
+            origins: onto.iter().copied().map(whole).collect(),
             found: None,
         });
-        let columns: BTreeSet<&Ident> = onto().flat_map(|one| one.renames.values()).collect();
+        // Few tables have any.
+        if onto.iter().all(|one| one.table.columns.iter().all(|own| own.grants.is_empty())) {
+            continue;
+        }
+        let columns: BTreeSet<&Ident> = onto.iter().flat_map(|one| one.renames.values()).collect();
         for column in columns {
             let of_column = |one: &Scope<'a>| {
                 let own = one.table.columns.iter().find(|own| one.renames.get(&own.name) == Some(column));
                 let shown = format!("column {}.{}", one.name, own.map_or(column, |own| &own.name));
-                origin(one, shown, own.map_or(&[], |own| &own.grants))
+                let has_grants = own.is_some_and(|own| !own.grants.is_empty());
+                let mixed = own.filter(|own| has_grants && is_mixed(one, own, column, tables)).map(|_| MIXED);
+                let found = origin(one, shown, own.map_or(&[], |own| &own.grants));
+                Origin { kept_back: found.kept_back.or(mixed), ..found }
             };
-            let origins: Vec<Origin<'a>> = onto().map(of_column).collect();
+            let origins: Vec<Origin<'a>> = onto.iter().copied().map(of_column).collect();
             if origins.iter().any(|origin| !origin.grants.is_empty()) {
                 let at = ColumnRef { table: target.clone(), column: column.clone() };
                 objects.push(Object { on: GrantTarget::Column(at), owned: None, origins, found: None });
@@ -139,13 +149,25 @@ fn tables<'a>(scopes: &[Scope<'a>], sequences: &[ResolvedSequence]) -> Vec<Objec
     objects
 }
 
+/// True when the target's column shows what other columns of the source hold.
+fn is_mixed(scope: &Scope<'_>, own: &Column, column: &Ident, tables: &[ResolvedTable]) -> bool {
+    let of_scope = |table: &&ResolvedTable| table.source == *scope.name && table.target == *scope.target_name;
+    let projected = tables.iter().filter(of_scope).flat_map(|table| &table.projection.columns);
+    match projected.into_iter().find(|one| one.target == *column).map(|one| &one.value) {
+        Some(ColumnValue::Expr { reads, .. }) => own.generated.is_none() && reads.iter().any(|read| *read != own.name),
+        Some(ColumnValue::Frozen { .. }) => false,
+        // The target computes it.
+        None => own.generated.is_none(),
+    }
+}
+
 fn of_sequences<'a>(sequences: &[ResolvedSequence], source: &'a Catalog) -> Vec<Object<'a>> {
     let object = |sequence: &ResolvedSequence| {
         let names = sequence.source.iter().chain(&sequence.further);
         let origins = names.filter_map(|name| {
             let own = source.sequences.get(name)?;
             let shown = format!("sequence {name}");
-            Some(Origin { shown, owner: &own.owner, grants: &own.grants, is_guarded: false })
+            Some(Origin { shown, owner: &own.owner, grants: &own.grants, kept_back: None })
         });
         let is_free = sequence.wanted.owned_by.is_none();
         Object {
@@ -258,8 +280,8 @@ impl Work<'_> {
         if !self.carry.grants {
             return Some(Left::Listed(NARROWED));
         }
-        if object.origins.iter().any(|origin| origin.is_guarded) {
-            return Some(Left::Listed(UNGUARDED));
+        if let Some(why) = object.origins.iter().find_map(|origin| origin.kept_back) {
+            return Some(Left::Listed(why));
         }
         let Some(roles) = &self.target.roles else { return Some(Left::Listed(ROLES_UNKNOWN)) };
         if let Some(role) = to.filter(|role| !roles.login.contains_key(*role)) {
