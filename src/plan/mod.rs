@@ -24,6 +24,7 @@ pub mod shape;
 mod shape_grammar;
 pub mod statements;
 mod strict;
+mod taken_back;
 pub mod throttle;
 pub mod whole;
 
