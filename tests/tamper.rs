@@ -269,8 +269,6 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::AddConstraint
                     | Kind::ValidateConstraint
                     | Kind::SetComment
-                    | Kind::SetOwner
-                    | Kind::Grant
                     | Kind::SetSequence
                     | Kind::SetDefault
             );

@@ -5,7 +5,6 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-pub mod carry;
 pub mod check;
 pub mod document;
 pub mod fields;
@@ -17,5 +16,4 @@ pub mod selection;
 pub mod sql;
 pub mod yaml;
 
-pub use carry::Carry;
 pub use model::*;

@@ -14,7 +14,7 @@ use super::fence::{self, Nonce, Standing};
 use super::hook::{self, Hold};
 use super::steps::Steps;
 use super::switch::{self, Word};
-use super::{ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, verify};
+use super::{ExecError, back, constraints, failpoint, gaps, late, pooler, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
@@ -111,7 +111,6 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     gaps::ask(&run, &engine.source).await?;
     sequences::try_out(&run, &engine.ledger, fence_limit(&run, limits) / 2).await?;
     failpoint::hit("cutover.asked")?;
-    owners_and_grants::settle(engine).await?;
     let prepared = back::prepare(&run, &engine.ledger, &engine.source).await?;
     let nonce = Nonce::new();
     state::begin(&engine.ledger, &run.id, run.epoch, &nonce.digest()).await?;

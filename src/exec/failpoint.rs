@@ -39,8 +39,6 @@ pub const ALL: &[&str] = &[
     "repair.after-commit",
     "cutover.begin",
     "cutover.asked",
-    "rights.before-effect",
-    "rights.after-effect",
     "pooler.after-pause",
     "cutover.after-fence",
     "cutover.after-fenced",

@@ -6,11 +6,11 @@ use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use super::ExecError;
-use crate::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName, Right};
+use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::LedgerError;
 use crate::pg::client::Client;
 use crate::plan::adoption::{self, NotAdoptable};
-use crate::plan::{CommentTarget, End, Op, Plan, SetOwner};
+use crate::plan::{CommentTarget, End, Op, Plan};
 use crate::sql;
 
 const REFERENCES: &str = "WITH again AS (SELECT pg_catalog.to_regclass(name) AS oid FROM pg_catalog.unnest($1::text[]) AS name), \
@@ -170,22 +170,6 @@ fn own(op: &Op) -> Vec<Object> {
             CommentTarget::Column(at) => vec![on(&at.table, format!("comment on column {}", at.column.as_str()))],
             CommentTarget::Index(_) | CommentTarget::Constraint(_) | CommentTarget::Sequence(_) => Vec::new(),
         },
-        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), owner, .. }) => {
-            // An owner has all of them.
-            let of_tables = Right::ALL.into_iter().filter(|right| !matches!(right, Right::Usage | Right::Create));
-            let rights = of_tables.map(|right| format!("grant of {} to {}", right.word(), owner.as_str()));
-            rights.chain([format!("owner {}", owner.as_str())]).map(|object| on(table, object)).collect()
-        }
-        Op::Grant(grant) => {
-            let (table, column) = match &grant.on {
-                GrantTarget::Table(table) => (table, String::new()),
-                GrantTarget::Column(at) => (&at.table, format!(" of column {}", at.column.as_str())),
-                GrantTarget::Schema(_) | GrantTarget::Sequence(_) => return Vec::new(),
-            };
-            let to = grant.to.as_ref().map_or("PUBLIC", |role| role.as_str());
-            let granted = |right: &Right| on(table, format!("grant of {}{column} to {to}", right.word()));
-            grant.rights.iter().chain(&grant.grantable).map(granted).collect()
-        }
         _ => Vec::new(),
     }
 }

@@ -37,7 +37,6 @@ pub mod limits;
 mod lock_holders;
 mod no_way_back;
 mod order;
-pub mod owners_and_grants;
 pub mod pace;
 pub mod pooler;
 pub mod postponed;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, order, owners_and_grants, sight};
+use super::{leftover, order, sight};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
@@ -415,7 +415,6 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         };
         failures.extend(found);
     }
-    failures.extend(owners_and_grants::checks(&run.plan, target).await?);
     Ok(failures)
 }
 

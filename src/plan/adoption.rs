@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::drift::explain_drift;
 use crate::catalog::{Column, Ident, Index, QualifiedName, ReplicaIdentity, Sequence, Table};
-use crate::plan::taken_back::{owners, tables_of, taken_back};
-use crate::plan::{CommentTarget, End, Op, Plan, Step, StepId};
+use crate::plan::{CommentTarget, CreateSequence, End, Op, Plan, Step, StepId};
 use crate::projection::{CopyOrder, Projection, RowIdentity};
 use crate::sql;
 
@@ -175,6 +174,10 @@ fn of_sequences(plan: &Plan) -> impl Iterator<Item = BTreeSet<&QualifiedName>> {
         Op::CreateSequence(create) => Some(tables_of(create).collect()),
         _ => None,
     })
+}
+
+fn tables_of(create: &CreateSequence) -> impl Iterator<Item = &QualifiedName> {
+    create.sequence.used_by.iter().chain(&create.sequence.owned_by).map(|at| &at.table)
 }
 
 /// Why rows that were copied by one plan are not those that the other would copy.
@@ -433,4 +436,54 @@ fn emptied(before: &Plan, after: &Plan, again: Again<'_>, recorded: &Recorded) -
 
 fn ground<'p>(plan: &'p Plan, target: &QualifiedName) -> Vec<&'p Op> {
     made(plan, target).into_iter().filter(|op| is_ground(op)).collect()
+}
+
+fn taken_back(op: &Op) -> Option<String> {
+    match op {
+        Op::CreateIndex(op) => {
+            let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
+            Some(format!("DROP INDEX IF EXISTS {}", sql::name(&index)))
+        }
+        Op::AddConstraint(op) => {
+            let table = sql::name(&op.table);
+            Some(format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {}", sql::ident(&op.name)))
+        }
+        Op::SetComment(op) => Some(sql::ddl::uncomment(&crate::plan::statements::comment_target(&op.on))),
+        Op::SetDefault(op) => Some(sql::ddl::drop_default(&op.column)),
+        _ => None,
+    }
+}
+
+/// The target tables that what an op makes goes with.
+fn owners<'p>(plan: &'p Plan, op: &'p Op) -> Vec<&'p QualifiedName> {
+    match op {
+        Op::CreateSequence(create) => tables_of(create).collect(),
+        Op::SetComment(comment) => match &comment.on {
+            CommentTarget::Sequence(name) => {
+                let created = plan.steps.iter().filter_map(|step| match &step.op {
+                    Op::CreateSequence(create) if &create.name == name => Some(tables_of(create)),
+                    _ => None,
+                });
+                let of_identity = plan.steps.iter().filter_map(|step| match &step.op {
+                    Op::SetSequence(set) if &set.target == name => Some(set.columns.iter().map(|at| &at.table)),
+                    _ => None,
+                });
+                created.flatten().chain(of_identity.flatten()).collect()
+            }
+            CommentTarget::Index(name) => {
+                let made = |op: &'p Op| match op {
+                    Op::CreateIndex(op) => (op.name == name.name).then_some(&op.table),
+                    Op::AddConstraint(op) => (op.name == name.name).then_some(&op.table),
+                    Op::CreateTable(op) => op.key.as_ref().filter(|key| key.name == name.name).map(|_| &op.name),
+                    _ => None,
+                };
+                let tables = plan.steps.iter().filter_map(|step| made(&step.op));
+                tables.filter(|table| table.schema == name.schema).collect()
+            }
+            CommentTarget::Table(_) | CommentTarget::Column(_) | CommentTarget::Constraint(_) => {
+                op.table().into_iter().collect()
+            }
+        },
+        _ => op.table().into_iter().collect(),
+    }
 }

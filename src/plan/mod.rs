@@ -24,7 +24,6 @@ pub mod shape;
 mod shape_grammar;
 pub mod statements;
 mod strict;
-mod taken_back;
 pub mod throttle;
 pub mod whole;
 

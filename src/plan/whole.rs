@@ -205,8 +205,6 @@ fn is_protocol(op: &Op) -> bool {
         | Op::AddConstraint(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
-        | Op::SetOwner(_)
-        | Op::Grant(_)
         | Op::SetSequence(_)
         | Op::SetDefault(_) => false,
     }

@@ -17,7 +17,7 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, ends, filter,
-    hazard, index, merge, rights, rows, sequence, split, tables, whole,
+    hazard, index, merge, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -118,7 +118,6 @@ pub fn resolve(
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
-    let rights = rights::rights(&scopes, (&tables, &sequences), (source, target), desired.carry, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -133,7 +132,6 @@ pub fn resolve(
         schemas: missing_schemas(&scopes, target, &sequences),
         tables,
         sequences,
-        rights,
         not_carried: report.not_carried,
         findings: report.findings,
         checks: report.checks,

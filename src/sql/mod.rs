@@ -24,7 +24,6 @@ pub mod range;
 pub mod rewrite;
 #[cfg(test)]
 mod rewrite_tests;
-pub mod rights;
 pub mod token;
 pub mod violation;
 

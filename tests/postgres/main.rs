@@ -44,7 +44,6 @@ mod nobody;
 mod not_additive;
 mod operate;
 mod ordeal;
-mod owners_and_grants;
 mod pgbouncer;
 mod phase;
 mod refused;

@@ -1,10 +1,9 @@
 //! From the fence to the switch.
 
-use crate::catalog::{GrantTarget, OwnerTarget, Right};
+use crate::plan::Op;
 use crate::plan::kind::Kind;
-use crate::plan::rules::rule::{always, table};
+use crate::plan::rules::rule::always;
 use crate::plan::rules::{Link, Rule, World};
-use crate::plan::{Grant, Op, SetOwner};
 use crate::sql::rewrite::sequences_named;
 
 /// See the module.
@@ -26,34 +25,6 @@ pub const RULES: &[Rule] = &[
             Kind::CreateSequence,
             Kind::AnalyzeTable,
         ],
-        later: &[Kind::Fence],
-        gives: always,
-        needs: always,
-    },
-    Rule {
-        sentence: "rows are compared before anybody else may write them",
-        earlier: &[Kind::VerifyTable],
-        later: &[Kind::SetOwner, Kind::Grant],
-        gives: table,
-        needs: table,
-    },
-    Rule {
-        sentence: "who may create in a schema is settled before something in it belongs to a role",
-        earlier: &[Kind::SetOwner, Kind::Grant],
-        later: &[Kind::SetOwner],
-        gives: schema,
-        needs: within,
-    },
-    Rule {
-        sentence: "an object has its owner before others have rights on it: they would go with the one before",
-        earlier: &[Kind::SetOwner],
-        later: &[Kind::Grant],
-        gives: owned,
-        needs: granted_on,
-    },
-    Rule {
-        sentence: "who may use the target is settled before writes stop",
-        earlier: &[Kind::SetOwner, Kind::Grant],
         later: &[Kind::Fence],
         gives: always,
         needs: always,
@@ -101,50 +72,6 @@ pub const RULES: &[Rule] = &[
         needs: always,
     },
 ];
-
-/// The schema in which the step lets a role create, as the owner of an object there must be able to.
-fn schema(_: &World, op: &Op) -> Vec<Link> {
-    match op {
-        Op::SetOwner(SetOwner { on: OwnerTarget::Schema(schema), .. }) => vec![Link::Schema(schema.clone())],
-        Op::Grant(Grant { on: GrantTarget::Schema(schema), rights, grantable, .. })
-            if rights.iter().chain(grantable).any(|right| *right == Right::Create) =>
-        {
-            vec![Link::Schema(schema.clone())]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// The schema in which it lies.
-fn within(_: &World, op: &Op) -> Vec<Link> {
-    match op {
-        Op::SetOwner(SetOwner { on: OwnerTarget::Table(name) | OwnerTarget::Sequence(name), .. }) => {
-            vec![Link::Schema(name.schema.clone())]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Everything whose owner the step sets.
-fn owned(_: &World, op: &Op) -> Vec<Link> {
-    let Op::SetOwner(set) = op else { return Vec::new() };
-    let on = match &set.on {
-        OwnerTarget::Schema(schema) => Link::Schema(schema.clone()),
-        OwnerTarget::Table(name) => Link::Table(name.clone()),
-        OwnerTarget::Sequence(name) => Link::Sequence(name.clone()),
-    };
-    std::iter::once(on).chain(set.sequences.iter().cloned().map(Link::Sequence)).collect()
-}
-
-fn granted_on(_: &World, op: &Op) -> Vec<Link> {
-    let Op::Grant(grant) = op else { return Vec::new() };
-    vec![match &grant.on {
-        GrantTarget::Schema(schema) => Link::Schema(schema.clone()),
-        GrantTarget::Table(name) => Link::Table(name.clone()),
-        GrantTarget::Column(at) => Link::Table(at.table.clone()),
-        GrantTarget::Sequence(name) => Link::Sequence(name.clone()),
-    }]
-}
 
 fn set(_: &World, op: &Op) -> Vec<Link> {
     let Op::SetSequence(set) = op else { return Vec::new() };
