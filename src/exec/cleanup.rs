@@ -115,9 +115,11 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
         }
         _ => {}
     }
-    // It was opened behind its permanent fence: one that has it still was not, and may lack what the target wrote.
+    // It was opened behind its permanent fence: one that has it still was not, and may lack what the target wrote. What proves
+    // that goes later.
     if is_rolled_back && fence::standing(run, &source).await? == Standing::Permanent {
         super::back::has_everything(run, &ledger, &source).await?;
+        fence::end(run, &source).await?;
     }
     let late = if wishes.late_writes_known { Vec::new() } else { late::lines(run, &ledger).await? };
     if !late.is_empty() {

@@ -166,7 +166,7 @@ fn fence_limit(run: &Run, limits: Limits) -> Duration {
 /// Holds the pooler's clients, where there is one, and raises the fence.
 async fn raise(engine: &Engine, nonce: &Nonce, patience: Option<Duration>, limit: Duration) -> Result<Lsn, ExecError> {
     let (run, source) = (&engine.run, &engine.source);
-    let raised = fence::raise(run, source, &engine.tables, nonce, patience);
+    let raised = fence::raise(run, source, &engine.tables, nonce, (patience, limit));
     if run.plan.settings.cutover.pgbouncer.is_none() {
         return raised.await;
     }

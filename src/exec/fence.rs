@@ -80,7 +80,7 @@ pub async fn raise(
     source: &Client,
     tasks: &[TableTask],
     nonce: &Nonce,
-    terminate_after: Option<Duration>,
+    (terminate_after, behind): (Option<Duration>, Duration),
 ) -> Result<Lsn, ExecError> {
     let tables = tables(run)?;
     let lock = lock::ledger_key();
@@ -102,7 +102,7 @@ pub async fn raise(
         }
         if conflicting(source, tables).await?.is_empty() {
             let raised = match lock_tables(source, tables, wait).await {
-                Ok(true) => raise_locked(run, (source, pid), nonce, (tables, tasks)).await.map(Some),
+                Ok(true) => raise_locked(run, (source, pid), nonce, (tables, tasks), behind).await.map(Some),
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),
             };
@@ -162,8 +162,9 @@ async fn raise_locked(
     (source, pid): (&Client, i32),
     nonce: &Nonce,
     names_and_tasks: (&[QualifiedName], &[TableTask]),
+    limit: Duration,
 ) -> Result<Lsn, ExecError> {
-    let limit = UNDER_LOCK.max(Duration::from_millis(run.plan.settings.fence_timeout_ms));
+    let limit = UNDER_LOCK.max(limit);
     let within = format!(
         "under the lock of the tables nobody can write; there a statement may take {} s, and all of them together {} ms",
         UNDER_LOCK.as_secs(),
@@ -376,11 +377,20 @@ pub async fn remove(run: &Run, source: &Client) -> Result<(), ExecError> {
     remove_of(&run.id, source).await
 }
 
+/// Lets writes pass, whatever was decided; the triggers stay.
+pub async fn end(run: &Run, source: &Client) -> Result<(), ExecError> {
+    end_of(&run.id, source).await
+}
+
+async fn end_of(migration: &str, source: &Client) -> Result<(), ExecError> {
+    let end = "UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1";
+    source.execute(end, &[&migration]).await.map(drop).map_err(ExecError::source("end the fence"))
+}
+
 /// The same, of a plan that nobody runs. Its lease ends first: the lock for the triggers may be long in coming, and writers
 /// pass meanwhile.
 pub async fn remove_of(migration: &str, source: &Client) -> Result<(), ExecError> {
-    let end = "UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1";
-    source.execute(end, &[&migration]).await.map_err(ExecError::source("end the fence"))?;
+    end_of(migration, source).await?;
     take_down(migration, source, true).await
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::ExecError;
 use super::context::Run;
-use crate::catalog::ColumnRef;
+use crate::catalog::{ColumnRef, Ident};
 use crate::pg::client::Client;
-use crate::plan::{Op, Plan, SetSequence};
+use crate::plan::{End, Op, Plan, SetSequence};
 use crate::sql;
 
 /// Reads the source's sequence behind the fence and sets the target's; fails if the next value would collide. On the way back
@@ -14,12 +14,13 @@ use crate::sql;
 pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence) -> Result<(), ExecError> {
     let at = |what: &str| format!("{what} of sequence {}", set.source.as_ref().unwrap_or(&set.target));
     let row = target
-        .query_one(
+        .query_opt(
             "SELECT seqmin, seqmax, seqincrement, seqcycle, seqstart FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass",
             &[&sql::name(&set.target)],
         )
         .await
         .map_err(ExecError::target(at("read the options")))?;
+    let Some(row) = row else { return not_there(set) };
     let (min, max, increment, cycle): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
     let margin = i128::from(set.buffer) * i128::from(increment);
     let start = GivenOut { last_value: row.get(4), is_called: false, cycle };
@@ -53,7 +54,17 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     let past = |stored: i64| if increment > 0 { next > i128::from(stored) } else { next < i128::from(stored) };
     // Values that did not come from the sequence may be anywhere; then the sequence must go past them.
     let (value, is_called) = match stored.filter(|stored| !past(*stored)) {
-        Some(stored) => ((i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64, true),
+        Some(stored) => {
+            let own_next = i128::from(stored) + i128::from(increment);
+            if let (Some(now), false) = (now, (i128::from(min)..=i128::from(max)).contains(&own_next)) {
+                run.note(format!(
+                    "sequence {} stays at {}: {stored} is stored, and behind that it has no value to give",
+                    set.target, now.0
+                ));
+                return Ok(());
+            }
+            ((i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64, true)
+        }
         None => (value, is_called),
     };
     if now == Some((value, is_called)) {
@@ -69,6 +80,49 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     let query = format!("SELECT pg_catalog.setval({}::regclass, $1, $2){still}", sql::literal(&name));
     target.execute(&query, &[&value, &is_called]).await.map_err(ExecError::target(at("set the value")))?;
     Ok(())
+}
+
+/// What a default names and is no sequence, or none any more, needs no number.
+fn not_there(set: &SetSequence) -> Result<(), ExecError> {
+    match set.source {
+        None => Ok(()),
+        Some(_) => {
+            let reason = format!("sequence {} is gone", set.target);
+            Err(ExecError::Step { step: format!("set_sequence:{}", set.target), reason })
+        }
+    }
+}
+
+/// The sequences that will be set can be: asked before the way to them is needed.
+///
+/// # Errors
+/// [`ExecError::CutoverAborted`] with the GRANT that is missing.
+pub async fn may_be_set(run: &Run, target: &Client) -> Result<(), ExecError> {
+    let sets = run.plan.steps.iter().filter_map(|step| match &step.op {
+        Op::SetSequence(set) => Some(sql::name(&set.target)),
+        _ => None,
+    });
+    let names: Vec<String> = sets.collect();
+    let rows = target
+        .query(
+            "SELECT n, current_user::text FROM pg_catalog.unnest($1::text[]) AS n \
+             JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(n) WHERE CASE WHEN c.relkind = 'S' THEN NOT \
+             (pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')) END ORDER BY 1",
+            &[&names],
+        )
+        .await
+        .map_err(ExecError::target("look at the rights on sequences"))?;
+    let Some(first) = rows.first() else { return Ok(()) };
+    let user = sql::ident(
+        &Ident::new(first.get::<_, String>(1)).map_err(|error| ExecError::Gap { reason: error.to_string() })?,
+    );
+    let lacking: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let reason = format!(
+        "sequences of the {} could not be set: GRANT SELECT, UPDATE ON SEQUENCE {} TO {user}",
+        run.end(End::Target),
+        lacking.join(", ")
+    );
+    Err(ExecError::CutoverAborted { reason })
 }
 
 /// Where the sequence that is to be set stands.
@@ -88,9 +142,17 @@ pub async fn try_out(run: &Run, target: &Client, limit: Duration) -> Result<(), 
     let until = tokio::time::Instant::now() + limit;
     for step in &run.plan.steps {
         let Op::SetSequence(set) = &step.op else { continue };
-        let query = "SELECT seqincrement FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass";
+        let query = "SELECT seqincrement, seqcycle FROM pg_catalog.pg_sequence WHERE seqrelid = $1::text::regclass";
         let doing = || ExecError::target(format!("read the options of sequence {}", set.target));
-        let row = target.query_one(query, &[&sql::name(&set.target)]).await.map_err(doing())?;
+        let row = target.query_opt(query, &[&sql::name(&set.target)]).await.map_err(doing())?;
+        let Some(row) = row else {
+            not_there(set)?;
+            continue;
+        };
+        // One that wraps has no furthest.
+        if row.get::<_, bool>(1) && set.source.is_some() {
+            continue;
+        }
         match tokio::time::timeout_at(until, furthest(run, target, set, row.get(0))).await {
             Ok(read) => drop(read?),
             Err(_) => {
@@ -145,6 +207,9 @@ async fn furthest(run: &Run, target: &Client, set: &SetSequence, increment: i64)
     let end = if increment > 0 { "max" } else { "min" };
     let mut furthest = None;
     for column in &set.columns {
+        if !is_number(&run.plan, target, column).await? {
+            continue;
+        }
         for condition in conditions(&run.plan, column) {
             let (value, table) = (sql::ident(&column.column), sql::name(&column.table));
             let query = format!("SELECT {end}({value})::pg_catalog.int8 FROM {table}{condition}");
@@ -156,6 +221,23 @@ async fn furthest(run: &Run, target: &Client, set: &SetSequence, increment: i64)
         }
     }
     Ok(furthest)
+}
+
+/// What is only made of a sequence's numbers, as a text, is none that the sequence could be past.
+async fn is_number(plan: &Plan, target: &Client, column: &ColumnRef) -> Result<bool, ExecError> {
+    let types = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::CreateTable(create) if create.name == column.table => Some(&create.columns),
+        _ => None,
+    });
+    if let Some(found) = types.flatten().find(|one| one.name == column.column).filter(|one| one.ty.is_builtin()) {
+        return Ok(["int2", "int4", "int8", "numeric"].iter().any(|name| found.ty.is(name)));
+    }
+    // A domain is of its base type's kind.
+    let query = "SELECT t.typcategory = 'N' FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+                 WHERE a.attrelid = $1::text::regclass AND a.attname = $2::text";
+    let doing = format!("read the type of {}.{}", column.table, column.column);
+    let row = target.query_opt(query, &[&sql::name(&column.table), &column.column.as_str()]).await;
+    Ok(row.map_err(ExecError::target(doing))?.is_some_and(|row| row.get(0)))
 }
 
 /// What is asked of the column's rows, so that the table's key finds the furthest: all of them at once where the key begins

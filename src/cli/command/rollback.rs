@@ -66,7 +66,7 @@ async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Resu
     if (known.state == WayBackState::RolledBack && wish == Wish::Rollback) || is_over {
         return refuse(
             format!("the way back is over: it is {}", known.state.to_string().replace('_', " ")),
-            "pcrd status; where the source that is there was never opened, pcrd finalize opens the target",
+            "pcrd status; where the source that is there takes no writes, pcrd cleanup opens it if it has everything",
         );
     }
     if is_closed && wish == Wish::Rollback {

@@ -16,7 +16,7 @@ use crate::exec::fence::Nonce;
 use crate::exec::identity::Identity;
 use crate::exec::steps::Steps;
 use crate::exec::table::TableTask;
-use crate::exec::{constraints, failpoint, published, slot, snapshots};
+use crate::exec::{constraints, failpoint, published, sequences, slot, snapshots};
 use crate::ledger::{migration, progress, step, way_back};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
@@ -47,6 +47,9 @@ pub async fn prepare(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
     rights::nobody_else(run, source).await?;
     rights::of_tables(run, source).await?;
     answered_in_time(run, (&mirrored, &tables), source).await?;
+    sequences::may_be_set(&mirrored, source).await.map_err(ExecError::mirrored)?;
+    let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms) / 2;
+    sequences::try_out(&mirrored, source, limit).await.map_err(ExecError::mirrored)?;
     // The position of the way back is written with its rows, on the source.
     migration::exists(source).await?;
     migration::create_ledger(source).await?;

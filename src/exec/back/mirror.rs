@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{ColumnRef, Fingerprint, QualifiedName, Sequence, Table};
+use crate::catalog::{Column, ColumnRef, Fingerprint, QualifiedName, Sequence, Table};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
 use crate::exec::identity::Identities;
@@ -137,7 +137,10 @@ fn unpaired(plan: &Plan) -> BTreeMap<QualifiedName, Vec<ColumnRef>> {
     let mut found: BTreeMap<QualifiedName, Vec<ColumnRef>> = BTreeMap::new();
     for way in &plan.back {
         let (Some(projection), Some(table)) = (&way.projection, plan.source.tables.get(&way.to)) else { continue };
-        for column in table.columns.iter().filter(|one| projection.columns.iter().any(|to| to.target == one.name)) {
+        let is_written = |one: &&Column| projection.columns.iter().any(|to| to.target == one.name);
+        // What is made of a number is none that a sequence could be past.
+        let is_number = |one: &&Column| ["int2", "int4", "int8", "numeric"].iter().any(|name| one.ty.is(name));
+        for column in table.columns.iter().filter(is_written).filter(is_number) {
             let called = column.default.as_deref().and_then(|default| sequences_named(default).ok());
             let identity = column.identity.iter().map(|identity| identity.sequence.clone());
             for name in identity.chain(called.into_iter().flatten()) {

@@ -161,19 +161,31 @@ fn is_out_of_reach(error: &ExecError) -> bool {
 /// # Errors
 /// The source is the database, as far as anybody can tell, or is not there to be asked.
 async fn was_never_opened(run: &Run, ledger: &Client) -> Result<(), ExecError> {
-    let source = run.connect(End::Source, "finalize").await;
-    let source = source.map_err(|error| source_unknown(false, error))?;
+    let refuse = |reason: String| Err(ExecError::Step { step: "finalize".to_owned(), reason });
+    let source = match run.connect(End::Source, "finalize").await {
+        Ok(source) => source,
+        Err(error) => {
+            return refuse(format!(
+                "the way back is rolled back, and the source, which is the database, cannot be asked: {error}"
+            ));
+        }
+    };
     admission::check_database(End::Source, &run.plan.source.server, &source).await?;
     if Identity::read(End::Source, &source).await?.timeline.is_none() {
-        let error = ExecError::Moved { side: End::Source, difference: "it is a standby".to_owned() };
-        return Err(source_unknown(false, error));
+        return refuse("the way back is rolled back, and the server at the source's address is a standby".to_owned());
     }
-    let is_closed = rollback::is_closed(run, ledger, &source).await.is_ok();
-    if is_closed && let Err(ExecError::SourceBehind { .. }) = rollback::has_everything(run, ledger, &source).await {
-        return migration::set_state(ledger, &run.id, "cut_over").await.map_err(ExecError::from);
+    if rollback::is_closed(run, ledger, &source).await.is_err() {
+        return refuse("the way back is rolled back: the source is the database".to_owned());
     }
-    let reason = "the way back is rolled back: the source is the database".to_owned();
-    Err(ExecError::Step { step: "finalize".to_owned(), reason })
+    match rollback::has_everything(run, ledger, &source).await {
+        Err(ExecError::SourceBehind { .. }) => Ok(migration::set_state(ledger, &run.id, "cut_over").await?),
+        Err(error) => Err(error),
+        Ok(()) => refuse(
+            "the way back is rolled back, and the source has everything: it is the database, and where it is closed still pcrd cleanup \
+             opens it"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Ends it under the executor's lock.

@@ -66,7 +66,8 @@ pub(super) async fn decide(
     state::reset(source, &mirrored.id).await?;
     state::begin(source, &mirrored.id, epoch, &nonce.digest()).await?;
     let keeper = mirrored.connect(End::Source, "lease").await.map_err(ExecError::mirrored)?;
-    let fence_lsn = fence::raise(&mirrored, ledger, &tables, &nonce, None).await.map_err(ExecError::mirrored)?;
+    let fence_lsn =
+        fence::raise(&mirrored, ledger, &tables, &nonce, (None, limit)).await.map_err(ExecError::mirrored)?;
     way_back::fenced(ledger, &run.id, epoch, fence_lsn).await?;
     failpoint::hit("back.after-fence")?;
     let until = Instant::now() + limit;
@@ -168,8 +169,9 @@ async fn keep_lease(mirrored: &Run, keeper: &Client) -> ExecError {
 /// when it is open and nobody knows why.
 pub async fn is_closed(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
     let fenced: BTreeSet<_> = fence::fenced(run, source).await?.into_iter().collect();
+    let is_permanent = fence::standing(run, source).await? == Standing::Permanent;
     let reason = match fence::tables(run)?.iter().find(|table| !fenced.contains(*table)) {
-        _ if fence::standing(run, source).await? != Standing::Permanent => {
+        _ if !is_permanent => {
             "its fence of the switch is not there, so that both ends may take writes; after a rollback that this \
              target has lost it is not there either"
                 .to_owned()
@@ -182,6 +184,8 @@ pub async fn is_closed(run: &Run, ledger: &Client, source: &Client) -> Result<()
     let is_begun = here.is_some_and(|found| found.state == WayBackState::RollingBack);
     let since = |there| format!("the source takes writes since a rollback that closed the target at {there}");
     match progress_of(run, source).await? {
+        // A rollback ends that before it opens anything.
+        _ if is_permanent => Err(ExecError::SourceBehind { reason }),
         // The target writes it down before the source does.
         Some(state::Cutover { fence_lsn: Some(there), .. }) if fence_lsn != Some(there) => {
             Err(ExecError::TargetBehind { reason: format!("{}, which this target does not know of", since(there)) })

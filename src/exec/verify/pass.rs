@@ -336,13 +336,13 @@ async fn compare_range(
             }
         }
         tries = 0;
+        let took = began.elapsed();
+        visitor.run.throttle.compared(done.report.rows_compared - before, took);
         let is_enough = done.report.differences.len() >= DIFFERENCES_MAX && !visitor.wants_all_places;
         if is_enough || chunk.hi == left.hi {
             return Ok(done);
         }
         left.lo = chunk.hi;
-        let took = began.elapsed();
-        visitor.run.throttle.compared(done.report.rows_compared - before, took);
         if took < CHUNK_AIM.0 {
             size = (size * 2).min(CHUNK_ROWS_MAX);
         } else if took > CHUNK_AIM.1 {
@@ -355,7 +355,12 @@ async fn compare_whole(visitor: &Visitor, task: &TableTask, rows: &AtomicU64) ->
     let mut done = PartReport::new(task);
     for _ in 0..WHOLE_TRIES {
         visitor.run.throttle.compare(&visitor.run).await?;
-        match visitor.visit_whole(task).await? {
+        let began = Instant::now();
+        let visit = visitor.visit_whole(task).await?;
+        if let Visit::Clean(clean) | Visit::Different(clean, _) = &visit {
+            visitor.run.throttle.compared(clean.rows_compared, began.elapsed());
+        }
+        match visit {
             Visit::Clean(clean) => {
                 add(&mut done.report, clean);
                 say(visitor, task, rows, clean);
