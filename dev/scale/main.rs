@@ -68,6 +68,7 @@ fn settings(config: &pcrd::config::Config) -> Settings {
         workers: None,
         max_rows_per_second: None,
         max_bytes_per_second: None,
+        comparison: Default::default(),
         throttle: Default::default(),
         lag_threshold_bytes: 1,
         sequence_buffer: 1_000,
