@@ -183,56 +183,93 @@ async fn an_abort_takes_no_more_rights_than_the_migration() {
     assert_eq!(text(&target, "SELECT count(*) FROM pg_class WHERE relname LIKE 'items%'").await, "0");
 }
 
-/// The statements of docs/rights.md: of the source, of the target.
-fn documented() -> Vec<String> {
+/// The statements of docs/rights.md: of the source, of the target, and with a way back more of the target and of the source.
+fn documented() -> [String; 4] {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rights.md")).unwrap();
-    page.split("```sql\n").skip(1).map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect()
+    let blocks = page.split("```sql\n").skip(1).map(|rest| rest.split_once("```").unwrap().0.to_owned());
+    blocks.collect::<Vec<_>>().try_into().unwrap()
+}
+
+/// The application of docs/rights.md, to be migrated by the documented role.
+async fn shop(pair: &TestPair, cutover: serde_json::Value) -> (Client, Client, Migration) {
+    for cluster in [&pair.source, &pair.target] {
+        run(&connect_to(cluster, "postgres").await, "CREATE DATABASE shop").await;
+    }
+    let (source, target) = (connect_to(&pair.source, "shop").await, connect_to(&pair.target, "shop").await);
+    let schema = "CREATE ROLE app_owner; CREATE SCHEMA app AUTHORIZATION app_owner; SET ROLE app_owner; \
+        CREATE TABLE app.orders (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text); CREATE INDEX ON app.orders (t); \
+        CREATE TABLE app.lines (id serial PRIMARY KEY, parent integer REFERENCES app.orders, CHECK (parent > 0)); \
+        INSERT INTO app.orders (t) SELECT g FROM generate_series(1, 500) g; \
+        INSERT INTO app.lines (parent) SELECT g FROM generate_series(1, 500) g; RESET ROLE";
+    run(&source, schema).await;
+    let end = |port: u16| serde_json::json!({"host": "127.0.0.1", "port": port, "database": "shop", "user": "mover"});
+    let config = serde_json::json!({
+        "source": end(pair.source.port()), "target": end(pair.target.port()),
+        "migrate": {"checkpoint_db": "./state.sqlite3", "tables": [
+            {"name": "app.orders", "columns": {"t": {"rename": "title"}}}, {"name": "app.lines"}]},
+        "cutover": cutover,
+    });
+    let migration = Migration { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+    std::fs::write(migration.dir.path().join("pcrd.config.yml"), config.to_string()).unwrap();
+    (source, target, migration)
+}
+
+async fn assert_shops_equal(source: &Client, target: &Client) {
+    for (on_source, on_target) in [
+        ("SELECT id, t FROM app.orders", "SELECT id, title FROM app.orders"),
+        ("SELECT * FROM app.lines", "SELECT * FROM app.lines"),
+    ] {
+        let left = sorted_copy(source, on_source).await;
+        assert!(!left.is_empty() && left == sorted_copy(target, on_target).await, "{on_source}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_rights_suffice() {
     for majors in [(15, 15), (10, 18)] {
         let pair = TestPair::start(majors.0, majors.1);
-        let [on_source, on_target] = documented().try_into().unwrap();
-        for cluster in [&pair.source, &pair.target] {
-            run(&connect_to(cluster, "postgres").await, "CREATE DATABASE shop").await;
-        }
-        let (source, target) = (connect_to(&pair.source, "shop").await, connect_to(&pair.target, "shop").await);
-        let schema = "CREATE ROLE app_owner; CREATE SCHEMA app AUTHORIZATION app_owner; SET ROLE app_owner; \
-            CREATE TABLE app.parents (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text); CREATE INDEX ON app.parents (t); \
-            CREATE TABLE app.children (id serial PRIMARY KEY, parent integer REFERENCES app.parents, CHECK (parent > 0)); \
-            INSERT INTO app.parents (t) SELECT g FROM generate_series(1, 500) g; \
-            INSERT INTO app.children (parent) SELECT g FROM generate_series(1, 500) g; RESET ROLE";
-        run(&source, schema).await;
+        let (source, target, migration) = shop(&pair, serde_json::json!({"fence_timeout": 60})).await;
+        let [on_source, on_target, _, _] = documented();
         run(&source, &on_source).await;
         run(&target, &on_target).await;
-        let end =
-            |port: u16| serde_json::json!({"host": "127.0.0.1", "port": port, "database": "shop", "user": "mover"});
-        let config = serde_json::json!({
-            "source": end(pair.source.port()), "target": end(pair.target.port()),
-            "migrate": {"checkpoint_db": "./state.sqlite3", "tables": [
-                {"name": "app.parents", "columns": {"t": {"rename": "title"}}}, {"name": "app.children"}]},
-            "cutover": {"fence_timeout": 60},
-        });
-        let migration = Migration { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
-        std::fs::write(migration.dir.path().join("pcrd.config.yml"), config.to_string()).unwrap();
         migration.plan();
         let mut apply = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
         apply.wait_for("\"ready\":true");
-        run(&source, "UPDATE app.parents SET t = 'new' WHERE id % 3 = 0; DELETE FROM app.children WHERE id % 5 = 0")
-            .await;
+        run(&source, "UPDATE app.orders SET t = 'new' WHERE id % 3 = 0; DELETE FROM app.lines WHERE id % 5 = 0").await;
         migration.ok(&["verify"]);
         migration.ok(&["cutover", "--maintenance-confirmed"]);
         apply.wait().assert_switched();
-        for (on_source, on_target) in [
-            ("SELECT id, t FROM app.parents", "SELECT id, title FROM app.parents"),
-            ("SELECT * FROM app.children", "SELECT * FROM app.children"),
-        ] {
-            let left = sorted_copy(&source, on_source).await;
-            assert!(!left.is_empty() && left == sorted_copy(&target, on_target).await, "{majors:?} {on_source}");
-        }
+        assert_shops_equal(&source, &target).await;
         migration.ok(&["verify"]);
         migration.ok(&["cleanup", "--yes"]);
         assert_eq!(text(&source, "SELECT count(*) FROM pg_replication_slots").await, "0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_of_the_way_back_suffice() {
+    let pair = TestPair::start(15, 17);
+    let cutover = serde_json::json!({"fence_timeout": 60, "reverse": {"user": "goes_back"}});
+    let (source, target, migration) = shop(&pair, cutover).await;
+    let [on_source, on_target, back_on_target, back_on_source] = documented();
+    run(&source, &(on_source + &back_on_source)).await;
+    run(&target, &(on_target + &back_on_target)).await;
+    migration.plan();
+    let mut apply = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+    apply.wait_for("\"ready\":true");
+    migration.ok(&["cutover", "--maintenance-confirmed"]);
+    apply.wait_for("changes of the target go back");
+    let written = "INSERT INTO app.orders (title) SELECT 'later' FROM generate_series(1, 9); \
+        UPDATE app.orders SET title = 'new' WHERE id % 3 = 0; DELETE FROM app.lines WHERE id % 5 = 0; \
+        INSERT INTO app.lines (parent) SELECT max(id) FROM app.orders";
+    run(&target, written).await;
+    migration.ok(&["rollback", "--yes"]);
+    let said = apply.finish();
+    assert_eq!(said.code, Some(0), "{}\n{}", said.lines.join("\n"), said.stderr);
+    assert_shops_equal(&source, &target).await;
+    run(&source, "INSERT INTO app.orders (t) VALUES ('last'); INSERT INTO app.lines (parent) SELECT max(id) FROM app.orders").await;
+    migration.ok(&["cleanup", "--yes"]);
+    for end in [&source, &target] {
+        assert_eq!(text(end, "SELECT count(*) FROM pg_replication_slots").await, "0");
     }
 }
