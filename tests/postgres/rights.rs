@@ -267,7 +267,11 @@ async fn the_documented_rights_of_the_way_back_suffice() {
     let said = apply.finish();
     assert_eq!(said.code, Some(0), "{}\n{}", said.lines.join("\n"), said.stderr);
     assert_shops_equal(&source, &target).await;
-    run(&source, "INSERT INTO app.orders (t) VALUES ('last'); INSERT INTO app.lines (parent) SELECT max(id) FROM app.orders").await;
+    run(
+        &source,
+        "INSERT INTO app.orders (t) VALUES ('last'); INSERT INTO app.lines (parent) SELECT max(id) FROM app.orders",
+    )
+    .await;
     migration.ok(&["cleanup", "--yes"]);
     for end in [&source, &target] {
         assert_eq!(text(end, "SELECT count(*) FROM pg_replication_slots").await, "0");
