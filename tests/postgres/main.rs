@@ -16,6 +16,7 @@ mod cleanup;
 mod collision;
 mod constraints;
 mod corruptions;
+mod crash;
 mod cutover_kills;
 mod damaged;
 mod ddl;
