@@ -3,6 +3,7 @@
 
 use crate::catalog::{Column, ColumnRef, Ident, QualifiedName};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::shape_type;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::{ddl, ident, literal, name, publication};
@@ -42,7 +43,7 @@ pub enum MisshapenError {
 }
 
 /// A statement as a step may have it.
-struct Shape {
+pub(super) struct Shape {
     on: End,
     rule: Rule,
     /// What the rule's marked parts must say, in the order of the text.
@@ -95,7 +96,7 @@ fn source(rule: Rule, says: Vec<String>) -> Shape {
     Shape { on: End::Source, rule, says }
 }
 
-fn target(rule: Rule, says: Vec<String>) -> Shape {
+pub(super) fn target(rule: Rule, says: Vec<String>) -> Shape {
     Shape { on: End::Target, rule, says }
 }
 
@@ -113,6 +114,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
         Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],
+        Op::CreateType(op) => shape_type::new_type(&op.name, &op.def),
         Op::CreateTable(op) => new_table(op),
         Op::CreateSequence(op) => {
             let mut says = vec![name(&op.name), op.sequence.ty.clone()];
@@ -183,6 +185,7 @@ fn reverts(op: &Op) -> Vec<Shape> {
         Op::CreateSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
         Op::PublishBack(op) => vec![target(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::CreateBackSlot(op) => vec![target(Rule::drop_slot, vec![literal(op.slot.as_str())])],
+        Op::CreateType(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
         Op::CreateSequence(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
         Op::CreateTable(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
         Op::AddConstraint(op) => vec![target(Rule::drop_constraint, vec![name(&op.table), ident(&op.name)])],

@@ -241,6 +241,7 @@ pub(crate) fn checks(
                 address,
                 bad: format!("NOT ({sql})"),
                 meaning: format!("against the new CHECK {name}"),
+                of_every_row: false,
             }),
             Err(error) => report.errors.push(sql_error(&address, error)),
         }
@@ -259,6 +260,7 @@ pub(crate) fn checks(
                     column.ty.sql
                 ),
                 meaning: "another value than the target would compute".to_owned(),
+                of_every_row: false,
             }),
             Err(error) => report.errors.push(sql_error(&scope.address(&source), error)),
         }
