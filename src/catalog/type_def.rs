@@ -97,15 +97,41 @@ impl TypeDef {
         }
     }
 
-    /// True when both are the same type; a multirange without a name of its own is one that its server did not have.
+    /// Names that come with it: its own, and that of a range's multirange.
+    pub fn makes<'t>(&'t self, name: &'t QualifiedName) -> impl Iterator<Item = &'t QualifiedName> {
+        let multirange = match self {
+            Self::Range(range) => range.multirange.as_ref(),
+            Self::Enum(_) | Self::Domain { .. } | Self::Composite(_) | Self::Base => None,
+        };
+        [name].into_iter().chain(multirange)
+    }
+
+    /// True when rows of the one are rows of the other: how a range measures distances and what collations are called says
+    /// nothing about that.
     pub fn is_alike(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Range(own), Self::Range(other)) => {
-                let either = own.multirange.is_none() || other.multirange.is_none();
-                let own = RangeDef { multirange: own.multirange.clone().filter(|_| !either), ..own.clone() };
-                own == RangeDef { multirange: other.multirange.clone().filter(|_| !either), ..other.clone() }
+            (Self::Range(own), Self::Range(other)) => (&own.subtype, &own.opclass) == (&other.subtype, &other.opclass),
+            (Self::Composite(own), Self::Composite(other)) => {
+                let parts =
+                    |list: &[Attribute]| list.iter().map(|one| (one.name.clone(), one.ty.clone())).collect::<Vec<_>>();
+                parts(own) == parts(other)
             }
             _ => self == other,
+        }
+    }
+
+    /// True when every value that the one may have inside of another type is a value of the other too.
+    pub fn fits_into(&self, there: &Self) -> bool {
+        match (self, there) {
+            (Self::Enum(own), Self::Enum(labels)) => own.iter().all(|label| labels.contains(label)),
+            (
+                Self::Domain { base, not_null, checks, .. },
+                Self::Domain { base: other, not_null: needs, checks: asked, .. },
+            ) => {
+                let is_known = |check: &String| checks.values().any(|own| own == check);
+                base == other && (!needs || *not_null) && asked.values().all(is_known)
+            }
+            _ => self.is_alike(there),
         }
     }
 }

@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use tokio_postgres::error::SqlState;
 
 use crate::catalog::type_def::{in_order, named};
-use crate::catalog::{Catalog, QualifiedName, Sequence, Table, TypeDef};
+use crate::catalog::{Catalog, Ident, QualifiedName, Sequence, Table, TypeDef};
 use crate::config::Config;
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::sql::{SchemaErrors, Written, written};
@@ -15,6 +15,7 @@ use crate::desired::{DesiredSchema, DesiredTable};
 use crate::pg::client::Client;
 use crate::pg::scratch::{Definition, NewType, Part, Refusal, ScratchError, read_back};
 use crate::plan::End;
+use crate::plan::shape::check_new_type;
 use crate::resolve::Resolved;
 use crate::resolve::matching::match_tables;
 
@@ -51,7 +52,7 @@ pub async fn desired(config: &Config, source: &Catalog, target: &Seen) -> Result
     let mut verified = false;
     let mut notes: Vec<String> = files.warnings().iter().map(|warning| files.located(warning)).collect();
     if let Some(client) = &target.client {
-        let types = new_types(&made, source, &target.catalog);
+        let types = new_types(&made, source, &target.catalog)?;
         match read_by_server(client, &mut made, &types).await {
             Ok(()) => verified = true,
             Err(error) => match may_not_build(&error) {
@@ -85,17 +86,29 @@ fn known_types(source: &Catalog, target: &Catalog) -> BTreeMap<QualifiedName, Ty
         let made = !members.contains(name) && source.types[name] != TypeDef::Base;
         made || target.types.contains_key(name)
     };
-    let own = source.types.iter().filter(|(name, _)| in_order([*name], &source.types).into_iter().all(can_be));
+    // What the target calls so is meant, in whatever schema.
+    let hidden: BTreeSet<&Ident> = target.types.keys().map(|name| &name.name).collect();
+    let own = source.types.iter().filter(|(name, _)| !hidden.contains(&name.name));
+    let own = own.filter(|(name, _)| in_order([*name], &source.types).into_iter().all(can_be));
     own.chain(&target.types).map(|(name, def)| (name.clone(), def.clone())).collect()
 }
 
 /// Types of the wanted tables that only the source has, in the order in which they can be created.
-fn new_types<'s>(made: &Written, source: &'s Catalog, target: &Catalog) -> Vec<NewType<'s>> {
+fn new_types<'s>(made: &Written, source: &'s Catalog, target: &Catalog) -> Result<Vec<NewType<'s>>, CommandError> {
     let columns = made.tables.iter().filter(|table| is_plain(&table.table)).flat_map(|table| &table.table.columns);
     let named: Vec<QualifiedName> = columns.filter_map(|column| named(&column.ty.sql)).collect();
     let ordered = in_order(named.iter(), &source.types);
     let missing = ordered.into_iter().filter(|name| !target.types.contains_key(*name));
-    missing.map(|name| source.types.get_key_value(name).expect("it was found there")).collect()
+    checked(missing.map(|name| source.types.get_key_value(name).expect("it was found there")).collect())
+}
+
+/// A catalog may come from a file: nothing of it runs that is not the statement that it should be.
+fn checked(types: Vec<NewType<'_>>) -> Result<Vec<NewType<'_>>, CommandError> {
+    for (name, def) in &types {
+        check_new_type(name, def)
+            .map_err(|why| CommandError::new(Exit::Usage, format!("type {name} of the source's catalog: {why}")))?;
+    }
+    Ok(types)
 }
 
 async fn read_by_server(client: &Client, made: &mut Written, types: &[NewType<'_>]) -> Result<(), ScratchError> {
@@ -161,7 +174,7 @@ pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), C
         rounds[before].push(number);
     }
     let types = resolved.source.types.clone();
-    let types: Vec<NewType<'_>> = in_order(types.keys(), &types).into_iter().map(|name| (name, &types[name])).collect();
+    let types = checked(in_order(types.keys(), &types).into_iter().map(|name| (name, &types[name])).collect())?;
     for round in rounds {
         normalise_each(client, resolved, &round, (&sequences, &types)).await?;
     }

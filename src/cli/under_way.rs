@@ -95,7 +95,9 @@ pub async fn hide(ctx: &Context, config: &Config, source: &Catalog, target: &mut
     let planned = before.as_ref().map(|plan| &plan.source.types);
     catalog.types.retain(|name, there| {
         let as_made = planned.map_or(Some(&*there), |planned| planned.get(name));
-        !made.types.contains(name) || as_made != source.types.get(name)
+        let is_as_made =
+            as_made.zip(source.types.get(name)).is_some_and(|(made, here)| made == here || made.is_alike(here));
+        !made.types.contains(name) || !is_as_made
     });
     Some(UnderWay { found, before, unreadable })
 }

@@ -36,6 +36,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         if let Some(before) = &run.adopts {
             let goes_on = before.id != run.plan.id && is_running(ledger, &run.id).await?;
             if !goes_on {
+                check_type_drift(run, source).await?;
                 adopt::adopt(run, before, ledger, source, &registration).await?;
             }
         }
@@ -196,7 +197,7 @@ async fn check_type_drift(run: &Run, source: &Client) -> Result<(), ExecError> {
     }
     let names: Vec<QualifiedName> = run.plan.source.tables.keys().cloned().collect();
     let found = introspect::tables(source, &names).await?.types;
-    let altered = |(name, def): &(&QualifiedName, &TypeDef)| found.get(*name).is_some_and(|found| found != *def);
+    let altered = |(name, def): &(&QualifiedName, &TypeDef)| found.get(*name).is_some_and(|found| !is_same(found, def));
     match run.plan.source.types.iter().find(altered) {
         Some((name, _)) => Err(ExecError::Stale {
             what: format!("type {name}"),
@@ -204,6 +205,11 @@ async fn check_type_drift(run: &Run, source: &Client) -> Result<(), ExecError> {
         }),
         None => Ok(()),
     }
+}
+
+/// A range has no multirange on a target that knows none.
+fn is_same(found: &TypeDef, planned: &TypeDef) -> bool {
+    found == planned || matches!(found, TypeDef::Range(_)) && found.is_alike(planned)
 }
 
 /// What differs between two looks at a table, in words; empty when nothing does that could matter.

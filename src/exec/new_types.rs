@@ -13,16 +13,16 @@ pub async fn script(plan: &Plan, target: &Client) -> Result<String, tokio_postgr
     let mut script = String::new();
     for step in &plan.steps {
         let Op::CreateType(create) = &step.op else { continue };
-        let query = format!(
-            "SELECT pg_catalog.to_regtype({}) IS NULL, pg_catalog.to_regnamespace({}) IS NULL",
-            sql::literal(&sql::name(&create.name)),
-            sql::literal(&sql::ident(&create.name.schema))
-        );
-        let lacks = target.query_one(&query, &[]).await?;
-        if lacks.get(0) {
-            // Asked of one that is there, the server still wants the right to create it.
-            if lacks.get(1) {
-                script.push_str(&format!("{}; ", sql::ddl::create_schema(&create.name.schema)));
+        let lacks = async |function: &str, name: String| {
+            let query = format!("SELECT pg_catalog.{function}({}) IS NULL", sql::literal(&name));
+            target.query_one(&query, &[]).await.map(|row| row.get::<_, bool>(0))
+        };
+        if lacks("to_regtype", sql::name(&create.name)).await? {
+            for made in create.def.makes(&create.name) {
+                // Asked of one that is there, the server still wants the right to create it.
+                if lacks("to_regnamespace", sql::ident(&made.schema)).await? {
+                    script.push_str(&format!("{}; ", sql::ddl::create_schema(&made.schema)));
+                }
             }
             script.extend(step.statements.iter().map(|statement| format!("{}; ", statement.sql)));
         }

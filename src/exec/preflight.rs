@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::ExecError;
 use super::context::Run;
 use super::{leftover, new_types, order, sight};
+use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
-use crate::catalog::{QualifiedName, TypeDef};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
 use crate::sql;
@@ -316,8 +316,7 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         );
     }
     let schemas = run.plan.projections.iter().map(|one| &one.target.schema);
-    let schemas: std::collections::BTreeSet<_> =
-        schemas.chain(run.plan.source.types.keys().map(|name| &name.schema)).collect();
+    let schemas: std::collections::BTreeSet<_> = schemas.chain(types_of(&run.plan).map(|name| &name.schema)).collect();
     for schema in schemas {
         // A schema that is not there will be ours.
         let missing = format!(
@@ -424,10 +423,12 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
 
 /// True when the plan creates the type of this name, or that of which it is an array or the multirange.
 fn is_created(plan: &Plan, ty: &str) -> bool {
-    let Some(name) = named(ty) else { return false };
-    let is_multirange =
-        |def: &TypeDef| matches!(def, TypeDef::Range(range) if range.multirange.as_ref() == Some(&name));
-    plan.source.types.iter().any(|(own, def)| *own == name || is_multirange(def))
+    named(ty).is_some_and(|name| types_of(plan).any(|own| *own == name))
+}
+
+/// Names of the types that the plan creates.
+fn types_of(plan: &Plan) -> impl Iterator<Item = &QualifiedName> {
+    plan.source.types.iter().flat_map(|(name, def)| def.makes(name))
 }
 
 fn temporary(plan: &Plan, user: &str) -> Fix {

@@ -93,9 +93,15 @@ async fn build_and_read(
     types: &[NewType<'_>],
 ) -> Result<BTreeMap<QualifiedName, Table>, ScratchError> {
     for (type_name, def) in types {
-        let schema = ddl::create_schema(&type_name.schema);
-        let create = ddl_type::create_type(type_name, def, ddl_type::QUOTED);
-        client.batch_execute(&format!("{schema}; {}", create.join("; "))).await?;
+        // A run that is under way may have made it.
+        let is_there = "SELECT pg_catalog.to_regtype($1::text) IS NOT NULL";
+        if client.query_one(is_there, &[&name(type_name)]).await?.get(0) {
+            continue;
+        }
+        for made in def.makes(type_name) {
+            client.batch_execute(&ddl::create_schema(&made.schema)).await?;
+        }
+        client.batch_execute(&ddl_type::create_type(type_name, def, ddl_type::QUOTED).join("; ")).await?;
     }
     let pid: i32 = client.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
     let scratch = Scratch::new(pid, definitions, known);

@@ -3,7 +3,7 @@
 use crate::catalog::{QualifiedName, TypeDef};
 use crate::plan::shape::{Shape, target};
 use crate::plan::shape_grammar::Rule;
-use crate::sql::ddl_type::{NOT_VALID, is_not_valid};
+use crate::sql::ddl_type::{NOT_VALID, is_not_valid, range_options};
 use crate::sql::{ident, literal, name};
 
 /// The statements of a `create_type` step.
@@ -23,8 +23,7 @@ pub(super) fn new_type(type_name: &QualifiedName, def: &TypeDef) -> Vec<Shape> {
         }
         TypeDef::Range(range) => {
             says.push(range.subtype.clone());
-            let chosen = [&range.opclass, &range.collation, &range.subtype_diff, &range.multirange];
-            says.extend(chosen.into_iter().flatten().map(name));
+            says.extend(range_options(range).flat_map(|(word, value)| [word.to_owned(), name(value)]));
             vec![target(Rule::new_range, says)]
         }
         TypeDef::Domain { base, not_null, checks, default, collation } => {

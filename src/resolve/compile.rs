@@ -129,7 +129,12 @@ pub fn resolve(
     Ok(Resolved {
         source: source_extract(&scopes, source, &sequence_names, report.types.clone()),
         target: target_extract(&scopes, target, &sequences),
-        schemas: missing_schemas(&scopes, target, &sequences, report.types.keys()),
+        schemas: missing_schemas(
+            &scopes,
+            target,
+            &sequences,
+            report.types.iter().flat_map(|(name, def)| def.makes(name)),
+        ),
         tables,
         sequences,
         not_carried: report.not_carried,
@@ -247,7 +252,7 @@ fn resolved_table(
     let mut predicates = columns.predicates;
     predicates.extend(missing_labels(scope, &projection, report));
     predicates.extend(encoding::unreadable(scope, &projection));
-    report.errors.extend(encoding::unlike(scope, &projection));
+    report.errors.extend(encoding::unlike(scope, &projection, &wanted));
     report.checks.extend(check::of_rows(scope.at(), &projection, &predicates));
     if let Some(check) = check::of_key(scope.at(), &projection, &columns.injective, report) {
         report.checks.push(check);

@@ -1,12 +1,14 @@
 //! A source in another encoding than UTF-8: bytes that stand for no character, which the source keeps and cannot send.
 
 use crate::casts::CastClass;
-use crate::catalog::{ColumnType, TypeKind};
+use crate::catalog::type_def::{in_order, named};
+use crate::catalog::{ColumnType, Table, TypeDef, TypeKind};
 use crate::projection::{ColumnValue, Projection};
 use crate::resolve::column::Predicate;
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::scope::Scope;
 use crate::sql::check::{has_bytes, is_no_utf8};
+use crate::sql::token::{TokenKind, tokens};
 
 /// Bytes from 128 on for which PostgreSQL knows no character, by the encodings of one byte that have some; as its own
 /// conversions to UTF8 say.
@@ -82,7 +84,7 @@ pub(crate) fn unreadable(scope: &Scope<'_>, projection: &Projection) -> Vec<Pred
 }
 
 /// What both ends would not evaluate alike, where the source counts bytes and the target characters.
-pub(crate) fn unlike(scope: &Scope<'_>, projection: &Projection) -> Vec<ResolveError> {
+pub(crate) fn unlike(scope: &Scope<'_>, projection: &Projection, wanted: &Table) -> Vec<ResolveError> {
     if scope.source.server.encoding != SQL_ASCII {
         return Vec::new();
     }
@@ -96,14 +98,43 @@ pub(crate) fn unlike(scope: &Scope<'_>, projection: &Projection) -> Vec<ResolveE
         let at = || reads.first().map_or_else(|| scope.added(&column.target), |name| scope.address(name));
         if column.class != CastClass::Identical && reads.iter().any(is_text) {
             refuse(at(), "text is made of other text");
-        } else if column.ty.is("bpchar") && column.ty.typmod > 0 || column.ty.is("_bpchar") {
+        } else if is_filled_up(scope, &column.ty) {
             refuse(at(), "character(n) is filled up to n bytes on the source, to n characters on the target");
+        }
+    }
+    for column in wanted.columns.iter() {
+        let Some(generated) = &column.generated else { continue };
+        let names = tokens(&generated.expr).unwrap_or_default();
+        let reads_text = names.iter().any(|token| {
+            let name = match &token.kind {
+                TokenKind::Quoted(name) => Some(name.as_str()),
+                _ => token.word(),
+            };
+            wanted.columns.iter().any(|one| Some(one.name.as_str()) == name && holds_text(&one.ty))
+        });
+        if reads_text {
+            refuse(scope.added(&column.name), "a generated column reads text");
         }
     }
     if projection.filter.as_ref().is_some_and(|filter| filter.reads.iter().any(is_text)) {
         refuse(scope.at().to_string(), "its filter reads text");
     }
     errors
+}
+
+/// True for character(n), whatever it is inside of.
+fn is_filled_up(scope: &Scope<'_>, ty: &ColumnType) -> bool {
+    if ty.is("bpchar") && ty.typmod > 0 || ty.is("_bpchar") {
+        return true;
+    }
+    let known = &scope.source.types;
+    let Some(name) = named(&ty.sql) else { return false };
+    in_order([&name], known).into_iter().any(|part| match &known[part] {
+        TypeDef::Domain { base, .. } => base.starts_with("character("),
+        TypeDef::Composite(attributes) => attributes.iter().any(|attribute| attribute.ty.starts_with("character(")),
+        TypeDef::Range(range) => range.subtype.starts_with("character("),
+        TypeDef::Enum(_) | TypeDef::Base => false,
+    })
 }
 
 /// Types without any letters but those of ASCII.

@@ -11,6 +11,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql;
+use crate::sql::ddl_type::is_not_valid;
+use crate::sql::rewrite::sequences_named;
 use crate::sql::token::tokens;
 
 /// What catalogs and indexes keep: its input functions refuse every value.
@@ -27,6 +29,9 @@ const UNREADABLE: [&str; 11] = [
     "pg_ndistinct",
     "pg_node_tree",
 ];
+
+/// The first major with multiranges.
+const MULTIRANGES_SINCE: u32 = 14;
 
 /// A user-defined type must be on the target: the same kind of type, with the same parts.
 pub(crate) fn exists_on_target(
@@ -46,7 +51,14 @@ pub(crate) fn exists_on_target(
     if name.schema.as_str() == "pg_catalog" || name.schema.as_str() == "information_schema" {
         return built_in(scope, at, &name).map_err(|error| error.at(span));
     }
-    let name = range_of(scope, name);
+    let (asked, name) = (name.clone(), range_of(scope, name));
+    if asked != name && scope.target.server.major() < MULTIRANGES_SINCE {
+        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: asked.to_string() };
+        let error = ResolveError::new(kind).at(span);
+        return Err(
+            error.help("the target's version has no multiranges: give the column another type, or leave it out")
+        );
+    }
     let Some(there) = scope.target.types.get(&name) else {
         return created(scope, at, &name, report).map_err(|error| error.at(span));
     };
@@ -104,7 +116,7 @@ fn created(scope: &Scope<'_>, at: &str, name: &QualifiedName, report: &mut Repor
     for need in needed {
         let def = &scope.source.types[need];
         if let Some(there) = scope.target.types.get(need) {
-            if def.is_alike(there) {
+            if def.fits_into(there) {
                 continue;
             }
             let difference = format!("{name}, which would be created, is made of it, and its parts are others");
@@ -125,6 +137,18 @@ fn created(scope: &Scope<'_>, at: &str, name: &QualifiedName, report: &mut Repor
                     format!("its function {function} is not carried: create both on the target first"),
                 );
             }
+            TypeDef::Domain { checks, .. } if checks.values().any(|check| is_not_valid(check)) => {
+                let help = "a check of it was never validated, and rows may break it: ALTER DOMAIN … VALIDATE CONSTRAINT on the \
+                            source, or create it on the target";
+                return missing(need, help.to_owned());
+            }
+            TypeDef::Domain { default: Some(default), .. }
+                if sequences_named(default).is_ok_and(|all| !all.is_empty()) =>
+            {
+                let help =
+                    "its default draws from a sequence, which goes with no column: create both on the target first";
+                return missing(need, help.to_owned());
+            }
             TypeDef::Enum(_) | TypeDef::Domain { .. } | TypeDef::Composite(_) | TypeDef::Range(_) => {}
         }
         let is_known = |part: &QualifiedName| {
@@ -134,7 +158,13 @@ fn created(scope: &Scope<'_>, at: &str, name: &QualifiedName, report: &mut Repor
         if let Some(part) = def.needs().iter().find(|part| !is_known(part)) {
             return missing(part, by_hand());
         }
-        report.types.insert(need.clone(), def.clone());
+        let mut def = def.clone();
+        if let TypeDef::Range(range) = &mut def
+            && scope.target.server.major() < MULTIRANGES_SINCE
+        {
+            range.multirange = None;
+        }
+        report.types.insert(need.clone(), def);
         let why = "the type will belong to the role that applies the plan; its grants and comment are not carried";
         report.leave("owner", format!("type {need}"), why);
     }

@@ -55,7 +55,7 @@ pub(crate) fn kept(
     out.carried.push(carried);
     if let Some(generated) = &wanted.generated {
         generates(scope, &at, generated, span)?;
-        let message = "the target computes its values itself; verification compares them";
+        let message = "the target computes its values itself, and they are not compared";
         report.find(&GENERATED_RECOMPUTED, &at, message);
         if column.generated.is_none() {
             out.computed.push((wanted.name.clone(), column.name.clone()));

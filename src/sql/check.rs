@@ -148,7 +148,7 @@ fn joined(near: End<'_>, far: End<'_>, match_full: bool) -> String {
 pub fn has_bytes(value: &str, bytes: &[u8]) -> String {
     let characters: Vec<String> = bytes.iter().map(|byte| format!("pg_catalog.chr({byte})")).collect();
     let text = format!("CAST({value} AS pg_catalog.text)");
-    format!("pg_catalog.translate({text}, {}, '') <> {text}", characters.join(" || "))
+    format!("pg_catalog.translate({text}, {}, '') <> {text} COLLATE \"C\"", characters.join(" || "))
 }
 
 /// True for a value whose text is not UTF-8, on a server that takes every byte for a character. The sequences are those of

@@ -56,6 +56,13 @@ pub fn word(def: &TypeDef) -> &'static str {
     }
 }
 
+/// Drops a type, unless something is made of it.
+pub fn drop_unless_used(name: &QualifiedName, def: &TypeDef) -> String {
+    let drop = format!("DROP {} IF EXISTS {}", word(def), crate::sql::name(name));
+    let body = format!("BEGIN {drop}; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END");
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
+}
+
 /// CREATE DOMAIN has no NOT VALID.
 pub(crate) fn is_not_valid(check: &str) -> bool {
     check.ends_with(NOT_VALID)
@@ -75,15 +82,19 @@ fn with_checks(mut create: String, name: &str, checks: &BTreeMap<Ident, String>,
     [create].into_iter().chain(later).collect()
 }
 
-fn options(range: &RangeDef, quoting: Quoting) -> Vec<String> {
+/// What was chosen for a range, each with the word for it.
+pub(crate) fn range_options(range: &RangeDef) -> impl Iterator<Item = (&'static str, &QualifiedName)> {
     let chosen = [
         ("SUBTYPE_OPCLASS", &range.opclass),
         ("COLLATION", &range.collation),
         ("SUBTYPE_DIFF", &range.subtype_diff),
         ("MULTIRANGE_TYPE_NAME", &range.multirange),
     ];
-    let chosen = chosen.into_iter().filter_map(|(word, value)| Some((word, value.as_ref()?)));
-    let chosen = chosen.map(|(word, value)| format!("{word} = {}", (quoting.name)(value)));
+    chosen.into_iter().filter_map(|(word, value)| Some((word, value.as_ref()?)))
+}
+
+fn options(range: &RangeDef, quoting: Quoting) -> Vec<String> {
+    let chosen = range_options(range).map(|(word, value)| format!("{word} = {}", (quoting.name)(value)));
     [format!("SUBTYPE = {}", range.subtype)].into_iter().chain(chosen).collect()
 }
 

@@ -143,13 +143,17 @@ async fn text_without_an_encoding_is_utf8_or_found() {
 async fn what_counts_characters_is_refused_where_the_source_counts_bytes() {
     let pair = TestPair::start(15, 15);
     let (source, _target) = databases(&pair, "SQL_ASCII").await;
-    run(&source, "CREATE TABLE t (id integer PRIMARY KEY, c char(5), t text, n integer)").await;
+    run(&source, "CREATE TABLE t (id integer PRIMARY KEY, c char(5), t text, n integer); \
+         CREATE DOMAIN code AS char(5); CREATE TYPE coded AS (c code); CREATE TABLE inside (id integer PRIMARY KEY, c coded[]); \
+         CREATE TABLE computed (id integer PRIMARY KEY, t text, n integer GENERATED ALWAYS AS (length(t)) STORED)").await;
     let accept = "accept: [{ code: ROW_FILTER, address: public.t, reason: x }, { code: DELETES_DATA, address: public.t.c, reason: x }]\n";
     for (table, why) in [
         ("{ name: t }", Some("filled up to n bytes")),
         ("{ name: t, columns: { c: { drop: true }, t: { type: varchar(9) } } }", Some("made of other text")),
         ("{ name: t, columns: { c: { drop: true }, t: { using: upper(t) } } }", Some("made of other text")),
         ("{ name: t, where: t <> 'x', columns: { c: { drop: true } } }", Some("its filter reads text")),
+        ("{ name: inside }", Some("filled up to n bytes")),
+        ("{ name: computed }", Some("a generated column reads text")),
         ("{ name: t, where: n > 0, columns: { c: { drop: true }, n: { type: bigint } } }", None),
     ] {
         let migration = Migration::between(&pair, "encoded", &format!("    - {table}\n"), "");

@@ -15,7 +15,6 @@ const TYPES: &str = r#"CREATE SCHEMA "the Types"; SET search_path = pg_catalog;
     ALTER TYPE "the Types"."Mo""od" ADD VALUE 'between' BEFORE 'sad';
     CREATE TYPE public.empty AS ENUM ();
     CREATE DOMAIN public.name_c AS text COLLATE "C" DEFAULT 'n/a' NOT NULL CONSTRAINT "not ""short" CHECK (length(VALUE) > 1);
-    ALTER DOMAIN public.name_c ADD CONSTRAINT later CHECK (VALUE <> 'xx') NOT VALID;
     CREATE DOMAIN "the Types".moods AS "the Types"."Mo""od"[] CHECK (array_length(VALUE, 1) < 9);
     CREATE TYPE public.pair AS ("a b" "the Types".moods, n public.name_c, c text COLLATE "POSIX", v varchar(7), d numeric(9,2)[]);
     CREATE TYPE public.nothing AS ();
@@ -233,4 +232,86 @@ async fn a_desired_schema_in_sql_may_name_types_of_the_source() {
     let target = connect_to(&pair.target, "postgres").await;
     assert_eq!(text(&target, "SELECT count(*) FROM items WHERE m = 'ok'").await, "100");
     assert_eq!(text(&target, "SELECT to_regtype('public.words') IS NULL").await, "t", "only what is needed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_created_as_it_is_is_refused() {
+    let pair = TestPair::start(18, 11);
+    let source = connect_to(&pair.source, "postgres").await;
+    run(
+        &source,
+        "CREATE DOMAIN unproven AS text; CREATE SEQUENCE s; CREATE DOMAIN numbered AS bigint DEFAULT nextval('s'); \
+         CREATE SCHEMA m; CREATE TYPE span AS RANGE (subtype = int8, multirange_type_name = m.spans); \
+         CREATE TABLE a (id integer PRIMARY KEY, v unproven); INSERT INTO a VALUES (1, 'xx'); \
+         ALTER DOMAIN unproven ADD CHECK (VALUE <> 'xx') NOT VALID; CREATE TABLE b (id integer PRIMARY KEY, v numbered); \
+         CREATE TABLE c (id integer PRIMARY KEY, v m.spans[]); CREATE TABLE d (id integer PRIMARY KEY, v span); \
+         INSERT INTO d VALUES (1, '[3,5)')",
+    )
+    .await;
+    for (table, why) in [("a", "VALIDATE CONSTRAINT"), ("b", "draws from a sequence"), ("c", "has no multiranges")] {
+        let migration = Migration::new(&pair, &format!("    - {{ name: {table} }}\n"), "");
+        let output = migration.run(&["plan", "--out", "plan.json"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+        assert!(!output.status.success() && said.contains("TYPE_MISSING") && said.contains(why), "{table}: {said}");
+    }
+    // The range itself needs none.
+    let migration = Migration::new(&pair, "    - { name: d }\n", "");
+    migration.plan();
+    migration.cut_over("").assert_switched();
+    let target = connect_to(&pair.target, "postgres").await;
+    assert_eq!(text(&target, "SELECT v FROM d").await, "[3,5)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_made_again_while_a_run_with_new_types_is_under_way() {
+    let pair = TestPair::start(15, 15);
+    let source = connect_to(&pair.source, "postgres").await;
+    run(
+        &source,
+        &format!(
+            "CREATE SCHEMA m; {MOOD}; CREATE TYPE span AS RANGE (subtype = int8, multirange_type_name = m.spans); \
+        ALTER TABLE items ADD COLUMN s span"
+        ),
+    )
+    .await;
+    let desired = "CREATE TABLE items (id bigint PRIMARY KEY, m mood, t text, s span);\n";
+    let migration = Migration::of_schema(&pair, "postgres", desired, "");
+    migration.plan();
+    let mut apply = migration.start(&["--json", "apply", "plan.json", "--yes"], "");
+    tokio::task::block_in_place(|| apply.wait_for("\"ready\":true"));
+    let _said = apply.kill();
+    let other = desired.replace("m mood, t text", "m text, t varchar(9)");
+    std::fs::write(migration.dir.path().join("desired.sql"), other).unwrap();
+    migration.ok(&["plan", "--out", "other.json"]);
+    let mut apply = migration.start(&["--json", "apply", "other.json", "--adopt", "--yes"], "");
+    tokio::task::block_in_place(|| apply.wait_for("\"ready\":true"));
+    let target = connect_to(&pair.target, "postgres").await;
+    assert!(has_type(&target).await, "the stream makes its text from it");
+    assert_eq!(text(&target, "SELECT to_regtype('m.spans') IS NOT NULL").await, "t");
+    migration.ok(&["abort", "--yes"]);
+    let _said = wait(apply);
+    assert!(!has_type(&target).await);
+    assert_eq!(text(&target, "SELECT to_regtype('public.span') IS NULL AND to_regtype('m.spans') IS NULL").await, "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_a_new_plan_does_not_need_goes() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "unneeded", MOOD, ITEMS, "").await;
+    let mut apply = stage.start("");
+    tokio::task::block_in_place(|| apply.wait_for("\"ready\":true"));
+    let _said = apply.kill();
+    let path = stage.migration.dir.path().join("pcrd.config.yml");
+    let config = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("{ name: items }", "{ name: items, columns: { m: { drop: true } } }");
+    let accept = "accept: [{ code: DELETES_DATA, address: public.items.m, reason: test }]\n";
+    std::fs::write(&path, config + accept).unwrap();
+    stage.migration.ok(&["plan", "--out", "other.json"]);
+    let mut apply = stage.migration.start(&["--json", "apply", "other.json", "--adopt", "--yes"], "");
+    tokio::task::block_in_place(|| apply.wait_for("\"ready\":true"));
+    assert!(!has_type(&stage.target).await);
+    stage.migration.ok(&["abort", "--yes"]);
+    let _said = wait(apply);
 }

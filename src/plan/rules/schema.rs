@@ -1,7 +1,7 @@
 //! Objects of the target.
 
+use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
-use crate::catalog::{QualifiedName, TypeDef};
 use crate::plan::Op;
 use crate::plan::kind::Kind;
 use crate::plan::rules::rule::table;
@@ -61,7 +61,9 @@ fn schema(_: &World, op: &Op) -> Vec<Link> {
 
 fn own_schema(_: &World, op: &Op) -> Vec<Link> {
     let name = match op {
-        Op::CreateType(create) => &create.name,
+        Op::CreateType(create) => {
+            return create.def.makes(&create.name).map(|made| Link::Schema(made.schema.clone())).collect();
+        }
         Op::CreateTable(create) => &create.name,
         Op::CreateSequence(create) => &create.name,
         _ => return Vec::new(),
@@ -71,11 +73,7 @@ fn own_schema(_: &World, op: &Op) -> Vec<Link> {
 
 fn made_type(_: &World, op: &Op) -> Vec<Link> {
     let Op::CreateType(create) = op else { return Vec::new() };
-    let multirange = match &create.def {
-        TypeDef::Range(range) => range.multirange.clone(),
-        TypeDef::Enum(_) | TypeDef::Domain { .. } | TypeDef::Composite(_) | TypeDef::Base => None,
-    };
-    [create.name.clone()].into_iter().chain(multirange).map(Link::Type).collect()
+    create.def.makes(&create.name).cloned().map(Link::Type).collect()
 }
 
 fn types(_: &World, op: &Op) -> Vec<Link> {
