@@ -244,6 +244,7 @@ impl Servers {
             | Op::Drain(_)
             | Op::SetDefault(_)
             | Op::Switch(_)
+            | Op::RenameSource(_)
             | Op::PublishBack(_)
             | Op::CreateBackSlot(_)
             | Op::ProbeBack(_)
@@ -315,6 +316,7 @@ fn settings() -> Settings {
         session: BTreeMap::new(),
         on_ddl: pcrd::plan::OnDdl::Stop,
         cutover: plan::Cutover {
+            fence: plan::FenceKind::Rename,
             reverse: Some(plan::Reverse { user: Ident::new("goes_back").unwrap() }),
             ..Default::default()
         },
@@ -344,8 +346,15 @@ async fn taken(servers: &Servers, plan: &Plan, step: &Step) -> Locks {
     }
     servers.besides(plan, &step.op).await;
     let mut locks = servers.held().await;
-    servers.both("COMMIT").await;
+    // No config has this and the way back in one plan: the other steps find the tables by their names.
+    servers.both(if matches!(step.op, Op::RenameSource(_)) { "ROLLBACK" } else { "COMMIT" }).await;
     match &step.op {
+        Op::RenameSource(op) => {
+            for table in &op.tables {
+                let mode = locks.remove(&(End::Source, table.renamed().to_string())).unwrap();
+                locks.insert((End::Source, table.from.to_string()), mode);
+            }
+        }
         // Nobody can see it yet.
         Op::CreateTable(op) => {
             locks.remove(&(End::Target, op.name.to_string()));

@@ -107,6 +107,7 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::RenameSource(_)
         | Op::PublishBack(_)
         | Op::CreateBackSlot(_)
         | Op::ProbeBack(_)

@@ -26,7 +26,7 @@ pub(super) fn read(
     let before = problems.len();
     let fences = [
         ("trigger", Some(FenceKind::Trigger)),
-        ("rename", None),
+        ("rename", Some(FenceKind::Rename)),
         ("pgbouncer", Some(FenceKind::Pgbouncer)),
         ("hooks", Some(FenceKind::Hooks)),
         ("none", Some(FenceKind::None)),
@@ -74,6 +74,9 @@ fn contradiction(fence: FenceKind, hooks: &Hooks, has_pooler: bool, goes_back: b
             "`cutover.reverse` needs a fence that refuses writes (`trigger` or `pgbouncer`): what others wrote to the source \
              meanwhile would meet the rows that come back",
         ),
+        FenceKind::Rename if goes_back => Some(
+            "`cutover.fence: rename` takes the source's tables their names, and `cutover.reverse` writes to them by name",
+        ),
         FenceKind::Pgbouncer if !has_pooler => {
             Some("`cutover.fence: pgbouncer` needs `cutover.pgbouncer` with `admin_uri` and `databases`")
         }
@@ -86,7 +89,7 @@ fn contradiction(fence: FenceKind, hooks: &Hooks, has_pooler: bool, goes_back: b
         FenceKind::Hooks if hooks.before_fence.is_empty() => {
             Some("`cutover.fence: hooks` needs `cutover.hooks.before_fence`, which stops the writers")
         }
-        FenceKind::Trigger | FenceKind::Hooks | FenceKind::None => None,
+        FenceKind::Trigger | FenceKind::Rename | FenceKind::Hooks | FenceKind::None => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, switch};
+use super::{admission, failpoint, late, renamed, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -146,7 +146,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
                 "{table} has rows that were not migrated, because of its filter; drop it yourself"
             ));
         }
-        drop_table(End::Source, &source, table, &mut removed).await?;
+        drop_table(End::Source, &source, &renamed::current(run, &source, table).await?, &mut removed).await?;
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;
@@ -160,6 +160,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     if fence::standing(run, &source).await? != Standing::None
         && (wishes.open_source || is_rolled_back || fence::fenced(run, &source).await?.is_empty())
     {
+        renamed::rename_back(run, &source).await?;
         fence::remove(run, &source).await?;
         removed.push("write fence".to_owned());
     }

@@ -82,6 +82,8 @@ pub const ALL: &[&str] = &[
     "back.finalized",
     "back.after-slot-dropped",
     "back.disarmed-slot",
+    "rename.between-tables",
+    "rename.done",
     "cleanup.after-fence",
     "cleanup.after-slot",
     "cleanup.after-publication",

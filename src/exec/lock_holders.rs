@@ -29,8 +29,17 @@ pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Re
     Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
 }
 
-/// Who holds a lock that keeps ours away, the oldest transactions first, in words.
+/// Who holds a lock that keeps the fence's away, the oldest transactions first, in words.
 pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Result<String, ExecError> {
+    holders(source, tables, false).await
+}
+
+/// Who holds any lock on the tables, in the same words: readers too.
+pub(super) async fn users(source: &Client, tables: &[QualifiedName]) -> Result<String, ExecError> {
+    holders(source, tables, true).await
+}
+
+async fn holders(source: &Client, tables: &[QualifiedName], with_readers: bool) -> Result<String, ExecError> {
     let names: Vec<String> = tables.iter().map(sql::name).collect();
     let rows = source
         .query(
@@ -45,9 +54,9 @@ pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Res
              FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
              WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+             AND ($2 OR l.mode NOT IN ('AccessShareLock', 'RowShareLock')) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
              GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.xact_start ORDER BY a.xact_start LIMIT 6",
-            &[&names],
+            &[&names, &with_readers],
         )
         .await
         .map_err(ExecError::source("look who keeps the tables from being locked"))?;
@@ -57,7 +66,7 @@ pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Res
         who.truncate(NAMED_MAX);
         who.push("and others".to_owned());
     }
-    Ok(if who.is_empty() { "busy writers".to_owned() } else { who.join("; ") })
+    Ok(if who.is_empty() { "busy sessions".to_owned() } else { who.join("; ") })
 }
 
 /// Ends the sessions whose transaction is older than `limit` and holds a lock that keeps the fence away. A prepared

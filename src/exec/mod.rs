@@ -45,6 +45,7 @@ pub mod preflight;
 pub mod pressure;
 pub mod published;
 pub mod rehearse;
+mod renamed;
 pub mod report;
 pub mod reread;
 pub mod restart_point;

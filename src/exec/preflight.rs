@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, new_types, order, sight};
+use super::{leftover, new_types, order, renamed, sight};
 use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
 use crate::pg::client::Client;
@@ -85,6 +85,7 @@ pub async fn check(run: &Run, target: &Client, source: &Client) -> Result<(), Ex
         failures.extend(leftover::publication(run, target, source).await?);
     }
     failures.extend(target_checks(run, target, source).await?);
+    failures.extend(renamed::hindrances(run, source).await?);
     failures.extend(sight::hidden(run, End::Source, source, true).await?);
     failures.extend(sight::hidden(run, End::Target, target, true).await?);
     if failures.is_empty() {
@@ -436,6 +437,6 @@ fn temporary(plan: &Plan, user: &str) -> Fix {
 }
 
 /// The name of a database or role for SQL. It came from a server, so it is a name.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     crate::catalog::Ident::new(name).map_or_else(|error| error.to_string(), |name| sql::ident(&name))
 }

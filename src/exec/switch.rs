@@ -7,7 +7,7 @@ use super::context::Run;
 use super::event::EventKind;
 use super::fence::{self, Standing};
 use super::hook::{self, Ended};
-use super::{ExecError, failpoint, late, pooler};
+use super::{ExecError, failpoint, late, pooler, renamed};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::hook::{self as calls, Call, CallEnd};
 use crate::ledger::{migration, progress};
@@ -58,6 +58,7 @@ pub async fn complete(run: &Run, ledger: &Client, word: Option<Word>) -> Result<
     if !matches!(said, Some(CallEnd::Succeeded | CallEnd::Failed | CallEnd::NotStarted)) {
         hook::call(run, ledger, run.epoch, Hook::AfterSwitch).await?;
     }
+    renamed::rename(run).await?;
     for line in late::lines(run, ledger).await.unwrap_or_else(|error| vec![unknown(&error)]) {
         run.note(line);
     }

@@ -14,6 +14,7 @@ pub static PREFLIGHT: &[&Rule] = &[
     &SCHEMA_USAGE,
     &SELECT_RIGHT,
     &TABLE_OWNER,
+    &OTHER_NAME,
     &ROW_SECURITY,
     &REPLICATION_ROLE,
     &RESERVED_SCHEMA,
@@ -130,6 +131,16 @@ static TABLE_OWNER: Rule = Rule {
     effect: "`apply` refuses.",
     why: "Only the owner may publish a table and put the fence on it.",
     instead: "Run the statement that the check shows, for the time of the migration.",
+};
+
+static OTHER_NAME: Rule = Rule {
+    code: "other_name",
+    severity: Severity::Refused,
+    title: "a table of the source cannot get the name that it is to have after the switch",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "`cutover.fence: rename` renames the source's tables once the target is open, when a failure could not be mended in time.",
+    instead: "Grant what the check shows, or rename what has the name; or use `cutover.fence: trigger`.",
 };
 
 static ROW_SECURITY: Rule = Rule {

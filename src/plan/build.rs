@@ -7,6 +7,7 @@ use crate::catalog::{
 };
 use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
+use crate::plan::rename::rename_source;
 use crate::plan::rules::World;
 use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
@@ -166,6 +167,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     }
     ops.extend(built.iter().flat_map(|table| late_defaults(table)));
     ops.push(Op::Switch(Switch {}));
+    ops.extend(rename_source(settings, &sources));
     ops.push(Op::DropFence(DropFence { tables: sources }));
     ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));
     ops.push(Op::DropPublication(DropPublication { publication: publication.clone() }));

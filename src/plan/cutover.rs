@@ -50,6 +50,8 @@ pub enum FenceKind {
     /// A trigger that refuses them.
     #[default]
     Trigger,
+    /// The same, and after the switch the source's tables get other names: readers fail too.
+    Rename,
     /// pgbouncer holds its clients; the trigger refuses the others.
     Pgbouncer,
     /// The operator's program; whoever writes all the same is found out.
@@ -68,6 +70,7 @@ impl FenceKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Trigger => "trigger",
+            Self::Rename => "rename",
             Self::Pgbouncer => "pgbouncer",
             Self::Hooks => "hooks",
             Self::None => "none",
@@ -76,7 +79,7 @@ impl FenceKind {
 
     /// True when a write to the source fails from the fence on.
     pub fn refuses(self) -> bool {
-        matches!(self, Self::Trigger | Self::Pgbouncer)
+        matches!(self, Self::Trigger | Self::Rename | Self::Pgbouncer)
     }
 }
 

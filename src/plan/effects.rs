@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::QualifiedName;
-use crate::plan::{CommentTarget, End, Lock, Op, Plan};
+use crate::plan::{CommentTarget, End, Lock, Op, Plan, Renamed};
 use crate::projection::Projection;
 use crate::sql::rewrite::referenced_table;
 
@@ -83,6 +83,10 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             let tables = plan.back.iter().filter(|way| way.projection.is_some()).map(|way| way.to.clone());
             each(End::Source, &tables.collect::<Vec<_>>(), "ROW EXCLUSIVE", "one group of transactions")
         }
+        Op::RenameSource(op) => {
+            let tables: Vec<_> = op.tables.iter().map(|table| table.from.clone()).collect();
+            each(End::Source, &tables, "ACCESS EXCLUSIVE", "milliseconds; at most 300 ms of waiting an attempt")
+        }
         Op::DropFence(op) => each(End::Source, &op.tables, "ACCESS EXCLUSIVE", "milliseconds"),
         Op::CreateLedger(_)
         | Op::CreateSchema(_)
@@ -149,6 +153,10 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         },
         Op::SetDefault(op) => format!("{}.{} has this default", op.column.table, op.column.column),
         Op::Switch(_) => "the lease on the source is infinite".to_owned(),
+        Op::RenameSource(op) => {
+            let tables: Vec<_> = op.tables.iter().map(Renamed::renamed).collect();
+            format!("the fenced tables are called {}", names(&tables))
+        }
         Op::PublishBack(op) => {
             format!("publication {} exists on the target and holds exactly {}", op.publication, names(&op.tables))
         }

@@ -30,6 +30,7 @@ pub enum Kind {
     SetSequence,
     SetDefault,
     Switch,
+    RenameSource,
     PublishBack,
     CreateBackSlot,
     ProbeBack,
@@ -69,6 +70,7 @@ impl Op {
             Self::SetSequence(_) => Kind::SetSequence,
             Self::SetDefault(_) => Kind::SetDefault,
             Self::Switch(_) => Kind::Switch,
+            Self::RenameSource(_) => Kind::RenameSource,
             Self::PublishBack(_) => Kind::PublishBack,
             Self::CreateBackSlot(_) => Kind::CreateBackSlot,
             Self::ProbeBack(_) => Kind::ProbeBack,
@@ -116,6 +118,7 @@ impl Op {
             Self::SetSequence(op) => format!("set_sequence:{}", op.target),
             Self::SetDefault(op) => format!("set_default:{}", within(&op.column.table, &op.column.column)),
             Self::Switch(_) => "switch".to_owned(),
+            Self::RenameSource(_) => "rename_source".to_owned(),
             Self::PublishBack(op) => format!("publish_back:{}", op.publication),
             Self::CreateBackSlot(op) => format!("create_back_slot:{}", op.slot),
             Self::ProbeBack(_) => "probe_back".to_owned(),
@@ -154,7 +157,8 @@ impl Op {
             | Self::SetSequence(_)
             | Self::SetDefault(_)
             | Self::ArmBack(_)
-            | Self::Switch(_) => Phase::Cutover,
+            | Self::Switch(_)
+            | Self::RenameSource(_) => Phase::Cutover,
             Self::StreamBack(_) => Phase::Reverse,
             Self::DropBackSlot(_)
             | Self::DropBackPublication(_)
@@ -194,6 +198,7 @@ impl Op {
             | Self::VerifyFinal(_)
             | Self::SetSequence(_)
             | Self::Switch(_)
+            | Self::RenameSource(_)
             | Self::PublishBack(_)
             | Self::CreateBackSlot(_)
             | Self::ProbeBack(_)

@@ -18,6 +18,7 @@ pub mod kind;
 mod merged;
 pub mod model;
 pub mod op;
+mod rename;
 pub mod render;
 pub mod rules;
 pub mod shape;

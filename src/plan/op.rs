@@ -55,6 +55,8 @@ pub enum Op {
     SetDefault(SetDefault),
     /// Makes the fence permanent and opens the target.
     Switch(Switch),
+    /// Gives the source's tables other names, so that whoever still reads them fails.
+    RenameSource(RenameSource),
     /// Creates the publication on the target, complete, for the way back.
     PublishBack(PublishBack),
     /// Creates the slot on the target from which changes go back.
@@ -202,6 +204,13 @@ SetDefault { /// Target column.
     default: String } }
 payload! { /// See [`Op::Switch`].
 Switch {} }
+payload! { /// See [`Op::RenameSource`].
+RenameSource { /// Source tables, sorted.
+    tables: Vec<Renamed> } }
+payload! { /// A table and its other name.
+Renamed { /// Name that it has up to the switch.
+    from: QualifiedName, /// Name after it, in the same schema.
+    to: Ident } }
 payload! { /// See [`Op::PublishBack`].
 PublishBack { /// Name.
     publication: Ident, /// Target tables, sorted.

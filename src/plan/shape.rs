@@ -4,7 +4,7 @@
 use crate::catalog::{Column, ColumnRef, Ident, QualifiedName, TypeDef};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_type;
-use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
+use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Renamed, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::ddl_type::{QUOTED, create_type, word};
 use crate::sql::{ddl, ident, literal, name, publication};
@@ -167,6 +167,10 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![target(Rule::new_default, vec![table, column, op.default.clone()])]
         }
         Op::Switch(_) => vec![source(Rule::make_permanent, Vec::new())],
+        Op::RenameSource(op) => {
+            let says = |table: &Renamed| vec![name(&table.from), ident(&table.to)];
+            op.tables.iter().map(|table| source(Rule::rename_table, says(table))).collect()
+        }
         Op::PublishBack(op) => {
             let says = published(&op.publication, &op.tables, plan.target.server.major());
             vec![target(Rule::create_publication, says)]
@@ -218,6 +222,7 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::RenameSource(_)
         | Op::ProbeBack(_)
         | Op::ArmBack(_)
         | Op::StreamBack(_)

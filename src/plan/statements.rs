@@ -65,6 +65,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),
         Op::SetDefault(op) => target([ddl::set_default(&op.column, &op.default)]),
         Op::Switch(_) => source([fence::make_permanent()]),
+        Op::RenameSource(op) => source(op.tables.iter().map(|table| fence::rename(&table.from, &table.to))),
         Op::PublishBack(op) => target([publication::create(&op.publication, &op.tables, plan.target.server.major())]),
         Op::CreateBackSlot(op) => target([publication::create_slot_now(&op.slot)]),
         Op::ProbeBack(_) => target([publication::probe()]),
@@ -115,6 +116,7 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::RenameSource(_)
         | Op::ProbeBack(_)
         | Op::ArmBack(_)
         | Op::StreamBack(_)

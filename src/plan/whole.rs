@@ -8,6 +8,7 @@ use crate::plan::{
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, Severity, StepId,
     StreamChanges, Switch, VerifyFinal, VerifyTable,
 };
+use crate::plan::rename::rename_source;
 use crate::plan::{back, merged};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
@@ -161,6 +162,7 @@ fn wanted(plan: &Plan) -> Vec<Op> {
     if plan.source.server.major() < TRUNCATE_SINCE {
         ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
     }
+    ops.extend(rename_source(&plan.settings, &sources));
     ops.push(Op::DropFence(DropFence { tables: sources }));
     ops.extend(back::ops(&plan.settings, &targets));
     for table in targets {
@@ -192,6 +194,7 @@ fn is_protocol(op: &Op) -> bool {
         | Op::Drain(_)
         | Op::VerifyFinal(_)
         | Op::Switch(_)
+        | Op::RenameSource(_)
         | Op::PublishBack(_)
         | Op::CreateBackSlot(_)
         | Op::ProbeBack(_)

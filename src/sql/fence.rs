@@ -1,7 +1,7 @@
 //! The write fence on the source, and the guard against TRUNCATE on PG 10.
 
 use crate::catalog::{Ident, QualifiedName};
-use crate::sql::{literal, name};
+use crate::sql::{ident, literal, name};
 
 /// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
 fn execute(source_major: u32) -> &'static str {
@@ -91,6 +91,11 @@ pub fn sentinel() -> String {
 /// Removes the fence's triggers.
 pub fn drop_triggers(tables: &[QualifiedName]) -> Vec<String> {
     tables.iter().map(|table| format!("DROP TRIGGER IF EXISTS \"pcrd_fence\" ON {}", name(table))).collect()
+}
+
+/// Another name in the same schema.
+pub fn rename(from: &QualifiedName, to: &Ident) -> String {
+    format!("ALTER TABLE {} RENAME TO {}", name(from), ident(to))
 }
 
 /// Makes the lease permanent; no row means that it had expired, or is another executor's, and the attempt is void.

@@ -50,6 +50,7 @@ mod ordeal;
 mod pgbouncer;
 mod phase;
 mod refused;
+mod rename_fence;
 mod repair;
 mod reserved;
 mod rights;

@@ -70,6 +70,7 @@ fn shapes(op: &Op) -> Option<&QualifiedName> {
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
         | Op::Switch(_)
+        | Op::RenameSource(_)
         | Op::PublishBack(_)
         | Op::CreateBackSlot(_)
         | Op::ProbeBack(_)

@@ -14,6 +14,13 @@ pub const RULES: &[Rule] = &[
         needs: always,
     },
     Rule {
+        sentence: "what is left on the source is found under its other name",
+        earlier: &[Kind::RenameSource],
+        later: &[Kind::DropFence],
+        gives: always,
+        needs: always,
+    },
+    Rule {
         sentence: "the slot goes before the publication that it reads",
         earlier: &[Kind::DropSlot],
         later: &[Kind::DropPublication],

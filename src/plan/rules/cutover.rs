@@ -71,6 +71,13 @@ pub const RULES: &[Rule] = &[
         gives: always,
         needs: always,
     },
+    Rule {
+        sentence: "the source's tables keep their names until the target is open",
+        earlier: &[Kind::Switch],
+        later: &[Kind::RenameSource],
+        gives: always,
+        needs: always,
+    },
 ];
 
 fn set(_: &World, op: &Op) -> Vec<Link> {
