@@ -390,18 +390,38 @@ pub async fn ask(
     kind: &str,
     argument: Option<&str>,
 ) -> Result<String, CommandError> {
-    let answer = answer(ctx, ledger, found, kind, argument).await?;
-    if answer.ok { Ok(answer.text) } else { Err(CommandError::new(Exit::Failed, answer.text)) }
+    let said = ask_whoever_is_left(ctx, ledger, found, kind, argument).await?;
+    said.ok_or_else(ended)
 }
 
-/// Asks the running executor for something and waits for its answer.
+/// The same; `None` when the executor ended before it had begun with it, and nobody will.
+pub async fn ask_whoever_is_left(
+    ctx: &Context,
+    ledger: &Client,
+    found: &migration::Migration,
+    kind: &str,
+    argument: Option<&str>,
+) -> Result<Option<String>, CommandError> {
+    match answer(ctx, ledger, found, kind, argument).await? {
+        Some(answer) if !answer.ok => Err(CommandError::new(Exit::Failed, answer.text)),
+        answer => Ok(answer.map(|answer| answer.text)),
+    }
+}
+
+/// The executor asked ended.
+pub fn ended() -> CommandError {
+    CommandError::new(Exit::Failed, "the executor ended before it answered").with_next("pcrd status")
+}
+
+/// Asks the running executor for something and waits for its answer; `None` when it ended before it had begun with it, and
+/// nobody will.
 pub async fn answer(
     ctx: &Context,
     ledger: &Client,
     found: &migration::Migration,
     kind: &str,
     argument: Option<&str>,
-) -> Result<request::Outcome, CommandError> {
+) -> Result<Option<request::Outcome>, CommandError> {
     if !executor_comes_back(ctx, ledger, found).await? {
         let text = format!("no executor is running, so nobody can {kind}");
         return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply plan.json goes on; pcrd status"));
@@ -411,20 +431,20 @@ pub async fn answer(
     let mut seen = std::time::Instant::now();
     loop {
         if let Some(outcome) = request::outcome(ledger, id).await.map_err(failed)? {
-            return Ok(outcome);
+            return Ok(Some(outcome));
         }
         if executor_alive(ledger, found).await? {
             seen = std::time::Instant::now();
         } else if seen.elapsed() > ABSENCE_MAX {
             // The next executor must not do what nobody waits for any more.
-            if !request::withdraw(ledger, id).await.map_err(failed)? {
-                if executor_alive(ledger, found).await? {
-                    continue;
-                }
-                request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            if request::withdraw(ledger, id).await.map_err(failed)? {
+                return Ok(None);
             }
-            let error = CommandError::new(Exit::Failed, "the executor ended before it answered");
-            return Err(error.with_next("pcrd status"));
+            if executor_alive(ledger, found).await? {
+                continue;
+            }
+            request::end(ledger, id, false, "the executor ended before it answered").await.map_err(failed)?;
+            return Err(ended());
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}

@@ -67,7 +67,10 @@ pub(super) async fn hindrances(run: &Run, source: &Client) -> Result<Vec<Failure
         let mut fail = |found, fix| failures.push(Failure { id: "other_name", on: End::Source, found, fix });
         if row.get(0) {
             let fix = format!("Rename or drop {}: another migration may have left it.", table.renamed());
-            fail(format!("{} is to be called {} after the switch, and that is there", table.from, table.to), Fix::Words(fix));
+            fail(
+                format!("{} is to be called {} after the switch, and that is there", table.from, table.to),
+                Fix::Words(fix),
+            );
         }
         if row.get(1) {
             let (schema, user) = (sql::ident(&table.from.schema), quoted(&row.get::<_, String>(2)));

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Column, Ident, QualifiedName, Table};
+use crate::plan::rename::rename_source;
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, Severity, StepId,
     StreamChanges, Switch, VerifyFinal, VerifyTable,
 };
-use crate::plan::rename::rename_source;
 use crate::plan::{back, merged};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;

@@ -116,7 +116,13 @@ fn keys_and_values_that_later_versions_bring() {
     check(vec![
         (top("migrate: { carry: all }"), "not_yet", "carry", None, "migrate.carry"),
         (table("data: none"), "not_yet", "none", None, "data: none"),
-        (top("cutover: { fence: rename, reverse: { user: r } }"), "contradiction", "rename", None, "writes to them by name"),
+        (
+            top("cutover: { fence: rename, reverse: { user: r } }"),
+            "contradiction",
+            "rename",
+            None,
+            "writes to them by name",
+        ),
         (
             top("migrate: { on_ddl: follow_aditive }"),
             "bad_value",

@@ -226,24 +226,37 @@ async fn a_request_to_an_executor_that_dies_is_answered() {
     assert!(said.stderr.contains("the executor ended before it answered"), "{}", said.stderr);
 }
 
-/// It was told that nobody did it: the next executor must not do it after all.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_nobody_took_is_not_done_later() {
-    let scene = scene("").await;
+/// An executor that stands where it can take nothing, dies there, and has been asked for the cutover.
+async fn asked_of_the_dead(scene: &Scene) -> Running {
     let mut running = scene.apply();
     running.wait_for(READY);
-    // It stands where it can take nothing, and dies there.
     let pid = running.child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
     let asked = scene.migration.start(&["cutover", "--yes"], "");
     wait_until(&scene.target, "SELECT count(*) = 1 FROM pcrd.request WHERE kind = 'cutover'").await;
     running.kill();
-    let said = tokio::task::block_in_place(|| asked.wait_at_most(Duration::from_secs(60)));
-    assert_eq!(said.code, Some(1), "{}", said.stderr);
-    let taken = "SELECT count(*) FROM pcrd.request WHERE kind = 'cutover' AND taken_at IS NULL";
-    assert_eq!(text(&scene.target, taken).await, "0");
+    asked
+}
+
+/// Nobody will do it: whoever asks goes on alone, as if nobody had been there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutover_that_nobody_took_is_made_by_who_asked() {
+    let scene = scene("").await;
+    let asked = asked_of_the_dead(&scene).await;
+    let said = tokio::task::block_in_place(|| asked.wait_at_most(Duration::from_secs(120)));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!(text(&scene.target, "SELECT state FROM pcrd.migration").await, "cut_over");
+    assert_eq!(text(&scene.target, "SELECT outcome FROM pcrd.request WHERE kind = 'cutover'").await, "withdrawn");
+}
+
+/// It was told that nobody did it: the next executor must not do it after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_took_is_not_done_later() {
+    let scene = scene("").await;
+    let asked = asked_of_the_dead(&scene).await;
+    tokio::task::block_in_place(|| asked.kill());
     // As one of an earlier version that was ended and never taken.
-    run(&scene.target, "UPDATE pcrd.request SET taken_at = NULL WHERE kind = 'cutover'").await;
+    run(&scene.target, "UPDATE pcrd.request SET ended_at = clock_timestamp() WHERE kind = 'cutover'").await;
     let mut running = scene.apply();
     running.wait_for(READY);
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -52,7 +52,7 @@ async fn readers_of_the_source_fail_after_the_switch() {
         let pair = TestPair::start(major, 17);
         let stage = stage(&pair, "renames").await;
         let shown = stage.migration.ok(&["plan", "--out", "again.json"]);
-        assert!(shown.contains("rename_source"), "{shown}");
+        assert!(shown.contains("fence: rename, and after the switch"), "{shown}");
         let mut running = stage.start("");
         tokio::task::block_in_place(|| running.wait_for("\"type\":\"gate\",\"ready\":true"));
         let before = names(&stage).await;

@@ -7,7 +7,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{
-    Job, ask, current, executor_alive, executor_comes_back, explain, plan_of, quiet_run, run_plan,
+    Job, ask_whoever_is_left, current, executor_alive, executor_comes_back, explain, plan_of, quiet_run, run_plan,
 };
 use crate::exec::apply::Until;
 use crate::exec::cutover::Limits;
@@ -104,8 +104,11 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
             let text = "an executor has come meanwhile, and nothing was told to it";
             return Err(CommandError::new(Exit::Busy, text).with_next("pcrd status"));
         }
-        ctx.note(&ask(ctx, &ledger, &found, "cutover", Some(&limits.to_request())).await?);
-        return Ok(Exit::Done);
+        // One that ends just now has left the plan to be gone on with.
+        if let Some(said) = ask_whoever_is_left(ctx, &ledger, &found, "cutover", Some(&limits.to_request())).await? {
+            ctx.note(&said);
+            return Ok(Exit::Done);
+        }
     }
     ctx.note("no executor is alive; this command continues the plan itself");
     let plan = plan_of(ctx, &config, &found.id)?;

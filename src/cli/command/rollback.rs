@@ -4,7 +4,9 @@ use super::apply::finish;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::executor::{Job, ask, current, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan};
+use crate::cli::executor::{
+    Job, ask_whoever_is_left, current, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan,
+};
 use crate::exec::apply::Until;
 use crate::exec::back::{self, Wish};
 use crate::ledger::way_back::{self, WayBackState};
@@ -79,8 +81,11 @@ async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Resu
     }
     let plan = plan_of(ctx, &config, &found.id)?;
     if executor_comes_back(ctx, &ledger, &found).await? {
-        ctx.note(&ask(ctx, &ledger, &found, word, None).await?);
-        return Ok(Exit::Done);
+        // As in `cutover`.
+        if let Some(said) = ask_whoever_is_left(ctx, &ledger, &found, word, None).await? {
+            ctx.note(&said);
+            return Ok(Exit::Done);
+        }
     }
     drop(ledger);
     if wish == Wish::Finalize {

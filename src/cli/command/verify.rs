@@ -8,7 +8,8 @@ use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{
-    Job, answer, current, executor_alive, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan_with,
+    Job, answer, current, ended, executor_alive, executor_comes_back, explain, failed, plan_of, quiet_run,
+    run_plan_with,
 };
 use crate::config::Config;
 use crate::exec::apply::Until;
@@ -83,7 +84,7 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
         }
     }
     let mut report = if is_alive {
-        let answer = answer(ctx, &ledger, &found, "verify", Some(&wish.to_request())).await?;
+        let answer = answer(ctx, &ledger, &found, "verify", Some(&wish.to_request())).await?.ok_or_else(ended)?;
         // The executor answers with a report; with a sentence when it is stopping.
         serde_json::from_str(&answer.text).map_err(|_| CommandError::new(Exit::Failed, answer.text))?
     } else {
