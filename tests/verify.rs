@@ -75,6 +75,7 @@ fn projection(identity: RowIdentity) -> Projection {
         columns,
         part: None,
         filter: None,
+        partitioned: false,
     }
 }
 

@@ -5,7 +5,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, switch};
+use super::{admission, failpoint, late, partitions, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -270,6 +270,9 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
 async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut Vec<String>) -> Result<(), ExecError> {
     let steps = Steps::read(run, ledger).await?;
     let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_))) else { return Ok(()) };
+    if !run.plan.partitioned().is_empty() {
+        partitions::remove_guards(run, source).await?;
+    }
     if steps.started(&step.id) {
         for statement in &step.revert {
             source.batch_execute(&statement.sql).await.map_err(ExecError::source("remove the TRUNCATE guard"))?;

@@ -212,7 +212,7 @@ impl CopyWorker {
     async fn admitted_snapshot(&mut self, task: &TableTask, work: &LaneWork) -> Result<(Snapshot, Lsn), ExecError> {
         let mut waited = Duration::ZERO;
         loop {
-            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task.source_name()).await?;
+            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task).await?;
             let (admitted, waits_for) = {
                 let mut router = self.shared.router();
                 let lane = &mut router.lanes_mut(work.table)[work.lane];

@@ -22,6 +22,8 @@ pub const ALL: &[&str] = &[
     "adopt.after-commit",
     "step.after-start",
     "step.after-effect",
+    "partitions.before-guard",
+    "partitions.after-guard",
     "lanes.after-layout",
     "chunk.begin",
     "chunk.after-snapshot",

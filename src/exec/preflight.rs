@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, order, sight};
+use super::{leftover, order, partitions, sight};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
@@ -235,6 +235,13 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
                 "table_owner",
                 format!("role {user} does not own {name}, which publishing and fencing it need"),
                 Fix::Statement(format!("GRANT {} TO {user}", quoted(owner.get(0)))),
+            );
+        }
+        for (partition, owner) in partitions::of_other_owners(source, name).await? {
+            fail(
+                "table_owner",
+                format!("role {user} does not own {partition}, a partition of {name}, which fencing it needs"),
+                Fix::Statement(format!("GRANT {} TO {user}", quoted(&owner))),
             );
         }
         if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {

@@ -250,7 +250,7 @@ async fn lock_whole(guard: &Client, tables: &[TableTask], nowait: &str) -> Resul
     if tables.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = tables.iter().map(|task| format!("ONLY {}", sql::name(task.source_name()))).collect();
+    let names: Vec<String> = tables.iter().map(|task| sql::source_table(&task.projection)).collect();
     let names = names.join(", ");
     let lock = format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {names} IN ACCESS SHARE MODE{nowait}");
     guard.batch_execute(&lock).await

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ExecError;
 use super::context::Run;
+use super::partitions::{self, Tree};
+use super::rewritten::was_not_rewritten;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, migration};
@@ -37,9 +39,6 @@ const SQL: &str = "SELECT w.at, t.* FROM \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = w.schema::name AND c.relname = w.name::name OFFSET 0) AS t";
 
-/// So many rows are looked at for one of before.
-const ROWS: u32 = 10_000;
-
 /// One look at a source table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Witness {
@@ -63,6 +62,9 @@ pub struct Witness {
     /// Transactions below this one had ended.
     #[serde(default)]
     ended: Option<i64>,
+    /// Partitions, where the plan has it as a partitioned table.
+    #[serde(default, skip_serializing_if = "Tree::is_empty")]
+    pub(super) partitions: Tree,
     /// `attnum`s of the columns that are there, whatever they are called.
     #[serde(skip)]
     there: Vec<i16>,
@@ -81,8 +83,27 @@ impl Seen {
         self.0.lock().expect("no task panics while it holds a look").clone()
     }
 
-    fn set(&self, witness: Witness) {
-        *self.0.lock().expect("no task panics while it holds a look") = witness;
+    /// A partition that another task has seen meanwhile stays: none is ever taken off.
+    fn set(&self, mut witness: Witness) {
+        let mut seen = self.0.lock().expect("no task panics while it holds a look");
+        for (oid, partition) in std::mem::take(&mut seen.partitions) {
+            witness.partitions.entry(oid).or_insert(partition);
+        }
+        *seen = witness;
+    }
+
+    /// Partitions that no look has seen before, and names that are new.
+    fn add(&self, partitions: Tree) {
+        let mut seen = self.0.lock().expect("no task panics while it holds a look");
+        for (oid, partition) in partitions {
+            let name = partition.name.clone();
+            seen.partitions.entry(oid).or_insert(partition).name = name;
+        }
+    }
+
+    /// The partitions, at every level.
+    pub(super) fn partitions(&self) -> Tree {
+        self.get().partitions
     }
 
     /// OID of the table.
@@ -111,6 +132,7 @@ impl Witness {
             let at = usize::try_from(row.get::<_, i64>(0) - 1).expect("an ordinality begins at 1");
             found[at] = Some(Self::of_row(tasks[at], &row));
         }
+        partitions::look(source, tasks, &mut found).await?;
         Ok(found)
     }
 
@@ -133,6 +155,7 @@ impl Witness {
                 .collect(),
             last: Some(row.get(8)),
             ended: Some(row.get(9)),
+            partitions: Tree::new(),
             there: row.get(7),
         }
     }
@@ -168,35 +191,41 @@ impl Witness {
 
     /// True when both looks saw the same, whenever they were.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let Self { oid, file, columns, labels, published, numbers, last, ended: _, there: _ } = self;
+        let Self { oid, file, columns, labels, published, numbers, last, partitions, ended: _, there: _ } = self;
         let same_table = *oid == other.oid && *file == other.file && *last == other.last && *numbers == other.numbers;
-        same_table && *columns == other.columns && *labels == other.labels && *published == other.published
+        same_table
+            && *columns == other.columns
+            && *labels == other.labels
+            && *published == other.published
+            && *partitions == other.partitions
     }
+}
 
-    /// True when no ALTER TABLE has rewritten the rows since this look, whatever else was done: each of them would have
-    /// the transaction of the rewrite for its own. VACUUM FULL and CLUSTER leave a row its own, so one that is older
-    /// than this look shows it. That there is no row shows it (`if_empty`) on the way back only, on both ends: every row is
-    /// streamed, and a change of a key that meets no row ends that. On the way there deletes of keys that only the rewrite made
-    /// may belong to chunks that are still to come, and rows of before it to chunks that are done.
-    async fn was_not_rewritten(&self, source: &Client, task: &TableTask, if_empty: bool) -> Result<bool, ExecError> {
-        let Some(ended) = self.ended else { return Ok(false) };
-        // A row's number of its transaction has 32 bits, of which the half are the past. A server that has not come so far is
-        // not the one of that look any more.
-        let query = format!(
-            "SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - $1::int8 BETWEEN 0 AND 1000000000 AND \
-             (SELECT coalesce(pg_catalog.bool_or(pg_catalog.age(r.id) > pg_catalog.age($2::text::xid)), {if_empty}) \
-              FROM (SELECT xmin AS id FROM {} LIMIT {ROWS}) AS r)",
-            sql::expr::only(task.source_name())
-        );
-        let id = (ended % (1 << 32)).to_string();
-        let row = source.query_one(&query, &[&ended, &id]).await;
-        Ok(row.map_err(ExecError::source("look for a row of before"))?.get(0))
-    }
+async fn is_older(source: &Client, task: &TableTask, before: &Witness, if_empty: bool) -> Result<bool, ExecError> {
+    was_not_rewritten(source, &sql::source_table(&task.projection), before.ended, if_empty).await
 }
 
 /// Compares the tables with what was recorded before their first row was read.
 pub async fn check(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
-    compare(source, &last_looks(tasks)).await.map(|_now| ())
+    let looks = last_looks(tasks);
+    let found = compare(source, &looks).await?;
+    for ((task, _), now) in looks.iter().zip(found) {
+        // One that was seen empty may have rows at the next look.
+        if let Some(seen) = task.witness.as_ref().filter(|_| task.projection.partitioned) {
+            seen.add(now.partitions);
+        }
+    }
+    Ok(())
+}
+
+/// The same, and that TRUNCATE of partitions was refused all the time: not through a snapshot.
+pub(super) async fn check_guards(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
+    let partitioned: Vec<&TableTask> = tasks.iter().copied().filter(|task| task.projection.partitioned).collect();
+    let looks = last_looks(&partitioned);
+    for ((task, before), now) in looks.iter().zip(Witness::of_all(source, &partitioned).await?) {
+        partitions::still_guarded(task, &before.partitions, &now.map(|now| now.partitions).unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 fn last_looks<'a>(tasks: &[&'a TableTask]) -> Vec<(&'a TableTask, Witness)> {
@@ -213,11 +242,17 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
     for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
         let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
         let now = now.ok_or_else(|| stale("it is gone".to_owned()))?;
-        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, task.back.is_some()).await? {
+        if before.may_be_rewritten(&now) && !is_older(source, task, &before, task.back.is_some()).await? {
             return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
         }
         if let Some(difference) = before.difference(&now) {
             return Err(stale(difference));
+        }
+        let mut now = now;
+        if task.projection.partitioned {
+            let found = std::mem::take(&mut now.partitions);
+            let table = (*task, now.oid);
+            now.partitions = partitions::compare(source, table, &before.partitions, before.ended, found).await?;
         }
         all.push(now);
     }
@@ -240,8 +275,12 @@ pub(super) async fn follow_all(
     tasks: &[&TableTask],
     epoch: Option<i64>,
 ) -> Result<(), ExecError> {
+    check_guards(source, tasks).await?;
     let seen = last_looks(tasks);
-    let found = compare(source, &seen).await?;
+    let mut found = compare(source, &seen).await?;
+    for ((task, _), now) in seen.iter().zip(&mut found) {
+        partitions::guard(run, source, task, &mut now.partitions).await?;
+    }
     keep(run, ledger, &seen, found, epoch).await
 }
 
@@ -317,7 +356,7 @@ pub(super) async fn look_at_source(source: &Client, tasks: &[TableTask]) -> Resu
                 false => return lost("it was dropped"),
             }
         };
-        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, true).await? {
+        if before.may_be_rewritten(&now) && !is_older(source, task, before, true).await? {
             return lost("ALTER TABLE rewrote its rows");
         }
         let planned = |name: &String| task.source.columns.iter().any(|column| column.name.as_str() == name);
@@ -443,6 +482,7 @@ pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [
     }
     let mut recorded = Vec::new();
     for (task, witness) in first.iter().zip(Witness::of_all(source, &first).await?) {
+        witness.iter().try_for_each(|seen| partitions::all_sound(task, &seen.partitions))?;
         recorded.push((setting(task), serde_json::to_string(&witness).map_err(damaged)?));
         seen.insert(task.source_name().clone(), witness.map(Seen::new));
     }

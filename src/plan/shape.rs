@@ -3,6 +3,7 @@
 
 use crate::catalog::{Column, ColumnRef, Ident, QualifiedName};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::statements::via_root;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::{ddl, ident, literal, name, publication};
@@ -105,10 +106,15 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         Op::CreateLedger(_) => vec![target(Rule::create_schema, vec![PCRD.to_owned()])],
         Op::GuardTruncate(op) => guard(&op.tables),
         Op::CreatePublication(op) => {
-            vec![source(Rule::create_publication, published(&op.publication, &op.tables, major))]
+            let mut says = published(&op.publication, &op.tables, major);
+            says.extend(via_root(&op.tables, plan).then(|| "publish_via_partition_root = true".to_owned()));
+            vec![source(Rule::create_publication, says)]
         }
         Op::CreateSlot(op) => {
-            let lock = |table: &QualifiedName| source(Rule::lock_for_reading, vec![name(table)]);
+            let partitioned = plan.partitioned();
+            let lock = |table: &QualifiedName| {
+                source(Rule::lock_for_reading, own_rows(table, partitioned.contains(table)).collect())
+            };
             let locks = plan.sources().into_iter().map(lock);
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
@@ -228,6 +234,11 @@ fn drop_triggers(trigger: &str, tables: &[QualifiedName]) -> Vec<Shape> {
     tables.iter().map(|table| source(Rule::drop_trigger, vec![trigger.to_owned(), name(table)])).collect()
 }
 
+/// A table that is read or locked: by itself, unless it is partitioned.
+fn own_rows(table: &QualifiedName, partitioned: bool) -> impl Iterator<Item = String> {
+    (!partitioned).then(|| "ONLY".to_owned()).into_iter().chain([name(table)])
+}
+
 fn published(publication: &Ident, tables: &[QualifiedName], major: u32) -> Vec<String> {
     let kinds = if major >= publication::TRUNCATE_SINCE {
         "'insert, update, delete, truncate'"
@@ -258,11 +269,13 @@ fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
 }
 
 fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
+    let partitioned = plan.partitioned();
+    let locked = tables.iter().flat_map(|table| own_rows(table, partitioned.contains(table))).collect();
     let prepare = [
         source(Rule::create_schema, vec![PCRD.to_owned()]),
         source(Rule::fence_table, Vec::new()),
         source(Rule::pcrd_function, vec!["\"pcrd\".\"fence\"".to_owned()]),
-        source(Rule::lock_for_fence, tables.iter().map(name).collect()),
+        source(Rule::lock_for_fence, locked),
         source(Rule::lease, Vec::new()),
     ];
     let has_messages = plan.source.server.major() >= publication::MESSAGES_SINCE;
@@ -335,7 +348,7 @@ fn copy(projection: &Projection) -> Vec<Shape> {
         [value, ident(&column.target)]
     };
     let mut out: Vec<String> = projection.columns.iter().flat_map(value).collect();
-    out.push(name(&projection.source));
+    out.extend(own_rows(&projection.source, projection.partitioned));
     if projection.is_copied_by_key() {
         let key: Vec<String> = projection.source_key().into_iter().map(ident).collect();
         out.extend(key.iter().chain(&key).cloned());
@@ -345,7 +358,7 @@ fn copy(projection: &Projection) -> Vec<Shape> {
     let columns = projection.columns.iter().map(|column| ident(&column.target));
     let into = [name(&projection.target)].into_iter().chain(columns).chain([format.to_owned()]).collect();
     vec![
-        source(Rule::lock_for_reading, vec![name(&projection.source)]),
+        source(Rule::lock_for_reading, own_rows(&projection.source, projection.partitioned).collect()),
         source(Rule::copy_out, out),
         target(Rule::copy_in, into),
     ]

@@ -135,6 +135,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
         columns: values,
         filter: None,
         part: None,
+        partitioned: false,
     });
     Back { projection, columns, stays, ends, ..none }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::QualifiedName;
 pub use crate::findings::Severity;
 use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
+use crate::sql::with_partitions;
 
 /// Something that depends on the tables and is not carried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -103,10 +104,10 @@ impl Among {
         match self {
             Self::Unique { values, predicate, nulls_not_distinct } => {
                 let nulls = if *nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
-                let predicate = predicate.as_deref();
+                let (predicate, from) = (predicate.as_deref(), &with_partitions(table, false));
                 (
-                    duplicates_where(table, values, predicate, nulls),
-                    duplicates_where_sample(table, values, predicate, nulls),
+                    duplicates_where(from, values, predicate, nulls),
+                    duplicates_where_sample(from, values, predicate, nulls),
                 )
             }
             Self::References { values, near_where, far, far_values, far_where, match_full } => {

@@ -26,6 +26,7 @@ mod merge;
 pub mod model;
 pub mod options;
 mod origin;
+mod partitions;
 mod report;
 mod rows;
 mod scope;

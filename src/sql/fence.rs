@@ -1,7 +1,9 @@
 //! The write fence on the source, and the guard against TRUNCATE on PG 10.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::{Ident, QualifiedName};
-use crate::sql::{literal, name};
+use crate::sql::{literal, name, with_partitions};
 
 /// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
 fn execute(source_major: u32) -> &'static str {
@@ -38,16 +40,26 @@ BEGIN
 END
 $pcrd$"#;
 
-/// The lock, in one order for everybody.
-pub fn lock(tables: &[QualifiedName]) -> String {
-    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
-    format!("LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+/// The lock, in one order for everybody; of those in `partitioned`, their partitions too.
+pub fn lock(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>) -> String {
+    format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", listed(tables, partitioned))
 }
 
-/// Keeps the tables as they are until the transaction ends; readers and writers pass.
-pub fn hold(tables: &[QualifiedName]) -> String {
-    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
-    format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {names} IN ACCESS SHARE MODE")
+/// Keeps the tables as they are until the transaction ends; readers and writers pass. No partition can come to those in
+/// `partitioned`, nor to those in `inner`, which are partitioned partitions.
+pub fn hold(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>, inner: &[QualifiedName]) -> String {
+    let hold =
+        format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ACCESS SHARE MODE", listed(tables, partitioned));
+    let parents: Vec<QualifiedName> = partitioned.iter().copied().chain(inner).cloned().collect();
+    if parents.is_empty() {
+        return hold;
+    }
+    format!("{hold}; LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", listed(&parents, &BTreeSet::new()))
+}
+
+/// Tables as LOCK TABLE takes them.
+pub fn listed(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>) -> String {
+    tables.iter().map(|table| with_partitions(table, partitioned.contains(table))).collect::<Vec<_>>().join(", ")
 }
 
 /// A fence table that an earlier version made has no epoch.
@@ -106,7 +118,7 @@ pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
         "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
         "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
          SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
-         RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: this server does not replicate it', TG_TABLE_NAME \
+         RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: the target would not hear of it', TG_TABLE_NAME \
          USING ERRCODE = '25006'; END $pcrd$"
             .to_owned(),
     ];
@@ -118,6 +130,21 @@ pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
         statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
     }
     statements
+}
+
+/// The guard of one partition: its lock, the trigger, and that it fires for everybody. By the publication's name cleanup
+/// finds the triggers again, whatever became of the partitions.
+pub fn guard_partition(table: &QualifiedName, publication: &Ident) -> [String; 3] {
+    let table = name(table);
+    [
+        format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE"),
+        format!(
+            "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT \
+             EXECUTE FUNCTION \"pcrd\".\"refuse_truncate\"({})",
+            literal(publication.as_str())
+        ),
+        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""),
+    ]
 }
 
 /// Removes the guard's triggers.

@@ -176,6 +176,7 @@ fn nowhere(way: &Back) -> Projection {
         columns: Vec::new(),
         filter: None,
         part: None,
+        partitioned: false,
     }
 }
 

@@ -141,7 +141,7 @@ impl Visitor {
             }
             Place::LeftOut(key) => Selection::Keys(vec![task.key_literals(key)?]),
         };
-        let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
+        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
         let result = self.visit_under(task, place, &selection, &snapshot, lsn).await;
         self.release().await?;
         let (visit, unseen) = result?;
@@ -232,7 +232,7 @@ impl Visitor {
 
     /// Compares a table without an order, if nothing is written to it meanwhile.
     pub async fn visit_whole(&self, task: &TableTask) -> Result<Visit, ExecError> {
-        let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
+        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
         let result = self.whole_under(task, &snapshot, lsn).await;
         self.release().await?;
         let visit = result?;

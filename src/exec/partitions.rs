@@ -1,0 +1,332 @@
+//! The partitions of a source table. The stream shows what is written to them, and nothing of rows that come or go with a
+//! partition, nor that one was truncated: so each look finds the same partitions as the last one, or new ones without rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ExecError;
+use super::context::Run;
+use super::failpoint;
+use super::fence::is_lock_trouble;
+use super::rewritten::was_not_rewritten;
+use super::table::TableTask;
+use super::witness::Witness;
+use crate::catalog::{Ident, QualifiedName};
+use crate::pg::client::Client;
+use crate::sql;
+
+/// Of each partition of the tables `$1`, and of theirs: `xmin` of its entry in pg_inherits is the transaction that attached
+/// it, that of the trigger the one that last altered that.
+const SQL: &str = "WITH RECURSIVE tree AS (\
+     SELECT h.inhparent AS root, h.inhparent AS parent, h.inhrelid AS oid, h.xmin::text AS link, \
+     coalesce((to_jsonb(h)->>'inhdetachpending')::bool, false) AS pending \
+     FROM pg_catalog.pg_inherits h WHERE h.inhparent = ANY ($1) \
+     UNION ALL SELECT t.root, h.inhparent, h.inhrelid, h.xmin::text, \
+     coalesce((to_jsonb(h)->>'inhdetachpending')::bool, false) \
+     FROM tree t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid) \
+     SELECT t.root, t.parent, t.oid, t.link, n.nspname::text, c.relname::text, c.relkind = 'r', c.relfilenode, \
+     (SELECT pg_catalog.string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+      WHERE a.attrelid = c.oid AND a.attnum > 0), \
+     (SELECT pg_catalog.concat(g.oid, ' ', g.xmin) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid \
+      AND g.tgname = 'pcrd_no_truncate' AND g.tgenabled = 'A'), \
+     CASE WHEN t.pending THEN 'is being detached' \
+      WHEN c.relkind NOT IN ('r', 'p') THEN 'is a foreign table' \
+      WHEN c.relpersistence <> 'p' THEN 'is not logged, so that the stream does not show what is written to it' \
+      WHEN c.relreplident <> 'd' THEN 'has another replica identity than its primary key' \
+      WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid) \
+      THEN 'is written by a subscription, which the fence would not stop' END \
+     FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+
+/// So many locks are waited for in vain at one look: writers wait behind each of them.
+const BUSY_MAX: u32 = 3;
+
+/// One look at a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Partition {
+    /// For people: it may be renamed.
+    pub(super) name: QualifiedName,
+    /// What it is a partition of.
+    parent: u32,
+    /// The transaction that attached it.
+    link: String,
+    /// It has rows of its own.
+    pub(super) is_leaf: bool,
+    /// Number of its file.
+    file: u32,
+    /// The transactions that last altered its columns.
+    columns: String,
+    /// The trigger that refuses TRUNCATE; until there is one, another file may be that of an emptied table.
+    guard: Option<String>,
+    /// It came while the run went on, and nobody has been told.
+    #[serde(skip)]
+    is_new: bool,
+    /// What of it the stream would not show.
+    #[serde(skip)]
+    fault: Option<String>,
+}
+
+/// The partitions of a table by oid, at one look.
+pub(super) type Tree = BTreeMap<u32, Partition>;
+
+/// Adds the partitions to looks at tables that the plan has as partitioned.
+pub(super) async fn look(
+    source: &Client,
+    tasks: &[&TableTask],
+    found: &mut [Option<Witness>],
+) -> Result<(), ExecError> {
+    let looks = tasks.iter().zip(found).filter(|(task, _)| task.projection.partitioned);
+    let mut looks: Vec<&mut Witness> = looks.filter_map(|(_, seen)| seen.as_mut()).collect();
+    if looks.is_empty() {
+        return Ok(());
+    }
+    let oids: Vec<u32> = looks.iter().map(|seen| seen.oid).collect();
+    let mut trees = read(source, &oids).await?;
+    for seen in &mut looks {
+        seen.partitions = trees.remove(&seen.oid).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Looks at the partitions of these tables, by their oids.
+async fn read(source: &Client, tables: &[u32]) -> Result<BTreeMap<u32, Tree>, ExecError> {
+    let doing = || ExecError::source("look at the partitions");
+    let query = source.prepared(SQL).await.map_err(doing())?;
+    let mut found: BTreeMap<u32, Tree> = BTreeMap::new();
+    for row in source.query(&query, &[&tables]).await.map_err(doing())? {
+        let ident = |at: usize| {
+            Ident::new(row.get::<_, String>(at)).map_err(|error| ExecError::Stale {
+                what: "name of a partition".to_owned(),
+                difference: error.to_string(),
+            })
+        };
+        let partition = Partition {
+            name: QualifiedName { schema: ident(4)?, name: ident(5)? },
+            parent: row.get(1),
+            link: row.get(3),
+            is_leaf: row.get(6),
+            file: row.get(7),
+            columns: row.get::<_, Option<String>>(8).unwrap_or_default(),
+            guard: row.get(9),
+            is_new: false,
+            fault: row.get(10),
+        };
+        found.entry(row.get(0)).or_default().insert(row.get(2), partition);
+    }
+    Ok(found)
+}
+
+/// Looks at the partitions before anything is published: an application could not update one that has no replica identity
+/// from then on.
+pub(super) async fn prepare(run: &Run, source: &Client) -> Result<(), ExecError> {
+    for task in super::table::tasks(&run.plan)?.iter().filter(|task| task.projection.partitioned) {
+        let query = "SELECT to_regclass($1)::oid";
+        let row = source.query_one(query, &[&sql::name(task.source_name())]).await;
+        let oid: Option<u32> = row.map_err(ExecError::source("look for a partitioned table"))?.get(0);
+        let tree = read(source, &Vec::from_iter(oid)).await?.into_values().next().unwrap_or_default();
+        all_sound(task, &tree)?;
+    }
+    Ok(())
+}
+
+/// Partitions of a table that the current role may not put a trigger on, each with its owner.
+pub(super) async fn of_other_owners(
+    source: &Client,
+    table: &QualifiedName,
+) -> Result<Vec<(String, String)>, ExecError> {
+    let rows = source
+        .query(
+            "WITH RECURSIVE tree AS (SELECT h.inhrelid AS oid FROM pg_catalog.pg_inherits h WHERE h.inhparent = to_regclass($1) \
+             UNION ALL SELECT h.inhrelid FROM tree t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid) \
+             SELECT c.oid::regclass::text, r.rolname::text FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+             JOIN pg_catalog.pg_roles r ON r.oid = c.relowner WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1",
+            &[&sql::name(table)],
+        )
+        .await
+        .map_err(ExecError::source("look for the owners of partitions"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Compares two looks at the partitions of a table; gives what is there now, which new ones without rows may belong to. The
+/// second look may be through a snapshot that is older than the first one. `ended` is of the first look: transactions below
+/// it had ended.
+///
+/// # Errors
+/// [`ExecError::Stale`] for whatever changed rows without a change in the stream.
+pub(super) async fn compare(
+    source: &Client,
+    (task, root): (&TableTask, u32),
+    before: &Tree,
+    ended: Option<i64>,
+    now: Tree,
+) -> Result<Tree, ExecError> {
+    let mut all = Tree::new();
+    for (oid, was) in before {
+        let Some(is) = now.get(oid) else {
+            if !is_still_there(source, root, *oid).await? {
+                return Err(stale(task, was, "was detached or dropped, which the change stream does not show"));
+            }
+            all.insert(*oid, was.clone());
+            continue;
+        };
+        if was.link != is.link || was.parent != is.parent {
+            let what = is
+                .fault
+                .as_deref()
+                .unwrap_or("was detached and attached again: what was written meanwhile is not in the stream");
+            return Err(stale(task, is, what));
+        }
+        sound(task, is)?;
+        if was.file != is.file && was.guard.is_none() {
+            return Err(stale(
+                task,
+                is,
+                "has another file: it may have been truncated, which the change stream does not show",
+            ));
+        }
+        if was.file != is.file
+            && was.columns != is.columns
+            && !was_not_rewritten(source, &sql::with_partitions(&is.name, false), ended, false).await?
+        {
+            return Err(stale(
+                task,
+                is,
+                "may have been rewritten by ALTER TABLE, which the change stream does not show",
+            ));
+        }
+        // A snapshot may be older than the trigger.
+        let guard = is.guard.clone().or_else(|| was.guard.clone());
+        all.insert(*oid, Partition { guard, is_new: was.is_new, ..is.clone() });
+    }
+    for (oid, is) in now {
+        if before.contains_key(&oid) {
+            continue;
+        }
+        sound(task, &is)?;
+        if is.is_leaf && (is.file != oid || has_rows(source, &is).await?) {
+            let what = "came with rows that the change stream may not have shown: it was attached filled, or filled before it \
+                        was looked at";
+            return Err(stale(task, &is, what));
+        }
+        all.insert(oid, Partition { is_new: true, ..is });
+    }
+    Ok(all)
+}
+
+/// Of the first look at a table.
+pub(super) fn all_sound(task: &TableTask, tree: &Tree) -> Result<(), ExecError> {
+    tree.values().try_for_each(|partition| sound(task, partition))
+}
+
+fn sound(task: &TableTask, partition: &Partition) -> Result<(), ExecError> {
+    partition.fault.as_deref().map_or(Ok(()), |fault| Err(stale(task, partition, fault)))
+}
+
+fn stale(task: &TableTask, partition: &Partition, what: &str) -> ExecError {
+    let difference = format!("its partition {} {what}", partition.name);
+    ExecError::Stale { what: task.source_name().to_string(), difference }
+}
+
+/// Whatever the snapshot: the function asks for what is there now.
+async fn is_still_there(source: &Client, root: u32, partition: u32) -> Result<bool, ExecError> {
+    let query = "SELECT coalesce($1::oid IN (SELECT a.relid::oid FROM pg_catalog.pg_partition_ancestors($2::oid::regclass) AS a), false)";
+    let row = source.query_one(query, &[&root, &partition]).await;
+    Ok(row.map_err(ExecError::source("look for a partition"))?.get(0))
+}
+
+async fn has_rows(source: &Client, partition: &Partition) -> Result<bool, ExecError> {
+    let query = format!("SELECT EXISTS (SELECT FROM {})", sql::with_partitions(&partition.name, false));
+    let row = source.query_one(&query, &[]).await;
+    Ok(row.map_err(ExecError::source(format!("look whether {} has rows", partition.name)))?.get(0))
+}
+
+/// The triggers that refuse TRUNCATE stand as they did: a look at what is there now, never through an older snapshot.
+///
+/// # Errors
+/// [`ExecError::Stale`] when one is gone or was altered.
+pub(super) fn still_guarded(task: &TableTask, before: &Tree, now: &Tree) -> Result<(), ExecError> {
+    for (oid, was) in before.iter().filter(|(_, was)| was.guard.is_some()) {
+        if let Some(is) = now.get(oid).filter(|is| is.guard != was.guard) {
+            let what = "was without the trigger pcrd_no_truncate, which refuses TRUNCATE, and may have been truncated";
+            return Err(stale(task, is, what));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a trigger that refuses TRUNCATE on each partition that has none. One whose lock is not to be had now is left for the
+/// next look: until then another file stops the run.
+pub(super) async fn guard(run: &Run, source: &Client, task: &TableTask, tree: &mut Tree) -> Result<(), ExecError> {
+    for new in tree.values_mut().filter(|partition| partition.is_new) {
+        new.is_new = false;
+        run.note(format!("{} has a new partition, {}, which is followed", task.source_name(), new.name));
+    }
+    let mut busy = 0;
+    let unguarded: Vec<u32> =
+        tree.iter().filter(|(_, one)| one.is_leaf && one.guard.is_none()).map(|(oid, _)| *oid).collect();
+    for oid in unguarded {
+        let Some(partition) = tree.get_mut(&oid) else { continue };
+        match guard_one(run, source, oid, partition).await {
+            Ok(guard) => partition.guard = guard,
+            Err(error) => {
+                source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
+                if !is_lock_trouble(&error) {
+                    return Err(error);
+                }
+                busy += 1;
+                if busy == BUSY_MAX {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Under the lock nobody truncates it: that its file is the one that was seen shows that nobody has since.
+async fn guard_one(run: &Run, source: &Client, oid: u32, partition: &Partition) -> Result<Option<String>, ExecError> {
+    let doing = || ExecError::source(format!("refuse TRUNCATE of {}", partition.name));
+    let [lock, create, enable] = sql::fence::guard_partition(&partition.name, &run.plan.settings.publication);
+    source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '50ms'; {lock}")).await.map_err(doing())?;
+    let same = "SELECT oid = $2 AND relfilenode = $3 FROM pg_catalog.pg_class WHERE oid = to_regclass($1)";
+    let row = source.query_opt(same, &[&sql::name(&partition.name), &oid, &partition.file]).await.map_err(doing())?;
+    if !row.is_some_and(|row| row.get(0)) {
+        // The next look tells.
+        source.batch_execute("ROLLBACK").await.map_err(doing())?;
+        return Ok(None);
+    }
+    source.batch_execute(&format!("{create}; {enable}")).await.map_err(doing())?;
+    let seen = "SELECT pg_catalog.concat(oid, ' ', xmin) FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = 'pcrd_no_truncate'";
+    let guard = source.query_one(seen, &[&oid]).await.map_err(doing())?.get(0);
+    failpoint::hit("partitions.before-guard")?;
+    source.batch_execute("COMMIT").await.map_err(doing())?;
+    failpoint::hit("partitions.after-guard")?;
+    Ok(Some(guard))
+}
+
+/// Removes the triggers that refuse TRUNCATE from whatever is or was a partition; gives how many.
+pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<usize, ExecError> {
+    let doing = || ExecError::source("remove the TRUNCATE guard of partitions");
+    let rows = source
+        .query(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE t.tgname = 'pcrd_no_truncate' \
+             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
+            &[&run.plan.settings.publication.as_str()],
+        )
+        .await
+        .map_err(doing())?;
+    for row in &rows {
+        let ident = |at: usize| {
+            Ident::new(row.get::<_, String>(at)).map_err(|error| ExecError::Stale {
+                what: "name of a partition".to_owned(),
+                difference: error.to_string(),
+            })
+        };
+        let name = QualifiedName { schema: ident(0)?, name: ident(1)? };
+        for statement in sql::fence::drop_guard(&[name]) {
+            source.batch_execute(&statement).await.map_err(doing())?;
+        }
+    }
+    Ok(rows.len())
+}
