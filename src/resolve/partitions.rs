@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{
     Catalog, Constraint, Ident, Index, Persistence, QualifiedName, ReplicaIdentity, Table, TableKind,
 };
+use crate::desired::{DesiredTable, Origin};
 use crate::findings::Rule;
 use crate::findings::rules::{
     FOREIGN_TABLE, NO_KEY, PARTITION_LEAF, PARTITIONED, PARTITIONS_FOLLOWED, REPLICA_IDENTITY_CHANGE, SUBSCRIPTION,
@@ -53,8 +54,9 @@ pub(crate) fn is_partition_of(
     false
 }
 
-/// What keeps a partitioned table from being a source; `flat` says that its target is one table.
-pub(crate) fn refusal(name: &QualifiedName, table: &Table, source: &Catalog, flat: bool) -> Option<Refusal> {
+/// What keeps a partitioned table from being a source.
+pub(crate) fn refusal(desired: &DesiredTable, table: &Table, source: &Catalog) -> Option<Refusal> {
+    let name = &desired.source.value;
     let refuse = |what, rule, help: String| Some(Refusal { what, rule, help });
     let alter = |what: &str| format!("on the source: ALTER TABLE {} {what};", sql::name(name));
     if table.partition_bound.is_some() {
@@ -65,10 +67,16 @@ pub(crate) fn refusal(name: &QualifiedName, table: &Table, source: &Catalog, fla
         let what = "a partitioned table, whose changes this server publishes by partition only";
         return refuse(what, &PARTITIONED, help);
     }
-    if !flat {
-        let help = format!(
-            "write `{{ name: {name}, partitions: none }}`: the target is one table with the rows of all partitions"
-        );
+    if !desired.flat {
+        let help = match desired.origin {
+            Origin::Config => format!(
+                "write `{{ name: {name}, partitions: none }}`: the target is one table with the rows of all partitions"
+            ),
+            Origin::Schema => format!(
+                "write `-- pcrd: ignore` at it, and `{{ name: {name}, partitions: none }}` under `migrate.tables`: the target \
+                 is one table with the rows of all partitions"
+            ),
+        };
         return refuse("a partitioned table", &PARTITIONED, help);
     }
     if table.persistence != Persistence::Permanent {

@@ -109,7 +109,7 @@ pub(crate) fn scope<'a>(
         return None;
     };
     if table.kind == TableKind::Partitioned {
-        if let Some(Refusal { what, rule, help }) = partitions::refusal(name, table, source, desired.flat) {
+        if let Some(Refusal { what, rule, help }) = partitions::refusal(desired, table, source) {
             let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what, rule: Some(rule) };
             let help = if desired.by_glob {
                 format!("{help}; or leave it out with `migrate.exclude: ['{name}']`")

@@ -136,6 +136,27 @@ async fn an_empty_partition_that_comes_is_followed() {
     }
 }
 
+/// A chunk that reads through a snapshot of before it came sees fewer partitions than the last look, and none is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_partition_that_comes_while_a_chunk_is_read() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "midway", DDL, TABLES, "  batch_size: 100\n  workers: 1\n").await;
+    let mut running = stage.start("chunk.after-snapshot=sleep(2000)");
+    for (nth, from) in [(3, 5000), (4, 6000)] {
+        stage.until_target(&format!("SELECT count(*) = {} FROM pcrd.chunk", nth - 2)).await;
+        let to = from + 1000;
+        run(&stage.source, &format!("CREATE TABLE items_{nth} PARTITION OF items FOR VALUES FROM ({from}) TO ({to})"))
+            .await;
+        running.wait_for(&format!("public.items_{nth}, which is followed"));
+        run(&stage.source, &format!("INSERT INTO items SELECT g, g FROM generate_series({from}, {from} + 50) g")).await;
+        run(&stage.source, &format!("UPDATE items SET id = id + {from} - 1000 WHERE id BETWEEN 1500 AND 1510")).await;
+    }
+    running.wait_for(READY);
+    running.kill();
+    stage.cut_over().assert_switched();
+    stage.assert_equal(EQUAL[0], EQUAL[1]).await;
+}
+
 /// Created and filled while nobody looked: nothing tells that all of its rows are in the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_was_filled_while_nobody_looked() {

@@ -10,7 +10,7 @@ pub static PARTITIONS_FOLLOWED: Rule = Rule {
     lock: Some(Lock {
         mode: "SHARE ROW EXCLUSIVE",
         on: Object::SourceTables,
-        held: "milliseconds, for each partition",
+        held: "milliseconds",
         step: Some("guard_truncate"),
     }),
     effect: "The rows of all partitions are copied and streamed as those of the table. A partition that is created while the \
