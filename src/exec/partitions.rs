@@ -203,12 +203,22 @@ pub(super) async fn compare(
             continue;
         }
         sound(task, &is)?;
-        if is.is_leaf && (is.file != oid || has_rows(source, &is).await?) {
+        let is_empty = !is.is_leaf || is.file == oid && !has_rows(source, &is).await?;
+        let is = Partition { is_new: true, ..is };
+        // Another look may have seen it empty since this one began.
+        let noticed = || task.witness.as_ref().and_then(|seen| seen.partitions().remove(&oid));
+        let known =
+            if is_empty { None } else { noticed().filter(|seen| (&seen.link, seen.file) == (&is.link, is.file)) };
+        if !is_empty && known.is_none() {
             let what = "came with rows that the change stream may not have shown: it was attached filled, or filled before it \
                         was looked at";
             return Err(stale(task, &is, what));
         }
-        all.insert(oid, Partition { is_new: true, ..is });
+        let is = known.unwrap_or(is);
+        if let Some(seen) = &task.witness {
+            seen.add(Tree::from([(oid, is.clone())]));
+        }
+        all.insert(oid, is);
     }
     Ok(all)
 }

@@ -93,7 +93,7 @@ impl Seen {
     }
 
     /// Partitions that no look has seen before, and names that are new.
-    fn add(&self, partitions: Tree) {
+    pub(super) fn add(&self, partitions: Tree) {
         let mut seen = self.0.lock().expect("no task panics while it holds a look");
         for (oid, partition) in partitions {
             let name = partition.name.clone();
@@ -242,7 +242,7 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
     for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
         let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
         let now = now.ok_or_else(|| stale("it is gone".to_owned()))?;
-        if before.may_be_rewritten(&now) && !is_older(source, task, &before, task.back.is_some()).await? {
+        if before.may_be_rewritten(&now) && !is_older(source, task, before, task.back.is_some()).await? {
             return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
         }
         if let Some(difference) = before.difference(&now) {

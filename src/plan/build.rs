@@ -167,7 +167,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
 pub(super) fn guard(sources: &[QualifiedName], major: u32, partitioned: &BTreeSet<&QualifiedName>) -> Option<Op> {
     let is_guarded = |table: &&QualifiedName| major < TRUNCATE_SINCE || partitioned.contains(table);
     let tables: Vec<QualifiedName> = sources.iter().filter(is_guarded).cloned().collect();
-    (!tables.is_empty()).then(|| Op::GuardTruncate(GuardTruncate { tables }))
+    if tables.is_empty() { None } else { Some(Op::GuardTruncate(GuardTruncate { tables })) }
 }
 
 fn sequence_columns(sequence: &Sequence) -> Vec<ColumnRef> {

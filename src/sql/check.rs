@@ -38,7 +38,7 @@ pub fn sample(from: &str, key: &[&Ident], bad: &str) -> String {
     } else {
         commas(key.iter().map(|column| format!("CAST({} AS pg_catalog.text)", ident(column))))
     };
-    format!("SELECT {items} FROM {} WHERE {bad} LIMIT {SAMPLE_ROWS}", from)
+    format!("SELECT {items} FROM {from} WHERE {bad} LIMIT {SAMPLE_ROWS}")
 }
 
 /// Rows, and rows that share their values with another: what a key must not have after its cast.
