@@ -10,9 +10,11 @@ pub mod fingerprint;
 pub mod index;
 pub mod model;
 pub mod name;
+pub mod type_def;
 
 pub use column::*;
 pub use fingerprint::Fingerprint;
 pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
+pub use type_def::{Attribute, RangeDef, TypeDef};

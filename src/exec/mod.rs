@@ -35,6 +35,7 @@ pub mod left_out;
 pub mod leftover;
 pub mod limits;
 mod lock_holders;
+pub mod new_types;
 mod no_way_back;
 mod order;
 pub mod pace;

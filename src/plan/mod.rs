@@ -22,6 +22,7 @@ pub mod render;
 pub mod rules;
 pub mod shape;
 mod shape_grammar;
+mod shape_type;
 pub mod statements;
 mod strict;
 pub mod throttle;

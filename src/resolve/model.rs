@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table};
+use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table, TypeDef};
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
 
@@ -42,6 +42,8 @@ pub struct Extract {
     pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
+    /// Types of the source that the target lacks.
+    pub types: BTreeMap<QualifiedName, TypeDef>,
 }
 
 /// One table, before and after.
