@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, partitions, switch};
+use super::{admission, failpoint, late, partition_guard, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -273,11 +273,11 @@ async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut
     let steps = Steps::read(run, ledger).await?;
     let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_))) else { return Ok(()) };
     if !run.plan.partitioned().is_empty() {
-        partitions::remove_guards(run, source).await?;
+        partition_guard::remove_guards(run, source).await?;
     }
     if steps.started(&step.id) {
         for statement in &step.revert {
-            source.batch_execute(&statement.sql).await.map_err(ExecError::source("remove the TRUNCATE guard"))?;
+            partition_guard::drop_patiently(source, &statement.sql).await?;
         }
         removed.push("TRUNCATE guard".to_owned());
     }

@@ -14,6 +14,7 @@ use super::context::Run;
 use super::event::EventKind;
 use super::failpoint;
 use super::pace::Stint;
+use super::partitions;
 use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
@@ -368,6 +369,7 @@ pub async fn pipe(
         sink.feed(piece.split().freeze()).await.map_err(writing)?;
     }
     let rows = sink.finish().await.map_err(writing)?;
+    partitions::read_what_was_looked_at(source, task).await?;
     Ok((rows, bytes))
 }
 

@@ -89,7 +89,7 @@ pub const ALL: &[&str] = &[
 ];
 
 /// Rules of the data path that the harness can switch off to prove that its comparison notices.
-pub const RULES: &[&str] = &["rule.visibility-filter", "rule.barrier", "rule.reread"];
+pub const RULES: &[&str] = &["rule.visibility-filter", "rule.barrier", "rule.reread", "rule.look"];
 
 /// A point. `kill` ends the process as a crash would, `error` fails, `sleep(ms)` delays (by `fail`'s own action).
 pub fn hit(name: &'static str) -> Result<(), ExecError> {

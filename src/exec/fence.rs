@@ -12,9 +12,10 @@ use super::copy::check_shapes;
 use super::failpoint;
 use super::lock_holders::{conflicting, in_the_way, terminate};
 use super::published;
+use super::seen::Seen;
 use super::table::TableTask;
 use super::time_limit;
-use super::witness::{self, Seen};
+use super::witness;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, lock};
 use crate::pg::client::Client;
@@ -197,9 +198,10 @@ async fn check_and_raise(run: &Run, source: &Client, nonce: &Nonce, tasks: &[Tab
     }
     // Only the argument at the end: a table may be called `$migration`.
     let cutover = &run.plan.settings.cutover;
-    let triggers =
-        sql::fence::triggers(&with_partitions(run, tasks)?, run.plan.source.server.major(), cutover.passes())
-            .into_iter();
+    let (tables, in_trees) = (tables(run)?, run.plan.partitioned());
+    let all = with_partitions(run, tasks)?;
+    let in_trees = all.iter().filter(|table| in_trees.contains(table) || !tables.contains(table)).collect();
+    let triggers = sql::fence::triggers(&all, &in_trees, run.plan.source.server.major(), cutover.passes()).into_iter();
     let triggers = triggers.filter(|_| cutover.fence.refuses());
     let triggers = triggers.map(|statement| match statement.strip_suffix("($migration)") {
         Some(head) => format!("{head}({migration})"),

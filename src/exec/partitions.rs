@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ExecError;
 use super::context::Run;
-use super::failpoint;
-use super::fence::is_lock_trouble;
 use super::rewritten::was_not_rewritten;
 use super::table::TableTask;
 use super::witness::Witness;
 use crate::catalog::{Ident, QualifiedName};
 use crate::pg::client::Client;
+use crate::replay::{FullXid, Snapshot, SnapshotError};
 use crate::sql;
 
 /// Of each partition of the tables `$1`, and of theirs: `xmin` of its entry in pg_inherits is the transaction that attached
@@ -35,11 +34,9 @@ const SQL: &str = "WITH RECURSIVE tree AS (\
       WHEN c.relpersistence <> 'p' THEN 'is not logged, so that the stream does not show what is written to it' \
       WHEN c.relreplident <> 'd' THEN 'has another replica identity than its primary key' \
       WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid) \
-      THEN 'is written by a subscription, which the fence would not stop' END \
+      THEN 'is written by a subscription, which the fence would not stop' END, \
+     pg_catalog.pg_current_snapshot()::text \
      FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
-
-/// So many locks are waited for in vain at one look: writers wait behind each of them.
-const BUSY_MAX: u32 = 3;
 
 /// One look at a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,14 +50,17 @@ pub(super) struct Partition {
     /// It has rows of its own.
     pub(super) is_leaf: bool,
     /// Number of its file.
-    file: u32,
+    pub(super) file: u32,
     /// The transactions that last altered its columns.
     columns: String,
     /// The trigger that refuses TRUNCATE; until there is one, another file may be that of an emptied table.
-    guard: Option<String>,
-    /// It came while the run went on, and nobody has been told.
+    pub(super) guard: Option<String>,
+    /// What the look saw that found it first, if it came while the run went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    came: Option<String>,
+    /// It came while the run went on, nobody has been told, and the ledger does not have it.
     #[serde(skip)]
-    is_new: bool,
+    pub(super) is_new: bool,
     /// What of it the stream would not show.
     #[serde(skip)]
     fault: Option<String>,
@@ -83,16 +83,17 @@ pub(super) async fn look(
     let oids: Vec<u32> = looks.iter().map(|seen| seen.oid).collect();
     let mut trees = read(source, &oids).await?;
     for seen in &mut looks {
-        seen.partitions = trees.remove(&seen.oid).unwrap_or_default();
+        let (tree, as_of) = trees.remove(&seen.oid).unwrap_or_default();
+        (seen.partitions, seen.partitions_as_of) = (tree, Some(as_of));
     }
     Ok(())
 }
 
-/// Looks at the partitions of these tables, by their oids.
-async fn read(source: &Client, tables: &[u32]) -> Result<BTreeMap<u32, Tree>, ExecError> {
+/// Looks at the partitions of these tables, by their oids; each with what the look saw.
+async fn read(source: &Client, tables: &[u32]) -> Result<BTreeMap<u32, (Tree, String)>, ExecError> {
     let doing = || ExecError::source("look at the partitions");
     let query = source.prepared(SQL).await.map_err(doing())?;
-    let mut found: BTreeMap<u32, Tree> = BTreeMap::new();
+    let mut found: BTreeMap<u32, (Tree, String)> = BTreeMap::new();
     for row in source.query(&query, &[&tables]).await.map_err(doing())? {
         let ident = |at: usize| {
             Ident::new(row.get::<_, String>(at)).map_err(|error| ExecError::Stale {
@@ -108,10 +109,13 @@ async fn read(source: &Client, tables: &[u32]) -> Result<BTreeMap<u32, Tree>, Ex
             file: row.get(7),
             columns: row.get::<_, Option<String>>(8).unwrap_or_default(),
             guard: row.get(9),
+            came: None,
             is_new: false,
             fault: row.get(10),
         };
-        found.entry(row.get(0)).or_default().insert(row.get(2), partition);
+        let (tree, as_of) = found.entry(row.get(0)).or_default();
+        tree.insert(row.get(2), partition);
+        *as_of = row.get(11);
     }
     Ok(found)
 }
@@ -123,8 +127,8 @@ pub(super) async fn prepare(run: &Run, source: &Client) -> Result<(), ExecError>
         let query = "SELECT to_regclass($1)::oid";
         let row = source.query_one(query, &[&sql::name(task.source_name())]).await;
         let oid: Option<u32> = row.map_err(ExecError::source("look for a partitioned table"))?.get(0);
-        let tree = read(source, &Vec::from_iter(oid)).await?.into_values().next().unwrap_or_default();
-        all_sound(task, &tree)?;
+        let tree = read(source, &Vec::from_iter(oid)).await?.into_values().next();
+        all_sound(task, &tree.unwrap_or_default().0)?;
     }
     Ok(())
 }
@@ -156,9 +160,8 @@ pub(super) async fn of_other_owners(
 pub(super) async fn compare(
     source: &Client,
     (task, root): (&TableTask, u32),
-    before: &Tree,
-    ended: Option<i64>,
-    now: Tree,
+    (before, ended): (&Tree, Option<i64>),
+    (now, as_of): (Tree, Option<String>),
 ) -> Result<Tree, ExecError> {
     let mut all = Tree::new();
     for (oid, was) in before {
@@ -196,7 +199,7 @@ pub(super) async fn compare(
         }
         // A snapshot may be older than the trigger.
         let guard = is.guard.clone().or_else(|| was.guard.clone());
-        all.insert(*oid, Partition { guard, is_new: was.is_new, ..is.clone() });
+        all.insert(*oid, Partition { guard, came: was.came.clone(), is_new: was.is_new, ..is.clone() });
     }
     for (oid, is) in now {
         if before.contains_key(&oid) {
@@ -204,7 +207,7 @@ pub(super) async fn compare(
         }
         sound(task, &is)?;
         let is_empty = !is.is_leaf || is.file == oid && !has_rows(source, &is).await?;
-        let is = Partition { is_new: true, ..is };
+        let is = Partition { came: as_of.clone(), is_new: true, ..is };
         // Another look may have seen it empty since this one began.
         let noticed = || task.witness.as_ref().and_then(|seen| seen.partitions().remove(&oid));
         let known =
@@ -221,6 +224,43 @@ pub(super) async fn compare(
         all.insert(oid, is);
     }
     Ok(all)
+}
+
+impl Partition {
+    /// Whether the look that found it first saw what this transaction wrote to it. That may have been truncated by the
+    /// transaction that created it, which leaves the file that it has: then the stream has rows that are not there.
+    pub(super) fn is_younger_than(&self, xid: FullXid) -> Result<bool, ExecError> {
+        let Some(came) = &self.came else { return Ok(false) };
+        let as_of: Snapshot = came.parse().map_err(|error: SnapshotError| ExecError::Stale {
+            what: format!("the first look at {}", self.name),
+            difference: error.to_string(),
+        })?;
+        Ok(as_of.sees(xid))
+    }
+}
+
+/// After a table was read: every partition that the reading may have met was looked at, or has no rows in its snapshot. The
+/// planner takes partitions as they are when it plans, whatever the snapshot: rows of one that was attached since the look, and
+/// goes before the next, would stay on the target. In the transaction that read, which keeps partitions from going.
+///
+/// # Errors
+/// [`ExecError::Stale`] for one that has rows.
+pub(super) async fn read_what_was_looked_at(source: &Client, task: &TableTask) -> Result<(), ExecError> {
+    let Some(seen) = task.witness.as_ref().filter(|_| task.projection.partitioned) else { return Ok(()) };
+    let known: Vec<u32> = seen.partitions().into_keys().collect();
+    let query = "SELECT p.relid::pg_catalog.regclass::text FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) AS p \
+                 WHERE p.isleaf AND p.relid::oid <> ALL ($2) ORDER BY 1";
+    let doing = || ExecError::source("look for partitions that came while rows were read");
+    for row in source.query(query, &[&sql::name(task.source_name()), &known]).await.map_err(doing())? {
+        let partition: String = row.get(0);
+        // The server wrote the name, with its quotes.
+        let has_rows = format!("SELECT EXISTS (SELECT FROM ONLY {partition})");
+        if source.query_one(&has_rows, &[]).await.map_err(doing())?.get(0) {
+            let difference = format!("its partition {partition} came with rows while rows were read");
+            return Err(ExecError::Stale { what: task.source_name().to_string(), difference });
+        }
+    }
+    Ok(())
 }
 
 /// Of the first look at a table.
@@ -262,81 +302,4 @@ pub(super) fn still_guarded(task: &TableTask, before: &Tree, now: &Tree) -> Resu
         }
     }
     Ok(())
-}
-
-/// Puts a trigger that refuses TRUNCATE on each partition that has none. One whose lock is not to be had now is left for the
-/// next look: until then another file stops the run.
-pub(super) async fn guard(run: &Run, source: &Client, task: &TableTask, tree: &mut Tree) -> Result<(), ExecError> {
-    for new in tree.values_mut().filter(|partition| partition.is_new) {
-        new.is_new = false;
-        run.note(format!("{} has a new partition, {}, which is followed", task.source_name(), new.name));
-    }
-    let mut busy = 0;
-    let unguarded: Vec<u32> =
-        tree.iter().filter(|(_, one)| one.is_leaf && one.guard.is_none()).map(|(oid, _)| *oid).collect();
-    for oid in unguarded {
-        let Some(partition) = tree.get_mut(&oid) else { continue };
-        match guard_one(run, source, oid, partition).await {
-            Ok(guard) => partition.guard = guard,
-            Err(error) => {
-                source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
-                if !is_lock_trouble(&error) {
-                    return Err(error);
-                }
-                busy += 1;
-                if busy == BUSY_MAX {
-                    return Ok(());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Under the lock nobody truncates it: that its file is the one that was seen shows that nobody has since.
-async fn guard_one(run: &Run, source: &Client, oid: u32, partition: &Partition) -> Result<Option<String>, ExecError> {
-    let doing = || ExecError::source(format!("refuse TRUNCATE of {}", partition.name));
-    let [lock, create, enable] = sql::fence::guard_partition(&partition.name, &run.plan.settings.publication);
-    source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '50ms'; {lock}")).await.map_err(doing())?;
-    let same = "SELECT oid = $2 AND relfilenode = $3 FROM pg_catalog.pg_class WHERE oid = to_regclass($1)";
-    let row = source.query_opt(same, &[&sql::name(&partition.name), &oid, &partition.file]).await.map_err(doing())?;
-    if !row.is_some_and(|row| row.get(0)) {
-        // The next look tells.
-        source.batch_execute("ROLLBACK").await.map_err(doing())?;
-        return Ok(None);
-    }
-    source.batch_execute(&format!("{create}; {enable}")).await.map_err(doing())?;
-    let seen = "SELECT pg_catalog.concat(oid, ' ', xmin) FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = 'pcrd_no_truncate'";
-    let guard = source.query_one(seen, &[&oid]).await.map_err(doing())?.get(0);
-    failpoint::hit("partitions.before-guard")?;
-    source.batch_execute("COMMIT").await.map_err(doing())?;
-    failpoint::hit("partitions.after-guard")?;
-    Ok(Some(guard))
-}
-
-/// Removes the triggers that refuse TRUNCATE from whatever is or was a partition; gives how many.
-pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<usize, ExecError> {
-    let doing = || ExecError::source("remove the TRUNCATE guard of partitions");
-    let rows = source
-        .query(
-            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE t.tgname = 'pcrd_no_truncate' \
-             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
-            &[&run.plan.settings.publication.as_str()],
-        )
-        .await
-        .map_err(doing())?;
-    for row in &rows {
-        let ident = |at: usize| {
-            Ident::new(row.get::<_, String>(at)).map_err(|error| ExecError::Stale {
-                what: "name of a partition".to_owned(),
-                difference: error.to_string(),
-            })
-        };
-        let name = QualifiedName { schema: ident(0)?, name: ident(1)? };
-        for statement in sql::fence::drop_guard(&[name]) {
-            source.batch_execute(&statement).await.map_err(doing())?;
-        }
-    }
-    Ok(rows.len())
 }

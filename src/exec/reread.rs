@@ -12,6 +12,7 @@ use futures_util::{StreamExt, pin_mut};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
+use super::partitions;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
@@ -75,6 +76,7 @@ impl Rereader {
                 data.extend_from_slice(&piece.map_err(ExecError::source("read a row again"))?);
             }
         }
+        partitions::read_what_was_looked_at(&self.source, task).await?;
         snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let entry = RereadRow { key: key.to_vec(), snapshot, lsn_hi };

@@ -10,6 +10,7 @@ use super::ExecError;
 use super::context::Run;
 use super::copy;
 use super::event::EventKind;
+use super::failpoint;
 use super::limits;
 use super::shared::Shared;
 use super::snapshots;
@@ -18,6 +19,7 @@ use super::touched::Touched;
 use super::witness;
 use crate::ledger::request::Request;
 use crate::ledger::{LedgerError, lock, migration, request};
+use crate::pg::client::Client;
 use crate::plan::End;
 use crate::replay::Lsn;
 
@@ -47,7 +49,9 @@ pub async fn run(
     let ledger = run.connect(End::Target, "upkeep").await?;
     let mut said = Instant::now();
     // All tables in turn, a few a second: a schema of thousands is no load either.
-    let mut in_turn = (0..tables.len()).cycle();
+    let (partitioned, others): (Vec<&TableTask>, Vec<&TableTask>) =
+        tables.iter().partition(|task| task.projection.partitioned);
+    let mut in_turn = others.iter().cycle();
     let (mut held_back, mut pace) = (None, None);
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
@@ -77,6 +81,10 @@ pub async fn run(
             (None, _) => lagging = None,
         }
         requests(&run, &ledger, &cutovers).await?;
+        if let Some(asked) = shared.looks_wanted() {
+            look(&run, &ledger, &source, &partitioned).await?;
+            shared.set_looked(asked);
+        }
         let is_due = said.elapsed() >= Duration::from_secs(1);
         run.throttle.tell(&run, &ledger, (&mut held_back, &mut pace), is_due).await?;
         if is_due {
@@ -94,12 +102,16 @@ pub async fn run(
             if !lock::slot_held(&source, run.plan.settings.slot.as_str()).await? {
                 return Err(ExecError::LockLost { side: End::Source });
             }
-            for at in in_turn.by_ref().take(LOOKS.min(tables.len())) {
-                witness::follow(&run, &ledger, &source, &tables[at]).await?;
-                if !tables[at].on_ddl.is_stop() {
+            for task in in_turn.by_ref().take(LOOKS.min(others.len())) {
+                witness::follow(&run, &ledger, &source, task).await?;
+                if !task.on_ddl.is_stop() {
                     // A column that nobody writes to is in no stream, and may come when nothing is read any more.
-                    copy::check_shape(&source, &tables[at]).await?;
+                    copy::check_shape(&source, task).await?;
                 }
+            }
+            // Who fills a partition waits until it was looked at, and cannot know how many tables there are.
+            if !failpoint::disabled("rule.look") {
+                look(&run, &ledger, &source, &partitioned).await?;
             }
             run.emit(
                 None,
@@ -115,11 +127,17 @@ pub async fn run(
     }
 }
 
-async fn requests(
-    run: &Run,
-    ledger: &crate::pg::client::Client,
-    cutovers: &mpsc::UnboundedSender<Request>,
-) -> Result<(), ExecError> {
+/// Looks at the partitioned tables.
+async fn look(run: &Run, ledger: &Client, source: &Client, tables: &[&TableTask]) -> Result<(), ExecError> {
+    witness::follow_all(run, ledger, source, tables, None).await?;
+    let followed: Vec<&TableTask> = tables.iter().copied().filter(|task| !task.on_ddl.is_stop()).collect();
+    if followed.is_empty() {
+        return Ok(());
+    }
+    copy::check_shapes(source, &followed).await
+}
+
+async fn requests(run: &Run, ledger: &Client, cutovers: &mpsc::UnboundedSender<Request>) -> Result<(), ExecError> {
     while let Some(asked) = request::take(ledger, &run.id).await? {
         let answer = match asked.kind.as_str() {
             "pause" => {

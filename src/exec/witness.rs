@@ -2,14 +2,15 @@
 //! dropped and created again, rewritten by ALTER TABLE, or a label of an enum was renamed. The shape may be the same.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use super::ExecError;
 use super::context::Run;
+use super::partition_guard;
 use super::partitions::{self, Tree};
 use super::rewritten::was_not_rewritten;
+use super::seen::Seen;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, migration};
@@ -65,51 +66,12 @@ pub struct Witness {
     /// Partitions, where the plan has it as a partitioned table.
     #[serde(default, skip_serializing_if = "Tree::is_empty")]
     pub(super) partitions: Tree,
+    /// What the look at the partitions saw.
+    #[serde(skip)]
+    pub(super) partitions_as_of: Option<String>,
     /// `attnum`s of the columns that are there, whatever they are called.
     #[serde(skip)]
     there: Vec<i16>,
-}
-
-/// The last look, which all tasks of a run compare with.
-#[derive(Debug, Clone)]
-pub struct Seen(Arc<Mutex<Witness>>);
-
-impl Seen {
-    fn new(witness: Witness) -> Self {
-        Self(Arc::new(Mutex::new(witness)))
-    }
-
-    fn get(&self) -> Witness {
-        self.0.lock().expect("no task panics while it holds a look").clone()
-    }
-
-    /// A partition that another task has seen meanwhile stays: none is ever taken off.
-    fn set(&self, mut witness: Witness) {
-        let mut seen = self.0.lock().expect("no task panics while it holds a look");
-        for (oid, partition) in std::mem::take(&mut seen.partitions) {
-            witness.partitions.entry(oid).or_insert(partition);
-        }
-        *seen = witness;
-    }
-
-    /// Partitions that no look has seen before, and names that are new.
-    pub(super) fn add(&self, partitions: Tree) {
-        let mut seen = self.0.lock().expect("no task panics while it holds a look");
-        for (oid, partition) in partitions {
-            let name = partition.name.clone();
-            seen.partitions.entry(oid).or_insert(partition).name = name;
-        }
-    }
-
-    /// The partitions, at every level.
-    pub(super) fn partitions(&self) -> Tree {
-        self.get().partitions
-    }
-
-    /// OID of the table.
-    pub fn oid(&self) -> u32 {
-        self.get().oid
-    }
 }
 
 impl Witness {
@@ -156,6 +118,7 @@ impl Witness {
             last: Some(row.get(8)),
             ended: Some(row.get(9)),
             partitions: Tree::new(),
+            partitions_as_of: None,
             there: row.get(7),
         }
     }
@@ -191,7 +154,7 @@ impl Witness {
 
     /// True when both looks saw the same, whenever they were.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let Self { oid, file, columns, labels, published, numbers, last, partitions, ended: _, there: _ } = self;
+        let Self { oid, file, columns, labels, published, numbers, last, partitions, .. } = self;
         let same_table = *oid == other.oid && *file == other.file && *last == other.last && *numbers == other.numbers;
         same_table
             && *columns == other.columns
@@ -221,6 +184,9 @@ pub async fn check(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecErro
 /// The same, and that TRUNCATE of partitions was refused all the time: not through a snapshot.
 pub(super) async fn check_guards(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
     let partitioned: Vec<&TableTask> = tasks.iter().copied().filter(|task| task.projection.partitioned).collect();
+    if partitioned.is_empty() {
+        return Ok(());
+    }
     let looks = last_looks(&partitioned);
     for ((task, before), now) in looks.iter().zip(Witness::of_all(source, &partitioned).await?) {
         partitions::still_guarded(task, &before.partitions, &now.map(|now| now.partitions).unwrap_or_default())?;
@@ -251,8 +217,10 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
         let mut now = now;
         if task.projection.partitioned {
             let found = std::mem::take(&mut now.partitions);
+            let as_of = now.partitions_as_of.take();
             let table = (*task, now.oid);
-            now.partitions = partitions::compare(source, table, &before.partitions, before.ended, found).await?;
+            let before = (&before.partitions, before.ended);
+            now.partitions = partitions::compare(source, table, before, (found, as_of)).await?;
         }
         all.push(now);
     }
@@ -275,11 +243,14 @@ pub(super) async fn follow_all(
     tasks: &[&TableTask],
     epoch: Option<i64>,
 ) -> Result<(), ExecError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
     check_guards(source, tasks).await?;
     let seen = last_looks(tasks);
     let mut found = compare(source, &seen).await?;
     for ((task, _), now) in seen.iter().zip(&mut found) {
-        partitions::guard(run, source, task, &mut now.partitions).await?;
+        partition_guard::guard(run, source, task, &mut now.partitions).await?;
     }
     keep(run, ledger, &seen, found, epoch).await
 }

@@ -115,7 +115,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
     let major = plan.source.server.major();
     match op {
         Op::CreateLedger(_) => vec![target(Rule::create_schema, vec![PCRD.to_owned()])],
-        Op::GuardTruncate(op) => guard(&op.tables),
+        Op::GuardTruncate(op) => guard(&op.tables, plan),
         Op::CreatePublication(op) => {
             let mut says = published(&op.publication, &op.tables, major);
             says.extend(via_root(&op.tables, plan).then(|| "publish_via_partition_root = true".to_owned()));
@@ -270,19 +270,22 @@ fn triggers<'a>(
     rule: Rule,
     trigger: &'a str,
     tables: &'a [QualifiedName],
-    passes: Option<&'a Ident>,
+    (plan, passes): (&'a Plan, Option<&'a Ident>),
 ) -> impl Iterator<Item = Shape> + 'a {
+    let partitioned = plan.partitioned();
     tables.iter().flat_map(move |table| {
-        let enable = source(Rule::enable_trigger, vec![name(table), trigger.to_owned()]);
+        // ONLY for those that the others are read without.
+        let says = own_rows(table, !partitioned.contains(table)).chain([trigger.to_owned()]);
+        let enable = source(Rule::enable_trigger, says.collect());
         let passes = passes.map(|role| literal(role.as_str()));
         [source(rule, [name(table)].into_iter().chain(passes).collect()), enable]
     })
 }
 
-fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
+fn guard(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
     let schema = source(Rule::create_schema, vec![PCRD.to_owned()]);
     let function = source(Rule::pcrd_function, vec!["\"pcrd\".\"refuse_truncate\"".to_owned()]);
-    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables, None)).collect()
+    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables, (plan, None))).collect()
 }
 
 fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
@@ -298,7 +301,8 @@ fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
     let has_messages = plan.source.server.major() >= publication::MESSAGES_SINCE;
     let sentinel = has_messages.then(|| source(Rule::sentinel, Vec::new()));
     let cutover = &plan.settings.cutover;
-    let triggers = triggers(Rule::fence_trigger, FENCE, tables, cutover.passes()).filter(|_| cutover.fence.refuses());
+    let triggers = triggers(Rule::fence_trigger, FENCE, tables, (plan, cutover.passes()));
+    let triggers = triggers.filter(|_| cutover.fence.refuses());
     prepare.into_iter().chain(triggers).chain(sentinel).collect()
 }
 

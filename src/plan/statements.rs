@@ -21,7 +21,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
     let major = plan.source.server.major();
     Ok(match op {
         Op::CreateLedger(_) => target(["CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned()]),
-        Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables)),
+        Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables, &plan.partitioned(), major)),
         Op::CreatePublication(op) => {
             source([publication::create(&op.publication, &op.tables, via_root(&op.tables, plan), major)])
         }
@@ -62,8 +62,9 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let during = [fence::lock(&op.tables, &plan.partitioned()), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
             let refuses = plan.settings.cutover.fence.refuses();
-            let triggers =
-                fence::triggers(&op.tables, major, plan.settings.cutover.passes()).into_iter().filter(|_| refuses);
+            let passes = plan.settings.cutover.passes();
+            let triggers = fence::triggers(&op.tables, &plan.partitioned(), major, passes);
+            let triggers = triggers.into_iter().filter(|_| refuses);
             source(fence::prepare().into_iter().chain(during).chain(triggers).chain(sentinel))
         }
         Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Ident, QualifiedName};
+use crate::sql::publication::TRUNCATE_SINCE;
 use crate::sql::{literal, name, with_partitions};
 
 /// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
@@ -79,9 +80,15 @@ pub fn lease() -> String {
 
 /// One trigger per table, firing for every session but those that `passes` has logged in to: who only takes that role on
 /// (SET ROLE) does not pass.
-pub fn triggers(tables: &[QualifiedName], source_major: u32, passes: Option<&Ident>) -> Vec<String> {
+pub fn triggers(
+    tables: &[QualifiedName],
+    in_trees: &BTreeSet<&QualifiedName>,
+    source_major: u32,
+    passes: Option<&Ident>,
+) -> Vec<String> {
     let when = passes.map_or_else(String::new, |role| format!(" WHEN (session_user <> {})", literal(role.as_str())));
     let each = |table: &QualifiedName| {
+        let alone = alone(table, in_trees.contains(table));
         let table = name(table);
         [
             format!(
@@ -89,10 +96,17 @@ pub fn triggers(tables: &[QualifiedName], source_major: u32, passes: Option<&Ide
                  FOR EACH STATEMENT{when} EXECUTE {} \"pcrd\".\"fence\"($migration)",
                 execute(source_major)
             ),
-            format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),
+            format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),
         ]
     };
     tables.iter().flat_map(each).collect()
+}
+
+/// A table as ALTER TABLE takes it for its triggers. Of one with partitions ("in a tree") some servers alter those of the
+/// partitions too, by the same name (13 before 13.8, 14 before 14.5), and fail where they have none: statement triggers are not
+/// cloned.
+fn alone(table: &QualifiedName, in_tree: bool) -> String {
+    if in_tree { with_partitions(table, false) } else { name(table) }
 }
 
 /// The sentinel that proves the drain; the nonce is secret until then.
@@ -113,21 +127,28 @@ pub fn make_permanent() -> String {
 }
 
 /// The guard that refuses TRUNCATE where the stream would not show it.
-pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
+pub fn guard_truncate(tables: &[QualifiedName], in_trees: &BTreeSet<&QualifiedName>, source_major: u32) -> Vec<String> {
+    let why = if source_major >= TRUNCATE_SINCE {
+        "the target would not hear of it"
+    } else {
+        "this server does not replicate it"
+    };
     let mut statements = vec![
         "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
-        "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
-         SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
-         RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: the target would not hear of it', TG_TABLE_NAME \
-         USING ERRCODE = '25006'; END $pcrd$"
-            .to_owned(),
+        format!(
+            "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
+             SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
+             RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: {why}', TG_TABLE_NAME \
+             USING ERRCODE = '25006'; END $pcrd$"
+        ),
     ];
     for table in tables {
+        let alone = alone(table, in_trees.contains(table));
         let table = name(table);
         statements.push(format!(
             "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE \"pcrd\".\"refuse_truncate\"()"
         ));
-        statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
+        statements.push(format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
     }
     statements
 }
@@ -135,15 +156,15 @@ pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
 /// The guard of one partition: its lock, the trigger, and that it fires for everybody. By the publication's name cleanup
 /// finds the triggers again, whatever became of the partitions.
 pub fn guard_partition(table: &QualifiedName, publication: &Ident) -> [String; 3] {
-    let table = name(table);
+    let (alone, table) = (alone(table, true), name(table));
     [
-        format!("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE"),
+        format!("LOCK TABLE {alone} IN SHARE ROW EXCLUSIVE MODE"),
         format!(
             "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT \
              EXECUTE FUNCTION \"pcrd\".\"refuse_truncate\"({})",
             literal(publication.as_str())
         ),
-        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""),
+        format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""),
     ]
 }
 

@@ -49,6 +49,7 @@ mod operate;
 mod ordeal;
 mod partitioned;
 mod partitioned_fence;
+mod partitions_between_looks;
 mod partitions_stale;
 mod pgbouncer;
 mod phase;

@@ -6,8 +6,8 @@ use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
 use super::row::{ColumnRefRow, DependentRow, Pair, Rows, SequenceRow, ServerRow, TypeRow};
 use crate::catalog::{
-    Attribute, Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, RangeDef, Sequence, Server, Stats, Table,
-    TableKind, TypeDef,
+    Attribute, Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, RangeDef, Sequence, Server, Stats,
+    Table, TableKind, TypeDef,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
