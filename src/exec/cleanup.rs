@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, partition_guard, switch};
+use super::{admission, failpoint, late, open_partitions, partition_guard, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -138,6 +138,8 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
              yourself when it is not"
         ));
     }
+    let open = if is_rolled_back { Vec::new() } else { open_partitions::of(&run.plan, &run.id, &source).await? };
+    open_partitions::lines(&open).into_iter().for_each(|line| run.note(line));
     let mut removed = Vec::new();
     for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
@@ -146,7 +148,21 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
                 "{table} has rows that were not migrated, because of its filter; drop it yourself"
             ));
         }
+        if open.is_empty() {
+            drop_table(End::Source, &source, table, &mut removed).await?;
+            continue;
+        }
+        let doing = || ExecError::source(format!("lock {table}"));
+        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(table));
+        source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
+        if let Some(partition) = open_partitions::with_rows(table, &source).await? {
+            return refuse(&format!(
+                "its partition {partition} came after the switch and has rows that no other server has: move them, or drop \
+                 {table} yourself"
+            ));
+        }
         drop_table(End::Source, &source, table, &mut removed).await?;
+        source.batch_execute("COMMIT").await.map_err(doing())?;
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;

@@ -37,6 +37,7 @@ pub mod limits;
 mod lock_holders;
 pub mod new_types;
 mod no_way_back;
+mod open_partitions;
 mod order;
 pub mod pace;
 mod partition_guard;

@@ -208,6 +208,17 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         );
     }
     let partitioned = run.plan.partitioned();
+    if let Some((most, room)) = partitions::too_many_locks(source, &partitioned, run.workers()).await? {
+        let names: Vec<String> = partitioned.iter().map(ToString::to_string).collect();
+        fail(
+            "lock_headroom",
+            format!(
+                "reading the partitions of {} may take {most} locks at once, and the server has room for {room}",
+                names.join(", ")
+            ),
+            "Raise max_locks_per_transaction and restart the server, or ask for fewer workers.".into(),
+        );
+    }
     for name in run.plan.sources() {
         let table = sql::literal(&sql::name(name));
         let schema = sql::ident(&name.schema);

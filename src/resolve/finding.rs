@@ -92,6 +92,12 @@ pub enum Among {
         /// Its rows that are migrated; all when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         far_where: Option<String>,
+        /// The table is partitioned, and read with its partitions.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        near_partitioned: bool,
+        /// The other table is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        far_partitioned: bool,
         /// MATCH FULL: a row with NULL among its values, but not in all of them, is bad too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         match_full: bool,
@@ -110,9 +116,19 @@ impl Among {
                     duplicates_where_sample(from, values, predicate, nulls),
                 )
             }
-            Self::References { values, near_where, far, far_values, far_where, match_full } => {
-                let near = (table, values.as_slice(), near_where.as_deref());
-                let far = (far, far_values.as_slice(), far_where.as_deref());
+            Self::References {
+                values,
+                near_where,
+                far,
+                far_values,
+                far_where,
+                near_partitioned,
+                far_partitioned,
+                match_full,
+            } => {
+                let (near, far) = (with_partitions(table, *near_partitioned), with_partitions(far, *far_partitioned));
+                let near = (near.as_str(), values.as_slice(), near_where.as_deref());
+                let far = (far.as_str(), far_values.as_slice(), far_where.as_deref());
                 (orphans(near, far, *match_full), orphans_sample(near, far, *match_full))
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{
-    Catalog, Constraint, Ident, Index, Persistence, QualifiedName, ReplicaIdentity, Table, TableKind,
+    Catalog, Column, Constraint, Ident, Index, Persistence, QualifiedName, ReplicaIdentity, Table, TableKind,
 };
 use crate::desired::{DesiredTable, Origin};
 use crate::findings::Rule;
@@ -103,6 +103,11 @@ pub(crate) fn refusal(desired: &DesiredTable, table: &Table, source: &Catalog) -
         return refuse(what, &TEMPORARY, format!("{hidden} is temporary, or in a schema that is not migrated"));
     }
     for (leaf, partition) in found {
+        if let Some(column) = generated_otherwise(table, partition) {
+            let what = "a partitioned table with a partition that generates a column in its own way";
+            let help = format!("detach {leaf}: the target would generate {column} as the table does");
+            return refuse(what, &PARTITIONED, help);
+        }
         let at = |what: &str| format!("on the source: ALTER TABLE {} {what};", sql::name(leaf));
         let (what, rule, help) = match (partition.kind, partition.persistence) {
             (TableKind::Foreign, _) => (
@@ -132,6 +137,13 @@ pub(crate) fn refusal(desired: &DesiredTable, table: &Table, source: &Catalog) -
         return refuse(what, rule, help);
     }
     None
+}
+
+/// A column that the partition generates by another expression than the whole table: PostgreSQL 16 and later let it.
+fn generated_otherwise<'a>(root: &Table, partition: &'a Table) -> Option<&'a Ident> {
+    let differs =
+        |column: &&Column| root.column(&column.name).is_some_and(|of_all| of_all.generated != column.generated);
+    partition.columns.iter().find(differs).map(|column| &column.name)
 }
 
 /// What cannot be done with a partitioned source beyond that, once all tables are known.

@@ -1,8 +1,8 @@
 //! Validation queries: one scan per table counts the bad rows of every predicate. `from` is the table as
 //! [`with_partitions`](crate::sql::with_partitions) writes it.
 
-use crate::catalog::{Ident, QualifiedName};
-use crate::sql::expr::{commas, only};
+use crate::catalog::Ident;
+use crate::sql::expr::commas;
 use crate::sql::{ident, literal};
 
 /// Rows that a sample lists at most.
@@ -100,8 +100,8 @@ pub fn duplicates_where_sample(from: &str, values: &[String], predicate: Option<
     )
 }
 
-/// One end of a foreign key: the table, its columns in order, and which rows count.
-pub type End<'a> = (&'a QualifiedName, &'a [String], Option<&'a str>);
+/// One end of a foreign key: the table as FROM takes it, its columns in order, and which rows count.
+pub type End<'a> = (&'a str, &'a [String], Option<&'a str>);
 
 /// Rows whose reference is complete (with `match_full`, those with any part of one), and those of them that refer to no
 /// row of the far table.
@@ -127,10 +127,10 @@ fn joined(near: End<'_>, far: End<'_>, match_full: bool) -> String {
     format!(
         "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}{far_where}) AS f ON {}",
         named(values),
-        only(near),
+        near,
         asked.join(" AND "),
         named(far_values),
-        only(far),
+        far,
         equal.join(" AND ")
     )
 }
