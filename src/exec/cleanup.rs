@@ -139,8 +139,8 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
         ));
     }
     let open = if is_rolled_back { Vec::new() } else { open_partitions::of(&run.plan, &run.id, &source).await? };
-    open_partitions::lines(&open).into_iter().for_each(|line| run.note(line));
     let mut removed = Vec::new();
+    removed.extend(open_partitions::lines(&open).into_iter().map(|line| format!("nothing of what is open: {line}")));
     for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
         if !sql::filter::cover(&filters.map(|projection| projection.filter.as_ref()).collect::<Vec<_>>()) {
@@ -289,7 +289,8 @@ async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut
     let steps = Steps::read(run, ledger).await?;
     let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_))) else { return Ok(()) };
     if !run.plan.partitioned().is_empty() {
-        partition_guard::remove_guards(run, source).await?;
+        let left = partition_guard::remove_guards(run, source).await?;
+        removed.extend(left.into_iter().map(|why| format!("TRUNCATE guard, but not everywhere: {why}")));
     }
     if steps.started(&step.id) {
         for statement in &step.revert {

@@ -72,11 +72,11 @@ async fn guard_one(run: &Run, source: &Client, oid: u32, partition: &Partition) 
 }
 
 /// Removes the triggers that refuse TRUNCATE from whatever is or was a partition. One that the server does not let go, as that
-/// of a partition that another role owns by now, is named with the statement, and stays.
+/// of a partition that another role owns by now, stays; gives the statement that removes it, with what the server said.
 ///
 /// # Errors
 /// A lock that was not to be had for long, or a connection that failed.
-pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<(), ExecError> {
+pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<Vec<String>, ExecError> {
     let mut refused = BTreeMap::new();
     for attempt in 1.. {
         // By oid, and again each time: one may be renamed meanwhile, and its old name be nothing's.
@@ -92,7 +92,7 @@ pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<(), Exec
                 Ok(()) => {}
                 Err(error) if is_lock_trouble(&error) => busy.push((table, error)),
                 Err(ExecError::Postgres { error, .. }) if error.sqlstate().is_some() => {
-                    refused.insert(oid, format!("{error}. Whoever may runs: {statement};"));
+                    refused.insert(oid, format!("{error}; whoever may runs {statement};"));
                 }
                 Err(error) => return Err(error),
             }
@@ -105,10 +105,7 @@ pub(super) async fn remove_guards(run: &Run, source: &Client) -> Result<(), Exec
             tokio::time::sleep(REST).await;
         }
     }
-    for why in refused.into_values() {
-        run.note(format!("a trigger that refuses TRUNCATE could not be removed: {why}"));
-    }
-    Ok(())
+    Ok(refused.into_values().collect())
 }
 
 /// The tables that the run has put a trigger on as partitions.

@@ -158,3 +158,34 @@ pub struct CheckPredicate {
     /// Query that lists keys of up to ten bad rows.
     pub sample_sql: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A partitioned table has no rows of its own: read alone, every reference to it would be one to no row.
+    #[test]
+    fn a_foreign_key_reads_the_partitions_of_both_ends() {
+        let ident = |text: &str| crate::catalog::Ident::new(text).expect("a name");
+        let table = |text| QualifiedName { schema: ident("s"), name: ident(text) };
+        let sql = |near_partitioned, far_partitioned| {
+            let among = Among::References {
+                values: vec!["a".to_owned()],
+                near_where: None,
+                far: table("far"),
+                far_values: vec!["b".to_owned()],
+                far_where: None,
+                near_partitioned,
+                far_partitioned,
+                match_full: false,
+            };
+            let (check, sample) = among.sql(&table("near"));
+            check + &sample
+        };
+        let only = |sql: &str| ["near", "far"].map(|end| sql.matches(&format!("FROM ONLY \"s\".\"{end}\"")).count());
+        assert_eq!(only(&sql(false, false)), [2, 2]);
+        assert_eq!(only(&sql(false, true)), [2, 0]);
+        assert_eq!(only(&sql(true, false)), [0, 2]);
+        assert!(sql(true, true).contains("FROM \"s\".\"far\""));
+    }
+}

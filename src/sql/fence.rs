@@ -182,3 +182,45 @@ pub fn drop_schema() -> Vec<String> {
         "DROP SCHEMA IF EXISTS \"pcrd\"".to_owned(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(table: &str) -> QualifiedName {
+        let ident = |text: &str| Ident::new(text).expect("a name");
+        QualifiedName { schema: ident("s"), name: ident(table) }
+    }
+
+    /// PostgreSQL 13 before 13.8 and 14 before 14.5 would look for the trigger on each partition, and fail.
+    #[test]
+    fn triggers_of_tables_in_trees_are_altered_alone() {
+        let (flat, root) = (table("flat"), table("root"));
+        let tables = [flat, root.clone()];
+        let in_trees = BTreeSet::from([&root]);
+        let wanted = |trigger: &str| {
+            [
+                format!("ALTER TABLE \"s\".\"flat\" ENABLE ALWAYS TRIGGER \"{trigger}\""),
+                format!("ALTER TABLE ONLY \"s\".\"root\" ENABLE ALWAYS TRIGGER \"{trigger}\""),
+            ]
+        };
+        let altered = |statements: Vec<String>| {
+            statements.into_iter().filter(|one| one.starts_with("ALTER TABLE")).collect::<Vec<_>>()
+        };
+        assert_eq!(altered(triggers(&tables, &in_trees, 13, None)), wanted("pcrd_fence"));
+        assert_eq!(altered(guard_truncate(&tables, &in_trees, 13)), wanted("pcrd_no_truncate"));
+        let publication = Ident::new("p").expect("a name");
+        assert_eq!(
+            altered(guard_partition(&root, &publication).to_vec()),
+            [&wanted("pcrd_no_truncate")[1]].map(String::as_str)
+        );
+    }
+
+    /// A plan holds the function's text, and is read by later versions.
+    #[test]
+    fn the_guard_says_the_same_on_servers_that_do_not_replicate_truncate() {
+        let text = |major| guard_truncate(&[], &BTreeSet::new(), major).concat();
+        assert!(text(10).contains("while it is being migrated: this server does not replicate it'"));
+        assert!(text(13).contains("while it is being migrated: the target would not hear of it'"));
+    }
+}

@@ -47,6 +47,7 @@ mod nobody;
 mod not_additive;
 mod operate;
 mod ordeal;
+mod partition_guards;
 mod partitioned;
 mod partitioned_fence;
 mod partitions_between_looks;

@@ -112,6 +112,14 @@ async fn what_cannot_be_a_source_is_refused_by_name() {
         (15, with_leaf.clone(), "{ name: leaf, partitions: none }", "a partition"),
         (12, with_leaf.clone(), flat, "by partition only"),
         (15, "CREATE TABLE t (id integer) PARTITION BY RANGE (id)".to_owned(), flat, "without a primary key"),
+        (
+            16,
+            "CREATE TABLE t (id integer PRIMARY KEY, n integer GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY RANGE (id); \
+             CREATE TABLE leaf PARTITION OF t (n GENERATED ALWAYS AS (id * 3) STORED) FOR VALUES FROM (0) TO (9)"
+                .to_owned(),
+            flat,
+            "generates a column in its own way",
+        ),
         (15, format!("{with_leaf} ALTER TABLE leaf REPLICA IDENTITY NOTHING"), flat, "replica identity"),
         (15, format!("{with_leaf} ALTER TABLE t REPLICA IDENTITY FULL"), flat, "replica identity"),
         (
