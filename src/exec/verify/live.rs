@@ -14,7 +14,7 @@ use crate::exec::left_out::LeftOut;
 use crate::exec::shared::Shared;
 use crate::exec::table::TableTask;
 use crate::exec::touched::Touched;
-use crate::exec::{ExecError, copy, snapshots};
+use crate::exec::{ExecError, copy, partitions, snapshots};
 use crate::pg::client::Client;
 use crate::replay::{FullXid, Key, Lsn, Snapshot};
 use crate::sql::Side;
@@ -222,6 +222,7 @@ impl Visitor {
         if let Some(xid) = self.inherited_unseen(snapshot) {
             return again(Why::Inherited(xid));
         }
+        partitions::read_what_was_looked_at(&self.source, task).await?;
         let found = ranges::locate(&sides, selection, &except).await?;
         if found.differences.is_empty() {
             return Err(ExecError::Step {
@@ -261,6 +262,9 @@ impl Visitor {
             && let Some(xid) = self.inherited_unseen(snapshot)
         {
             return Ok(Visit::Again(Why::Inherited(xid)));
+        }
+        if source != target {
+            partitions::read_what_was_looked_at(&self.source, task).await?;
         }
         let compared = whole::judge(&sides, &source, &target).await?;
         let clean = Clean {
