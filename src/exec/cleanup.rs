@@ -138,6 +138,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
              yourself when it is not"
         ));
     }
+    let is_closed = open_partitions::are_others_closed(&run.plan, &run.id, &source).await?;
     let open = if is_rolled_back { Vec::new() } else { open_partitions::of(&run.plan, &run.id, &source).await? };
     let mut removed = Vec::new();
     removed.extend(open_partitions::lines(&open).into_iter().map(|line| format!("nothing of what is open: {line}")));
@@ -148,21 +149,24 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
                 "{table} has rows that were not migrated, because of its filter; drop it yourself"
             ));
         }
-        if open.is_empty() {
-            drop_table(End::Source, &source, table, &mut removed).await?;
-            continue;
-        }
+        // While it is locked nobody writes to a partition of it that the fence does not close.
         let doing = || ExecError::source(format!("lock {table}"));
-        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(table));
-        source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
-        if let Some(partition) = open_partitions::with_rows(table, &source).await? {
-            return refuse(&format!(
-                "its partition {partition} came after the switch and has rows that no other server has: move them, or drop \
-                 {table} yourself"
-            ));
+        // A cleanup that was broken off may have dropped it.
+        let is_looked_at = is_closed && run.plan.partitioned().contains(table) && is_there(&source, table).await?;
+        if is_looked_at {
+            let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(table));
+            source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
+            if let Some(partition) = open_partitions::with_rows(table, &source).await? {
+                return refuse(&format!(
+                    "partition {partition} of {table} came after the switch and has rows that no other server has: move them, or \
+                     drop {table} yourself"
+                ));
+            }
         }
         drop_table(End::Source, &source, table, &mut removed).await?;
-        source.batch_execute("COMMIT").await.map_err(doing())?;
+        if is_looked_at {
+            source.batch_execute("COMMIT").await.map_err(doing())?;
+        }
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;
@@ -202,13 +206,17 @@ async fn takes_writes<'t>(
     let is_permanent = fence::standing(run, source).await? == Standing::Permanent;
     let fenced = fence::fenced(run, source).await?;
     for table in tables.iter().filter(|table| !is_permanent || !fenced.contains(table)) {
-        let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
-        let row = source.query_one(there, &[&sql::name(table)]).await;
-        if row.map_err(ExecError::source("look for the source's tables"))?.get(0) {
+        if is_there(source, table).await? {
             return Ok(Some(table));
         }
     }
     Ok(None)
+}
+
+async fn is_there(source: &Client, table: &QualifiedName) -> Result<bool, ExecError> {
+    let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    let row = source.query_one(there, &[&sql::name(table)]).await;
+    Ok(row.map_err(ExecError::source("look for the source's tables"))?.get(0))
 }
 
 /// No CASCADE: what depends on the table is the operator's to decide.

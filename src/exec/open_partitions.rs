@@ -14,18 +14,20 @@ use crate::sql;
 /// # Errors
 /// A statement that failed.
 pub(super) async fn of(plan: &Plan, migration: &str, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {
-    let tables = plan.partitioned();
-    if tables.is_empty() || !plan.settings.cutover.fence.refuses() {
-        return Ok(Vec::new());
-    }
-    if fence::standing_of(migration, source).await? != Standing::Permanent {
-        return Ok(Vec::new());
-    }
     let mut open = Vec::new();
-    for table in tables {
+    if !are_others_closed(plan, migration, source).await? {
+        return Ok(open);
+    }
+    for table in plan.partitioned() {
         open.extend(of_table(table, source).await?);
     }
     Ok(open)
+}
+
+/// Whether there are partitioned tables that the fence of the switch closes.
+pub(super) async fn are_others_closed(plan: &Plan, migration: &str, source: &Client) -> Result<bool, ExecError> {
+    let may_be = !plan.partitioned().is_empty() && plan.settings.cutover.fence.refuses();
+    Ok(may_be && fence::standing_of(migration, source).await? == Standing::Permanent)
 }
 
 async fn of_table(table: &QualifiedName, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {

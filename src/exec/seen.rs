@@ -43,7 +43,8 @@ impl Seen {
 
     /// A partition that a look has found which the ledger has too.
     pub(super) fn kept(&self, partition: u32) -> Option<Partition> {
-        self.get().partitions.remove(&partition).filter(|found| !found.is_new)
+        let seen = self.0.lock().expect("no task panics while it holds a look");
+        seen.partitions.get(&partition).filter(|found| !found.is_new).cloned()
     }
 
     /// OID of the table.
