@@ -4,8 +4,8 @@
 use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
 use crate::sql::expr::{
-    Frozen, ProjectionError, Value, commas, equals, has_own_operators, key_values, only, source_column, source_table,
-    values,
+    Frozen, ProjectionError, Value, commas, compared, equals, has_own_operators, key_values, only, source_column,
+    source_table,
 };
 use crate::sql::filter::belongs;
 use crate::sql::part::own;
@@ -79,7 +79,7 @@ pub fn row_hash_expr(
     side: Side,
     digest: Digest,
 ) -> Result<String, ProjectionError> {
-    let items = values(projection, frozen)?.into_iter().map(|value| item(&value, side, digest));
+    let items = compared(projection, frozen)?.into_iter().map(|value| item(&value, side, digest));
     Ok(format!("CAST(ROW({}) AS pg_catalog.text)", commas(items)))
 }
 
@@ -157,7 +157,7 @@ pub fn rows(projection: &Projection, frozen: &Frozen, rows: Rows<'_>) -> Result<
         Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
         Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
     };
-    let items: Vec<String> = key_values(projection)?.iter().chain(&values(projection, frozen)?).map(text).collect();
+    let items: Vec<String> = key_values(projection)?.iter().chain(&compared(projection, frozen)?).map(text).collect();
     Ok(format!("SELECT {} FROM {}", items.join(", "), from_where(projection, rows)?))
 }
 
@@ -186,7 +186,7 @@ pub fn row_digests(
         Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
         Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
     });
-    let columns = values(projection, frozen)?;
+    let columns = compared(projection, frozen)?;
     let columns = columns.iter().map(|value| {
         if as_what == Columns::Values {
             return format!("pg_catalog.quote_nullable(CAST({} AS pg_catalog.text))", item(value, rows.side, digest));
