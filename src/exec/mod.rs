@@ -34,6 +34,7 @@ pub mod late;
 pub mod left_out;
 pub mod leftover;
 pub mod limits;
+mod lock_headroom;
 mod lock_holders;
 pub mod new_types;
 mod no_way_back;

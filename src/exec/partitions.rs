@@ -1,7 +1,7 @@
 //! The partitions of a source table. The stream shows what is written to them, and nothing of rows that come or go with a
 //! partition, nor that one was truncated: so each look finds the same partitions as the last one, or new ones without rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +37,6 @@ const SQL: &str = "WITH RECURSIVE tree AS (\
       THEN 'is written by a subscription, which the fence would not stop' END, \
      pg_catalog.pg_current_snapshot()::text \
      FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
-
-/// Who may read a table beside the workers: the applier, the comparison, and the looks.
-const READERS: u64 = 3;
 
 /// One look at a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,41 +131,6 @@ pub(super) async fn prepare(run: &Run, source: &Client) -> Result<(), ExecError>
         all_sound(task, &tree.unwrap_or_default().0)?;
     }
     Ok(())
-}
-
-/// The locks that one who reads all of a table has: one for each relation of its tree, indexes too.
-pub(super) async fn locks(source: &Client, table: &QualifiedName) -> Result<u64, ExecError> {
-    let query = "WITH RECURSIVE tree AS (SELECT c.oid FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text AND c.relname = $2::text \
-                 UNION ALL SELECT h.inhrelid FROM tree t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid) \
-                 SELECT (SELECT count(*) FROM tree) + (SELECT count(*) FROM pg_catalog.pg_index i JOIN tree t ON t.oid = i.indrelid)";
-    let row = source.query_one(query, &[&table.schema.as_str(), &table.name.as_str()]).await;
-    let locks: i64 = row.map_err(ExecError::source("count the locks of a partitioned table"))?.get(0);
-    Ok(locks.unsigned_abs())
-}
-
-/// The locks that the run may have at once of these tables, where that is more than the server has room for: all workers and
-/// who reads beside them may be at the largest table, and the fence locks all. What an application locks comes on top of it.
-pub(super) async fn too_many_locks(
-    source: &Client,
-    tables: &BTreeSet<&QualifiedName>,
-    workers: usize,
-) -> Result<Option<(u64, u64)>, ExecError> {
-    let (mut largest, mut all) = (0, 0);
-    for table in tables {
-        let locks = locks(source, table).await?;
-        largest = largest.max(locks);
-        all += locks;
-    }
-    if all == 0 {
-        return Ok(None);
-    }
-    let query = "SELECT pg_catalog.current_setting('max_locks_per_transaction')::int8 * \
-                 (pg_catalog.current_setting('max_connections')::int8 + pg_catalog.current_setting('max_prepared_transactions')::int8)";
-    let row = source.query_one(query, &[]).await;
-    let room = row.map_err(ExecError::source("ask for the room for locks"))?.get::<_, i64>(0).unsigned_abs();
-    let most = largest * (workers as u64 + READERS) + all;
-    Ok((most > room).then_some((most, room)))
 }
 
 /// Partitions of a table that the current role may not put a trigger on, each with its owner.

@@ -12,7 +12,7 @@ use super::failpoint;
 use super::snapshots::current_snapshot;
 use super::table::TableTask;
 use super::whole::Piece;
-use super::{ExecError, partitions, whole};
+use super::{ExecError, lock_headroom, whole};
 use crate::ledger::adoption;
 use crate::ledger::progress;
 use crate::ledger::{chunk, step, unreadable};
@@ -180,7 +180,7 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let pieces = whole::lay_out(&first, &tables).await?;
     let mut locks = tables.len();
     for task in tables.iter().filter(|task| task.projection.partitioned) {
-        locks += usize::try_from(partitions::locks(&first, task.source_name()).await?).unwrap_or(LOCKS_MAX);
+        locks += usize::try_from(lock_headroom::locks(&first, task.source_name()).await?).unwrap_or(LOCKS_MAX);
     }
     let count = run.workers().min(pieces.len()).min(LOCKS_MAX / locks.max(1)).max(1);
     let mut pids = vec![begin_guard(&first).await?];

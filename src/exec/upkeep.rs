@@ -12,6 +12,7 @@ use super::copy;
 use super::event::EventKind;
 use super::failpoint;
 use super::limits;
+use super::preflight;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
@@ -53,6 +54,7 @@ pub async fn run(
         tables.iter().partition(|task| task.projection.partitioned);
     let mut in_turn = others.iter().cycle();
     let (mut held_back, mut pace) = (None, None);
+    let mut counted = None;
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         if tokio::time::timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok() {
@@ -113,6 +115,7 @@ pub async fn run(
             if !failpoint::disabled("rule.look") {
                 look(&run, &ledger, &source, &partitioned).await?;
             }
+            say_small_headroom(&run, &source, &partitioned, &mut counted).await?;
             run.emit(
                 None,
                 EventKind::Lag {
@@ -135,6 +138,23 @@ async fn look(run: &Run, ledger: &Client, source: &Client, tables: &[&TableTask]
         return Ok(());
     }
     copy::check_shapes(source, &followed).await
+}
+
+/// Says once for so many partitions and workers that their locks leave little room to the application: more may have come of both.
+async fn say_small_headroom(
+    run: &Run,
+    source: &Client,
+    tables: &[&TableTask],
+    counted: &mut Option<(usize, usize)>,
+) -> Result<(), ExecError> {
+    let partitions = tables.iter().filter_map(|task| task.witness.as_ref()).map(|seen| seen.partitions().len()).sum();
+    if *counted != Some((partitions, run.workers())) {
+        *counted = Some((partitions, run.workers()));
+        if let Some(advice) = preflight::small_headroom(run, source).await? {
+            run.note(advice.to_string());
+        }
+    }
+    Ok(())
 }
 
 async fn requests(run: &Run, ledger: &Client, cutovers: &mpsc::UnboundedSender<Request>) -> Result<(), ExecError> {
