@@ -8,7 +8,6 @@ use super::context::Run;
 use super::failpoint;
 use super::fence::is_lock_trouble;
 use super::partitions::{Partition, Tree};
-use super::table::TableTask;
 use crate::catalog::{Ident, QualifiedName};
 use crate::pg::client::Client;
 use crate::sql;
@@ -21,11 +20,7 @@ const REST: Duration = Duration::from_millis(1_500);
 
 /// Puts a trigger that refuses TRUNCATE on each partition that has none, the newest first: those are in use the least. One
 /// whose lock is not to be had now is left for the next look: until then another file stops the run.
-pub(super) async fn guard(run: &Run, source: &Client, task: &TableTask, tree: &mut Tree) -> Result<(), ExecError> {
-    for new in tree.values_mut().filter(|partition| partition.is_new) {
-        new.is_new = false;
-        run.note(format!("{} has a new partition, {}, which is followed", task.source_name(), new.name));
-    }
+pub(super) async fn guard(run: &Run, source: &Client, tree: &mut Tree) -> Result<(), ExecError> {
     let mut busy = 0;
     for (&oid, partition) in tree.iter_mut().rev().filter(|(_, one)| one.is_leaf && one.guard.is_none()) {
         match guard_one(run, source, oid, partition).await {

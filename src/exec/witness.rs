@@ -249,10 +249,18 @@ pub(super) async fn follow_all(
     check_guards(source, tasks).await?;
     let seen = last_looks(tasks);
     let mut found = compare(source, &seen).await?;
+    let mut came = Vec::new();
     for ((task, _), now) in seen.iter().zip(&mut found) {
-        partition_guard::guard(run, source, task, &mut now.partitions).await?;
+        for new in now.partitions.values_mut().filter(|partition| partition.is_new) {
+            new.is_new = false;
+            came.push(format!("{} has a new partition, {}, which is followed", task.source_name(), new.name));
+        }
+        partition_guard::guard(run, source, &mut now.partitions).await?;
     }
-    keep(run, ledger, &seen, found, epoch).await
+    keep(run, ledger, &seen, found, epoch).await?;
+    // Who reads it may fill the partition: the ledger must have it by then.
+    came.into_iter().for_each(|line| run.note(line));
+    Ok(())
 }
 
 /// From here on compares with what was found of these tables.

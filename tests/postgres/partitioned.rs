@@ -102,6 +102,54 @@ async fn other_trees_and_what_hangs_on_them() {
     assert_eq!(text(&stage.target, keys).await, "2");
 }
 
+/// Schemas, partitions and columns whose names need quotes, or are what statements of pcrd hold; it dies at every new trigger.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_break_statements_and_deaths_in_between() {
+    let pair = TestPair::start(15, 15);
+    let q = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let long = "é".repeat(30) + "abc";
+    let names = ["a.b", "it's \"$1\"", "back\\slash %s", "TABLE", "line\nbreak; --", long.as_str()];
+    let address = pcrd::catalog::QualifiedName::new("Odd.S'", "We're \"it\" $lo").unwrap().to_string();
+    let root = format!("{}.{}", q("Odd.S'"), q("We're \"it\" $lo"));
+    let mut ddl = format!(
+        "CREATE SCHEMA {}; CREATE SCHEMA \"select\"; \
+         CREATE TABLE {root} (\"Id \"\"x\" integer, \"a'b\" integer, PRIMARY KEY (\"Id \"\"x\")) PARTITION BY RANGE (\"Id \"\"x\");",
+        q("Odd.S'")
+    );
+    let partition = |nth: usize| format!("{}.{}", q(["Odd.S'", "select"][nth % 2]), q(names[nth]));
+    for nth in 0..names.len() {
+        let (name, from, to) = (partition(nth), nth * 100, nth * 100 + 100);
+        ddl.push_str(&format!("CREATE TABLE {name} PARTITION OF {root} FOR VALUES FROM ({from}) TO ({to});"));
+    }
+    ddl.push_str(&format!("INSERT INTO {root} SELECT g, g FROM generate_series(0, 599) g; ANALYZE"));
+    let tables = format!("    - {{ name: {}, partitions: none }}\n", Value::String(address));
+    let stage = Stage::new(&pair, "odd", &ddl, &tables, "  batch_size: 50\n").await;
+    for point in ["partitions.after-guard", "partitions.before-guard", "chunk.before-commit"] {
+        let said = tokio::task::block_in_place(|| stage.start(&format!("{point}=1*off->return(kill)")).wait());
+        assert_eq!(said.code, None, "{point}: {}", said.stderr);
+        run(&stage.source, &format!("UPDATE {root} SET \"a'b\" = \"a'b\" + 1")).await;
+    }
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    run(
+        &stage.source,
+        &format!("CREATE TABLE \"select\".\"new; 'one'\" PARTITION OF {root} FOR VALUES FROM (600) TO (700)"),
+    )
+    .await;
+    running.wait_for("which is followed");
+    run(&stage.source, "INSERT INTO \"select\".\"new; 'one'\" SELECT g, g FROM generate_series(600, 650) g").await;
+    running.kill();
+    stage.cut_over().assert_switched();
+    let all = format!("SELECT * FROM {root}");
+    stage.assert_equal(&all, &all).await;
+    for nth in 0..names.len() {
+        let refused = stage.source.batch_execute(&format!("DELETE FROM {}", partition(nth))).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "25006", "{}", names[nth]);
+    }
+    stage.migration.ok(&["cleanup", "--yes", "--open-source"]);
+    assert_eq!(text(&stage.source, "SELECT count(*)::text FROM pg_trigger WHERE NOT tgisinternal").await, "0");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_source_is_refused_by_name() {
     let by_range = "CREATE TABLE t (id integer PRIMARY KEY, n integer) PARTITION BY RANGE (id);";
