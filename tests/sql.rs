@@ -14,7 +14,7 @@ use pcrd::projection::{
 use pcrd::sql::apply::{Applied, OldTuple, Statement, Tuple, Update, UpdateShape, delete, insert, update};
 use pcrd::sql::hash::{Digest, Keys, RowHash, Rows, buckets, chunk, rows as detail};
 use pcrd::sql::range::{Counted, KeyRange, Side, key_predicate, next_key, range_predicate};
-use pcrd::sql::{Frozen, check, copy};
+use pcrd::sql::{Frozen, check, copy, with_partitions};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -110,6 +110,7 @@ fn projection(
             .collect(),
         computed: Vec::new(),
         part: None,
+        partitioned: false,
         filter: None,
     }
 }
@@ -401,12 +402,18 @@ async fn one_scan_counts_all_bad_rows() {
         .unwrap();
     let table = QualifiedName::new("s", "t").unwrap();
     let bad = ["\"v\" > 30".to_owned(), "\"v\" IS NULL".to_owned(), "false".to_owned()];
-    let counts = query(&client, &check::table_check(&table, &bad)).await.remove(0);
+    let counts = query(&client, &check::table_check(&with_partitions(&table, false), &bad)).await.remove(0);
     assert_eq!(counts, ["50", "20", "1", "0"].map(|text| Some(text.to_owned())));
-    let samples = query(&client, &check::sample(&table, &[&id("id")], &bad[0])).await;
+    let samples = query(&client, &check::sample(&with_partitions(&table, false), &[&id("id")], &bad[0])).await;
     assert_eq!(samples.len(), 10);
-    assert_eq!(query(&client, &check::sample(&table, &[&id("id")], &bad[1])).await, [[Some("3".to_owned())]]);
-    assert_eq!(query(&client, &check::sample(&table, &[], &bad[1])).await, [[Some("(0,3)".to_owned())]]);
+    assert_eq!(
+        query(&client, &check::sample(&with_partitions(&table, false), &[&id("id")], &bad[1])).await,
+        [[Some("3".to_owned())]]
+    );
+    assert_eq!(
+        query(&client, &check::sample(&with_partitions(&table, false), &[], &bad[1])).await,
+        [[Some("(0,3)".to_owned())]]
+    );
 }
 
 /// A column of every type that may travel in binary, and values at its edges.

@@ -76,6 +76,7 @@ fn projection(identity: RowIdentity) -> Projection {
         computed: Vec::new(),
         part: None,
         filter: None,
+        partitioned: false,
     }
 }
 

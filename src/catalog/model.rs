@@ -285,9 +285,11 @@ impl Table {
         self.columns.iter().find(|column| &column.name == name)
     }
 
-    /// This table without statistics: what fingerprints and plans hold.
+    /// This table without statistics: what fingerprints and plans hold. Of a partitioned table without its partitions, which
+    /// come and go.
     pub fn structure(&self) -> Self {
-        Self { stats: None, ..self.clone() }
+        let children = if self.kind == TableKind::Partitioned { Vec::new() } else { self.children.clone() };
+        Self { stats: None, children, ..self.clone() }
     }
 
     /// Digest of the structure.

@@ -11,7 +11,7 @@ use crate::pg::client::Client;
 use crate::pg::error::PgError;
 use crate::plan::{End, Plan};
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::{ident, name};
+use crate::sql::{ident, source_table};
 
 /// One line for each expression that the server refuses. COPY evaluates them on the source, the stream on the target over
 /// a row of the source's types; nothing is evaluated here.
@@ -117,7 +117,7 @@ async fn refused_back(client: &Client, way: &Projection) -> Result<Vec<String>, 
 
 fn rows(end: End, projection: &Projection, reads: &[Ident]) -> String {
     match end {
-        End::Source => format!("ONLY {}", name(&projection.source)),
+        End::Source => source_table(projection),
         End::Target => {
             let nulls = projection.source_columns.iter().filter(|column| reads.contains(&column.name));
             let nulls = nulls.map(|column| format!("CAST(NULL AS {}) AS {}", column.ty.sql, ident(&column.name)));

@@ -60,6 +60,8 @@ pub struct DesiredTable {
     pub vacuum: Option<bool>,
     /// In which order rows are copied; as all are when not given.
     pub copy: Option<At<CopyWish>>,
+    /// Of a partitioned source: its rows go into one flat table.
+    pub flat: bool,
     /// Wishes by source column.
     pub columns: BTreeMap<Ident, At<ColumnWish>>,
     /// The new column that tells the rows of several sources of the target apart; its `backfill` is the constant of this one.

@@ -26,12 +26,14 @@ pub struct Globbed {
     pub copy: Option<At<CopyWish>>,
     /// Whether the targets are vacuumed and frozen before the cutover; as all are when not given.
     pub vacuum: Option<bool>,
+    /// Partitioned ones go into flat tables.
+    pub flat: bool,
 }
 
 impl Globbed {
     /// A pattern of which nothing is said.
     pub fn new(glob: At<TableGlob>) -> Self {
-        Self { glob, target_schema: None, order: Order::default(), copy: None, vacuum: None }
+        Self { glob, target_schema: None, order: Order::default(), copy: None, vacuum: None, flat: false }
     }
 
     /// What is wanted of a table that it chooses.
@@ -45,6 +47,7 @@ impl Globbed {
             order: self.order,
             copy: self.copy.clone(),
             vacuum: self.vacuum,
+            flat: self.flat,
             by_glob: true,
             ..DesiredTable::as_it_is(At { value: source.clone(), span: self.glob.span.clone() })
         }
@@ -61,6 +64,7 @@ impl DesiredTable {
             order: Order::default(),
             vacuum: None,
             copy: None,
+            flat: false,
             columns: std::collections::BTreeMap::new(),
             part: None,
             filter: None,

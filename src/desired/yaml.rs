@@ -27,6 +27,7 @@ pub const TABLE: Section = Section {
         Key::new("where"),
         Key::new("copy"),
         Key::new("vacuum"),
+        Key::new("partitions"),
     ],
     hints: &[
         ("primary_key", "did you mean `key`?"),
@@ -117,6 +118,7 @@ fn globbed(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Globbed> 
         target_schema,
         order: order(fields, problems),
         copy: fields.choice("copy", &CopyWish::WORDS, problems),
+        flat: flat(fields, problems),
         vacuum: fields.boolean("vacuum", problems).map(|vacuum| vacuum.value),
         ..Globbed::new(glob?)
     })
@@ -214,12 +216,18 @@ fn table(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<DesiredTabl
         filter,
         copy,
         vacuum,
+        flat: flat(fields, problems),
         columns,
         add,
         origin: Origin::Config,
         by_glob: false,
         whole: None,
     })
+}
+
+/// `partitions: none`.
+fn flat(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> bool {
+    fields.choice("partitions", &[("none", Some(()))], problems).is_some()
 }
 
 fn key(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<At<Vec<Ident>>> {

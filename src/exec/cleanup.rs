@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, renamed, switch};
+use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -138,7 +138,10 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
              yourself when it is not"
         ));
     }
+    let is_closed = open_partitions::are_others_closed(&run.plan, &run.id, &source).await?;
+    let open = if is_rolled_back { Vec::new() } else { open_partitions::of(&run.plan, &run.id, &source).await? };
     let mut removed = Vec::new();
+    removed.extend(open_partitions::lines(&open).into_iter().map(|line| format!("nothing of what is open: {line}")));
     for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
         if !sql::filter::cover(&filters.map(|projection| projection.filter.as_ref()).collect::<Vec<_>>()) {
@@ -146,7 +149,25 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
                 "{table} has rows that were not migrated, because of its filter; drop it yourself"
             ));
         }
-        drop_table(End::Source, &source, &renamed::current(run, &source, table).await?, &mut removed).await?;
+        let found = renamed::current(run, &source, table).await?;
+        // While it is locked nobody writes to a partition of it that the fence does not close.
+        let doing = || ExecError::source(format!("lock {table}"));
+        // A cleanup that was broken off may have dropped it.
+        let is_looked_at = is_closed && run.plan.partitioned().contains(table) && is_there(&source, &found).await?;
+        if is_looked_at {
+            let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(&found));
+            source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
+            if let Some(partition) = open_partitions::with_rows(&found, &source).await? {
+                return refuse(&format!(
+                    "partition {partition} of {table} came after the switch and has rows that no other server has: move them, or \
+                     drop {table} yourself"
+                ));
+            }
+        }
+        drop_table(End::Source, &source, &found, &mut removed).await?;
+        if is_looked_at {
+            source.batch_execute("COMMIT").await.map_err(doing())?;
+        }
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;
@@ -187,13 +208,17 @@ async fn takes_writes<'t>(
     let is_permanent = fence::standing(run, source).await? == Standing::Permanent;
     let fenced = fence::fenced(run, source).await?;
     for table in tables.iter().filter(|table| !is_permanent || !fenced.contains(table)) {
-        let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
-        let row = source.query_one(there, &[&sql::name(table)]).await;
-        if row.map_err(ExecError::source("look for the source's tables"))?.get(0) {
+        if is_there(source, table).await? {
             return Ok(Some(table));
         }
     }
     Ok(None)
+}
+
+async fn is_there(source: &Client, table: &QualifiedName) -> Result<bool, ExecError> {
+    let there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    let row = source.query_one(there, &[&sql::name(table)]).await;
+    Ok(row.map_err(ExecError::source("look for the source's tables"))?.get(0))
 }
 
 /// No CASCADE: what depends on the table is the operator's to decide.
@@ -273,9 +298,13 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
 async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut Vec<String>) -> Result<(), ExecError> {
     let steps = Steps::read(run, ledger).await?;
     let Some(step) = run.plan.steps.iter().find(|step| matches!(step.op, Op::GuardTruncate(_))) else { return Ok(()) };
+    if !run.plan.partitioned().is_empty() {
+        let left = partition_guard::remove_guards(run, source).await?;
+        removed.extend(left.into_iter().map(|why| format!("TRUNCATE guard, but not everywhere: {why}")));
+    }
     if steps.started(&step.id) {
         for statement in &step.revert {
-            source.batch_execute(&statement.sql).await.map_err(ExecError::source("remove the TRUNCATE guard"))?;
+            partition_guard::drop_patiently(source, &statement.sql).await?;
         }
         removed.push("TRUNCATE guard".to_owned());
     }

@@ -19,6 +19,7 @@ use crate::plan::{End, Plan};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::check::{DistinctNulls, duplicates_where};
 use crate::sql::violation::{self, Reference};
+use crate::sql::with_partitions;
 
 /// A question whose answer must be 0.
 #[derive(Debug)]
@@ -446,7 +447,7 @@ async fn question(
         (None, _) => {
             let nulls = if row.get::<_, bool>(6) { DistinctNulls::No } else { DistinctNulls::Yes };
             let values: Vec<String> = constraint.columns.iter().map(crate::sql::ident).collect();
-            (duplicates_where(table, &values, None, nulls), "with the same values".to_owned())
+            (duplicates_where(&with_partitions(table, false), &values, None, nulls), "with the same values".to_owned())
         }
     };
     Ok(Question { address, meaning, sql })

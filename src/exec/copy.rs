@@ -14,6 +14,7 @@ use super::context::Run;
 use super::event::EventKind;
 use super::failpoint;
 use super::pace::Stint;
+use super::partitions;
 use super::shared::{Shared, count};
 use super::snapshots;
 use super::table::TableTask;
@@ -212,7 +213,7 @@ impl CopyWorker {
     async fn admitted_snapshot(&mut self, task: &TableTask, work: &LaneWork) -> Result<(Snapshot, Lsn), ExecError> {
         let mut waited = Duration::ZERO;
         loop {
-            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task.source_name()).await?;
+            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task).await?;
             let (admitted, waits_for) = {
                 let mut router = self.shared.router();
                 let lane = &mut router.lanes_mut(work.table)[work.lane];
@@ -368,6 +369,7 @@ pub async fn pipe(
         sink.feed(piece.split().freeze()).await.map_err(writing)?;
     }
     let rows = sink.finish().await.map_err(writing)?;
+    partitions::read_what_was_looked_at(source, task).await?;
     Ok((rows, bytes))
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::ExecError;
 use super::context::Run;
 use super::fit::Fit;
-use super::stream::Applier;
+use super::seen::Seen;
+use super::stream::{Applier, Source};
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::ledger::unreadable::{self, Unreadable};
@@ -17,9 +18,25 @@ use crate::replay::Lsn;
 impl Applier {
     /// Takes a description. One that does not fit is recorded: the catalog may be as planned again, and would not tell.
     pub(super) async fn relation(&mut self, relation: Relation) -> Result<(), ExecError> {
-        let tables = self.described(&relation);
+        let mut tables = self.described(&relation);
         let commit = self.source()?.commit;
-        let (oid, taken) = (relation.oid, self.describe(relation, &tables));
+        let mut oid = relation.oid;
+        let taken = match (tables.is_empty(), self.root) {
+            (false, _) => self.describe(relation, &tables),
+            (true, Some(root)) => {
+                tables = vec![root];
+                oid = self.tables[root].witness.as_ref().map_or(oid, Seen::oid);
+                self.partition(&relation, root).await
+            }
+            (true, None) => Err(ExecError::Stale {
+                what: format!(
+                    "publication {} of the {}",
+                    self.run.plan.settings.publication,
+                    self.run.end(End::Source)
+                ),
+                difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
+            }),
+        };
         if let Err(ExecError::Stale { difference, .. }) = &taken {
             let names = tables.iter().map(|&table| self.tables[table].source_name().clone()).collect();
             keep_unreadable(&Arc::clone(&self.run), names, (oid, commit), difference).await;
@@ -42,17 +59,36 @@ impl Applier {
         if former.is_empty() { find(&|task: &TableTask| task.is_called(relation)) } else { former }
     }
 
-    fn describe(&mut self, relation: Relation, found: &[usize]) -> Result<(), ExecError> {
-        if found.is_empty() {
-            return Err(ExecError::Stale {
-                what: format!(
-                    "publication {} of the {}",
-                    self.run.plan.settings.publication,
-                    self.run.end(End::Source)
-                ),
-                difference: format!("it publishes {}.{}, which is not in the plan", relation.schema, relation.name),
-            });
+    /// With a partitioned table's description comes that of the partition that is written to, of which no change is sent. One
+    /// that no look has found comes and goes between two of them: what is written to it would stay on the target. So nothing
+    /// of this transaction is committed before the ledger has it.
+    async fn partition(&mut self, relation: &Relation, root: usize) -> Result<(), ExecError> {
+        self.relations.remove(&relation.oid);
+        let Source { xid, commit } = self.source()?;
+        let tables = Arc::clone(&self.tables);
+        let task = &tables[root];
+        let Some(seen) = task.witness.as_ref().filter(|_| !self.restarted.is_before(root, commit)) else {
+            return Ok(());
+        };
+        let mut found = seen.kept(relation.oid);
+        if found.is_none() {
+            self.shared.look().await;
+            found = seen.kept(relation.oid);
         }
+        let why = match found {
+            None => "came, was written to and went between two looks, so that its rows would stay on the target",
+            Some(found) if found.is_younger_than(xid)? => {
+                "was written to before it was looked at, so that it may have been truncated without the stream's showing it"
+            }
+            Some(_) => return Ok(()),
+        };
+        let difference = format!("its partition {}.{} {why}", relation.schema, relation.name);
+        Err(ExecError::Stale { what: task.source_name().to_string(), difference })
+    }
+
+    fn describe(&mut self, relation: Relation, found: &[usize]) -> Result<(), ExecError> {
+        let is_partitioned = |table: &usize| self.tables[*table].projection.partitioned;
+        self.root = found.first().copied().filter(is_partitioned);
         if self.put_aside(&relation, found)? {
             return Ok(());
         }

@@ -22,6 +22,8 @@ pub const ALL: &[&str] = &[
     "adopt.after-commit",
     "step.after-start",
     "step.after-effect",
+    "partitions.before-guard",
+    "partitions.after-guard",
     "lanes.after-layout",
     "chunk.begin",
     "chunk.after-snapshot",
@@ -90,7 +92,7 @@ pub const ALL: &[&str] = &[
 ];
 
 /// Rules of the data path that the harness can switch off to prove that its comparison notices.
-pub const RULES: &[&str] = &["rule.visibility-filter", "rule.barrier", "rule.reread"];
+pub const RULES: &[&str] = &["rule.visibility-filter", "rule.barrier", "rule.reread", "rule.look"];
 
 /// A point. `kill` ends the process as a crash would, `error` fails, `sleep(ms)` delays (by `fail`'s own action).
 pub fn hit(name: &'static str) -> Result<(), ExecError> {

@@ -12,8 +12,10 @@ use super::copy::check_shapes;
 use super::failpoint;
 use super::lock_holders::{conflicting, in_the_way, terminate};
 use super::published;
+use super::seen::Seen;
 use super::table::TableTask;
 use super::time_limit;
+use super::witness;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, lock};
 use crate::pg::client::Client;
@@ -73,6 +75,12 @@ pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
         .ok_or_else(|| ExecError::Step { step: "fence".to_owned(), reason: "the plan has none".to_owned() })
 }
 
+/// The tables of the fence step, and the partitions that they had at the last look.
+fn with_partitions(run: &Run, tasks: &[TableTask]) -> Result<Vec<QualifiedName>, ExecError> {
+    let partitions = tasks.iter().filter_map(|task| task.witness.as_ref()).flat_map(Seen::partitions);
+    Ok(tables(run)?.iter().cloned().chain(partitions.map(|(_, one)| one.name)).collect())
+}
+
 /// Fences all tables; gives a position that every earlier write is before. Transactions that stand in the way for
 /// longer than `terminate_after` are terminated.
 pub async fn raise(
@@ -82,7 +90,7 @@ pub async fn raise(
     nonce: &Nonce,
     (terminate_after, behind): (Option<Duration>, Duration),
 ) -> Result<Lsn, ExecError> {
-    let tables = tables(run)?;
+    let (tables, with_partitions) = (tables(run)?, with_partitions(run, tasks)?);
     let lock = lock::ledger_key();
     let prepare = sql::fence::prepare().join("; ");
     let prepare = format!("BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({lock}); {prepare}; COMMIT");
@@ -98,11 +106,11 @@ pub async fn raise(
         attempt += 1;
         run.stop_check()?;
         if let Some(limit) = terminate_after.filter(|limit| began.elapsed() >= *limit) {
-            terminate(run, source, tables, limit).await?;
+            terminate(run, source, &with_partitions, limit).await?;
         }
-        if conflicting(source, tables).await?.is_empty() {
-            let raised = match lock_tables(source, tables, wait).await {
-                Ok(true) => raise_locked(run, (source, pid), nonce, (tables, tasks), behind).await.map(Some),
+        if conflicting(source, &with_partitions).await?.is_empty() {
+            let raised = match lock_tables(run, source, tables, wait).await {
+                Ok(true) => raise_locked(run, (source, pid), nonce, tasks, behind).await.map(Some),
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),
             };
@@ -113,12 +121,12 @@ pub async fn raise(
             raised?;
         }
         if attempt % 5 == 1 {
-            run.waiting(format!("the fence waits for {}", in_the_way(source, tables).await?));
+            run.waiting(format!("the fence waits for {}", in_the_way(source, &with_partitions).await?));
         }
         let rest = wait * 5 + Duration::from_millis(rand::rng().random_range(0..200));
         run.sleep(rest).await?;
     }
-    let who = in_the_way(source, tables).await?;
+    let who = in_the_way(source, &with_partitions).await?;
     Err(ExecError::CutoverAborted { reason: format!("the tables could not be locked in {attempt} attempts: {who}") })
 }
 
@@ -138,14 +146,14 @@ pub(super) fn is_lock_trouble(error: &ExecError) -> bool {
 
 /// Begins the fence's transaction with its lock; false when the lock is not to be had now. Of all that is said in the
 /// transaction this alone may be tried again: whatever else takes long takes long with the lock held.
-async fn lock_tables(source: &Client, tables: &[QualifiedName], wait: Duration) -> Result<bool, ExecError> {
+async fn lock_tables(run: &Run, source: &Client, tables: &[QualifiedName], wait: Duration) -> Result<bool, ExecError> {
     source
         .batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {}", wait.as_millis()))
         .await
         .map_err(ExecError::source("begin the fence"))?;
     // A message of its own: older servers arm the timeout only for the next one.
     let limit = format!("SET LOCAL statement_timeout = {}", UNDER_LOCK.as_millis());
-    for statement in [sql::fence::lock(tables), limit] {
+    for statement in [sql::fence::lock(tables, &run.plan.partitioned()), limit] {
         let doing = ExecError::source("lock the tables for the fence");
         match source.batch_execute(&statement).await.map_err(doing) {
             Ok(()) => {}
@@ -161,7 +169,7 @@ async fn raise_locked(
     run: &Run,
     (source, pid): (&Client, i32),
     nonce: &Nonce,
-    names_and_tasks: (&[QualifiedName], &[TableTask]),
+    tasks: &[TableTask],
     limit: Duration,
 ) -> Result<Lsn, ExecError> {
     let limit = UNDER_LOCK.max(limit);
@@ -170,19 +178,14 @@ async fn raise_locked(
         UNDER_LOCK.as_secs(),
         limit.as_millis()
     );
-    let raising = check_and_raise(run, source, nonce, names_and_tasks);
+    let raising = check_and_raise(run, source, nonce, tasks);
     let raised = time_limit::all_within(run, pid, limit, &within, raising).await;
     let lsn = raised.map_err(|error| time_limit::late(run, error, &within))?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
     Ok(lsn)
 }
 
-async fn check_and_raise(
-    run: &Run,
-    source: &Client,
-    nonce: &Nonce,
-    (tables, tasks): (&[QualifiedName], &[TableTask]),
-) -> Result<Lsn, ExecError> {
+async fn check_and_raise(run: &Run, source: &Client, nonce: &Nonce, tasks: &[TableTask]) -> Result<Lsn, ExecError> {
     // Under the lock nothing can change any more: what was planned must be what is there.
     unchanged(run, source, tasks).await?;
     // The plan shows `$migration`, `$until` and `$epoch`: a plan cannot hold its own id, nor what only its run knows.
@@ -195,7 +198,10 @@ async fn check_and_raise(
     }
     // Only the argument at the end: a table may be called `$migration`.
     let cutover = &run.plan.settings.cutover;
-    let triggers = sql::fence::triggers(tables, run.plan.source.server.major(), cutover.passes()).into_iter();
+    let (tables, in_trees) = (tables(run)?, run.plan.partitioned());
+    let all = with_partitions(run, tasks)?;
+    let in_trees = all.iter().filter(|table| in_trees.contains(table) || !tables.contains(table)).collect();
+    let triggers = sql::fence::triggers(&all, &in_trees, run.plan.source.server.major(), cutover.passes()).into_iter();
     let triggers = triggers.filter(|_| cutover.fence.refuses());
     let triggers = triggers.map(|statement| match statement.strip_suffix("($migration)") {
         Some(head) => format!("{head}({migration})"),
@@ -227,7 +233,9 @@ async fn add_epoch(source: &Client) -> Result<(), ExecError> {
 
 /// What was planned is what is there.
 pub async fn unchanged(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
-    check_shapes(source, &tasks.iter().collect::<Vec<_>>()).await?;
+    let all: Vec<&TableTask> = tasks.iter().collect();
+    check_shapes(source, &all).await?;
+    witness::check_guards(source, &all).await?;
     nobody_subscribes(source, tasks).await?;
     published::check(run, source).await
 }
@@ -296,7 +304,9 @@ pub async fn make_permanent(
 
 async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
     let doing = || ExecError::source("make the fence permanent");
-    let hold = sql::fence::hold(tables(run)?);
+    let looks = tasks.iter().filter_map(|task| task.witness.as_ref());
+    let inner = looks.flat_map(Seen::partitions).filter(|(_, one)| !one.is_leaf).map(|(_, one)| one.name);
+    let hold = sql::fence::hold(tables(run)?, &run.plan.partitioned(), &inner.collect::<Vec<_>>());
     let held = source.batch_execute(&hold).await.map_err(ExecError::source("hold the tables for the switch"));
     if let Err(error) = held {
         if !is_lock_trouble(&error) {
@@ -309,6 +319,7 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
         });
     }
     unchanged(run, source, tasks).await?;
+    all_closed(run, source, tasks).await?;
     let lock = "SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE";
     source.query(lock, &[&run.id]).await.map_err(doing())?;
     // Whoever slept through a takeover must not decide with the lease of its successor. A commit that waits for a standby is
@@ -318,6 +329,20 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
     let rows = source.query(update, &[&run.id, &run.epoch]).await.map_err(doing())?;
     failpoint::hit("cutover.before-permanent")?;
     Ok(rows.len() == 1)
+}
+
+/// A partition that came behind the fence has no trigger: whoever writes to it by its own name is not refused.
+async fn all_closed(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
+    if run.plan.partitioned().is_empty() || !run.plan.settings.cutover.fence.refuses() {
+        return Ok(());
+    }
+    let fenced = fenced(run, source).await?;
+    match with_partitions(run, tasks)?.iter().find(|table| !fenced.contains(table)) {
+        None => Ok(()),
+        Some(open) => Err(ExecError::CutoverAborted {
+            reason: format!("{open} came behind the fence, which does not close it: ask again"),
+        }),
+    }
 }
 
 /// What stands on the source.

@@ -18,7 +18,7 @@ pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Re
     let rows = source
         .query(
             "SELECT coalesce(l.pid::text, 'prepared transaction'), l.mode FROM pg_catalog.pg_locks l \
-             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
+             WHERE l.locktype = 'relation' AND l.granted AND l.relation IN (SELECT pg_catalog.to_regclass(t)::oid FROM pg_catalog.unnest($1::text[]) AS t) \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND (l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
                   OR (l.pid IS NULL AND l.mode = 'RowExclusiveLock')) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()",
@@ -52,7 +52,7 @@ async fn holders(source: &Client, tables: &[QualifiedName], with_readers: bool) 
                  'in a transaction for ' || round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)) || ' s', \
                  string_agg(DISTINCT l.mode || ' on ' || l.relation::regclass::text, ', ')) \
              FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
-             WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
+             WHERE l.locktype = 'relation' AND l.granted AND l.relation IN (SELECT pg_catalog.to_regclass(t)::oid FROM pg_catalog.unnest($1::text[]) AS t) \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND ($2 OR l.mode NOT IN ('AccessShareLock', 'RowShareLock')) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
              GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.xact_start ORDER BY a.xact_start LIMIT 6",
@@ -84,7 +84,7 @@ pub(super) async fn terminate(
              FROM pg_catalog.pg_stat_activity a WHERE a.pid <> pg_catalog.pg_backend_pid() \
              AND pg_catalog.clock_timestamp() - a.xact_start > $2::text::interval AND EXISTS \
              (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.locktype = 'relation' AND l.granted \
-              AND l.relation = ANY ($1::text[]::regclass[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') \
+              AND l.relation IN (SELECT pg_catalog.to_regclass(t)::oid FROM pg_catalog.unnest($1::text[]) AS t) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') \
               AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
             &[&names, &format!("{} milliseconds", limit.as_millis())],
         )

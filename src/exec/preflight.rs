@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, new_types, order, renamed, sight};
+use super::lock_headroom::Headroom;
+use super::{leftover, lock_headroom, new_types, order, partitions, renamed, sight};
 use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
 use crate::pg::client::Client;
@@ -99,6 +100,7 @@ pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<F
     let mut advice = Vec::new();
     advice.extend(sight::hidden(run, End::Source, source, false).await?);
     advice.extend(sight::hidden(run, End::Target, target, false).await?);
+    advice.extend(small_headroom(run, source).await?);
     let names: Vec<String> = run.plan.projections.iter().map(|projection| sql::name(&projection.source)).collect();
     let mut query = "SELECT DISTINCT c.collname::text FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
@@ -121,6 +123,18 @@ pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<F
         });
     }
     Ok(advice)
+}
+
+/// Where the locks of a run leave less than half of their room to the application.
+pub(super) async fn small_headroom(run: &Run, source: &Client) -> Result<Option<Failure>, ExecError> {
+    let partitioned = run.plan.partitioned();
+    let headroom = lock_headroom::of(source, &partitioned, run.workers()).await?;
+    Ok(headroom.filter(Headroom::is_small).map(|headroom| Failure {
+        id: "lock_headroom",
+        on: End::Source,
+        found: headroom.found(&partitioned),
+        fix: Fix::Words(headroom.fix()),
+    }))
 }
 
 /// Whether the server lets the current user do something.
@@ -208,6 +222,12 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
             "Rename it: pcrd keeps its write fence in the schema pcrd.".into(),
         );
     }
+    let partitioned = run.plan.partitioned();
+    if let Some(headroom) = lock_headroom::of(source, &partitioned, run.workers()).await? {
+        if headroom.is_missing() {
+            fail("lock_headroom", headroom.found(&partitioned), Fix::Words(headroom.fix()));
+        }
+    }
     for name in run.plan.sources() {
         let table = sql::literal(&sql::name(name));
         let schema = sql::ident(&name.schema);
@@ -237,6 +257,17 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
                 "table_owner",
                 format!("role {user} does not own {name}, which publishing and fencing it need"),
                 Fix::Statement(format!("GRANT {} TO {user}", quoted(owner.get(0)))),
+            );
+        }
+        let others = match partitioned.contains(name) {
+            true => partitions::of_other_owners(source, name).await?,
+            false => Vec::new(),
+        };
+        for (partition, owner) in others {
+            fail(
+                "table_owner",
+                format!("role {user} does not own {partition}, a partition of {name}, which fencing it needs"),
+                Fix::Statement(format!("GRANT {} TO {user}", quoted(&owner))),
             );
         }
         if ask(source, End::Source, &format!("SELECT pg_catalog.row_security_active({table}::regclass)")).await? {

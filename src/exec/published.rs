@@ -12,8 +12,8 @@ pub async fn check(run: &Run, source: &Client) -> Result<(), ExecError> {
     let stale = |difference: String| ExecError::Stale { what: what.clone(), difference };
     let row = source
         .query_opt(
-            "SELECT puballtables, pubinsert AND pubupdate AND pubdelete, coalesce((to_jsonb(p)->>'pubtruncate')::bool, true) \
-             FROM pg_catalog.pg_publication p WHERE pubname = $1",
+            "SELECT puballtables, pubinsert AND pubupdate AND pubdelete, coalesce((to_jsonb(p)->>'pubtruncate')::bool, true), \
+             coalesce((to_jsonb(p)->>'pubviaroot')::bool, false) FROM pg_catalog.pg_publication p WHERE pubname = $1",
             &[&publication.as_str()],
         )
         .await
@@ -22,6 +22,12 @@ pub async fn check(run: &Run, source: &Client) -> Result<(), ExecError> {
     if row.get::<_, bool>(0) || !row.get::<_, bool>(1) || !row.get::<_, bool>(2) {
         return Err(stale(
             "it does not publish just the inserts, updates, deletes and truncates of the plan's tables".to_owned(),
+        ));
+    }
+    if row.get::<_, bool>(3) == run.plan.partitioned().is_empty() {
+        return Err(stale(
+            "publish_via_partition_root is not what the plan has: changes of partitions have another table's name"
+                .to_owned(),
         ));
     }
     let rows = source

@@ -274,7 +274,14 @@ async fn late_writes(
 ) -> Vec<String> {
     let (Some(source), Some(plan)) = (source, plan) else { return Vec::new() };
     let lines = super::late::lines_of(ledger, source, &found.id, &plan.settings).await;
-    lines.unwrap_or_else(|error| vec![super::switch::unknown(&error)])
+    let mut lines = lines.unwrap_or_else(|error| vec![super::switch::unknown(&error)]);
+    if found.state == "cut_over" {
+        let open = super::open_partitions::of(plan, &found.id, source).await;
+        lines.extend(
+            open.map_or_else(|error| vec![super::switch::unknown(&error)], |open| super::open_partitions::lines(&open)),
+        );
+    }
+    lines
 }
 
 /// What is to be said of a switch hook that was called and is not settled.

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, pin_mut};
 use super::ExecError;
 use super::context::Run;
 use super::copy::check_shape;
+use super::partitions;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
@@ -45,7 +46,7 @@ impl Rereader {
     pub async fn read(&self, task: &TableTask, key: &[String], xid: FullXid) -> Result<Reread, ExecError> {
         let mut waited = Duration::ZERO;
         let (snapshot, lsn_hi) = loop {
-            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task.source_name()).await?;
+            let (snapshot, lsn_hi) = snapshots::begin(&self.source, task).await?;
             if snapshot.sees(xid) {
                 break (snapshot, lsn_hi);
             }
@@ -65,7 +66,7 @@ impl Rereader {
         let query = sql::copy::copy_out(&task.projection, &task.frozen, Some(&predicate))?;
         let condition = sql::filter::source_condition(&task.projection, Some(&predicate));
         let condition = condition.as_deref().unwrap_or(&predicate);
-        let count = format!("SELECT count(*) FROM ONLY {} WHERE {condition}", sql::name(task.source_name()));
+        let count = format!("SELECT count(*) FROM {} WHERE {condition}", sql::source_table(&task.projection));
         let rows: i64 = self.source.query_one(&count, &[]).await.map_err(ExecError::source("count a row"))?.get(0);
         let mut data = BytesMut::new();
         {
@@ -75,6 +76,7 @@ impl Rereader {
                 data.extend_from_slice(&piece.map_err(ExecError::source("read a row again"))?);
             }
         }
+        partitions::read_what_was_looked_at(&self.source, task).await?;
         snapshots::wait_durable(&self.source, lsn_hi, &self.shared, &self.run).await?;
         snapshots::end(&self.source).await?;
         let entry = RereadRow { key: key.to_vec(), snapshot, lsn_hi };

@@ -97,7 +97,7 @@ async fn look(
         wait.as_millis()
     );
     source.batch_execute(&begin).await.map_err(doing())?;
-    let list = names.iter().map(|name| format!("ONLY {}", sql::name(name))).collect::<Vec<_>>().join(", ");
+    let list = sql::fence::listed(names, &run.plan.partitioned());
     // A message of its own: older servers arm the timeout only for the next one.
     source.batch_execute(&format!("LOCK TABLE {list} IN SHARE MODE")).await.map_err(doing())?;
     let limit = format!("SET LOCAL statement_timeout = {}", LOOK.as_millis());

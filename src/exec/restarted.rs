@@ -48,7 +48,7 @@ impl Restarted {
     }
 
     /// True when changes of this table that commit here are in every chunk.
-    fn is_before(&self, table: usize, commit: Lsn) -> bool {
+    pub(super) fn is_before(&self, table: usize, commit: Lsn) -> bool {
         self.points.get(table).copied().flatten().is_some_and(|point| commit < point)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::ExecError;
 use super::context::Run;
-use super::failpoint;
 use super::steps::{Steps, find};
 use super::table::TableTask;
+use super::{failpoint, partitions};
 use crate::catalog::Ident;
 use crate::ledger::{chunk, lock};
 use crate::pg::client::Client;
@@ -19,6 +19,7 @@ const TOGETHER: usize = 50;
 
 /// Steps on the source before the slot: the guard and the publication, complete.
 pub async fn prepare(run: &Run, ledger: &mut Client, source: &Client) -> Result<(), ExecError> {
+    partitions::prepare(run, source).await?;
     let mut steps = Steps::read(run, ledger).await?;
     for step in &run.plan.steps {
         match &step.op {

@@ -31,6 +31,9 @@ pub struct Shared {
     copied: Mutex<Vec<(u64, u64)>>,
     /// Too many discarded transactions wait to become visible.
     discard_pressure: AtomicBool,
+    /// Looks at partitions that were asked for, and how many of those one has answered that began after.
+    looks_asked: AtomicU64,
+    looked: watch::Sender<u64>,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -107,6 +110,8 @@ impl Shared {
             nudge: OnceLock::new(),
             copied: Mutex::new(copied),
             discard_pressure: AtomicBool::new(false),
+            looks_asked: AtomicU64::new(0),
+            looked: watch::Sender::new(0),
             counters: Counters::default(),
         }
     }
@@ -132,6 +137,24 @@ impl Shared {
     /// True when the applier must wait before it discards more.
     pub fn discard_pressure(&self) -> bool {
         self.discard_pressure.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a look at the partitions of all tables that begins from now on. There must be somebody who looks.
+    pub async fn look(&self) {
+        let asked = self.looks_asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut looked = self.looked.subscribe();
+        // It cannot fail: the sender is here.
+        let _answered = looked.wait_for(|looked| *looked >= asked).await.map(drop);
+    }
+
+    /// The looks that were asked for, if one of them is not answered.
+    pub fn looks_wanted(&self) -> Option<u64> {
+        Some(self.looks_asked.load(Ordering::SeqCst)).filter(|asked| *asked > *self.looked.borrow())
+    }
+
+    /// Says that so many looks are answered by one that began after them.
+    pub fn set_looked(&self, asked: u64) {
+        self.looked.send_replace(asked);
     }
 
     /// The applied position.

@@ -12,7 +12,7 @@ use super::failpoint;
 use super::snapshots::current_snapshot;
 use super::table::TableTask;
 use super::whole::Piece;
-use super::{ExecError, whole};
+use super::{ExecError, lock_headroom, whole};
 use crate::ledger::adoption;
 use crate::ledger::progress;
 use crate::ledger::{chunk, step, unreadable};
@@ -178,7 +178,11 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let slowly = run.throttle.watches(Signal::SourceCommitSlowdown);
     let first = run.connect_reader("guard", slowly).await?;
     let pieces = whole::lay_out(&first, &tables).await?;
-    let count = run.workers().min(pieces.len()).min(LOCKS_MAX / tables.len().max(1)).max(1);
+    let mut locks = tables.len();
+    for task in tables.iter().filter(|task| task.projection.partitioned) {
+        locks += usize::try_from(lock_headroom::locks(&first, task.source_name()).await?).unwrap_or(LOCKS_MAX);
+    }
+    let count = run.workers().min(pieces.len()).min(LOCKS_MAX / locks.max(1)).max(1);
     let mut pids = vec![begin_guard(&first).await?];
     lock_whole(&first, &tables, "").await.map_err(ExecError::source(LOCK))?;
     let mut guards = vec![first];
@@ -250,7 +254,7 @@ async fn lock_whole(guard: &Client, tables: &[TableTask], nowait: &str) -> Resul
     if tables.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = tables.iter().map(|task| format!("ONLY {}", sql::name(task.source_name()))).collect();
+    let names: Vec<String> = tables.iter().map(|task| sql::source_table(&task.projection)).collect();
     let names = names.join(", ");
     let lock = format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {names} IN ACCESS SHARE MODE{nowait}");
     guard.batch_execute(&lock).await

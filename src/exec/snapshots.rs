@@ -3,7 +3,7 @@
 use super::ExecError;
 use super::context::Run;
 use super::shared::Shared;
-use crate::catalog::QualifiedName;
+use super::table::TableTask;
 use crate::pg::client::Client;
 use crate::replay::{Lsn, Snapshot};
 use crate::sql;
@@ -19,14 +19,14 @@ pub fn current_snapshot(client: &Client) -> &'static str {
 
 /// Begins a read of one table. The lock comes before the snapshot: TRUNCATE and rewriting ALTER TABLE are not
 /// MVCC-safe, and an older snapshot would silently read nothing.
-pub async fn begin(client: &Client, table: &QualifiedName) -> Result<(Snapshot, Lsn), ExecError> {
+pub async fn begin(client: &Client, task: &TableTask) -> Result<(Snapshot, Lsn), ExecError> {
     client
         .batch_execute(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '10s'; LOCK TABLE ONLY {} IN ACCESS SHARE MODE",
-            sql::name(table)
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '10s'; {}",
+            sql::chunk::lock_for_reading(task.source_name(), task.projection.partitioned)
         ))
         .await
-        .map_err(ExecError::source(format!("lock {table} for reading")))?;
+        .map_err(ExecError::source(format!("lock {} for reading", task.source_name())))?;
     snapshot(client).await
 }
 

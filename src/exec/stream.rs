@@ -67,6 +67,8 @@ pub struct Applier {
     pub(super) restarted: Restarted,
     /// The tables of the plan that each relation of the stream fills.
     pub(super) relations: HashMap<u32, Arc<[usize]>>,
+    /// The table of the last description, if it is partitioned: the next one may be of a partition of it.
+    pub(super) root: Option<usize>,
     /// How tuples of each relation fit those tables.
     pub(super) fits: HashMap<u32, Fit>,
     pub(super) batch: Batch,
@@ -140,6 +142,7 @@ impl Applier {
             left_out,
             restarted,
             relations: HashMap::new(),
+            root: None,
             fits: HashMap::new(),
             batch: Batch::default(),
             postponed: Vec::new(),

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::ExecError;
 use super::fit::{Fit, fit};
-use super::witness::Seen;
+use super::seen::Seen;
 use crate::catalog::{Ident, QualifiedName, ReplicaIdentity, Table};
 use crate::ledger::added::AddedColumn;
 use crate::pg::pgoutput::{self, Relation, Tuple};

@@ -10,7 +10,9 @@ use super::ExecError;
 use super::context::Run;
 use super::copy;
 use super::event::EventKind;
+use super::failpoint;
 use super::limits;
+use super::preflight;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
@@ -18,6 +20,7 @@ use super::touched::Touched;
 use super::witness;
 use crate::ledger::request::Request;
 use crate::ledger::{LedgerError, lock, migration, request};
+use crate::pg::client::Client;
 use crate::plan::End;
 use crate::replay::Lsn;
 
@@ -47,8 +50,11 @@ pub async fn run(
     let ledger = run.connect(End::Target, "upkeep").await?;
     let mut said = Instant::now();
     // All tables in turn, a few a second: a schema of thousands is no load either.
-    let mut in_turn = (0..tables.len()).cycle();
+    let (partitioned, others): (Vec<&TableTask>, Vec<&TableTask>) =
+        tables.iter().partition(|task| task.projection.partitioned);
+    let mut in_turn = others.iter().cycle();
     let (mut held_back, mut pace) = (None, None);
+    let mut counted = None;
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         if tokio::time::timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok() {
@@ -77,6 +83,10 @@ pub async fn run(
             (None, _) => lagging = None,
         }
         requests(&run, &ledger, &cutovers).await?;
+        if let Some(asked) = shared.looks_wanted() {
+            look(&run, &ledger, &source, &partitioned).await?;
+            shared.set_looked(asked);
+        }
         let is_due = said.elapsed() >= Duration::from_secs(1);
         run.throttle.tell(&run, &ledger, (&mut held_back, &mut pace), is_due).await?;
         if is_due {
@@ -94,13 +104,18 @@ pub async fn run(
             if !lock::slot_held(&source, run.plan.settings.slot.as_str()).await? {
                 return Err(ExecError::LockLost { side: End::Source });
             }
-            for at in in_turn.by_ref().take(LOOKS.min(tables.len())) {
-                witness::follow(&run, &ledger, &source, &tables[at]).await?;
-                if !tables[at].on_ddl.is_stop() {
+            for task in in_turn.by_ref().take(LOOKS.min(others.len())) {
+                witness::follow(&run, &ledger, &source, task).await?;
+                if !task.on_ddl.is_stop() {
                     // A column that nobody writes to is in no stream, and may come when nothing is read any more.
-                    copy::check_shape(&source, &tables[at]).await?;
+                    copy::check_shape(&source, task).await?;
                 }
             }
+            // Who fills a partition waits until it was looked at, and cannot know how many tables there are.
+            if !failpoint::disabled("rule.look") {
+                look(&run, &ledger, &source, &partitioned).await?;
+            }
+            say_small_headroom(&run, &source, &partitioned, &mut counted).await?;
             run.emit(
                 None,
                 EventKind::Lag {
@@ -115,11 +130,34 @@ pub async fn run(
     }
 }
 
-async fn requests(
+/// Looks at the partitioned tables.
+async fn look(run: &Run, ledger: &Client, source: &Client, tables: &[&TableTask]) -> Result<(), ExecError> {
+    witness::follow_all(run, ledger, source, tables, None).await?;
+    let followed: Vec<&TableTask> = tables.iter().copied().filter(|task| !task.on_ddl.is_stop()).collect();
+    if followed.is_empty() {
+        return Ok(());
+    }
+    copy::check_shapes(source, &followed).await
+}
+
+/// Says once for so many partitions and workers that their locks leave little room to the application: more may have come of both.
+async fn say_small_headroom(
     run: &Run,
-    ledger: &crate::pg::client::Client,
-    cutovers: &mpsc::UnboundedSender<Request>,
+    source: &Client,
+    tables: &[&TableTask],
+    counted: &mut Option<(usize, usize)>,
 ) -> Result<(), ExecError> {
+    let partitions = tables.iter().filter_map(|task| task.witness.as_ref()).map(|seen| seen.partitions().len()).sum();
+    if *counted != Some((partitions, run.workers())) {
+        *counted = Some((partitions, run.workers()));
+        if let Some(advice) = preflight::small_headroom(run, source).await? {
+            run.note(advice.to_string());
+        }
+    }
+    Ok(())
+}
+
+async fn requests(run: &Run, ledger: &Client, cutovers: &mpsc::UnboundedSender<Request>) -> Result<(), ExecError> {
     while let Some(asked) = request::take(ledger, &run.id).await? {
         let answer = match asked.kind.as_str() {
             "pause" => {

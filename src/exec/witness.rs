@@ -2,12 +2,15 @@
 //! dropped and created again, rewritten by ALTER TABLE, or a label of an enum was renamed. The shape may be the same.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use super::ExecError;
 use super::context::Run;
+use super::partition_guard;
+use super::partitions::{self, Tree};
+use super::rewritten::was_not_rewritten;
+use super::seen::Seen;
 use super::table::TableTask;
 use crate::catalog::QualifiedName;
 use crate::ledger::{LedgerError, migration};
@@ -37,9 +40,6 @@ const SQL: &str = "SELECT w.at, t.* FROM \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = w.schema::name AND c.relname = w.name::name OFFSET 0) AS t";
 
-/// So many rows are looked at for one of before.
-const ROWS: u32 = 10_000;
-
 /// One look at a source table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Witness {
@@ -63,32 +63,15 @@ pub struct Witness {
     /// Transactions below this one had ended.
     #[serde(default)]
     ended: Option<i64>,
+    /// Partitions, where the plan has it as a partitioned table.
+    #[serde(default, skip_serializing_if = "Tree::is_empty")]
+    pub(super) partitions: Tree,
+    /// What the look at the partitions saw.
+    #[serde(skip)]
+    pub(super) partitions_as_of: Option<String>,
     /// `attnum`s of the columns that are there, whatever they are called.
     #[serde(skip)]
     there: Vec<i16>,
-}
-
-/// The last look, which all tasks of a run compare with.
-#[derive(Debug, Clone)]
-pub struct Seen(Arc<Mutex<Witness>>);
-
-impl Seen {
-    fn new(witness: Witness) -> Self {
-        Self(Arc::new(Mutex::new(witness)))
-    }
-
-    fn get(&self) -> Witness {
-        self.0.lock().expect("no task panics while it holds a look").clone()
-    }
-
-    fn set(&self, witness: Witness) {
-        *self.0.lock().expect("no task panics while it holds a look") = witness;
-    }
-
-    /// OID of the table.
-    pub fn oid(&self) -> u32 {
-        self.get().oid
-    }
 }
 
 impl Witness {
@@ -111,6 +94,7 @@ impl Witness {
             let at = usize::try_from(row.get::<_, i64>(0) - 1).expect("an ordinality begins at 1");
             found[at] = Some(Self::of_row(tasks[at], &row));
         }
+        partitions::look(source, tasks, &mut found).await?;
         Ok(found)
     }
 
@@ -133,6 +117,8 @@ impl Witness {
                 .collect(),
             last: Some(row.get(8)),
             ended: Some(row.get(9)),
+            partitions: Tree::new(),
+            partitions_as_of: None,
             there: row.get(7),
         }
     }
@@ -168,35 +154,44 @@ impl Witness {
 
     /// True when both looks saw the same, whenever they were.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let Self { oid, file, columns, labels, published, numbers, last, ended: _, there: _ } = self;
+        let Self { oid, file, columns, labels, published, numbers, last, partitions, .. } = self;
         let same_table = *oid == other.oid && *file == other.file && *last == other.last && *numbers == other.numbers;
-        same_table && *columns == other.columns && *labels == other.labels && *published == other.published
+        same_table
+            && *columns == other.columns
+            && *labels == other.labels
+            && *published == other.published
+            && *partitions == other.partitions
     }
+}
 
-    /// True when no ALTER TABLE has rewritten the rows since this look, whatever else was done: each of them would have
-    /// the transaction of the rewrite for its own. VACUUM FULL and CLUSTER leave a row its own, so one that is older
-    /// than this look shows it. That there is no row shows it (`if_empty`) on the way back only, on both ends: every row is
-    /// streamed, and a change of a key that meets no row ends that. On the way there deletes of keys that only the rewrite made
-    /// may belong to chunks that are still to come, and rows of before it to chunks that are done.
-    async fn was_not_rewritten(&self, source: &Client, task: &TableTask, if_empty: bool) -> Result<bool, ExecError> {
-        let Some(ended) = self.ended else { return Ok(false) };
-        // A row's number of its transaction has 32 bits, of which the half are the past. A server that has not come so far is
-        // not the one of that look any more.
-        let query = format!(
-            "SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - $1::int8 BETWEEN 0 AND 1000000000 AND \
-             (SELECT coalesce(pg_catalog.bool_or(pg_catalog.age(r.id) > pg_catalog.age($2::text::xid)), {if_empty}) \
-              FROM (SELECT xmin AS id FROM {} LIMIT {ROWS}) AS r)",
-            sql::expr::only(task.source_name())
-        );
-        let id = (ended % (1 << 32)).to_string();
-        let row = source.query_one(&query, &[&ended, &id]).await;
-        Ok(row.map_err(ExecError::source("look for a row of before"))?.get(0))
-    }
+async fn is_older(source: &Client, task: &TableTask, before: &Witness, if_empty: bool) -> Result<bool, ExecError> {
+    was_not_rewritten(source, &sql::source_table(&task.projection), before.ended, if_empty).await
 }
 
 /// Compares the tables with what was recorded before their first row was read.
 pub async fn check(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
-    compare(source, &last_looks(tasks)).await.map(|_now| ())
+    let looks = last_looks(tasks);
+    let found = compare(source, &looks).await?;
+    for ((task, _), now) in looks.iter().zip(found) {
+        // One that was seen empty may have rows at the next look.
+        if let Some(seen) = task.witness.as_ref().filter(|_| task.projection.partitioned) {
+            seen.add(now.partitions);
+        }
+    }
+    Ok(())
+}
+
+/// The same, and that TRUNCATE of partitions was refused all the time: not through a snapshot.
+pub(super) async fn check_guards(source: &Client, tasks: &[&TableTask]) -> Result<(), ExecError> {
+    let partitioned: Vec<&TableTask> = tasks.iter().copied().filter(|task| task.projection.partitioned).collect();
+    if partitioned.is_empty() {
+        return Ok(());
+    }
+    let looks = last_looks(&partitioned);
+    for ((task, before), now) in looks.iter().zip(Witness::of_all(source, &partitioned).await?) {
+        partitions::still_guarded(task, &before.partitions, &now.map(|now| now.partitions).unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 fn last_looks<'a>(tasks: &[&'a TableTask]) -> Vec<(&'a TableTask, Witness)> {
@@ -213,11 +208,19 @@ async fn compare(source: &Client, tables: &[(&TableTask, Witness)]) -> Result<Ve
     for ((task, before), now) in tables.iter().zip(Witness::of_all(source, &tasks).await?) {
         let stale = |difference: String| ExecError::Stale { what: task.source_name().to_string(), difference };
         let now = now.ok_or_else(|| stale("it is gone".to_owned()))?;
-        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, task.back.is_some()).await? {
+        if before.may_be_rewritten(&now) && !is_older(source, task, before, task.back.is_some()).await? {
             return Err(stale("ALTER TABLE rewrote its rows, which the change stream does not show".to_owned()));
         }
         if let Some(difference) = before.difference(&now) {
             return Err(stale(difference));
+        }
+        let mut now = now;
+        if task.projection.partitioned {
+            let found = std::mem::take(&mut now.partitions);
+            let as_of = now.partitions_as_of.take();
+            let table = (*task, now.oid);
+            let before = (&before.partitions, before.ended);
+            now.partitions = partitions::compare(source, table, before, (found, as_of)).await?;
         }
         all.push(now);
     }
@@ -240,9 +243,24 @@ pub(super) async fn follow_all(
     tasks: &[&TableTask],
     epoch: Option<i64>,
 ) -> Result<(), ExecError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    check_guards(source, tasks).await?;
     let seen = last_looks(tasks);
-    let found = compare(source, &seen).await?;
-    keep(run, ledger, &seen, found, epoch).await
+    let mut found = compare(source, &seen).await?;
+    let mut came = Vec::new();
+    for ((task, _), now) in seen.iter().zip(&mut found) {
+        for new in now.partitions.values_mut().filter(|partition| partition.is_new) {
+            new.is_new = false;
+            came.push(format!("{} has a new partition, {}, which is followed", task.source_name(), new.name));
+        }
+        partition_guard::guard(run, source, &mut now.partitions).await?;
+    }
+    keep(run, ledger, &seen, found, epoch).await?;
+    // Who reads it may fill the partition: the ledger must have it by then.
+    came.into_iter().for_each(|line| run.note(line));
+    Ok(())
 }
 
 /// From here on compares with what was found of these tables.
@@ -317,7 +335,7 @@ pub(super) async fn look_at_source(source: &Client, tasks: &[TableTask]) -> Resu
                 false => return lost("it was dropped"),
             }
         };
-        if before.may_be_rewritten(&now) && !before.was_not_rewritten(source, task, true).await? {
+        if before.may_be_rewritten(&now) && !is_older(source, task, before, true).await? {
             return lost("ALTER TABLE rewrote its rows");
         }
         let planned = |name: &String| task.source.columns.iter().any(|column| column.name.as_str() == name);
@@ -443,6 +461,7 @@ pub async fn remember(run: &Run, ledger: &Client, source: &Client, tasks: &mut [
     }
     let mut recorded = Vec::new();
     for (task, witness) in first.iter().zip(Witness::of_all(source, &first).await?) {
+        witness.iter().try_for_each(|seen| partitions::all_sound(task, &seen.partitions))?;
         recorded.push((setting(task), serde_json::to_string(&witness).map_err(damaged)?));
         seen.insert(task.source_name().clone(), witness.map(Seen::new));
     }

@@ -7,6 +7,7 @@ pub static PREFLIGHT: &[&Rule] = &[
     &SOURCE_IS_PRIMARY,
     &WAL_LEVEL,
     &SLOT_HEADROOM,
+    &LOCK_HEADROOM,
     &WAL_SENDER_HEADROOM,
     &REPLICATION_RIGHT,
     &CREATE_ON_DATABASE,
@@ -61,6 +62,17 @@ static SLOT_HEADROOM: Rule = Rule {
     effect: "`apply` refuses.",
     why: "The stream needs a slot of its own.",
     instead: "Drop a slot that nobody needs, or raise max_replication_slots and restart.",
+};
+
+static LOCK_HEADROOM: Rule = Rule {
+    code: "lock_headroom",
+    severity: Severity::Refused,
+    title: "the server has no room for the locks of so many partitions",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Whoever reads a partitioned table locks each partition and each of its indexes, and a server without room for a lock \
+          fails whoever asks for the next one, the application too.",
+    instead: "Raise max_locks_per_transaction and restart, or ask for fewer workers.",
 };
 
 static WAL_SENDER_HEADROOM: Rule = Rule {

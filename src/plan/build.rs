@@ -111,9 +111,9 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     let slot = &settings.slot;
     let publication = &settings.publication;
     let mut ops = vec![Op::CreateLedger(CreateLedger {})];
-    if resolved.source.server.major() < TRUNCATE_SINCE {
-        ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
-    }
+    let partitioned = resolved.tables.iter().filter(|table| table.projection.partitioned);
+    let partitioned = partitioned.map(|table| &table.source).collect();
+    ops.extend(guard(&sources, resolved.source.server.major(), &partitioned));
     ops.push(Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }));
     ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
     ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
@@ -172,6 +172,13 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));
     ops.push(Op::DropPublication(DropPublication { publication: publication.clone() }));
     ops
+}
+
+/// Tables of which the stream would not show a TRUNCATE: all of them, or those of whose partitions it would not.
+pub(super) fn guard(sources: &[QualifiedName], major: u32, partitioned: &BTreeSet<&QualifiedName>) -> Option<Op> {
+    let is_guarded = |table: &&QualifiedName| major < TRUNCATE_SINCE || partitioned.contains(table);
+    let tables: Vec<QualifiedName> = sources.iter().filter(is_guarded).cloned().collect();
+    if tables.is_empty() { None } else { Some(Op::GuardTruncate(GuardTruncate { tables })) }
 }
 
 fn sequence_columns(sequence: &Sequence) -> Vec<ColumnRef> {

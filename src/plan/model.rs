@@ -418,6 +418,12 @@ impl Plan {
         self.projections.iter().map(|projection| &projection.target).filter(|target| seen.insert(*target)).collect()
     }
 
+    /// The source tables that are partitioned.
+    pub fn partitioned(&self) -> BTreeSet<&QualifiedName> {
+        let partitioned = self.projections.iter().filter(|projection| projection.partitioned);
+        partitioned.map(|projection| &projection.source).collect()
+    }
+
     /// True when an index finds rows of the table by this column: the key that it is created with begins with it.
     pub fn is_found_by(&self, table: &QualifiedName, column: &Ident) -> bool {
         self.steps.iter().any(|step| match &step.op {

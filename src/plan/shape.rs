@@ -4,6 +4,7 @@
 use crate::catalog::{Column, ColumnRef, Ident, QualifiedName, TypeDef};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_type;
+use crate::plan::statements::via_root;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Renamed, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::ddl_type::{QUOTED, create_type, word};
@@ -114,12 +115,17 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
     let major = plan.source.server.major();
     match op {
         Op::CreateLedger(_) => vec![target(Rule::create_schema, vec![PCRD.to_owned()])],
-        Op::GuardTruncate(op) => guard(&op.tables),
+        Op::GuardTruncate(op) => guard(&op.tables, plan),
         Op::CreatePublication(op) => {
-            vec![source(Rule::create_publication, published(&op.publication, &op.tables, major))]
+            let mut says = published(&op.publication, &op.tables, major);
+            says.extend(via_root(&op.tables, plan).then(|| "publish_via_partition_root = true".to_owned()));
+            vec![source(Rule::create_publication, says)]
         }
         Op::CreateSlot(op) => {
-            let lock = |table: &QualifiedName| source(Rule::lock_for_reading, vec![name(table)]);
+            let partitioned = plan.partitioned();
+            let lock = |table: &QualifiedName| {
+                source(Rule::lock_for_reading, own_rows(table, partitioned.contains(table)).collect())
+            };
             let locks = plan.sources().into_iter().map(lock);
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
@@ -246,6 +252,11 @@ fn drop_triggers(trigger: &str, tables: &[QualifiedName]) -> Vec<Shape> {
     tables.iter().map(|table| source(Rule::drop_trigger, vec![trigger.to_owned(), name(table)])).collect()
 }
 
+/// A table that is read or locked: by itself, unless it is partitioned.
+fn own_rows(table: &QualifiedName, partitioned: bool) -> impl Iterator<Item = String> {
+    (!partitioned).then(|| "ONLY".to_owned()).into_iter().chain([name(table)])
+}
+
 fn published(publication: &Ident, tables: &[QualifiedName], major: u32) -> Vec<String> {
     let kinds = if major >= publication::TRUNCATE_SINCE {
         "'insert, update, delete, truncate'"
@@ -264,33 +275,39 @@ fn triggers<'a>(
     rule: Rule,
     trigger: &'a str,
     tables: &'a [QualifiedName],
-    passes: Option<&'a Ident>,
+    (plan, passes): (&'a Plan, Option<&'a Ident>),
 ) -> impl Iterator<Item = Shape> + 'a {
+    let partitioned = plan.partitioned();
     tables.iter().flat_map(move |table| {
-        let enable = source(Rule::enable_trigger, vec![name(table), trigger.to_owned()]);
+        // ONLY for those that the others are read without.
+        let says = own_rows(table, !partitioned.contains(table)).chain([trigger.to_owned()]);
+        let enable = source(Rule::enable_trigger, says.collect());
         let passes = passes.map(|role| literal(role.as_str()));
         [source(rule, [name(table)].into_iter().chain(passes).collect()), enable]
     })
 }
 
-fn guard(tables: &[QualifiedName]) -> Vec<Shape> {
+fn guard(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
     let schema = source(Rule::create_schema, vec![PCRD.to_owned()]);
     let function = source(Rule::pcrd_function, vec!["\"pcrd\".\"refuse_truncate\"".to_owned()]);
-    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables, None)).collect()
+    [schema, function].into_iter().chain(triggers(Rule::guard_trigger, GUARD, tables, (plan, None))).collect()
 }
 
 fn fence(tables: &[QualifiedName], plan: &Plan) -> Vec<Shape> {
+    let partitioned = plan.partitioned();
+    let locked = tables.iter().flat_map(|table| own_rows(table, partitioned.contains(table))).collect();
     let prepare = [
         source(Rule::create_schema, vec![PCRD.to_owned()]),
         source(Rule::fence_table, Vec::new()),
         source(Rule::pcrd_function, vec!["\"pcrd\".\"fence\"".to_owned()]),
-        source(Rule::lock_for_fence, tables.iter().map(name).collect()),
+        source(Rule::lock_for_fence, locked),
         source(Rule::lease, Vec::new()),
     ];
     let has_messages = plan.source.server.major() >= publication::MESSAGES_SINCE;
     let sentinel = has_messages.then(|| source(Rule::sentinel, Vec::new()));
     let cutover = &plan.settings.cutover;
-    let triggers = triggers(Rule::fence_trigger, FENCE, tables, cutover.passes()).filter(|_| cutover.fence.refuses());
+    let triggers = triggers(Rule::fence_trigger, FENCE, tables, (plan, cutover.passes()));
+    let triggers = triggers.filter(|_| cutover.fence.refuses());
     prepare.into_iter().chain(triggers).chain(sentinel).collect()
 }
 
@@ -357,7 +374,7 @@ fn copy(projection: &Projection) -> Vec<Shape> {
         [value, ident(&column.target)]
     };
     let mut out: Vec<String> = projection.columns.iter().flat_map(value).collect();
-    out.push(name(&projection.source));
+    out.extend(own_rows(&projection.source, projection.partitioned));
     if projection.is_copied_by_key() {
         let key: Vec<String> = projection.source_key().into_iter().map(ident).collect();
         out.extend(key.iter().chain(&key).cloned());
@@ -367,7 +384,7 @@ fn copy(projection: &Projection) -> Vec<Shape> {
     let columns = projection.columns.iter().map(|column| ident(&column.target));
     let into = [name(&projection.target)].into_iter().chain(columns).chain([format.to_owned()]).collect();
     vec![
-        source(Rule::lock_for_reading, vec![name(&projection.source)]),
+        source(Rule::lock_for_reading, own_rows(&projection.source, projection.partitioned).collect()),
         source(Rule::copy_out, out),
         target(Rule::copy_in, into),
     ]

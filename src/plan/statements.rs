@@ -1,6 +1,6 @@
 //! The SQL of every op: what reading a plan derives again and compares.
 
-use crate::catalog::Ident;
+use crate::catalog::{Ident, QualifiedName};
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication};
@@ -21,10 +21,14 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
     let major = plan.source.server.major();
     Ok(match op {
         Op::CreateLedger(_) => target(["CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned()]),
-        Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables)),
-        Op::CreatePublication(op) => source([publication::create(&op.publication, &op.tables, major)]),
+        Op::GuardTruncate(op) => source(fence::guard_truncate(&op.tables, &plan.partitioned(), major)),
+        Op::CreatePublication(op) => {
+            source([publication::create(&op.publication, &op.tables, via_root(&op.tables, plan), major)])
+        }
         Op::CreateSlot(op) => {
-            let locks = plan.sources().into_iter().map(chunk::lock_for_reading);
+            let partitioned = plan.partitioned();
+            let lock = |table: &QualifiedName| chunk::lock_for_reading(table, partitioned.contains(table));
+            let locks = plan.sources().into_iter().map(lock);
             source(locks.chain([publication::create_slot(&op.slot)]))
         }
         Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),
@@ -55,18 +59,21 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
         Op::Fence(op) => {
-            let during = [fence::lock(&op.tables), fence::lease()].into_iter();
+            let during = [fence::lock(&op.tables, &plan.partitioned()), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
             let refuses = plan.settings.cutover.fence.refuses();
-            let triggers =
-                fence::triggers(&op.tables, major, plan.settings.cutover.passes()).into_iter().filter(|_| refuses);
+            let passes = plan.settings.cutover.passes();
+            let triggers = fence::triggers(&op.tables, &plan.partitioned(), major, passes);
+            let triggers = triggers.into_iter().filter(|_| refuses);
             source(fence::prepare().into_iter().chain(during).chain(triggers).chain(sentinel))
         }
         Op::SetSequence(op) => target([ddl::set_sequence(&op.target)]),
         Op::SetDefault(op) => target([ddl::set_default(&op.column, &op.default)]),
         Op::Switch(_) => source([fence::make_permanent()]),
         Op::RenameSource(op) => source(op.tables.iter().map(|table| fence::rename(&table.from, &table.to))),
-        Op::PublishBack(op) => target([publication::create(&op.publication, &op.tables, plan.target.server.major())]),
+        Op::PublishBack(op) => {
+            target([publication::create(&op.publication, &op.tables, false, plan.target.server.major())])
+        }
         Op::CreateBackSlot(op) => target([publication::create_slot_now(&op.slot)]),
         Op::ProbeBack(_) => target([publication::probe()]),
         Op::ArmBack(op) => target([publication::advance_slot(&op.slot)]),
@@ -136,6 +143,12 @@ fn target(sql: impl IntoIterator<Item = String>) -> Vec<Statement> {
     sql.into_iter().map(|sql| Statement { on: End::Target, sql }).collect()
 }
 
+/// Of whatever partitioned table: the publication has one setting for all of them.
+pub(super) fn via_root(tables: &[QualifiedName], plan: &Plan) -> bool {
+    let partitioned = plan.partitioned();
+    tables.iter().any(|table| partitioned.contains(table))
+}
+
 fn copy_statements(projection: &Projection) -> Result<Vec<Statement>, StatementError> {
     let placeholder = |column: &Ident| format!("$frozen.{}", sql::ident(column));
     let frozen: Frozen = projection
@@ -145,7 +158,7 @@ fn copy_statements(projection: &Projection) -> Result<Vec<Statement>, StatementE
         .map(|column| (column.target.clone(), placeholder(&column.target)))
         .collect();
     let out = copy::copy_out(projection, &frozen, Some(&chunk::predicate(projection)))?;
-    let mut list = source([chunk::lock_for_reading(&projection.source), out]);
+    let mut list = source([chunk::lock_for_reading(&projection.source, projection.partitioned), out]);
     list.extend(target([copy::copy_in(projection)]));
     Ok(list)
 }

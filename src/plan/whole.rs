@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Column, Ident, QualifiedName, Table};
+use crate::catalog::{Column, Ident, QualifiedName, Table, TableKind};
+use crate::plan::build::guard;
 use crate::plan::rename::rename_source;
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
-    DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, Severity, StepId,
-    StreamChanges, Switch, VerifyFinal, VerifyTable,
+    DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, Op, Plan, Severity, StepId, StreamChanges, Switch,
+    VerifyFinal, VerifyTable,
 };
 use crate::plan::{back, merged};
-use crate::projection::{ColumnValue, ProjectedColumn, Projection};
+use crate::projection::{ColumnValue, CopyOrder, ProjectedColumn, Projection, RowIdentity};
 use crate::resolve::Among;
 use crate::resolve::split::gap_check;
 use crate::sql::check::{
@@ -18,7 +19,7 @@ use crate::sql::check::{
 };
 use crate::sql::expression::{ExpressionError, check_expression};
 use crate::sql::filter::belongs;
-use crate::sql::publication::TRUNCATE_SINCE;
+use crate::sql::source_table;
 use crate::sql::token::{TokenKind, tokens};
 
 /// Parts that do not make one migration.
@@ -159,9 +160,7 @@ fn wanted(plan: &Plan) -> Vec<Op> {
         Op::DropSlot(DropSlot { slot }),
         Op::DropPublication(DropPublication { publication }),
     ];
-    if plan.source.server.major() < TRUNCATE_SINCE {
-        ops.push(Op::GuardTruncate(GuardTruncate { tables: sources.clone() }));
-    }
+    ops.extend(guard(&sources, plan.source.server.major(), &plan.partitioned()));
     ops.extend(rename_source(&plan.settings, &sources));
     ops.push(Op::DropFence(DropFence { tables: sources }));
     ops.extend(back::ops(&plan.settings, &targets));
@@ -234,6 +233,12 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     let Some(source) = plan.source.tables.get(&projection.source) else {
         return Err(format!("the source has no table {}", projection.source));
     };
+    if projection.partitioned != (source.kind == TableKind::Partitioned) {
+        return Err(format!("it does not say whether {} is partitioned", projection.source));
+    }
+    if projection.partitioned && !is_whole_target_of(plan, projection) {
+        return Err(format!("{} is partitioned, and has no target of its own, found by a key", projection.source));
+    }
     // The stream counts columns by their place.
     let sent = source.columns.iter().filter(|column| column.generated.is_none());
     let named = projection.source_columns.iter().map(|column| (&column.name, &column.ty));
@@ -269,6 +274,13 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
         Some(key) => Err(format!("no value is made for the key column {key}")),
         None => Ok(()),
     }
+}
+
+/// What is possible with a partitioned source: one target, which has no other source, and nothing goes back.
+fn is_whole_target_of(plan: &Plan, projection: &Projection) -> bool {
+    let is_alone = !plan.is_split(&projection.source) && plan.onto(&projection.target).count() == 1;
+    let has_blocks = matches!(projection.identity, RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { .. }, .. });
+    is_alone && plan.back.is_empty() && projection.identity != RowIdentity::FullRow && !has_blocks
 }
 
 /// A computed column that is compared with something else than a column of the source of its type.
@@ -449,19 +461,20 @@ fn checked(plan: &Plan, check: &Check, found: &mut Vec<WholeError>) {
             let (sql, sample) = among.sql(table);
             return named.then(|| (sql, vec![sample]));
         }
+        let from = &source_table(projection);
         if check.id == format!("check:{at}") {
             let key = projection.source_key();
             let bad: Vec<String> = check.predicates.iter().map(|predicate| predicate.bad.clone()).collect();
-            return Some((table_check(table, &bad), bad.iter().map(|bad| sample(table, &key, bad)).collect()));
+            return Some((table_check(from, &bad), bad.iter().map(|bad| sample(from, &key, bad)).collect()));
         }
         let values: Vec<String> = key_values(projection);
         let of_key = check.id == format!("check:{at}:key");
         let belongs = projection.filter.as_ref().map(belongs);
         of_key.then(|| match belongs.as_deref() {
-            None => (duplicates(table, &values), vec![duplicates_sample(table, &values)]),
+            None => (duplicates(from, &values), vec![duplicates_sample(from, &values)]),
             some => (
-                duplicates_where(table, &values, some, DistinctNulls::No),
-                vec![duplicates_where_sample(table, &values, some, DistinctNulls::No)],
+                duplicates_where(from, &values, some, DistinctNulls::No),
+                vec![duplicates_where_sample(from, &values, some, DistinctNulls::No)],
             ),
         })
     });

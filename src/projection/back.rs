@@ -136,6 +136,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
         computed: Vec::new(),
         filter: None,
         part: None,
+        partitioned: false,
     });
     Back { projection, columns, stays, ends, ..none }
 }

@@ -33,6 +33,9 @@ pub struct Projection {
     /// Set when the target has rows of other source tables too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// The source is partitioned: its rows are those of its partitions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partitioned: bool,
 }
 
 /// A column that the target computes by itself from others, of the same type as what the source has in its place.

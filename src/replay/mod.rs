@@ -15,4 +15,4 @@ mod timestamp;
 pub use key::{Key, KeyError, KeyValue};
 pub use position::{FullXid, Lsn};
 pub use routing::{Chunk, Decision, Lane, Router, TableRoute};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotError};

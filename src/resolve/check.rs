@@ -12,24 +12,26 @@ use crate::sql::check::{
     DistinctNulls, duplicates, duplicates_sample, duplicates_where, duplicates_where_sample, sample, table_check,
 };
 use crate::sql::filter::belongs;
+use crate::sql::source_table;
 
 /// The predicates of every column in one query.
 pub(crate) fn of_rows(at: &QualifiedName, projection: &Projection, predicates: &[Predicate]) -> Option<Check> {
     if predicates.is_empty() {
         return None;
     }
+    let from = source_table(projection);
     let key = projection.source_key();
     let bad: Vec<String> = predicates.iter().map(|predicate| bad(at, projection, predicate)).collect();
     let predicates = predicates.iter().zip(&bad).map(|(predicate, bad)| CheckPredicate {
         address: predicate.address.clone(),
         bad: bad.clone(),
         meaning: predicate.meaning.clone(),
-        sample_sql: sample(&projection.source, &key, bad),
+        sample_sql: sample(&from, &key, bad),
     });
     Some(Check {
         id: format!("check:{at}"),
         table: projection.source.clone(),
-        sql: table_check(&projection.source, &bad),
+        sql: table_check(&from, &bad),
         predicates: predicates.collect(),
         among: None,
     })
@@ -71,6 +73,7 @@ pub(crate) fn of_key(
             ColumnValue::Frozen { .. } => None,
         })
         .collect();
+    let from = source_table(projection);
     let condition = projection.filter.as_ref().map(belongs);
     let message = "two keys may become one; the plan counts them, and none may be left";
     report.find(&KEY_COLLAPSES, at, message);
@@ -78,17 +81,17 @@ pub(crate) fn of_key(
         id: format!("check:{at}:key"),
         table: projection.source.clone(),
         sql: match &condition {
-            None => duplicates(&projection.source, &values),
+            None => duplicates(&from, &values),
             // No key is NULL.
-            some => duplicates_where(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+            some => duplicates_where(&from, &values, some.as_deref(), DistinctNulls::No),
         },
         predicates: vec![CheckPredicate {
             address: at.to_string(),
             bad: "count(*) > 1".to_owned(),
             meaning: "the same key after the cast".to_owned(),
             sample_sql: match &condition {
-                None => duplicates_sample(&projection.source, &values),
-                some => duplicates_where_sample(&projection.source, &values, some.as_deref(), DistinctNulls::No),
+                None => duplicates_sample(&from, &values),
+                some => duplicates_where_sample(&from, &values, some.as_deref(), DistinctNulls::No),
             },
         }],
         among: None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table, TypeDef};
+use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table, TableKind, TypeDef};
 use crate::desired::check::MERGED;
 use crate::desired::{DesiredSchema, Order};
 use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
@@ -17,7 +17,7 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, rows, sequence, split, tables, whole,
+    ends, filter, hazard, index, merge, partitions, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -53,6 +53,7 @@ pub fn resolve(
     if report.errors.len() == n_errors {
         unique_targets(&scopes, &mut report);
     }
+    partitions::settle(&scopes, options.goes_back, &mut report);
     let sequence_names = sequence::names(&scopes, source, desired);
     let made: Vec<Made> = scopes
         .iter()
@@ -114,6 +115,7 @@ pub fn resolve(
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
     hazard::of_dependents(&scopes, source, &mut report);
+    partitions::findings(&scopes, source, &mut report);
     merge::join(&scopes, &mut tables, &mut report);
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
@@ -194,6 +196,9 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
         .filter(|(_, index)| index.constraint.as_ref().is_none_or(|constraint| constraints.contains_key(constraint)))
         .collect();
     Table {
+        kind: TableKind::Table,
+        children: Vec::new(),
+        partition_key: None,
         columns: columns.to_vec(),
         primary_key: constraint::primary_key(scope, &constraints),
         replica_identity: ReplicaIdentity::Default,
@@ -248,6 +253,7 @@ fn resolved_table(
         computed: computed(scope, &wanted),
         filter: columns.filter,
         part: scope.part.clone(),
+        partitioned: scope.table.kind == TableKind::Partitioned,
     };
     report.errors.extend(filter::unfit(scope, &projection));
     let mut predicates = columns.predicates;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Ident, QualifiedName, Stats};
+use crate::catalog::{Ident, QualifiedName, Stats, TableKind};
 use crate::desired::CopyWish;
 use crate::projection::{CopyOrder, RowIdentity};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
@@ -33,7 +33,15 @@ pub(crate) fn settle(
         }
         return identity;
     };
-    let copy = match own.map_or(of_all, |wish| wish.value) {
+    let wish = own.map_or(of_all, |wish| wish.value);
+    let copy = match wish {
+        // A range of blocks is one of a partition.
+        _ if scope.table.kind == TableKind::Partitioned => {
+            if wish == CopyWish::ByBlocks {
+                report.notes.push(format!("{} is copied by key, because it is partitioned", scope.at()));
+            }
+            CopyOrder::ByKey
+        }
         CopyWish::ByKey => CopyOrder::ByKey,
         CopyWish::ByBlocks => CopyOrder::ByBlocks { reason: asked_for(scope) },
         CopyWish::Auto => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::QualifiedName;
 pub use crate::findings::Severity;
 use crate::sql::check::{DistinctNulls, duplicates_where, duplicates_where_sample, orphans, orphans_sample};
+use crate::sql::with_partitions;
 
 /// Something that depends on the tables and is not carried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +92,12 @@ pub enum Among {
         /// Its rows that are migrated; all when none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         far_where: Option<String>,
+        /// The table is partitioned, and read with its partitions.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        near_partitioned: bool,
+        /// The other table is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        far_partitioned: bool,
         /// MATCH FULL: a row with NULL among its values, but not in all of them, is bad too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         match_full: bool,
@@ -103,15 +110,25 @@ impl Among {
         match self {
             Self::Unique { values, predicate, nulls_not_distinct } => {
                 let nulls = if *nulls_not_distinct { DistinctNulls::No } else { DistinctNulls::Yes };
-                let predicate = predicate.as_deref();
+                let (predicate, from) = (predicate.as_deref(), &with_partitions(table, false));
                 (
-                    duplicates_where(table, values, predicate, nulls),
-                    duplicates_where_sample(table, values, predicate, nulls),
+                    duplicates_where(from, values, predicate, nulls),
+                    duplicates_where_sample(from, values, predicate, nulls),
                 )
             }
-            Self::References { values, near_where, far, far_values, far_where, match_full } => {
-                let near = (table, values.as_slice(), near_where.as_deref());
-                let far = (far, far_values.as_slice(), far_where.as_deref());
+            Self::References {
+                values,
+                near_where,
+                far,
+                far_values,
+                far_where,
+                near_partitioned,
+                far_partitioned,
+                match_full,
+            } => {
+                let (near, far) = (with_partitions(table, *near_partitioned), with_partitions(far, *far_partitioned));
+                let near = (near.as_str(), values.as_slice(), near_where.as_deref());
+                let far = (far.as_str(), far_values.as_slice(), far_where.as_deref());
                 (orphans(near, far, *match_full), orphans_sample(near, far, *match_full))
             }
         }
@@ -140,4 +157,35 @@ pub struct CheckPredicate {
     pub meaning: String,
     /// Query that lists keys of up to ten bad rows.
     pub sample_sql: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A partitioned table has no rows of its own: read alone, every reference to it would be one to no row.
+    #[test]
+    fn a_foreign_key_reads_the_partitions_of_both_ends() {
+        let ident = |text: &str| crate::catalog::Ident::new(text).expect("a name");
+        let table = |text| QualifiedName { schema: ident("s"), name: ident(text) };
+        let sql = |near_partitioned, far_partitioned| {
+            let among = Among::References {
+                values: vec!["a".to_owned()],
+                near_where: None,
+                far: table("far"),
+                far_values: vec!["b".to_owned()],
+                far_where: None,
+                near_partitioned,
+                far_partitioned,
+                match_full: false,
+            };
+            let (check, sample) = among.sql(&table("near"));
+            check + &sample
+        };
+        let only = |sql: &str| ["near", "far"].map(|end| sql.matches(&format!("FROM ONLY \"s\".\"{end}\"")).count());
+        assert_eq!(only(&sql(false, false)), [2, 2]);
+        assert_eq!(only(&sql(false, true)), [2, 0]);
+        assert_eq!(only(&sql(true, false)), [0, 2]);
+        assert!(sql(true, true).contains("FROM \"s\".\"far\""));
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Catalog, Dependent, Ident, QualifiedName, ReplicaIdentity};
 use crate::findings::Severity;
 use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
+use crate::resolve::partitions::is_partition_of;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 
@@ -100,6 +101,10 @@ fn referring<'s>(scopes: &[Scope<'_>], source: &'s Catalog) -> BTreeMap<&'s Qual
     let migrated: BTreeSet<&QualifiedName> = scopes.iter().map(|scope| scope.name).collect();
     let mut referring: BTreeMap<&QualifiedName, Vec<String>> = BTreeMap::new();
     for (name, table) in source.tables.iter().filter(|(name, _)| !migrated.contains(name)) {
+        // What a partition has from a table that is migrated goes with that.
+        if is_partition_of(source, name, |root| migrated.contains(root)) {
+            continue;
+        }
         for (constraint, own) in &table.constraints {
             if let Some(references) = &own.references {
                 referring.entry(&references.table).or_default().push(format!("{name}.{constraint}"));

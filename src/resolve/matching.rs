@@ -150,6 +150,7 @@ impl Matching<'_> {
             columns,
             add,
             by_glob: false,
+            flat: false,
             origin: Origin::Schema,
             whole: Some(Box::new(Whole {
                 table: self.written.table.clone(),

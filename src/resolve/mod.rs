@@ -27,6 +27,7 @@ mod merge;
 pub mod model;
 pub mod options;
 mod origin;
+mod partitions;
 mod report;
 mod rows;
 mod scope;

@@ -8,6 +8,7 @@ use crate::findings::{Rule, rules};
 use crate::projection::Part;
 use crate::resolve::error::{ResolveError, ResolveErrorKind, did_you_mean};
 use crate::resolve::key::{RowKey, row_key};
+use crate::resolve::partitions::{self, Refusal};
 use crate::resolve::report::Report;
 use crate::resolve::split::Split;
 use crate::sql::rewrite::{self, Rewritten};
@@ -107,7 +108,18 @@ pub(crate) fn scope<'a>(
         report.errors.push(ResolveError { help, ..error });
         return None;
     };
-    if let Some((what, rule)) = not_ordinary(table) {
+    if table.kind == TableKind::Partitioned {
+        if let Some(Refusal { what, rule, help }) = partitions::refusal(desired, table, source) {
+            let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what, rule: Some(rule) };
+            let help = if desired.by_glob {
+                format!("{help}; or leave it out with `migrate.exclude: ['{name}']`")
+            } else {
+                help
+            };
+            report.errors.push(ResolveError::new(kind).at(&desired.source.span).help(help));
+            return None;
+        }
+    } else if let Some((what, rule)) = not_ordinary(table) {
         let kind = ResolveErrorKind::NotOrdinary { table: name.clone(), what, rule: Some(rule) };
         let only = "only ordinary, permanent tables without inheritance can be migrated so far";
         let help = if desired.by_glob {
@@ -187,7 +199,6 @@ fn settle_names(scope: &mut Scope<'_>, report: &mut Report) {
 
 fn not_ordinary(table: &Table) -> Option<(&'static str, &'static Rule)> {
     match (table.kind, table.persistence) {
-        (TableKind::Partitioned, _) => return Some(("a partitioned table", &rules::PARTITIONED)),
         (TableKind::Foreign, _) => return Some(("a foreign table", &rules::FOREIGN_TABLE)),
         (TableKind::View, _) => return Some(("a view", &rules::NOT_A_TABLE)),
         (TableKind::MaterializedView, _) => return Some(("a materialized view", &rules::NOT_A_TABLE)),
@@ -195,7 +206,7 @@ fn not_ordinary(table: &Table) -> Option<(&'static str, &'static Rule)> {
             return Some(("an unlogged table, which is not replicated", &rules::UNLOGGED));
         }
         (TableKind::Table, Persistence::Temporary) => return Some(("a temporary table", &rules::TEMPORARY)),
-        (TableKind::Table, Persistence::Permanent) => {}
+        (TableKind::Table, Persistence::Permanent) | (TableKind::Partitioned, _) => {}
     }
     if table.partition_bound.is_some() {
         return Some(("a partition", &rules::PARTITION_LEAF));

@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, Column, ColumnRef, ColumnType, Ident, QualifiedNam
 use crate::desired::DesiredSchema;
 use crate::findings::rules::{SEQUENCE_NEW, SEQUENCE_NOT_OWNED, SEQUENCE_SHARED};
 use crate::resolve::ResolvedSequence;
+use crate::resolve::partitions::is_partition_of;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::split::short;
@@ -174,7 +175,7 @@ pub(crate) fn sequences(
             }
             continue;
         };
-        hazards(scopes, name, sequence, report);
+        hazards(scopes, source, (name, sequence), report);
         let mut groups: BTreeMap<&QualifiedName, Vec<&Scope<'_>>> = BTreeMap::new();
         for (scope, own) in scopes.iter().zip(&names.own) {
             groups.entry(own.get(name).unwrap_or(target)).or_default().push(scope);
@@ -188,7 +189,7 @@ pub(crate) fn sequences(
     list
 }
 
-fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, report: &mut Report) {
+fn hazards(scopes: &[Scope<'_>], source: &Catalog, (name, sequence): (&QualifiedName, &Sequence), report: &mut Report) {
     if sequence.owned_by.is_none() {
         report.find(&SEQUENCE_NOT_OWNED, name, "no column owns it; it is carried because a default calls it");
     }
@@ -197,6 +198,7 @@ fn hazards(scopes: &[Scope<'_>], name: &QualifiedName, sequence: &Sequence, repo
     let elsewhere: Vec<String> = users
         .into_iter()
         .filter(|table| !scopes.iter().any(|scope| &scope.name == table))
+        .filter(|table| !is_partition_of(source, table, |root| scopes.iter().any(|scope| scope.name == root)))
         .map(ToString::to_string)
         .collect();
     if !elsewhere.is_empty() {

@@ -14,6 +14,7 @@ use crate::resolve::scope::Scope;
 use crate::resolve::{Check, CheckPredicate, ResolvedSequence, ResolvedTable};
 use crate::sql::check::{sample, table_check};
 use crate::sql::filter::{cover, left_out};
+use crate::sql::source_table;
 
 /// What one target of a source with several must know of the others.
 #[derive(Debug)]
@@ -152,10 +153,10 @@ pub fn gap_check(projections: &[&Projection]) -> Option<Check> {
     let table = first.source.clone();
     Some(Check {
         id: gap_check_id(&table),
-        sql: table_check(&table, std::slice::from_ref(&bad)),
+        sql: table_check(&source_table(first), std::slice::from_ref(&bad)),
         predicates: vec![CheckPredicate {
             address: table.to_string(),
-            sample_sql: sample(&table, &first.source_key(), &bad),
+            sample_sql: sample(&source_table(first), &first.source_key(), &bad),
             bad,
             meaning: "in none of its targets".to_owned(),
         }],

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::casts::CastClass;
-use crate::catalog::{Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table};
+use crate::catalog::{
+    Column, Constraint, ConstraintKind, Ident, Index, IndexElement, Key, QualifiedName, Table, TableKind,
+};
 use crate::desired::{AddedColumn, At, ColumnWish, Order, Whole};
 use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
@@ -383,6 +385,8 @@ pub(crate) fn orphan_checks(near: &Sides<'_>, all: &[Sides<'_>]) -> Vec<Check> {
             far: far.scope.name.clone(),
             far_values: far_sql,
             far_where,
+            near_partitioned: near.scope.table.kind == TableKind::Partitioned,
+            far_partitioned: far.scope.table.kind == TableKind::Partitioned,
             match_full: references.is_match_full(),
         };
         checks.push(several(near.scope, name, among, "no such row", meaning));

@@ -1,7 +1,8 @@
-//! Validation queries: one scan per table counts the bad rows of every predicate.
+//! Validation queries: one scan per table counts the bad rows of every predicate. `from` is the table as
+//! [`with_partitions`](crate::sql::with_partitions) writes it.
 
-use crate::catalog::{Ident, QualifiedName};
-use crate::sql::expr::{commas, only};
+use crate::catalog::Ident;
+use crate::sql::expr::commas;
 use crate::sql::{ident, literal};
 
 /// Rows that a sample lists at most.
@@ -10,9 +11,9 @@ pub const SAMPLE_ROWS: u32 = 10;
 /// `SELECT count(*), count(*) FILTER (WHERE bad), …`: the rows of the table, then one count per predicate.
 ///
 /// A predicate that is NULL does not count the row: predicates say themselves what NULL means.
-pub fn table_check(source: &QualifiedName, bad: &[String]) -> String {
+pub fn table_check(from: &str, bad: &[String]) -> String {
     let counts = bad.iter().map(|predicate| format!("count(*) FILTER (WHERE {predicate})"));
-    format!("SELECT {} FROM {}", commas(std::iter::once("count(*)".to_owned()).chain(counts)), only(source))
+    format!("SELECT {} FROM {}", commas(std::iter::once("count(*)".to_owned()).chain(counts)), from)
 }
 
 /// True of a row whose value, as text, is one of these.
@@ -31,31 +32,31 @@ pub fn contains_any(column: &Ident, values: &[&str]) -> String {
 }
 
 /// Keys of up to [`SAMPLE_ROWS`] bad rows as text columns; their `ctid` when the table has no key.
-pub fn sample(source: &QualifiedName, key: &[&Ident], bad: &str) -> String {
+pub fn sample(from: &str, key: &[&Ident], bad: &str) -> String {
     let items = if key.is_empty() {
         "CAST(ctid AS pg_catalog.text)".to_owned()
     } else {
         commas(key.iter().map(|column| format!("CAST({} AS pg_catalog.text)", ident(column))))
     };
-    format!("SELECT {items} FROM {} WHERE {bad} LIMIT {SAMPLE_ROWS}", only(source))
+    format!("SELECT {items} FROM {from} WHERE {bad} LIMIT {SAMPLE_ROWS}")
 }
 
 /// Rows, and rows that share their values with another: what a key must not have after its cast.
-pub fn duplicates(source: &QualifiedName, values: &[String]) -> String {
+pub fn duplicates(from: &str, values: &[String]) -> String {
     format!(
         "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
          FROM (SELECT count(*) AS n FROM {} GROUP BY {}) AS keys",
-        only(source),
+        from,
         commas(values.iter().cloned())
     )
 }
 
 /// Up to [`SAMPLE_ROWS`] values that stand more than once.
-pub fn duplicates_sample(source: &QualifiedName, values: &[String]) -> String {
+pub fn duplicates_sample(from: &str, values: &[String]) -> String {
     format!(
         "SELECT {} FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
         commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
-        only(source),
+        from,
         commas(values.iter().cloned())
     )
 }
@@ -78,39 +79,29 @@ fn condition(values: &[String], predicate: Option<&str>, nulls: DistinctNulls) -
 }
 
 /// As [`duplicates`], of the rows that a unique index would have.
-pub fn duplicates_where(
-    source: &QualifiedName,
-    values: &[String],
-    predicate: Option<&str>,
-    nulls: DistinctNulls,
-) -> String {
+pub fn duplicates_where(from: &str, values: &[String], predicate: Option<&str>, nulls: DistinctNulls) -> String {
     format!(
         "SELECT COALESCE(sum(n), 0)::pg_catalog.int8, COALESCE(sum(n) FILTER (WHERE n > 1), 0)::pg_catalog.int8 \
          FROM (SELECT count(*) AS n FROM {}{} GROUP BY {}) AS keys",
-        only(source),
+        from,
         condition(values, predicate, nulls),
         commas(values.iter().cloned())
     )
 }
 
 /// Up to [`SAMPLE_ROWS`] values that stand more than once in a unique index.
-pub fn duplicates_where_sample(
-    source: &QualifiedName,
-    values: &[String],
-    predicate: Option<&str>,
-    nulls: DistinctNulls,
-) -> String {
+pub fn duplicates_where_sample(from: &str, values: &[String], predicate: Option<&str>, nulls: DistinctNulls) -> String {
     format!(
         "SELECT {} FROM {}{} GROUP BY {} HAVING count(*) > 1 LIMIT {SAMPLE_ROWS}",
         commas(values.iter().map(|value| format!("CAST({value} AS pg_catalog.text)"))),
-        only(source),
+        from,
         condition(values, predicate, nulls),
         commas(values.iter().cloned())
     )
 }
 
-/// One end of a foreign key: the table, its columns in order, and which rows count.
-pub type End<'a> = (&'a QualifiedName, &'a [String], Option<&'a str>);
+/// One end of a foreign key: the table as FROM takes it, its columns in order, and which rows count.
+pub type End<'a> = (&'a str, &'a [String], Option<&'a str>);
 
 /// Rows whose reference is complete (with `match_full`, those with any part of one), and those of them that refer to no
 /// row of the far table.
@@ -136,10 +127,10 @@ fn joined(near: End<'_>, far: End<'_>, match_full: bool) -> String {
     format!(
         "(SELECT {} FROM {} WHERE {}) AS n LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}{far_where}) AS f ON {}",
         named(values),
-        only(near),
+        near,
         asked.join(" AND "),
         named(far_values),
-        only(far),
+        far,
         equal.join(" AND ")
     )
 }

@@ -3,7 +3,7 @@
 use crate::catalog::QualifiedName;
 use crate::projection::{CopyOrder, Projection, RowIdentity};
 use crate::sql::ident;
-use crate::sql::name;
+use crate::sql::with_partitions;
 
 /// The predicate of a chunk with placeholders: `$lo` and `$hi` are the bounds of the key, `$ctid_range` a range
 /// of blocks of a table that is not copied in the order of a key.
@@ -20,6 +20,6 @@ pub fn predicate(projection: &Projection) -> String {
 }
 
 /// The lock that keeps TRUNCATE and rewrites out; taken before the snapshot, or the snapshot could show an empty table.
-pub fn lock_for_reading(table: &QualifiedName) -> String {
-    format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", name(table))
+pub fn lock_for_reading(table: &QualifiedName, partitioned: bool) -> String {
+    format!("LOCK TABLE {} IN ACCESS SHARE MODE", with_partitions(table, partitioned))
 }

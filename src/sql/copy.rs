@@ -1,7 +1,7 @@
 //! COPY on both ends: the casts run in the query on the source, the bytes pass through.
 
 use crate::projection::{CopyFormat, Projection};
-use crate::sql::expr::{Frozen, ProjectionError, commas, only, values};
+use crate::sql::expr::{Frozen, ProjectionError, commas, source_table, values};
 use crate::sql::filter::source_condition;
 use crate::sql::{ident, name};
 
@@ -15,7 +15,7 @@ pub fn copy_out(projection: &Projection, frozen: &Frozen, predicate: Option<&str
     Ok(format!(
         "COPY (SELECT {} FROM {}{}) TO STDOUT WITH (FORMAT {})",
         commas(items),
-        only(&projection.source),
+        source_table(projection),
         source_condition(projection, predicate).map(|condition| format!(" WHERE {condition}")).unwrap_or_default(),
         keyword(projection.format),
     ))

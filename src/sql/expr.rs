@@ -138,6 +138,16 @@ pub(crate) fn only(table: &QualifiedName) -> String {
     format!("ONLY {}", name(table))
 }
 
+/// A table as FROM and LOCK TABLE take it: by itself, or a partitioned one with its partitions.
+pub fn with_partitions(table: &QualifiedName, partitioned: bool) -> String {
+    if partitioned { name(table) } else { only(table) }
+}
+
+/// The source of a projection as FROM takes it.
+pub fn source_table(projection: &Projection) -> String {
+    with_partitions(&projection.source, projection.partitioned)
+}
+
 /// Joins rendered pieces with commas.
 pub(crate) fn commas<I: IntoIterator<Item = String>>(pieces: I) -> String {
     pieces.into_iter().collect::<Vec<_>>().join(", ")

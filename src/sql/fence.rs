@@ -1,7 +1,10 @@
 //! The write fence on the source, and the guard against TRUNCATE on PG 10.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::{Ident, QualifiedName};
-use crate::sql::{ident, literal, name};
+use crate::sql::publication::TRUNCATE_SINCE;
+use crate::sql::{ident, literal, name, with_partitions};
 
 /// Statement triggers take PROCEDURE before PG 11 and still do later; FUNCTION is the word since.
 fn execute(source_major: u32) -> &'static str {
@@ -38,16 +41,26 @@ BEGIN
 END
 $pcrd$"#;
 
-/// The lock, in one order for everybody.
-pub fn lock(tables: &[QualifiedName]) -> String {
-    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
-    format!("LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+/// The lock, in one order for everybody; of those in `partitioned`, their partitions too.
+pub fn lock(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>) -> String {
+    format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", listed(tables, partitioned))
 }
 
-/// Keeps the tables as they are until the transaction ends; readers and writers pass.
-pub fn hold(tables: &[QualifiedName]) -> String {
-    let names = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
-    format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {names} IN ACCESS SHARE MODE")
+/// Keeps the tables as they are until the transaction ends; readers and writers pass. No partition can come to those in
+/// `partitioned`, nor to those in `inner`, which are partitioned partitions.
+pub fn hold(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>, inner: &[QualifiedName]) -> String {
+    let hold =
+        format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ACCESS SHARE MODE", listed(tables, partitioned));
+    let parents: Vec<QualifiedName> = partitioned.iter().copied().chain(inner).cloned().collect();
+    if parents.is_empty() {
+        return hold;
+    }
+    format!("{hold}; LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", listed(&parents, &BTreeSet::new()))
+}
+
+/// Tables as LOCK TABLE takes them.
+pub fn listed(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>) -> String {
+    tables.iter().map(|table| with_partitions(table, partitioned.contains(table))).collect::<Vec<_>>().join(", ")
 }
 
 /// A fence table that an earlier version made has no epoch.
@@ -67,9 +80,15 @@ pub fn lease() -> String {
 
 /// One trigger per table, firing for every session but those that `passes` has logged in to: who only takes that role on
 /// (SET ROLE) does not pass.
-pub fn triggers(tables: &[QualifiedName], source_major: u32, passes: Option<&Ident>) -> Vec<String> {
+pub fn triggers(
+    tables: &[QualifiedName],
+    in_trees: &BTreeSet<&QualifiedName>,
+    source_major: u32,
+    passes: Option<&Ident>,
+) -> Vec<String> {
     let when = passes.map_or_else(String::new, |role| format!(" WHEN (session_user <> {})", literal(role.as_str())));
     let each = |table: &QualifiedName| {
+        let alone = alone(table, in_trees.contains(table));
         let table = name(table);
         [
             format!(
@@ -77,10 +96,17 @@ pub fn triggers(tables: &[QualifiedName], source_major: u32, passes: Option<&Ide
                  FOR EACH STATEMENT{when} EXECUTE {} \"pcrd\".\"fence\"($migration)",
                 execute(source_major)
             ),
-            format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),
+            format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_fence\""),
         ]
     };
     tables.iter().flat_map(each).collect()
+}
+
+/// A table as ALTER TABLE takes it for its triggers. Of one with partitions ("in a tree") some servers alter those of the
+/// partitions too, by the same name (13 before 13.8, 14 before 14.5), and fail where they have none: statement triggers are not
+/// cloned.
+fn alone(table: &QualifiedName, in_tree: bool) -> String {
+    if in_tree { with_partitions(table, false) } else { name(table) }
 }
 
 /// The sentinel that proves the drain; the nonce is secret until then.
@@ -106,23 +132,45 @@ pub fn make_permanent() -> String {
 }
 
 /// The guard that refuses TRUNCATE where the stream would not show it.
-pub fn guard_truncate(tables: &[QualifiedName]) -> Vec<String> {
+pub fn guard_truncate(tables: &[QualifiedName], in_trees: &BTreeSet<&QualifiedName>, source_major: u32) -> Vec<String> {
+    let why = if source_major >= TRUNCATE_SINCE {
+        "the target would not hear of it"
+    } else {
+        "this server does not replicate it"
+    };
     let mut statements = vec![
         "CREATE SCHEMA IF NOT EXISTS \"pcrd\"".to_owned(),
-        "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
-         SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
-         RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: this server does not replicate it', TG_TABLE_NAME \
-         USING ERRCODE = '25006'; END $pcrd$"
-            .to_owned(),
+        format!(
+            "CREATE OR REPLACE FUNCTION \"pcrd\".\"refuse_truncate\"() RETURNS trigger LANGUAGE plpgsql \
+             SET search_path = pg_catalog, pg_temp AS $pcrd$ BEGIN \
+             RAISE EXCEPTION 'TRUNCATE of % is refused while it is being migrated: {why}', TG_TABLE_NAME \
+             USING ERRCODE = '25006'; END $pcrd$"
+        ),
     ];
     for table in tables {
+        let alone = alone(table, in_trees.contains(table));
         let table = name(table);
         statements.push(format!(
             "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE \"pcrd\".\"refuse_truncate\"()"
         ));
-        statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
+        statements.push(format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""));
     }
     statements
+}
+
+/// The guard of one partition: its lock, the trigger, and that it fires for everybody. By the publication's name cleanup
+/// finds the triggers again, whatever became of the partitions.
+pub fn guard_partition(table: &QualifiedName, publication: &Ident) -> [String; 3] {
+    let (alone, table) = (alone(table, true), name(table));
+    [
+        format!("LOCK TABLE {alone} IN SHARE ROW EXCLUSIVE MODE"),
+        format!(
+            "CREATE TRIGGER \"pcrd_no_truncate\" BEFORE TRUNCATE ON {table} FOR EACH STATEMENT \
+             EXECUTE FUNCTION \"pcrd\".\"refuse_truncate\"({})",
+            literal(publication.as_str())
+        ),
+        format!("ALTER TABLE {alone} ENABLE ALWAYS TRIGGER \"pcrd_no_truncate\""),
+    ]
 }
 
 /// Removes the guard's triggers.
@@ -138,4 +186,46 @@ pub fn drop_schema() -> Vec<String> {
         "DROP TABLE IF EXISTS \"pcrd\".\"fence\"".to_owned(),
         "DROP SCHEMA IF EXISTS \"pcrd\"".to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(table: &str) -> QualifiedName {
+        let ident = |text: &str| Ident::new(text).expect("a name");
+        QualifiedName { schema: ident("s"), name: ident(table) }
+    }
+
+    /// PostgreSQL 13 before 13.8 and 14 before 14.5 would look for the trigger on each partition, and fail.
+    #[test]
+    fn triggers_of_tables_in_trees_are_altered_alone() {
+        let (flat, root) = (table("flat"), table("root"));
+        let tables = [flat, root.clone()];
+        let in_trees = BTreeSet::from([&root]);
+        let wanted = |trigger: &str| {
+            [
+                format!("ALTER TABLE \"s\".\"flat\" ENABLE ALWAYS TRIGGER \"{trigger}\""),
+                format!("ALTER TABLE ONLY \"s\".\"root\" ENABLE ALWAYS TRIGGER \"{trigger}\""),
+            ]
+        };
+        let altered = |statements: Vec<String>| {
+            statements.into_iter().filter(|one| one.starts_with("ALTER TABLE")).collect::<Vec<_>>()
+        };
+        assert_eq!(altered(triggers(&tables, &in_trees, 13, None)), wanted("pcrd_fence"));
+        assert_eq!(altered(guard_truncate(&tables, &in_trees, 13)), wanted("pcrd_no_truncate"));
+        let publication = Ident::new("p").expect("a name");
+        assert_eq!(
+            altered(guard_partition(&root, &publication).to_vec()),
+            [&wanted("pcrd_no_truncate")[1]].map(String::as_str)
+        );
+    }
+
+    /// A plan holds the function's text, and is read by later versions.
+    #[test]
+    fn the_guard_says_the_same_on_servers_that_do_not_replicate_truncate() {
+        let text = |major| guard_truncate(&[], &BTreeSet::new(), major).concat();
+        assert!(text(10).contains("while it is being migrated: this server does not replicate it'"));
+        assert!(text(13).contains("while it is being migrated: the target would not hear of it'"));
+    }
 }

@@ -28,6 +28,6 @@ mod rewrite_tests;
 pub mod token;
 pub mod violation;
 
-pub use expr::{Frozen, ProjectionError};
+pub use expr::{Frozen, ProjectionError, source_table, with_partitions};
 pub use quote::{ident, literal, name};
 pub use range::{KeyRange, Side};

@@ -8,12 +8,17 @@ pub const TRUNCATE_SINCE: u32 = 11;
 /// First major whose pgoutput delivers messages.
 pub const MESSAGES_SINCE: u32 = 14;
 
-/// `CREATE PUBLICATION` for exactly these tables, children left out.
-pub fn create(publication: &Ident, tables: &[QualifiedName], source_major: u32) -> String {
+/// First major that publishes a partitioned table's changes as its own.
+pub const ROOTS_SINCE: u32 = 13;
+
+/// `CREATE PUBLICATION` for exactly these tables, children left out. With `via_root`, what is written to a partition is
+/// published as written to the table that it is a partition of.
+pub fn create(publication: &Ident, tables: &[QualifiedName], via_root: bool, source_major: u32) -> String {
     let only = tables.iter().map(|table| format!("ONLY {}", name(table))).collect::<Vec<_>>().join(", ");
     let kinds =
         if source_major >= TRUNCATE_SINCE { "insert, update, delete, truncate" } else { "insert, update, delete" };
-    format!("CREATE PUBLICATION {} FOR TABLE {only} WITH (publish = {})", ident(publication), literal(kinds))
+    let via_root = if via_root { ", publish_via_partition_root = true" } else { "" };
+    format!("CREATE PUBLICATION {} FOR TABLE {only} WITH (publish = {}{via_root})", ident(publication), literal(kinds))
 }
 
 /// `DROP PUBLICATION`.

@@ -5,7 +5,7 @@
 //! does not have would turn every chunk into a scan of the table.
 
 use crate::projection::Projection;
-use crate::sql::expr::{ProjectionError, commas, constant, constant_row, key_values, only, source_column};
+use crate::sql::expr::{ProjectionError, commas, constant, constant_row, key_values, source_column, source_table};
 use crate::sql::filter::source_condition;
 use crate::sql::{ident, literal};
 
@@ -101,20 +101,29 @@ pub fn next_key(
     Ok(format!(
         "SELECT {} FROM {} AS t{} ORDER BY {} OFFSET {offset} LIMIT 1",
         commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
-        only(&projection.source),
+        source_table(projection),
         predicate.map(|predicate| format!(" WHERE {predicate}")).unwrap_or_default(),
         commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     ))
 }
 
-/// The planner's estimate of the table's rows, 0 when it was never analysed: one bigint.
+/// The planner's estimate of the table's rows, 0 when it was never analysed: one bigint. Of a partitioned table, the sum of
+/// its partitions' estimates: nobody analyses the table itself.
 pub fn estimate(projection: &Projection) -> String {
-    format!(
-        "SELECT greatest(c.reltuples, 0)::pg_catalog.int8 FROM pg_catalog.pg_class AS c \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {}",
-        literal(projection.source.schema.as_str()),
-        literal(projection.source.name.as_str()),
-    )
+    let (schema, table) = (literal(projection.source.schema.as_str()), literal(projection.source.name.as_str()));
+    let of = format!(
+        "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {schema} AND c.relname = {table}"
+    );
+    if projection.partitioned {
+        return format!(
+            "WITH RECURSIVE tree AS (SELECT c.oid {of} UNION ALL SELECT h.inhrelid FROM tree \
+             JOIN pg_catalog.pg_inherits AS h ON h.inhparent = tree.oid) \
+             SELECT COALESCE(sum(greatest(c.reltuples, 0)), 0)::pg_catalog.int8 FROM tree \
+             JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid WHERE c.relkind = 'r'"
+        );
+    }
+    format!("SELECT greatest(c.reltuples, 0)::pg_catalog.int8 {of}")
 }
 
 /// Keys of about `percent` per cent of the table's blocks, in key order, as text columns.
@@ -123,7 +132,7 @@ pub fn sample(projection: &Projection, percent: f64) -> String {
     format!(
         "SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({percent:.6}) ORDER BY {}",
         commas(key.iter().map(|column| format!("CAST(t.{} AS pg_catalog.text)", ident(column)))),
-        only(&projection.source),
+        source_table(projection),
         commas(key.iter().map(|column| format!("t.{}", ident(column)))),
     )
 }

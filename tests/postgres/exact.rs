@@ -220,6 +220,17 @@ async fn by_blocks_of_a_source_that_cannot_read_a_range() {
     assert_equal(&migrate_under_writes(&Lane { majors: (13, 17), ..lane(writers::BY_BLOCKS) }).await);
 }
 
+/// Rows that move between partitions, at two levels.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitioned_on_15() {
+    long_run((15, 15), writers::PARTITIONED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitioned_from_13_to_18() {
+    assert_equal(&migrate_under_writes(&Lane { majors: (13, 18), ..lane(writers::PARTITIONED) }).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn key_in_another_collation() {
     assert_equal(&migrate_under_writes(&lane(writers::COLLATED)).await);

@@ -2,7 +2,7 @@
 
 use crate::migration::Migration;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
-use crate::writers::{BY_BLOCKS, INT, KEYLESS, KeyKind, Writers};
+use crate::writers::{BY_BLOCKS, INT, KEYLESS, KeyKind, PARTITIONED, Writers};
 use pcrd::exec::failpoint;
 
 fn rows(kind: KeyKind) -> u32 {
@@ -53,7 +53,7 @@ async fn die_and_go_on(kind: KeyKind, points: &[&str]) {
 #[test]
 fn every_point_has_a_test() {
     let elsewhere = ["setup.after-whole-table", "apply.idle-advance"];
-    let families = ["setup.", "step.", "lanes.", "chunk.", "apply.", "verify.", "cutover."];
+    let families = ["partitions.", "setup.", "step.", "lanes.", "chunk.", "apply.", "verify.", "cutover."];
     let in_whole = ["whole.after-empty", "whole.after-piece", "whole.before-done"];
     for point in failpoint::ALL {
         let here = families.iter().any(|family| point.starts_with(family)) || elsewhere.contains(point);
@@ -149,6 +149,14 @@ async fn killed_while_a_table_without_a_key_is_copied() {
 async fn killed_while_a_table_is_copied_by_blocks() {
     die_and_go_on(BY_BLOCKS, &["setup.after-slot", "setup.after-whole-table", "lanes.after-layout"]).await;
     die_and_go_on(BY_BLOCKS, &points(|point| point.starts_with("apply.") && point != "apply.idle-advance")).await;
+}
+
+/// Between two triggers, in the copy, while changes of rows that move between partitions are applied, and behind the fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_a_partitioned_source() {
+    die_and_go_on(PARTITIONED, &points(|point| point.starts_with("partitions."))).await;
+    let others = ["setup.after-publication", "chunk.before-commit", "apply.before-commit", "cutover.after-fence"];
+    die_and_go_on(PARTITIONED, &others).await;
 }
 
 /// Only the rest of the server is busy: the position moves on without a change of ours.

@@ -28,6 +28,8 @@ pub struct KeyKind {
     pub options: &'static str,
     /// PRIMARY KEY, or REPLICA IDENTITY FULL without.
     pub has_key: bool,
+    /// What stands behind the columns, and statements that create partitions.
+    pub partitions: [&'static str; 2],
 }
 
 pub const INT: KeyKind = KeyKind {
@@ -38,6 +40,7 @@ pub const INT: KeyKind = KeyKind {
     widen: "id: { type: bigint }",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 pub const BIGINT: KeyKind = KeyKind {
     name: "bigint",
@@ -47,6 +50,7 @@ pub const BIGINT: KeyKind = KeyKind {
     widen: "id: { rename: key_id }",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 pub const UUID: KeyKind = KeyKind {
     name: "uuid",
@@ -56,6 +60,7 @@ pub const UUID: KeyKind = KeyKind {
     widen: "id: {}",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 pub const TEXT: KeyKind = KeyKind {
     name: "text",
@@ -65,6 +70,7 @@ pub const TEXT: KeyKind = KeyKind {
     widen: "id: {}",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 pub const COLLATED: KeyKind = KeyKind {
     name: "collated text",
@@ -74,6 +80,7 @@ pub const COLLATED: KeyKind = KeyKind {
     widen: "id: {}",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 /// In the order of the heap, under one snapshot, although the key has an order.
 pub const BY_BLOCKS: KeyKind = KeyKind { name: "uuid by blocks", options: "      copy: by_blocks\n", ..UUID };
@@ -85,6 +92,7 @@ pub const COMPOSITE: KeyKind = KeyKind {
     widen: "a: { type: integer }",
     options: "",
     has_key: true,
+    partitions: ["", ""],
 };
 pub const KEYLESS: KeyKind = KeyKind {
     name: "no key",
@@ -94,6 +102,25 @@ pub const KEYLESS: KeyKind = KeyKind {
     widen: "id: { type: bigint }",
     options: "",
     has_key: false,
+    partitions: ["", ""],
+};
+
+/// At two levels, by range and by hash, with a default; the columns of one are in another order, beside one that is gone.
+pub const PARTITIONED: KeyKind = KeyKind {
+    name: "partitioned",
+    options: "      partitions: none\n",
+    partitions: [
+        "PARTITION BY RANGE (id)",
+        "CREATE TABLE items_odd (at timestamptz, gone text, big text, price numeric(10,2), legacy text, n integer NOT NULL, \
+           id integer NOT NULL); \
+         ALTER TABLE items_odd DROP COLUMN gone; \
+         ALTER TABLE items ATTACH PARTITION items_odd FOR VALUES FROM (MINVALUE) TO (100); \
+         CREATE TABLE items_hashed PARTITION OF items FOR VALUES FROM (100) TO (1000) PARTITION BY HASH (id); \
+         CREATE TABLE items_h0 PARTITION OF items_hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+         CREATE TABLE items_h1 PARTITION OF items_hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
+         CREATE TABLE items_rest PARTITION OF items DEFAULT;",
+    ],
+    ..INT
 };
 
 impl KeyKind {
@@ -110,9 +137,10 @@ impl KeyKind {
     pub fn ddl(&self, rows: u32) -> String {
         let key = if self.has_key { format!(", PRIMARY KEY ({})", self.names) } else { String::new() };
         let identity = if self.has_key { "" } else { "ALTER TABLE items REPLICA IDENTITY FULL;" };
+        let [by, partitions] = self.partitions;
         format!(
-            "CREATE TABLE items ({}, n integer NOT NULL, legacy text, price numeric(10,2), big text, at timestamptz DEFAULT now(){key}); \
-             {identity} ALTER TABLE items ALTER COLUMN big SET STORAGE EXTERNAL; \
+            "CREATE TABLE items ({}, n integer NOT NULL, legacy text, price numeric(10,2), big text, at timestamptz DEFAULT now(){key}) {by}; \
+             {partitions} {identity} ALTER TABLE items ALTER COLUMN big SET STORAGE EXTERNAL; \
              INSERT INTO items SELECT {}, 0, 'old', (g % 1000) / 7.0, \
              CASE WHEN g % 3 = 0 THEN repeat(md5(g::text), 100) END FROM generate_series(1, {rows}) g; ANALYZE items",
             self.columns,

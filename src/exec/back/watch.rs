@@ -177,6 +177,7 @@ fn nowhere(way: &Back) -> Projection {
         computed: Vec::new(),
         filter: None,
         part: None,
+        partitioned: false,
     }
 }
 

@@ -121,11 +121,11 @@ async fn count(sides: &Sides<'_>, aside: Aside, report: &mut TableReport) -> Res
     let projection = sides.subject.projection;
     let number = async |side: Side| {
         let (table, condition) = match side {
-            Side::Source => (&projection.source, sql::filter::source_condition(projection, None)),
-            Side::Target => (&projection.target, sql::part::own(projection, "")),
+            Side::Source => (sql::source_table(projection), sql::filter::source_condition(projection, None)),
+            Side::Target => (sql::with_partitions(&projection.target, false), sql::part::own(projection, "")),
         };
         let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
-        let query = format!("SELECT count(*) FROM ONLY {}{condition}", sql::name(table));
+        let query = format!("SELECT count(*) FROM {table}{condition}");
         let row = sides.client(side).query_one(&query, &[]).await.map_err(failed(side, sides.doing(side)))?;
         Ok::<i64, ExecError>(row.get(0))
     };

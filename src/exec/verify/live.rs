@@ -14,7 +14,7 @@ use crate::exec::left_out::LeftOut;
 use crate::exec::shared::Shared;
 use crate::exec::table::TableTask;
 use crate::exec::touched::Touched;
-use crate::exec::{ExecError, copy, snapshots};
+use crate::exec::{ExecError, copy, partitions, snapshots};
 use crate::pg::client::Client;
 use crate::replay::{FullXid, Key, Lsn, Snapshot};
 use crate::sql::Side;
@@ -141,7 +141,7 @@ impl Visitor {
             }
             Place::LeftOut(key) => Selection::Keys(vec![task.key_literals(key)?]),
         };
-        let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
+        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
         let result = self.visit_under(task, place, &selection, &snapshot, lsn).await;
         self.release().await?;
         let (visit, unseen) = result?;
@@ -222,6 +222,7 @@ impl Visitor {
         if let Some(xid) = self.inherited_unseen(snapshot) {
             return again(Why::Inherited(xid));
         }
+        partitions::read_what_was_looked_at(&self.source, task).await?;
         let found = ranges::locate(&sides, selection, &except).await?;
         if found.differences.is_empty() {
             return Err(ExecError::Step {
@@ -234,7 +235,7 @@ impl Visitor {
 
     /// Compares a table without an order, if nothing is written to it meanwhile.
     pub async fn visit_whole(&self, task: &TableTask) -> Result<Visit, ExecError> {
-        let (snapshot, lsn) = snapshots::begin(&self.source, task.source_name()).await?;
+        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
         let result = self.whole_under(task, &snapshot, lsn).await;
         self.release().await?;
         let visit = result?;
@@ -261,6 +262,9 @@ impl Visitor {
             && let Some(xid) = self.inherited_unseen(snapshot)
         {
             return Ok(Visit::Again(Why::Inherited(xid)));
+        }
+        if source != target {
+            partitions::read_what_was_looked_at(&self.source, task).await?;
         }
         let compared = whole::judge(&sides, &source, &target).await?;
         let clean = Clean {

@@ -134,7 +134,7 @@ impl Repairer<'_> {
         loop {
             run.stop_check()?;
             run.throttle.pass(run).await?;
-            let (snapshot, lsn) = snapshots::begin(&self.visitor.source, task.source_name()).await?;
+            let (snapshot, lsn) = snapshots::begin(&self.visitor.source, task).await?;
             let done = match self.under(task, places, (&snapshot, lsn)).await {
                 Err(error @ ExecError::Postgres { side: End::Target, .. }) => Ok(Tried::Refused(error.to_string())),
                 other => other,

@@ -38,7 +38,7 @@ pub async fn standalone(run: &Run, wish: &Wish) -> Result<Report, ExecError> {
         run.stop_check()?;
         task.frozen = setup::frozen(run, &target, &task).await?;
         // One snapshot of the target: applications write it.
-        snapshots::begin(&source, task.source_name()).await?;
+        snapshots::begin(&source, &task).await?;
         target
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await

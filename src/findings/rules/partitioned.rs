@@ -1,4 +1,4 @@
-//! `PARTITIONED`: a partitioned table.
+//! `PARTITIONED`: a partitioned table that cannot be migrated as it is asked for.
 
 use crate::findings::{Rule, Severity};
 
@@ -9,6 +9,7 @@ pub static PARTITIONED: Rule = Rule {
     title: "a partitioned table",
     lock: None,
     effect: "No plan is made.",
-    why: "Its rows live in its partitions, which are not migrated yet.",
-    instead: "Wait for a version that migrates them.",
+    why: "Its rows live in its partitions: pcrd makes one flat table of them, where that is asked for, the server is \
+          PostgreSQL 13 or later, the table goes into one target alone, and nothing is to go back.",
+    instead: "Write `partitions: none` beside its name.",
 };

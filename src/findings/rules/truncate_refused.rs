@@ -13,8 +13,8 @@ pub static TRUNCATE_REFUSED: Rule = Rule {
         held: "milliseconds",
         step: Some("guard_truncate"),
     }),
-    effect: "PostgreSQL 10 does not put TRUNCATE into the stream. A trigger refuses it for everybody until the migration \
-          is cleaned up.",
+    effect: "PostgreSQL 10 does not put TRUNCATE into the stream, and no version that of a partition of a published table. A \
+          trigger refuses it for everybody until the migration is cleaned up.",
     why: "A TRUNCATE that the target never hears of would leave rows there.",
     instead: "Let jobs that truncate these tables pause, or use DELETE.",
 };

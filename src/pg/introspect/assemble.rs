@@ -6,7 +6,8 @@ use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
 use super::row::{ColumnRefRow, DependentRow, Pair, Rows, SequenceRow, ServerRow, TypeRow};
 use crate::catalog::{
-    Attribute, Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, RangeDef, Sequence, Server, TypeDef,
+    Attribute, Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, RangeDef, Sequence, Server, Stats,
+    Table, TableKind, TypeDef,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
@@ -56,6 +57,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         names.insert(oid, name.clone());
         tables.insert(name, table);
     }
+    sum_partitions(&mut tables);
     let mut sequences = BTreeMap::new();
     for row in rows.sequences {
         let (name, sequence) = sequence(row)?;
@@ -63,6 +65,34 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
     }
     let dependents = dependents(rows.dependents, &names)?;
     Ok(Catalog { server, schemas, extensions, types, tables, sequences, dependents })
+}
+
+/// A partitioned table has no rows of its own: its sizes are those of its partitions together.
+fn sum_partitions(tables: &mut BTreeMap<QualifiedName, Table>) {
+    let mut sums: BTreeMap<QualifiedName, Stats> = BTreeMap::new();
+    for table in tables.values().filter(|table| table.kind == TableKind::Table && table.partition_bound.is_some()) {
+        let Some(stats) = &table.stats else { continue };
+        let mut parent = table.parents.first();
+        while let Some(name) = parent {
+            let Some(found) = tables.get(name) else { break };
+            let Some(own) = &found.stats else { break };
+            let sum = sums.entry(name.clone()).or_insert_with(|| Stats {
+                rows_estimate: Some(0),
+                table_bytes: 0,
+                index_bytes: 0,
+                ..own.clone()
+            });
+            sum.rows_estimate = sum.rows_estimate.zip(stats.rows_estimate).map(|(sum, rows)| sum.saturating_add(rows));
+            sum.table_bytes = sum.table_bytes.saturating_add(stats.table_bytes);
+            sum.index_bytes = sum.index_bytes.saturating_add(stats.index_bytes);
+            parent = found.parents.first();
+        }
+    }
+    for (name, sum) in sums {
+        if let Some(table) = tables.get_mut(&name) {
+            table.stats = Some(sum);
+        }
+    }
 }
 
 fn type_def(row: TypeRow) -> Result<(QualifiedName, TypeDef), IntrospectError> {

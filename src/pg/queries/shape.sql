@@ -51,7 +51,8 @@ SELECT COALESCE((
             WHERE i.indrelid = c.oid AND i.indisprimary
         ),
         ' parents=', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid),
-        ' children=', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid)
+        -- Partitions come and go.
+        ' children=', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid AND c.relkind <> 'p')
     )
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
