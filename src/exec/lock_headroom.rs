@@ -73,11 +73,12 @@ impl Headroom {
 }
 
 /// Counts the locks of a run with so many workers; `None` where no table is partitioned. All workers and who reads beside them may
-/// be at the largest table, and the fence locks all: fast-path locks, a few for each session, are neither needed nor counted.
+/// be at the largest table, and the fence locks all. Fast-path locks, a few for each session, need no room; what sessions hold whose
+/// names begin with `own` is counted once.
 pub(super) async fn of(
     source: &Client,
     tables: &BTreeSet<&QualifiedName>,
-    workers: usize,
+    (workers, own): (usize, &str),
 ) -> Result<Option<Headroom>, ExecError> {
     let (mut largest, mut relations) = (0, 0);
     for table in tables {
@@ -89,15 +90,18 @@ pub(super) async fn of(
         return Ok(None);
     }
     // Auxiliary processes have slots too, which are left out. Version 18 has its own setting for those of autovacuum.
-    let query = "SELECT (SELECT count(*) FROM (SELECT DISTINCT locktype, database, relation, page, tuple, virtualxid, transactionid::text, \
-                   classid, objid, objsubid FROM pg_catalog.pg_locks WHERE NOT fastpath AND mode <> 'SIReadLock') AS l), \
-                 (SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT fastpath AND mode <> 'SIReadLock'), \
+    let query = "WITH locks AS (SELECT l.* FROM pg_catalog.pg_locks l WHERE NOT l.fastpath AND l.mode <> 'SIReadLock' \
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid \
+                    AND pg_catalog.starts_with(a.application_name, $1))) \
+                 SELECT (SELECT count(*) FROM (SELECT DISTINCT locktype, database, relation, page, tuple, virtualxid, \
+                   transactionid::text, classid, objid, objsubid FROM locks) AS l), \
+                 (SELECT count(*) FROM locks), \
                  pg_catalog.current_setting('max_locks_per_transaction')::int8, \
                  (SELECT pg_catalog.sum(s.setting::int8)::int8 FROM pg_catalog.pg_settings s WHERE s.name IN ('max_connections', \
                    'max_prepared_transactions', 'max_worker_processes', 'max_wal_senders', CASE WHEN EXISTS \
                    (SELECT FROM pg_catalog.pg_settings n WHERE n.name = 'autovacuum_worker_slots') \
                    THEN 'autovacuum_worker_slots' ELSE 'autovacuum_max_workers' END))";
-    let row = source.query_one(query, &[]).await.map_err(ExecError::source("ask for the room for locks"))?;
+    let row = source.query_one(query, &[&own]).await.map_err(ExecError::source("ask for the room for locks"))?;
     let number = |at: usize| row.get::<_, i64>(at).unsigned_abs();
     Ok(Some(Headroom {
         relations,

@@ -128,7 +128,7 @@ pub async fn advice(run: &Run, target: &Client, source: &Client) -> Result<Vec<F
 /// Where the locks of a run leave less than half of their room to the application.
 pub(super) async fn small_headroom(run: &Run, source: &Client) -> Result<Option<Failure>, ExecError> {
     let partitioned = run.plan.partitioned();
-    let headroom = lock_headroom::of(source, &partitioned, run.workers()).await?;
+    let headroom = lock_headroom::of(source, &partitioned, (run.workers(), &run.session_name(""))).await?;
     Ok(headroom.filter(Headroom::is_small).map(|headroom| Failure {
         id: "lock_headroom",
         on: End::Source,
@@ -223,10 +223,9 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
         );
     }
     let partitioned = run.plan.partitioned();
-    if let Some(headroom) = lock_headroom::of(source, &partitioned, run.workers()).await? {
-        if headroom.is_missing() {
-            fail("lock_headroom", headroom.found(&partitioned), Fix::Words(headroom.fix()));
-        }
+    let headroom = lock_headroom::of(source, &partitioned, (run.workers(), &run.session_name(""))).await?;
+    if let Some(headroom) = headroom.filter(Headroom::is_missing) {
+        fail("lock_headroom", headroom.found(&partitioned), Fix::Words(headroom.fix()));
     }
     for name in run.plan.sources() {
         let table = sql::literal(&sql::name(name));
