@@ -89,7 +89,7 @@ async fn partitions_that_came_after_the_switch_are_not_dropped_with_their_rows()
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_need_more_locks_than_there_are() {
     let pair = TestPair::start_with(15, 15, &[("fsync", "off"), ("max_locks_per_transaction", "10")]);
-    for (name, partitions, fit) in [("fit", 160, true), ("many", 400, false)] {
+    for (name, partitions, fit) in [("fit", 160, true), ("many", 225, false)] {
         let ddl = "CREATE TABLE items (id integer PRIMARY KEY, n integer) PARTITION BY RANGE (id)";
         let stage = Stage::new(&pair, name, ddl, TABLES, "  workers: 4\n  batch_size: 100").await;
         let create = format!(
@@ -106,6 +106,7 @@ async fn partitions_that_need_more_locks_than_there_are() {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.success(), fit, "{name}: {said}");
         assert!(said.contains("lock_headroom") && said.contains("max_locks_per_transaction"), "{name}: {said}");
+        assert_eq!(said.contains("ask for at most 2 workers"), !fit, "{name}: {said}");
         if fit {
             stage.cut_over().assert_switched();
             stage.assert_equal("SELECT * FROM items", "SELECT * FROM items").await;
