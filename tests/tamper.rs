@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 mod back;
 #[path = "tamper/merged.rs"]
 mod merged;
+#[path = "tamper/rights.rs"]
+mod rights;
 
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {
@@ -269,6 +271,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::AddConstraint
                     | Kind::ValidateConstraint
                     | Kind::SetComment
+                    | Kind::SetOwner
+                    | Kind::Grant
                     | Kind::SetSequence
                     | Kind::SetDefault
             );

@@ -4,6 +4,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod acl;
 pub mod column;
 pub mod drift;
 pub mod fingerprint;
@@ -11,6 +12,7 @@ pub mod index;
 pub mod model;
 pub mod name;
 
+pub use acl::*;
 pub use column::*;
 pub use fingerprint::Fingerprint;
 pub use index::*;

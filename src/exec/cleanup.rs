@@ -252,6 +252,7 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
         switch::open_source(run, ledger, source).await?;
         removed.push("write fence".to_owned());
     }
+    super::owners_and_grants::take_back(run, ledger).await?;
     let epoch = migration::find(ledger, &run.id).await?.map_or(0, |found| found.epoch);
     removed
         .extend(switch::after_opening(run, ledger, epoch).await?.map(|trouble| format!("write fence, but {trouble}")));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, order, sight};
+use super::{leftover, may_give, order, sight};
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
@@ -415,6 +415,7 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         };
         failures.extend(found);
     }
+    failures.extend(may_give::checks(&run.plan, target).await?);
     Ok(failures)
 }
 

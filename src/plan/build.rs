@@ -10,11 +10,11 @@ use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
 use crate::plan::{
     AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
-    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, GuardTruncate,
-    Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side, Step, StreamChanges, Switch,
-    ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
+    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant,
+    GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetSequence, Settings, Side, Step, StreamChanges,
+    Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
-use crate::resolve::{Extract, Resolved, ResolvedTable};
+use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable};
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Why no plan can be built. All of these are defects of pcrd, not of the input.
@@ -72,6 +72,7 @@ fn side(extract: &Extract) -> Side {
         fingerprint: digest::side(&extract.tables, &extract.sequences),
         tables: extract.tables.clone(),
         sequences: extract.sequences.clone(),
+        schemas: extract.schemas.clone(),
     }
 }
 
@@ -156,11 +157,24 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         }));
     }
     ops.extend(built.iter().flat_map(|table| late_defaults(table)));
+    ops.extend(rights(resolved));
     ops.push(Op::Switch(Switch {}));
     ops.push(Op::DropFence(DropFence { tables: sources }));
     ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));
     ops.push(Op::DropPublication(DropPublication { publication: publication.clone() }));
     ops
+}
+
+fn rights(resolved: &Resolved) -> impl Iterator<Item = Op> {
+    let owner = |one: &ResolvedOwner| {
+        let (on, owner, sequences) = (one.on.clone(), one.owner.clone(), one.sequences.clone());
+        Op::SetOwner(SetOwner { on, owner, sequences })
+    };
+    let grant = |one: &ResolvedGrant| {
+        let (on, to) = (one.on.clone(), one.to.clone());
+        Op::Grant(Grant { on, to, rights: one.rights.clone(), grantable: one.grantable.clone() })
+    };
+    resolved.rights.owners.iter().map(owner).chain(resolved.rights.grants.iter().map(grant))
 }
 
 fn sequence_columns(sequence: &Sequence) -> Vec<ColumnRef> {

@@ -61,6 +61,8 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_expr
         | Rule::the_value
         | Rule::the_flag
+        | Rule::the_right
+        | Rule::the_public
         | Rule::the_word
         | Rule::the_number
         | Rule::constraint_name

@@ -3,7 +3,7 @@
 use crate::catalog::Ident;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, fence, publication};
+use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, fence, publication, rights};
 
 /// Why an op has no statements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,12 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::AnalyzeTable(op) => target([ddl::analyze(&op.table)]),
         // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::SetOwner(op) => target([rights::set_owner(&op.on, &op.owner)]),
+        Op::Grant(op) => {
+            let some =
+                [(&op.rights, false), (&op.grantable, true)].into_iter().filter(|(rights, _)| !rights.is_empty());
+            target(some.map(|(list, grantable)| rights::grant(&op.on, op.to.as_ref(), list, grantable)))
+        }
         Op::Fence(op) => {
             let during = [fence::lock(&op.tables), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
@@ -109,6 +115,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::SetOwner(_)
+        | Op::Grant(_)
         | Op::Drain(_)
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, QualifiedName};
+use crate::plan::rights::{self, RightError};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, GuardTruncate, Op, Plan, Severity, StepId,
@@ -63,6 +64,9 @@ pub enum WholeError {
     /// Another way back than that of the tables.
     #[error("the way back is not that of the plan's projections and tables")]
     Back,
+    /// Rights that do not come from the source.
+    #[error(transparent)]
+    Right(#[from] RightError),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -99,6 +103,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     snapshots(plan, &mut found);
     goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
+    found.extend(rights::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -205,6 +210,8 @@ fn is_protocol(op: &Op) -> bool {
         | Op::AddConstraint(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
+        | Op::SetOwner(_)
+        | Op::Grant(_)
         | Op::SetSequence(_)
         | Op::SetDefault(_) => false,
     }

@@ -27,6 +27,7 @@ pub mod model;
 pub mod options;
 mod origin;
 mod report;
+mod rights;
 mod rows;
 mod scope;
 pub mod selection;

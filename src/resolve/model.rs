@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table};
+use crate::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table};
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
 
@@ -23,6 +23,8 @@ pub struct Resolved {
     pub tables: Vec<ResolvedTable>,
     /// Sequences that go with them, identity sequences included.
     pub sequences: Vec<ResolvedSequence>,
+    /// To whom it all belongs, and who may use it.
+    pub rights: ResolvedRights,
     /// What stays behind.
     pub not_carried: Vec<NotCarried>,
     /// Hazards, accepted or not.
@@ -42,6 +44,8 @@ pub struct Extract {
     pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
+    /// Owners and grants of the source's schemas.
+    pub schemas: BTreeMap<Ident, SchemaRights>,
 }
 
 /// One table, before and after.
@@ -107,4 +111,37 @@ pub struct ResolvedSequence {
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.
     pub wanted: Sequence,
+}
+
+/// Owners and grants of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResolvedRights {
+    /// Owners, where they are not the role that makes the object.
+    pub owners: Vec<ResolvedOwner>,
+    /// Grants.
+    pub grants: Vec<ResolvedGrant>,
+}
+
+/// To whom an object is to belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedOwner {
+    /// The object.
+    pub on: OwnerTarget,
+    /// The role.
+    pub owner: Ident,
+    /// Sequences that go along.
+    pub sequences: Vec<QualifiedName>,
+}
+
+/// What a role is to have of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedGrant {
+    /// The object.
+    pub on: GrantTarget,
+    /// The role; everybody when there is none.
+    pub to: Option<Ident>,
+    /// Rights, sorted.
+    pub rights: Vec<Right>,
+    /// Further rights, WITH GRANT OPTION, sorted.
+    pub grantable: Vec<Right>,
 }

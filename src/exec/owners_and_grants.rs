@@ -1,0 +1,420 @@
+//! Owners and grants on the target, given behind the permanent fence and before a client is moved: nothing is applied any
+//! more then, whose code could run with the executor's rights, and nobody else could write before. What cannot be given
+//! keeps nothing closed: it is recorded, and said with the statement that does it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::SqlState;
+
+use super::context::Run;
+use super::{ExecError, failpoint, holdings};
+use crate::catalog::{ColumnRef, GrantTarget, Holdings};
+use crate::ledger::cutover::{self as state, CutoverState};
+use crate::ledger::given::{self, Before, NotGiven};
+use crate::pg::client::Client;
+use crate::plan::given_back::given_back;
+use crate::plan::{End, Op, Plan, Step, StepId, rights, statements};
+use crate::sql;
+
+/// For a lock that a reader of the target has. Both ends are closed meanwhile.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
+/// For all of them; then what is not to be had at once is left.
+const ALL_WAITS: Duration = Duration::from_secs(2);
+/// Before the fence, nobody waits but the stream.
+const TRIES: u32 = 10;
+
+/// What a GRANT was that brought nothing.
+pub(super) const WITHOUT_EFFECT: &str = "the role that applies the plan may not, and the server has granted nothing";
+
+/// What is to be given.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pieces: Vec<Piece>,
+    gone: Vec<(StepId, String)>,
+}
+
+/// A step, or what the source still has of it.
+#[derive(Debug, Clone)]
+struct Piece {
+    step: StepId,
+    op: Op,
+    sql: String,
+}
+
+impl Wanted {
+    /// What the source had when the plan was made and has not any more, but for what another look has found before.
+    fn say_gone(&self, run: &Run, before: Option<&Self>) {
+        let is_new = |one: &&(StepId, String)| before.is_none_or(|before| !before.gone.contains(one));
+        for (step, what) in self.gone.iter().filter(is_new) {
+            run.note(gone(&step.0, what));
+        }
+    }
+}
+
+fn gone(step: &str, what: &str) -> String {
+    format!(
+        "{step}: the source has changed since the plan was made, where {what} now; the target gives no more than that"
+    )
+}
+
+/// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what `before`
+/// has said.
+pub async fn wanted(run: &Run, source: &Client, before: Option<&Wanted>) -> Result<Wanted, ExecError> {
+    let steps = || run.plan.steps.iter().filter(|step| matches!(step.op, Op::SetOwner(_) | Op::Grant(_)));
+    let origins: BTreeSet<GrantTarget> = steps().flat_map(|step| rights::origins(&run.plan, &on(&step.op))).collect();
+    if origins.is_empty() {
+        return Ok(Wanted::default());
+    }
+    let there = holdings::read(&**source, &origins).await.map_err(ExecError::source("read owners and grants"))?;
+    let mut wanted = Wanted::default();
+    for step in steps() {
+        let still = rights::still(&run.plan, &step.op, &there);
+        wanted.gone.extend(still.gone.into_iter().map(|what| (step.id.clone(), what)));
+        let Some(op) = still.op else { continue };
+        let list = statements::statements(&op, &run.plan)
+            .map_err(|error| ExecError::Step { step: step.id.to_string(), reason: error.to_string() })?;
+        let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");
+        wanted.pieces.push(Piece { step: step.id.clone(), op, sql });
+    }
+    wanted.say_gone(run, before);
+    Ok(wanted)
+}
+
+/// Does all of it in a transaction that is rolled back, before the fence: what would fail behind it ends the cutover here.
+///
+/// # Errors
+/// [`ExecError::CutoverAborted`] with the step and what the server says.
+pub async fn try_out(run: &Run, wanted: &Wanted) -> Result<(), ExecError> {
+    if wanted.pieces.is_empty() {
+        return Ok(());
+    }
+    let doing = || ExecError::target("try out owners and grants");
+    // Its end rolls back what is broken off.
+    let client = &run.connect(End::Target, "rights").await?;
+    for attempt in 1..=TRIES {
+        run.stop_check()?;
+        client.batch_execute("BEGIN").await.map_err(doing())?;
+        let given = give(client, &wanted.pieces, true).await;
+        client.batch_execute("ROLLBACK").await.map_err(doing())?;
+        let troubles = given.map_err(doing())?.troubles;
+        let Some(first) = troubles.first() else { return Ok(()) };
+        let refused = troubles.iter().find(|one| !one.is_lock);
+        if refused.is_none() && attempt < TRIES {
+            run.waiting(format!("{} waits for a lock on the target", first.step));
+            // Long enough for what is applied to go on between.
+            run.sleep(LOCK_WAIT * 5).await?;
+            continue;
+        }
+        let Trouble { step, reason, .. } = refused.unwrap_or(first);
+        let holders = match refused {
+            Some(_) => String::new(),
+            None => format!(": {}", holders(run, client).await?),
+        };
+        return Err(ExecError::CutoverAborted {
+            reason: format!("step {step} could not be done behind the fence: {reason}{holders}"),
+        });
+    }
+    Ok(())
+}
+
+/// Sessions that have a lock on the plan's tables of the target, in words.
+async fn holders(run: &Run, ledger: &Client) -> Result<String, ExecError> {
+    let names: Vec<String> = run.plan.targets().into_iter().map(sql::name).collect();
+    let query = "SELECT DISTINCT coalesce('pid ' || l.pid || ' (role ' || a.usename || ')', 'a prepared transaction') \
+                 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+                 WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+                 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+                 AND l.relation IN (SELECT pg_catalog.to_regclass(n) FROM pg_catalog.unnest($1::text[]) AS n) ORDER BY 1 LIMIT 5";
+    let rows = ledger.query(query, &[&names]).await.map_err(ExecError::target("look who has the tables locked"))?;
+    let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if list.is_empty() { "who had it is gone".to_owned() } else { format!("it is held by {}", list.join(", ")) })
+}
+
+/// Gives everything, in one transaction with the record of how it was before. Can be repeated.
+///
+/// # Errors
+/// The target is gone, or another executor has taken over; never that something could not be given.
+pub async fn give_all(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), ExecError> {
+    if wanted.pieces.is_empty() && wanted.gone.is_empty() {
+        return Ok(());
+    }
+    failpoint::hit("rights.before-effect")?;
+    let doing = || ExecError::target("give owners and grants");
+    let began = Instant::now();
+    ledger.batch_execute("BEGIN").await.map_err(doing())?;
+    match recorded(run, ledger, wanted).await {
+        Ok(()) => {}
+        Err(error) => {
+            // The first error says more than what comes of it.
+            let _rolled_back = ledger.batch_execute("ROLLBACK").await;
+            return Err(error);
+        }
+    }
+    failpoint::hit("rights.before-commit")?;
+    ledger.batch_execute("COMMIT").await.map_err(doing())?;
+    failpoint::hit("rights.after-effect")?;
+    let ms = began.elapsed().as_millis();
+    run.note(format!("owners and grants: {} steps in {ms} ms", wanted.pieces.len()));
+    for line in lines(run, ledger).await? {
+        run.note(line);
+    }
+    Ok(())
+}
+
+async fn recorded(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), ExecError> {
+    let doing = || ExecError::target("give owners and grants");
+    state::hold(ledger, &run.id, run.epoch, CutoverState::SequencesSet).await?;
+    let there = parts(&run.plan, ledger).await?;
+    let given = give(ledger, &wanted.pieces, false).await.map_err(doing())?;
+    let parts_of = |on: &GrantTarget| match on {
+        GrantTarget::Table(table) => {
+            let name = sql::name(table);
+            there.iter().filter(|(of, _)| *of == name).map(|(_, part)| part.clone()).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    let before: Vec<Before> = given
+        .before
+        .into_iter()
+        .map(|(object, holding)| Before { parts: parts_of(&object), object, holding })
+        .collect();
+    given::record(&**ledger, &run.id, &before).await?;
+    let mut missing: Vec<NotGiven> = wanted
+        .gone
+        .iter()
+        .map(|(step, what)| NotGiven { step: step.to_string(), statement: None, reason: what.clone() })
+        .collect();
+    for Trouble { step, sql, reason, .. } in given.troubles {
+        missing.push(NotGiven { step: step.to_string(), statement: Some(sql), reason });
+    }
+    Ok(given::set_not_given(&**ledger, &run.id, &missing).await?)
+}
+
+/// A step that could not be done.
+struct Trouble {
+    step: StepId,
+    sql: String,
+    reason: String,
+    is_lock: bool,
+}
+
+struct Given {
+    before: Holdings,
+    troubles: Vec<Trouble>,
+}
+
+/// Does, in the transaction that is open, what is not so yet: at once, or one by one where the server refuses that.
+async fn give(client: &Client, pieces: &[Piece], is_rehearsal: bool) -> Result<Given, tokio_postgres::Error> {
+    let mut objects: BTreeSet<GrantTarget> = pieces.iter().map(|piece| on(&piece.op)).collect();
+    // The columns of a table that gets an owner are the owner's too.
+    let tables: Vec<GrantTarget> = objects
+        .iter()
+        .filter_map(|on| match on {
+            GrantTarget::Column(ColumnRef { table, .. }) => Some(GrantTarget::Table(table.clone())),
+            _ => None,
+        })
+        .collect();
+    objects.extend(tables);
+    let before = holdings::read(&**client, &objects).await?;
+    let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
+    let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", LOCK_WAIT.as_millis());
+    client.batch_execute(&limit).await?;
+    let all: Vec<&str> = open.iter().map(|piece| piece.sql.as_str()).collect();
+    let mut troubles = match client.batch_execute(&all.join("; ")).await {
+        Ok(()) => Vec::new(),
+        Err(error) if error.as_db_error().is_some() => {
+            client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
+            one_by_one(client, &open, is_rehearsal).await?
+        }
+        Err(error) => return Err(error),
+    };
+    if is_rehearsal && troubles.iter().any(|one| one.is_lock) {
+        return Ok(Given { before, troubles });
+    }
+    // GRANT by a role that may not is a warning, and nothing more.
+    let after = holdings::read(&**client, &objects).await?;
+    for piece in pieces.iter().filter(|piece| !is_so(&piece.op, &after)) {
+        if troubles.iter().all(|trouble| trouble.step != piece.step) {
+            let (step, sql, reason) = (piece.step.clone(), piece.sql.clone(), WITHOUT_EFFECT.to_owned());
+            troubles.push(Trouble { step, sql, reason, is_lock: false });
+        }
+    }
+    Ok(Given { before, troubles })
+}
+
+async fn one_by_one(
+    client: &Client,
+    open: &[&Piece],
+    is_rehearsal: bool,
+) -> Result<Vec<Trouble>, tokio_postgres::Error> {
+    let until = Instant::now() + ALL_WAITS;
+    let mut troubles = Vec::new();
+    for piece in open {
+        let wait = LOCK_WAIT.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
+        let text =
+            format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {}; RELEASE given", wait.as_millis(), piece.sql);
+        let Err(error) = client.batch_execute(&text).await else { continue };
+        let Some(said) = error.as_db_error() else { return Err(error) };
+        troubles.push(Trouble {
+            step: piece.step.clone(),
+            sql: piece.sql.clone(),
+            reason: format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+            is_lock: *said.code() == SqlState::LOCK_NOT_AVAILABLE,
+        });
+        client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
+        // The stream waits for the tables that are locked already.
+        if is_rehearsal && troubles.last().is_some_and(|last| last.is_lock) {
+            break;
+        }
+    }
+    Ok(troubles)
+}
+
+/// What a step is about.
+fn on(op: &Op) -> GrantTarget {
+    match op {
+        Op::SetOwner(op) => op.on.as_grant_target(),
+        Op::Grant(op) => op.on.clone(),
+        _ => unreachable!("only these give something"),
+    }
+}
+
+fn is_so(op: &Op, there: &Holdings) -> bool {
+    let Some(found) = there.get(&on(op)) else { return false };
+    match op {
+        Op::SetOwner(op) => found.owner == op.owner,
+        Op::Grant(op) => {
+            let has = found.granted(op.to.as_ref());
+            Some(&found.owner) == op.to.as_ref()
+                || (op.rights.iter().all(|right| has.contains_key(right))
+                    && op.grantable.iter().all(|right| has.get(right) == Some(&true)))
+        }
+        _ => true,
+    }
+}
+
+/// True when the server says that this step of the plan needs nothing, without regard to the ledger.
+pub(super) async fn is_done(client: &Client, op: &Op) -> Result<bool, tokio_postgres::Error> {
+    Ok(is_so(op, &holdings::read(&**client, &BTreeSet::from([on(op)])).await?))
+}
+
+/// Runs a step in the transaction of a rehearsal. False when the server took the statements and they did nothing.
+pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
+    if is_done(client, &step.op).await? {
+        return Ok(true);
+    }
+    for statement in &step.statements {
+        client.batch_execute(&statement.sql).await?;
+    }
+    is_done(client, &step.op).await
+}
+
+/// What the plan's tables consist of, in words, each with its table's name.
+const PARTS: &str = "WITH t AS (SELECT n, c.oid, c.relrowsecurity FROM pg_catalog.unnest($1::text[]) AS n \
+       JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(n)) \
+     SELECT n, 'trigger ' || tgname FROM t JOIN pg_catalog.pg_trigger ON tgrelid = t.oid AND NOT tgisinternal \
+     UNION ALL SELECT n, 'rule ' || rulename FROM t JOIN pg_catalog.pg_rewrite ON ev_class = t.oid \
+     UNION ALL SELECT n, 'policy ' || polname FROM t JOIN pg_catalog.pg_policy ON polrelid = t.oid \
+     UNION ALL SELECT n, 'row security' FROM t WHERE relrowsecurity \
+     UNION ALL SELECT n, 'constraint ' || conname FROM t JOIN pg_catalog.pg_constraint ON conrelid = t.oid AND contype <> 'n' \
+     UNION ALL SELECT n, 'index ' || i.relname FROM t JOIN pg_catalog.pg_index x ON x.indrelid = t.oid \
+       JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
+     UNION ALL SELECT n, pg_catalog.format('column %s of type %s', attname, pg_catalog.format_type(atttypid, atttypmod)) \
+       FROM t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND attnum > 0 AND NOT attisdropped \
+     UNION ALL SELECT n, 'default of column ' || attname || ': ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM t \
+       JOIN pg_catalog.pg_attrdef d ON d.adrelid = t.oid JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.adnum \
+     UNION ALL SELECT n, 'child table ' || inhrelid::pg_catalog.regclass::text FROM t JOIN pg_catalog.pg_inherits ON inhparent = t.oid";
+
+async fn parts(plan: &Plan, client: &Client) -> Result<BTreeSet<(String, String)>, ExecError> {
+    let names: Vec<String> = plan.targets().into_iter().map(sql::name).collect();
+    let rows = client.query(PARTS, &[&names]).await.map_err(ExecError::target("look at the target's tables"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Takes back whatever anybody got since rights were given, for a cutover that is given up behind its permanent fence. Can
+/// be repeated; without such rights it does nothing.
+pub async fn take_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let recorded = given::all(&**ledger, &run.id).await?;
+    if recorded.is_empty() || state::read(ledger, &run.id).await?.state == CutoverState::Switched {
+        return Ok(());
+    }
+    let doing = || ExecError::target("take back owners and grants");
+    let objects: BTreeSet<GrantTarget> = recorded.iter().map(|one| one.object.clone()).collect();
+    let before: Holdings = recorded.into_iter().map(|one| (one.object, one.holding)).collect();
+    ledger.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(doing())?;
+    let taken = async {
+        let now: Holdings = holdings::read(&**ledger, &objects).await?;
+        let statements = given_back(&run.plan, &before, &now);
+        ledger.batch_execute(&statements.join("; ")).await?;
+        Ok::<usize, tokio_postgres::Error>(statements.len())
+    };
+    match taken.await.map_err(doing()) {
+        Ok(0) => ledger.batch_execute("COMMIT").await.map_err(doing()),
+        Ok(_) => {
+            ledger.batch_execute("COMMIT").await.map_err(doing())?;
+            run.note("owners and grants of the target were taken back");
+            Ok(())
+        }
+        Err(error) => {
+            // The first error says more than what comes of it.
+            let _rolled_back = ledger.batch_execute("ROLLBACK").await;
+            Err(error)
+        }
+    }
+}
+
+/// After rights were taken back: nothing of those who had them is left on the tables, where it would run with the
+/// executor's rights. Then it is as if they had never been given.
+///
+/// # Errors
+/// [`ExecError::Step`] with what is there.
+pub async fn nothing_left(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let recorded = given::all(&**ledger, &run.id).await?;
+    if !recorded.is_empty() {
+        let now = parts(&run.plan, ledger).await?;
+        for one in &recorded {
+            let GrantTarget::Table(table) = &one.object else { continue };
+            let name = sql::name(table);
+            let now: BTreeSet<String> =
+                now.iter().filter(|(of, _)| *of == name).map(|(_, part)| part.clone()).collect();
+            let other: Vec<&str> = now.symmetric_difference(&one.parts).map(String::as_str).collect();
+            if !other.is_empty() {
+                return Err(ExecError::Step {
+                    step: "giving up the cutover".to_owned(),
+                    reason: format!(
+                        "while others had rights on {table} of the target, this was changed: {}. The source is open. Make it as it \
+                         was, for rows are applied with more rights than others have, and pcrd apply goes on; or pcrd abort gives \
+                         the migration up",
+                        other.join(", ")
+                    ),
+                });
+            }
+        }
+    }
+    Ok(given::forget(ledger, &run.id).await?)
+}
+
+/// What was not given, in words, each with the statement that does it.
+pub async fn lines(run: &Run, ledger: &Client) -> Result<Vec<String>, ExecError> {
+    lines_of(ledger, &run.id, Some(&run.plan)).await
+}
+
+/// The same of a migration that nobody runs. What the target has by now is told as missing only where the plan is not known.
+pub async fn lines_of(ledger: &Client, id: &str, plan: Option<&Plan>) -> Result<Vec<String>, ExecError> {
+    let mut found = Vec::new();
+    for NotGiven { step, statement, reason } in given::not_given(&**ledger, id).await? {
+        let Some(statement) = statement else {
+            found.push(gone(&step, &reason));
+            continue;
+        };
+        let op = plan.and_then(|plan| plan.steps.iter().find(|one| one.id.0 == step)).map(|step| &step.op);
+        if let Some(op) = op
+            && is_done(ledger, op).await.map_err(ExecError::target("look at owners and grants"))?
+        {
+            continue;
+        }
+        found.push(format!("ALARM: {step} was not done: {reason}. Run on the target: {statement}"));
+    }
+    Ok(found)
+}
