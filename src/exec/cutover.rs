@@ -353,7 +353,11 @@ pub async fn finish_interrupted(
             let reason = came.into_iter().chain(trouble).collect::<Vec<_>>().join("; ");
             return Err(ExecError::CutoverAborted { reason });
         }
-        let rights = owners_and_grants::wanted(run, source, None).await?;
+        // What the source is like since the switch is its own affair.
+        let rights = match found.state {
+            CutoverState::Switched => Wanted::default(),
+            _ => owners_and_grants::wanted(run, source, None).await?,
+        };
         switch::complete(run, ledger, (word, &rights)).await?;
         run.note("the cutover had been decided before the interruption; it is complete now");
         return Ok(Some(Outcome::Switched));

@@ -1,6 +1,6 @@
 //! Owners and grants: nobody gets by an edited plan what the plan's source does not give him.
 
-use pcrd::catalog::{GrantTarget, Ident, OwnerTarget, Right};
+use pcrd::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName, Right};
 use pcrd::plan::{Grant, Op, Plan, SetOwner, problems};
 
 use super::{assert_refused, ops, plan, rebuilt};
@@ -43,7 +43,6 @@ const FOREIGN: &str = "not the plan's";
 fn nobody_gets_more_than_the_source_gives() {
     assert_eq!(problems(&with(&|_| {})), []);
     refused(&|all| grant(all, &on_table).to = Some(name("intruder")), BEYOND);
-    refused(&|all| grant(all, &on_table).to = None, BEYOND);
     refused(&|all| grant(all, &on_table).rights.push(Right::Truncate), BEYOND);
     refused(
         &|all| {
@@ -63,7 +62,11 @@ fn nobody_gets_more_than_the_source_gives() {
     );
     refused(
         &|all| {
-            let grant = grant(all, &|one| matches!(one.on, GrantTarget::Column(_)));
+            let column = |one: &Grant| matches!(one.on, GrantTarget::Column(_));
+            let to = grant(all, &column).to.clone();
+            // Its grant on the table makes place.
+            all.retain(|op| !matches!(op, Op::Grant(one) if on_table(one) && one.to == to));
+            let grant = grant(all, &column);
             let GrantTarget::Column(at) = grant.on.clone() else { unreachable!("it was found as one") };
             grant.on = GrantTarget::Table(at.table);
         },
@@ -79,6 +82,7 @@ fn nobody_gets_more_than_the_source_gives() {
     );
     let schema = |one: &Grant| matches!(one.on, GrantTarget::Schema(_));
     refused(&|all| grant(all, &schema).rights.push(Right::Create), BEYOND);
+    refused(&|all| grant(all, &schema).to = None, BEYOND);
     refused(&|all| grant(all, &schema).on = GrantTarget::Schema(name("pcrd")), FOREIGN);
     refused(
         &|all| {
@@ -120,11 +124,10 @@ fn nobody_becomes_an_owner_who_is_none_on_the_source() {
     // A schema that the target has is not given away.
     refused(&|all| all.retain(|op| !matches!(op, Op::CreateSchema(_))), FOREIGN);
     let more = |all: &mut Vec<Op>| {
-        let sequence = match &owner(all, &|one| matches!(one.on, OwnerTarget::Sequence(_))).on {
-            OwnerTarget::Sequence(sequence) => sequence.clone(),
-            _ => unreachable!("it was found as one"),
-        };
-        owner(all, &table).sequences.push(sequence);
+        let set = owner(all, &table);
+        let OwnerTarget::Table(of) = &set.on else { unreachable!("it was found as one") };
+        let sequence = QualifiedName { schema: of.schema.clone(), name: name("elsewhere") };
+        set.sequences.push(sequence);
     };
     refused(&more, FOREIGN);
 }
