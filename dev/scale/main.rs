@@ -76,7 +76,6 @@ fn settings(config: &pcrd::config::Config) -> Settings {
         fence_timeout_ms: 10_000,
         session: BTreeMap::new(),
         on_ddl: pcrd::plan::OnDdl::Stop,
-        comparison: pcrd::plan::Comparison::default(),
         cutover: Default::default(),
     }
 }

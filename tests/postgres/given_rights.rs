@@ -184,8 +184,8 @@ async fn what_cannot_be_given_is_an_alarm_with_its_statement() {
     run(&stage.source, "UPDATE app.items SET note = 'still open' WHERE id = 1").await;
 
     let asked = stage.migration.start(&["cutover", "--maintenance-confirmed"], "");
-    stage.until_source("SELECT coalesce((SELECT until = 'infinity' FROM pcrd.fence), false)").await;
-    run(&reader, "BEGIN; SELECT FROM app.items LIMIT 1; ").await;
+    stage.until_target("SELECT state = 'sequences_set' FROM pcrd.cutover").await;
+    run(&reader, "BEGIN; SELECT FROM app.items LIMIT 1").await;
     run(&stage.target, "DROP ROLE dropped").await;
     let said = wait(asked);
     assert_code(&said, Some(0));
