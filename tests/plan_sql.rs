@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use pcrd::catalog::type_def::in_order;
 use pcrd::catalog::{Column, Ident, QualifiedName};
 use pcrd::pg::local::Cluster;
 use pcrd::plan::{End, Kind, Op, Plan, PlanFile, Step, read};
 use pcrd::sql::ddl;
+use pcrd::sql::ddl_type::{QUOTED, create_type};
 use pcrd::sql::rights::create_role;
 use tokio_postgres::{Client, NoTls};
 
@@ -67,6 +69,12 @@ fn is_runnable(step: &Step, sql: &str) -> bool {
 
 /// Tables as the source has them, without what only matters to rows.
 async fn create_source(client: &Client, plan: &Plan) {
+    for name in in_order(plan.source.types.keys(), &plan.source.types) {
+        run(client, &ddl::create_schema(&name.schema), "source").await;
+        for statement in create_type(name, &plan.source.types[name], QUOTED) {
+            run(client, &statement, "source").await;
+        }
+    }
     for (name, table) in &plan.source.tables {
         run(client, &ddl::create_schema(&name.schema), "source").await;
         let plain = |column: &Column| Column { default: None, identity: None, generated: None, ..column.clone() };

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 mod back;
 #[path = "tamper/merged.rs"]
 mod merged;
+#[path = "tamper/new_types.rs"]
+mod new_types;
 #[path = "tamper/rights.rs"]
 mod rights;
 
@@ -187,8 +189,9 @@ fn the_order_of_members_means_nothing() {
 /// With the digests recomputed: what is wrong besides them.
 fn forged(text: &str) -> Option<Vec<String>> {
     let mut plan = serde_json::from_str::<PlanFile>(text).ok()?.plan;
-    plan.source.fingerprint = digest::side(&plan.source.tables, &plan.source.sequences);
-    plan.target.fingerprint = digest::side(&plan.target.tables, &plan.target.sequences);
+    for side in [&mut plan.source, &mut plan.target] {
+        side.fingerprint = digest::side(&side.tables, &side.sequences, &side.types);
+    }
     plan.id = digest::id(&plan);
     Some(problems(&plan).iter().map(ToString::to_string).collect())
 }
@@ -198,7 +201,7 @@ fn forged(text: &str) -> Option<Vec<String>> {
 #[test]
 fn a_forger_who_recomputes_the_digests_cannot_touch_a_step() {
     let mut taken = BTreeSet::new();
-    for case in ["narrowing_cast", "everything_about_columns"] {
+    for case in ["narrowing_cast", "everything_about_columns", "types_that_come_along"] {
         each_mutant(case, is_no_object, |what, text| {
             if forged(text).is_some_and(|problems| problems.is_empty()) {
                 let (change, place) = what.split_once(" /plan/").unwrap();
@@ -257,7 +260,7 @@ fn assert_refused(plan: Plan, why: &str) {
 /// Left out with all that follows from it: without one of these steps rows could be lost.
 #[test]
 fn no_step_of_the_protocol_can_be_left_out() {
-    for case in ["narrowing_cast", "everything_about_columns", "keyless_full", "way_back"] {
+    for case in ["narrowing_cast", "everything_about_columns", "keyless_full", "way_back", "types_that_come_along"] {
         let plan = plan(case);
         assert_eq!(rebuilt(plan.clone(), ops(&plan)), plan, "rebuilding changes nothing");
         for left in &plan.steps {

@@ -299,8 +299,8 @@ fn user_type(
             (TypeKind::Domain, base.len, base.align)
         }
         TypeDef::Composite(_) => (TypeKind::Composite, -1, Align::Double),
-        TypeDef::Range(subtype) => {
-            let wide = parse(subtype, user_types)?.align == Align::Double;
+        TypeDef::Range(range) => {
+            let wide = parse(&range.subtype, user_types)?.align == Align::Double;
             (TypeKind::Range, -1, if wide { Align::Double } else { Align::Int })
         }
         TypeDef::Base => (TypeKind::Base, -1, Align::Int),

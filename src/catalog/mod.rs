@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod index;
 pub mod model;
 pub mod name;
+pub mod type_def;
 
 pub use acl::*;
 pub use column::*;
@@ -18,3 +19,4 @@ pub use fingerprint::Fingerprint;
 pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
+pub use type_def::{Attribute, RangeDef, TypeDef};

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights};
+use super::{
+    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights, TypeDef,
+};
 
 /// What one database holds, as far as pcrd must know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,35 +76,6 @@ pub struct Extension {
     /// Tables, views, sequences and types that belong to it, sorted: they come and go with the extension.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<QualifiedName>,
-}
-
-/// A user-defined type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum TypeDef {
-    /// Labels in sort order.
-    Enum(Vec<String>),
-    /// What a domain adds to its base type.
-    Domain {
-        /// `format_type` of the base type.
-        base: String,
-        /// NOT NULL.
-        not_null: bool,
-        /// CHECK constraints by name.
-        checks: BTreeMap<Ident, String>,
-        /// DEFAULT, which columns without one of their own have.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        default: Option<String>,
-        /// Collation, when it is not the base type's own.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        collation: Option<QualifiedName>,
-    },
-    /// Attributes: name and `format_type`.
-    Composite(Vec<(Ident, String)>),
-    /// Subtype as `format_type` writes it.
-    Range(String),
-    /// A base type that an extension or C code brings.
-    Base,
 }
 
 /// What `pg_class.relkind` says of a table.

@@ -1,19 +1,21 @@
 //! What the user wants: the tables of the config, those of the desired SQL file, and both read together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use miette::Diagnostic;
 use tokio_postgres::error::SqlState;
 
-use crate::catalog::{Catalog, QualifiedName, Sequence, Table};
+use crate::catalog::type_def::{in_order, named};
+use crate::catalog::{Catalog, Ident, QualifiedName, Sequence, Table, TypeDef};
 use crate::config::Config;
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::sql::{SchemaErrors, Written, written};
 use crate::desired::{DesiredSchema, DesiredTable};
 use crate::pg::client::Client;
-use crate::pg::scratch::{Definition, Part, Refusal, ScratchError, read_back};
+use crate::pg::scratch::{Definition, NewType, Part, Refusal, ScratchError, read_back};
 use crate::plan::End;
+use crate::plan::shape::check_new_type;
 use crate::resolve::Resolved;
 use crate::resolve::matching::match_tables;
 
@@ -44,12 +46,14 @@ pub async fn desired(config: &Config, source: &Catalog, target: &Seen) -> Result
     let Some(files) = schema_files(config)? else {
         return Ok(Desired { schema, files: None, left: Vec::new(), notes: Vec::new() });
     };
-    let made = written(files.schema(), &target.catalog.types);
+    let known = known_types(source, &target.catalog);
+    let made = written(files.schema(), &known);
     let mut made = made.map_err(|problems| files.refusal(problems))?;
     let mut verified = false;
     let mut notes: Vec<String> = files.warnings().iter().map(|warning| files.located(warning)).collect();
     if let Some(client) = &target.client {
-        match read_by_server(client, &mut made).await {
+        let types = new_types(&made, source, &target.catalog)?;
+        match read_by_server(client, &mut made, &types).await {
             Ok(()) => verified = true,
             Err(error) => match may_not_build(&error) {
                 Some(why) => notes.push(format!("the target's server has not read the desired schema: {why}")),
@@ -75,14 +79,46 @@ fn may_not_build(error: &ScratchError) -> Option<String> {
     is_right.then(|| format!("{} (SQLSTATE {})", said.message(), said.code().code()))
 }
 
-async fn read_by_server(client: &Client, made: &mut Written) -> Result<(), ScratchError> {
+/// Those of the target, and those that only the source has and that can be created where a table needs them.
+fn known_types(source: &Catalog, target: &Catalog) -> BTreeMap<QualifiedName, TypeDef> {
+    let members: BTreeSet<&QualifiedName> = source.extensions.values().flat_map(|one| &one.members).collect();
+    let can_be = |name: &QualifiedName| {
+        let made = !members.contains(name) && source.types[name] != TypeDef::Base;
+        made || target.types.contains_key(name)
+    };
+    // What the target calls so is meant, in whatever schema.
+    let hidden: BTreeSet<&Ident> = target.types.keys().map(|name| &name.name).collect();
+    let own = source.types.iter().filter(|(name, _)| !hidden.contains(&name.name));
+    let own = own.filter(|(name, _)| in_order([*name], &source.types).into_iter().all(can_be));
+    own.chain(&target.types).map(|(name, def)| (name.clone(), def.clone())).collect()
+}
+
+/// Types of the wanted tables that only the source has, in the order in which they can be created.
+fn new_types<'s>(made: &Written, source: &'s Catalog, target: &Catalog) -> Result<Vec<NewType<'s>>, CommandError> {
+    let columns = made.tables.iter().filter(|table| is_plain(&table.table)).flat_map(|table| &table.table.columns);
+    let named: Vec<QualifiedName> = columns.filter_map(|column| named(&column.ty.sql)).collect();
+    let ordered = in_order(named.iter(), &source.types);
+    let missing = ordered.into_iter().filter(|name| !target.types.contains_key(*name));
+    checked(missing.map(|name| source.types.get_key_value(name).expect("it was found there")).collect())
+}
+
+/// A catalog may come from a file: nothing of it runs that is not the statement that it should be.
+fn checked(types: Vec<NewType<'_>>) -> Result<Vec<NewType<'_>>, CommandError> {
+    for (name, def) in &types {
+        check_new_type(name, def)
+            .map_err(|why| CommandError::new(Exit::Usage, format!("type {name} of the source's catalog: {why}")))?;
+    }
+    Ok(types)
+}
+
+async fn read_by_server(client: &Client, made: &mut Written, types: &[NewType<'_>]) -> Result<(), ScratchError> {
     let definitions: Vec<Definition<'_>> = made
         .tables
         .iter()
         .filter(|table| is_plain(&table.table))
         .map(|table| Definition { name: &table.name, table: &table.table, search_path: &table.search_path })
         .collect();
-    let mut read = read_back(client, &definitions, &made.sequences).await?;
+    let mut read = read_back(client, &definitions, &made.sequences, types).await?;
     for table in &mut made.tables {
         if let Some(read) = read.remove(&table.name) {
             table.table = read;
@@ -137,8 +173,10 @@ pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), C
         rounds.resize_with(rounds.len().max(before + 1), Vec::new);
         rounds[before].push(number);
     }
+    let types = resolved.source.types.clone();
+    let types = checked(in_order(types.keys(), &types).into_iter().map(|name| (name, &types[name])).collect())?;
     for round in rounds {
-        normalise_each(client, resolved, &round, &sequences).await?;
+        normalise_each(client, resolved, &round, (&sequences, &types)).await?;
     }
     Ok(())
 }
@@ -148,7 +186,7 @@ async fn normalise_each(
     client: &Client,
     resolved: &mut Resolved,
     numbers: &[usize],
-    sequences: &BTreeMap<QualifiedName, Sequence>,
+    (sequences, types): (&BTreeMap<QualifiedName, Sequence>, &[NewType<'_>]),
 ) -> Result<(), CommandError> {
     let wanted = numbers.iter().map(|&number| &resolved.tables[number]);
     let carried: Vec<(QualifiedName, Table)> =
@@ -159,11 +197,11 @@ async fn normalise_each(
         return Ok(());
     }
     let mut read = BTreeMap::new();
-    match read_back(client, &definitions, sequences).await {
+    match read_back(client, &definitions, sequences, types).await {
         Ok(all) => read = all,
         Err(ScratchError::Refused(_)) => {
             for definition in definitions {
-                match read_back(client, &[definition], sequences).await {
+                match read_back(client, &[definition], sequences, types).await {
                     Ok(one) => read.extend(one),
                     Err(ScratchError::Refused(_)) => {}
                     Err(error) => return Err(EndError::new(End::Target, error).into()),

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::casts::CastClass;
 use crate::catalog::Ident;
+use crate::exec::new_types;
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
 use crate::plan::{End, Plan};
@@ -18,6 +19,33 @@ use crate::sql::{ident, name};
 /// # Errors
 /// The server cannot be asked.
 pub async fn refused(client: &Client, end: End, plan: &Plan) -> Result<Vec<String>, PgError> {
+    let types = match end {
+        End::Source => String::new(),
+        End::Target => new_types::script(plan, client).await?,
+    };
+    if types.is_empty() {
+        return refused_by(client, end, plan, false).await;
+    }
+    // What is tried may need types that the plan creates; none of it is kept.
+    let made = client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '5s'; {types}")).await;
+    let lines = match made {
+        Ok(()) => refused_by(client, end, plan, true).await,
+        Err(error) => match error.as_db_error() {
+            // Preflight asks for the right, or another server.
+            Some(said) if may_not_create(said.code()) => Ok(Vec::new()),
+            Some(said) => Ok(vec![format!(
+                "the target's server refuses the types that the plan creates: {} (SQLSTATE {})",
+                said.message(),
+                said.code().code()
+            )]),
+            None => Err(error.into()),
+        },
+    };
+    client.batch_execute("ROLLBACK").await?;
+    lines
+}
+
+async fn refused_by(client: &Client, end: End, plan: &Plan, in_transaction: bool) -> Result<Vec<String>, PgError> {
     let mut lines = Vec::new();
     for projection in &plan.projections {
         let columns = projection.columns.iter().filter(|column| column.class == CastClass::Custom);
@@ -32,7 +60,7 @@ pub async fn refused(client: &Client, end: End, plan: &Plan) -> Result<Vec<Strin
             .map(|filter| (plan.address(projection).to_string(), format!("({}) IS TRUE", filter.sql), &filter.reads));
         for (address, sql, reads) in own.chain(filter) {
             let query = format!("SELECT {sql} FROM {}", rows(end, projection, reads));
-            let Err(error) = client.prepare(&query).await else { continue };
+            let Err(error) = prepare(client, &query, in_transaction).await? else { continue };
             let Some(said) = error.as_db_error() else { return Err(error.into()) };
             let (message, code) = (said.message(), said.code().code());
             let mut line = format!("{address}: the {end}'s server refuses its expression: {message} (SQLSTATE {code})");
@@ -50,6 +78,26 @@ pub async fn refused(client: &Client, end: End, plan: &Plan) -> Result<Vec<Strin
         }
     }
     Ok(lines)
+}
+
+fn may_not_create(code: &SqlState) -> bool {
+    [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::READ_ONLY_SQL_TRANSACTION].contains(code)
+}
+
+/// A transaction goes on if it is refused.
+async fn prepare(
+    client: &Client,
+    query: &str,
+    in_transaction: bool,
+) -> Result<Result<(), tokio_postgres::Error>, PgError> {
+    if in_transaction {
+        client.batch_execute("SAVEPOINT pcrd").await?;
+    }
+    let prepared = client.prepare(query).await.map(|_statement| ());
+    if in_transaction {
+        client.batch_execute("ROLLBACK TO SAVEPOINT pcrd").await?;
+    }
+    Ok(prepared)
 }
 
 /// The same for the way back, which the source evaluates over a row of the target's types: it must know them all.

@@ -67,6 +67,7 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
     let in_table = |table: &QualifiedName, name: &dyn fmt::Display| format!("{table}.{name}");
     match op {
         Op::CreateSchema(op) => Some(("schema", op.schema.to_string(), target.schemas.contains(&op.schema))),
+        Op::CreateType(op) => Some(("type", op.name.to_string(), target.types.contains_key(&op.name))),
         Op::CreateSequence(op) => Some(("sequence", op.name.to_string(), target.sequences.contains_key(&op.name))),
         Op::CreateTable(op) => Some(("table", op.name.to_string(), target.tables.contains_key(&op.name))),
         Op::CreateIndex(op) => {

@@ -91,6 +91,14 @@ pub async fn hide(ctx: &Context, config: &Config, source: &Catalog, target: &mut
         !made.sequences.contains(name) && !of_table
     });
     catalog.schemas.retain(|schema| !made.schemas.contains(schema));
+    // One that the source has otherwise by now would not be made so again: it counts as the target's, and is compared.
+    let planned = before.as_ref().map(|plan| &plan.source.types);
+    catalog.types.retain(|name, there| {
+        let as_made = planned.map_or(Some(&*there), |planned| planned.get(name));
+        let is_as_made =
+            as_made.zip(source.types.get(name)).is_some_and(|(made, here)| made == here || made.is_alike(here));
+        !made.types.contains(name) || !is_as_made
+    });
     Some(UnderWay { found, before, unreadable })
 }
 
@@ -99,6 +107,7 @@ struct Made {
     tables: Vec<QualifiedName>,
     sequences: Vec<QualifiedName>,
     schemas: Vec<Ident>,
+    types: Vec<QualifiedName>,
 }
 
 /// Whoever may not read the ledger plans as if there were none: `apply` will say what stands in the way.
@@ -118,6 +127,7 @@ async fn made(config: &Config, source: &Catalog, client: &Client) -> Option<(Mig
         match kind {
             "create_table" => made.tables.extend(name.parse::<QualifiedName>()),
             "create_sequence" => made.sequences.extend(name.parse::<QualifiedName>()),
+            "create_type" => made.types.extend(name.parse::<QualifiedName>()),
             "create_schema" => made.schemas.extend(Ident::new(name)),
             _ => {}
         }

@@ -5,7 +5,7 @@ use super::added;
 use super::adopt;
 use super::context::Run;
 use super::failpoint;
-use crate::catalog::{QualifiedName, Server, Table, drift};
+use crate::catalog::{QualifiedName, Server, Table, TypeDef, drift};
 use crate::ledger::{LedgerError, adoption, lock, migration, step};
 use crate::pg::client::Client;
 use crate::pg::introspect;
@@ -36,6 +36,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         if let Some(before) = &run.adopts {
             let goes_on = before.id != run.plan.id && is_running(ledger, &run.id).await?;
             if !goes_on {
+                check_type_drift(run, source).await?;
                 adopt::adopt(run, before, ledger, source, &registration).await?;
             }
         }
@@ -67,6 +68,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     // first, and at the drift after it. What was given up begins afresh: nothing that was looked at then counts.
     if !begun {
         added::look(run, ledger, source, &[]).await?;
+        check_type_drift(run, source).await?;
     }
     let created = match &known {
         Some(_) => step::all(ledger, &run.id).await?,
@@ -185,6 +187,29 @@ pub async fn check_source_drift(run: &Run, source: &Client) -> Result<(), ExecEr
         }
     }
     Ok(())
+}
+
+/// Compares the source's types with those that will be created from the plan. Later a label that is new on the source is no
+/// reason to stop before a row has it.
+async fn check_type_drift(run: &Run, source: &Client) -> Result<(), ExecError> {
+    if run.plan.source.types.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<QualifiedName> = run.plan.source.tables.keys().cloned().collect();
+    let found = introspect::tables(source, &names).await?.types;
+    let altered = |(name, def): &(&QualifiedName, &TypeDef)| found.get(*name).is_some_and(|found| !is_same(found, def));
+    match run.plan.source.types.iter().find(altered) {
+        Some((name, _)) => Err(ExecError::Stale {
+            what: format!("type {name}"),
+            difference: "it was altered on the source since the plan was made".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A range has no multirange on a target that knows none.
+fn is_same(found: &TypeDef, planned: &TypeDef) -> bool {
+    found == planned || matches!(found, TypeDef::Range(_)) && found.is_alike(planned)
 }
 
 /// What differs between two looks at a table, in words; empty when nothing does that could matter.

@@ -406,9 +406,9 @@ async fn build(
         let on_target = step.statements.iter().filter(|statement| statement.on == End::Target);
         on_target.map(|statement| statement.sql.clone()).collect::<Vec<_>>()
     };
-    for step in
-        left().filter(|step| matches!(step.op, Op::CreateSchema(_) | Op::CreateTable(_) | Op::CreateSequence(_)))
-    {
+    let creates =
+        |op: &Op| matches!(op, Op::CreateSchema(_) | Op::CreateType(_) | Op::CreateTable(_) | Op::CreateSequence(_));
+    for step in left().filter(|step| creates(&step.op)) {
         step::start(transaction, &run.id, epoch, &step.id.0).await?;
         for statement in statements(step) {
             transaction.batch_execute(&statement).await.map_err(doing(&step.id))?;

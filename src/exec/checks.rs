@@ -1,6 +1,7 @@
 //! Runs the plan's validation queries on the source: when it is planned, and again before anything is written.
 
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
 
 use crate::pg::client::Client;
 use crate::pg::error::PgError;
@@ -26,7 +27,11 @@ pub async fn run(client: &Client, check: &Check, show_values: bool) -> Result<Ch
     let mut samples = vec![Vec::new(); counts.len()];
     if show_values {
         for (at, predicate) in check.predicates.iter().enumerate().filter(|(at, _)| counts[*at] > 0) {
-            samples[at] = keys(client, &predicate.sample_sql).await?;
+            samples[at] = match keys(client, &predicate.sample_sql).await {
+                // A key may be what is wrong.
+                Err(error) if cannot_be_sent(&error) => vec!["a key that cannot be sent in UTF-8".to_owned()],
+                found => found?,
+            };
         }
     }
     Ok(CheckResult { id: check.id.clone(), rows, failing: counts, samples })
@@ -42,4 +47,9 @@ async fn keys(client: &Client, sql: &str) -> Result<Vec<String>, PgError> {
     Ok(rows
         .map(|row| (0..row.len()).map(|column| row.get(column).unwrap_or("NULL")).collect::<Vec<_>>().join(", "))
         .collect())
+}
+
+fn cannot_be_sent(error: &PgError) -> bool {
+    let codes = [SqlState::UNTRANSLATABLE_CHARACTER, SqlState::CHARACTER_NOT_IN_REPERTOIRE];
+    error.sqlstate().is_some_and(|code| codes.iter().any(|one| one.code() == code))
 }

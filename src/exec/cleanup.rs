@@ -1,5 +1,7 @@
 //! Removes what the plan created, and only that: after the cutover, or when a migration is given up.
 
+use tokio_postgres::error::SqlState;
+
 use super::ExecError;
 use super::context::Run;
 use super::fence::{self, Standing};
@@ -326,11 +328,31 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
         let drop = match &step.op {
             Op::CreateTable(create) => format!("DROP TABLE IF EXISTS {}", sql::name(&create.name)),
             Op::CreateSequence(create) => format!("DROP SEQUENCE IF EXISTS {}", sql::name(&create.name)),
+            Op::CreateType(create) => {
+                format!(
+                    "SAVEPOINT type; DROP {} IF EXISTS {}",
+                    sql::ddl_type::word(&create.def),
+                    sql::name(&create.name)
+                )
+            }
             _ => continue,
         };
-        transaction.batch_execute(&drop).await.map_err(ExecError::target(format!("undo {}", step.id)))?;
+        match transaction.batch_execute(&drop).await {
+            // Somebody has made something of it since.
+            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) && is_type(&step.op) => {
+                let doing = ExecError::target(format!("undo {}", step.id));
+                transaction.batch_execute("ROLLBACK TO SAVEPOINT type").await.map_err(doing)?;
+                run.note(format!("{} stays on the target: other objects there depend on it", step.id));
+                continue;
+            }
+            dropped => dropped.map_err(ExecError::target(format!("undo {}", step.id)))?,
+        }
         removed.push(format!("{} on the target", step.id));
     }
     transaction.commit().await.map_err(ExecError::target("abort"))?;
     Ok(removed)
+}
+
+fn is_type(op: &Op) -> bool {
+    matches!(op, Op::CreateType(_))
 }

@@ -37,6 +37,7 @@ pub mod leftover;
 pub mod limits;
 mod lock_holders;
 mod may_give;
+pub mod new_types;
 mod no_way_back;
 mod order;
 pub mod owners_and_grants;

@@ -10,7 +10,7 @@ use super::preflight::{Failure, Fix};
 use crate::casts::CastClass;
 use crate::catalog::{QualifiedName, TypeKind};
 use crate::pg::client::Client;
-use crate::plan::End;
+use crate::plan::{End, Plan};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql;
 use crate::sql::token::tokens;
@@ -128,7 +128,9 @@ struct Call {
 }
 
 /// What of the expressions that both ends evaluate would come out differently; none when the role may not find out.
+/// `types` creates what the target lacks of types.
 pub(super) async fn check(
+    (plan, types): (&Plan, &str),
     projection: &Projection,
     source: &Client,
     target: &Client,
@@ -141,7 +143,7 @@ pub(super) async fn check(
         }
         let defined: Vec<String> =
             columns.clone().map(|column| format!("{} {}", sql::ident(&column.name), column.ty.sql)).collect();
-        let calls = match calls(target, &defined.join(", "), expression).await? {
+        let calls = match calls(target, types, &defined.join(", "), expression).await? {
             Tree::Calls(calls) => calls,
             // What is wrong with it others tell.
             Tree::Refused => continue,
@@ -183,6 +185,10 @@ pub(super) async fn check(
         }
         for column in columns.filter(|column| column.ty.kind == TypeKind::Enum) {
             let ty = QualifiedName { schema: column.ty.schema.clone(), name: column.ty.name.clone() };
+            if plan.source.types.contains_key(&ty) {
+                // It is created in that order.
+                continue;
+            }
             let (here, there) = (labels(source, End::Source, &ty).await?, labels(target, End::Target, &ty).await?);
             // Labels that only the target has are in no row of the source.
             if !there.iter().filter(|label| here.contains(label)).eq(&here) {
@@ -230,10 +236,10 @@ enum Tree {
 }
 
 /// Reads an expression over these columns as the target's server does, in a view that is never kept.
-async fn calls(target: &Client, columns: &str, expression: &str) -> Result<Tree, ExecError> {
+async fn calls(target: &Client, types: &str, columns: &str, expression: &str) -> Result<Tree, ExecError> {
     let made = target
         .batch_execute(&format!(
-            "BEGIN; CREATE TEMPORARY TABLE \"pcrd_order\" ({columns}) ON COMMIT DROP; \
+            "BEGIN; {types}CREATE TEMPORARY TABLE \"pcrd_order\" ({columns}) ON COMMIT DROP; \
              CREATE TEMPORARY VIEW \"pcrd_ordered\" AS SELECT ({expression}) AS value FROM pg_temp.\"pcrd_order\""
         ))
         .await;

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::ExecError;
 use super::context::Run;
-use super::{leftover, may_give, order, sight};
+use super::{leftover, may_give, new_types, order, sight};
 use crate::catalog::QualifiedName;
+use crate::catalog::type_def::named;
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Plan};
 use crate::sql;
@@ -314,7 +315,8 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
             Fix::Statement(format!("GRANT CREATE ON DATABASE {} TO {user}", quoted(&run.plan.target.server.database))),
         );
     }
-    let schemas: std::collections::BTreeSet<_> = run.plan.projections.iter().map(|one| &one.target.schema).collect();
+    let schemas = run.plan.projections.iter().map(|one| &one.target.schema);
+    let schemas: std::collections::BTreeSet<_> = schemas.chain(types_of(&run.plan).map(|name| &name.schema)).collect();
     for schema in schemas {
         // A schema that is not there will be ours.
         let missing = format!(
@@ -352,17 +354,18 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
             "Create the target database with the source's encoding or with UTF8.".into(),
         );
     }
-    if from == "SQL_ASCII" {
+    if from == "SQL_ASCII" && to != "UTF8" {
         fail(
             "encoding",
             "the source's encoding is SQL_ASCII: its texts have no known characters".to_owned(),
-            "Convert the source database first.".into(),
+            "Create the target database with UTF8, or convert the source database first.".into(),
         );
     }
+    let types = new_types::script(&run.plan, target).await.map_err(ExecError::target("look for the plan's types"))?;
     for projection in &run.plan.projections {
         let Some(test) = sql::filter::test(projection) else { continue };
         let test = test.map_err(ExecError::Projection)?;
-        let found = target.batch_execute(&format!("BEGIN; {}; ROLLBACK", test.join("; "))).await;
+        let found = target.batch_execute(&format!("BEGIN; {types}{}; ROLLBACK", test.join("; "))).await;
         if let Err(error) = found {
             target.batch_execute("ROLLBACK").await.map_err(ExecError::target("preflight"))?;
             if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
@@ -394,7 +397,7 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
                 let query = format!("SELECT pg_catalog.to_regtype({}) IS NULL", sql::literal(&sql::name(&ty)));
                 is_missing.insert(ty.clone(), ask(target, End::Target, &query).await?);
             }
-            if is_missing.get(&ty) == Some(&true) {
+            if is_missing.get(&ty) == Some(&true) && !is_created(&run.plan, &column.ty.sql) {
                 fail(
                     "type_missing",
                     format!("type {} of {}.{} does not exist", column.ty.sql, create.name, column.name),
@@ -404,7 +407,7 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         }
     }
     for projection in &run.plan.projections {
-        let Some(found) = order::check(projection, source, target).await? else {
+        let Some(found) = order::check((&run.plan, &types), projection, source, target).await? else {
             // Told of the filter already.
             if failures.iter().all(|failure| failure.id != "temporary_right") {
                 let found = format!("role {user} may not try the expressions of {}", projection.source);
@@ -417,6 +420,16 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
     }
     failures.extend(may_give::checks(&run.plan, target).await?);
     Ok(failures)
+}
+
+/// True when the plan creates the type of this name, or that of which it is an array or the multirange.
+fn is_created(plan: &Plan, ty: &str) -> bool {
+    named(ty).is_some_and(|name| types_of(plan).any(|own| *own == name))
+}
+
+/// Names of the types that the plan creates.
+fn types_of(plan: &Plan) -> impl Iterator<Item = &QualifiedName> {
+    plan.source.types.iter().flat_map(|(name, def)| def.makes(name))
 }
 
 fn temporary(plan: &Plan, user: &str) -> Fix {

@@ -25,6 +25,7 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
         let builds = matches!(
             step.op,
             Op::CreateSchema(_)
+                | Op::CreateType(_)
                 | Op::CreateTable(_)
                 | Op::CreateSequence(_)
                 | Op::CreateIndex(_)

@@ -145,14 +145,14 @@ pub async fn slot_intended(run: &Run, ledger: &Client) -> Result<(), ExecError> 
     Ok(())
 }
 
-/// Creates schemas, sequences and tables on the target, and freezes defaults.
+/// Creates schemas, types, sequences and tables on the target, and freezes defaults.
 pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecError> {
     let mut steps = Steps::read(run, ledger).await?;
     // In the plan's order: what stands between two others does not move past them.
     let mut together = Vec::new();
     for step in &run.plan.steps {
         match &step.op {
-            Op::CreateSchema(_) | Op::CreateSequence(_) | Op::CreateTable(_) => together.push(step),
+            Op::CreateSchema(_) | Op::CreateType(_) | Op::CreateSequence(_) | Op::CreateTable(_) => together.push(step),
             Op::FreezeDefaults(freeze) if !steps.done(&step.id) => {
                 create(run, &mut steps, ledger, &std::mem::take(&mut together)).await?;
                 run.stop_check()?;

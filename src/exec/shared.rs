@@ -149,6 +149,7 @@ impl Shared {
     pub fn want(&self, lsn: Lsn) {
         if self.wanted.fetch_max(lsn.0, Ordering::Relaxed) < lsn.0 {
             self.wanted_changed.notify_one();
+            self.nudge();
         }
     }
 

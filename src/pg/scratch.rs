@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 use super::introspect::{self, IntrospectError};
-use crate::catalog::{Column, ConstraintKind, Ident, Identity, Index, QualifiedName, Sequence, Table};
+use crate::catalog::{Column, ConstraintKind, Ident, Identity, Index, QualifiedName, Sequence, Table, TypeDef};
 use crate::sql::ddl_index::{create_index, foreign_key, key_with_options, timing};
 use crate::sql::rewrite::{sequences, skeleton};
-use crate::sql::{ddl, ident, name};
+use crate::sql::{ddl, ddl_type, ident, name};
 
 /// Why definitions could not be read back.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub struct Definition<'d> {
     pub search_path: &'d [Ident],
 }
 
+/// A type that the server does not have yet, behind those that it is made of.
+pub type NewType<'d> = (&'d QualifiedName, &'d TypeDef);
+
 /// Builds the tables, reads them back and rolls everything back. Foreign keys are checked between these tables only, and
 /// keep their written form; so do comments, sequences and everything that belongs to a table as a whole.
 ///
@@ -75,9 +78,10 @@ pub async fn read_back(
     client: &Client,
     definitions: &[Definition<'_>],
     known: &BTreeMap<QualifiedName, Sequence>,
+    types: &[NewType<'_>],
 ) -> Result<BTreeMap<QualifiedName, Table>, ScratchError> {
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'").await?;
-    let result = build_and_read(client, definitions, known).await;
+    let result = build_and_read(client, definitions, known, types).await;
     client.batch_execute("ROLLBACK").await?;
     result
 }
@@ -86,7 +90,19 @@ async fn build_and_read(
     client: &Client,
     definitions: &[Definition<'_>],
     known: &BTreeMap<QualifiedName, Sequence>,
+    types: &[NewType<'_>],
 ) -> Result<BTreeMap<QualifiedName, Table>, ScratchError> {
+    for (type_name, def) in types {
+        // A run that is under way may have made it.
+        let is_there = "SELECT pg_catalog.to_regtype($1::text) IS NOT NULL";
+        if client.query_one(is_there, &[&name(type_name)]).await?.get(0) {
+            continue;
+        }
+        for made in def.makes(type_name) {
+            client.batch_execute(&ddl::create_schema(&made.schema)).await?;
+        }
+        client.batch_execute(&ddl_type::create_type(type_name, def, ddl_type::QUOTED).join("; ")).await?;
+    }
     let pid: i32 = client.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
     let scratch = Scratch::new(pid, definitions, known);
     for schema in scratch.schemas.values() {

@@ -383,7 +383,7 @@ pub fn steps(
             steps.kept.insert(step.id.clone());
         }
     }
-    let mut sequences = Vec::new();
+    let (mut sequences, mut types) = (Vec::new(), Vec::new());
     for step in before.steps.iter().rev() {
         // What is there without a record of its end is not ours.
         let is_done = recorded.done.contains(&step.id);
@@ -391,6 +391,7 @@ pub fn steps(
             _ if !recorded.begun.contains(&step.id) || steps.kept.contains(&step.id) => {}
             Op::CreateTable(op) if is_done && is_anew(&step.op) => _ = steps.dropped.insert(op.name.clone()),
             Op::CreateSequence(op) if is_done && is_anew(&step.op) => sequences.push(sql::name(&op.name)),
+            Op::CreateType(op) if is_done => types.push(sql::ddl_type::drop_unless_used(&op.name, &op.def)),
             // What they refer to may stay.
             Op::AddConstraint(op) if op.definition.starts_with("FOREIGN KEY") => {
                 steps.undo.extend(taken_back(&step.op));
@@ -407,6 +408,7 @@ pub fn steps(
     if !sequences.is_empty() {
         steps.undo.push(format!("DROP SEQUENCE IF EXISTS {}", sequences.join(", ")));
     }
+    steps.undo.extend(types);
     steps
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, Ident, Key, QualifiedName, Sequence};
+use crate::catalog::{
+    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, Ident, Key, QualifiedName, Sequence, type_def,
+};
 use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
 use crate::plan::rules::World;
@@ -10,9 +12,9 @@ use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
 use crate::plan::{
     AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
-    CreateSequence, CreateSlot, CreateTable, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant,
-    GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetSequence, Settings, Side, Step, StreamChanges,
-    Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
+    CreateSequence, CreateSlot, CreateTable, CreateType, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence,
+    Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetSequence, Settings, Side, Step,
+    StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
 use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable};
 use crate::sql::publication::TRUNCATE_SINCE;
@@ -69,7 +71,8 @@ pub fn build(resolved: &Resolved, settings: &Settings, inputs: &[Input]) -> Resu
 fn side(extract: &Extract) -> Side {
     Side {
         server: extract.server.clone(),
-        fingerprint: digest::side(&extract.tables, &extract.sequences),
+        fingerprint: digest::side(&extract.tables, &extract.sequences, &extract.types),
+        types: extract.types.clone(),
         tables: extract.tables.clone(),
         sequences: extract.sequences.clone(),
         schemas: extract.schemas.clone(),
@@ -114,6 +117,12 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     ops.push(Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }));
     ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
     ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
+    let types = type_def::in_order(resolved.source.types.keys(), &resolved.source.types);
+    ops.extend(
+        types
+            .into_iter()
+            .map(|name| Op::CreateType(CreateType { name: name.clone(), def: resolved.source.types[name].clone() })),
+    );
     let identities = identities(resolved);
     for table in &built {
         ops.push(create_table(table, &identities));

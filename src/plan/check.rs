@@ -151,7 +151,7 @@ fn structure(plan: &Plan, found: &mut Vec<CheckError>) -> Option<CheckError> {
 
 fn digests(plan: &Plan) -> impl Iterator<Item = CheckError> {
     let sides = [("source", &plan.source), ("target", &plan.target)].into_iter();
-    let sides = sides.filter(|(_, side)| side.fingerprint != digest::side(&side.tables, &side.sequences));
+    let sides = sides.filter(|(_, side)| side.fingerprint != digest::side(&side.tables, &side.sequences, &side.types));
     let id = || {
         let computed = digest::id(plan);
         let is_other = plan.id != computed;

@@ -112,6 +112,7 @@ fn sides(before: &crate::plan::Side, after: &crate::plan::Side) -> Vec<Differenc
     let mut found = members(&json(&before.server), &json(&after.server));
     found.extend(members(&json(&before.tables), &json(&after.tables)));
     found.extend(members(&json(&before.sequences), &json(&after.sequences)));
+    found.extend(members(&json(&before.types), &json(&after.types)));
     found
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Fingerprint, QualifiedName, Sequence, Table};
+use crate::catalog::{Fingerprint, QualifiedName, Sequence, Table, TypeDef};
 use crate::plan::{Plan, PlanId, canonical};
 
 /// Digest of the plan without its id.
@@ -68,8 +68,13 @@ fn list<T: Serialize>(hash: &mut Sha256, before: &str, items: &[T]) {
 pub fn side(
     tables: &BTreeMap<QualifiedName, Arc<Table>>,
     sequences: &BTreeMap<QualifiedName, Sequence>,
+    types: &BTreeMap<QualifiedName, TypeDef>,
 ) -> Fingerprint {
-    Fingerprint::of_bytes(&canonical::text(&(tables, sequences), None))
+    let text = match types.is_empty() {
+        true => canonical::text(&(tables, sequences), None),
+        false => canonical::text(&(tables, sequences, types), None),
+    };
+    Fingerprint::of_bytes(&text)
 }
 
 #[cfg(test)]

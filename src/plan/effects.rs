@@ -102,6 +102,7 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::DropFence(op) => each(End::Source, &op.tables, "ACCESS EXCLUSIVE", "milliseconds"),
         Op::CreateLedger(_)
         | Op::CreateSchema(_)
+        | Op::CreateType(_)
         | Op::CreateTable(_)
         | Op::FreezeDefaults(_)
         | Op::Drain(_)
@@ -134,6 +135,7 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         }
         Op::CreateSlot(op) => format!("slot {} exists and the ledger holds its snapshot and position", op.slot),
         Op::CreateSchema(op) => format!("schema {} exists", op.schema),
+        Op::CreateType(op) => format!("type {} exists with exactly these parts", op.name),
         Op::CreateSequence(op) => format!("sequence {} exists with these options", op.name),
         Op::CreateTable(op) => format!("table {} exists with exactly these columns and key", op.name),
         Op::FreezeDefaults(op) => format!("the ledger holds a value for each frozen column of {}", op.table),

@@ -12,6 +12,7 @@ pub enum Kind {
     CreatePublication,
     CreateSlot,
     CreateSchema,
+    CreateType,
     CreateTable,
     CreateSequence,
     FreezeDefaults,
@@ -52,6 +53,7 @@ impl Op {
             Self::CreatePublication(_) => Kind::CreatePublication,
             Self::CreateSlot(_) => Kind::CreateSlot,
             Self::CreateSchema(_) => Kind::CreateSchema,
+            Self::CreateType(_) => Kind::CreateType,
             Self::CreateTable(_) => Kind::CreateTable,
             Self::CreateSequence(_) => Kind::CreateSequence,
             Self::FreezeDefaults(_) => Kind::FreezeDefaults,
@@ -93,6 +95,7 @@ impl Op {
             Self::CreatePublication(op) => format!("create_publication:{}", op.publication),
             Self::CreateSlot(op) => format!("create_slot:{}", op.slot),
             Self::CreateSchema(op) => format!("create_schema:{}", op.schema),
+            Self::CreateType(op) => format!("create_type:{}", op.name),
             Self::CreateTable(op) => format!("create_table:{}", op.name),
             Self::CreateSequence(op) => format!("create_sequence:{}", op.name),
             Self::FreezeDefaults(op) => format!("freeze_defaults:{}", op.table),
@@ -150,9 +153,11 @@ impl Op {
             Self::CreateLedger(_) | Self::GuardTruncate(_) | Self::CreatePublication(_) | Self::CreateSlot(_) => {
                 Phase::Prepare
             }
-            Self::CreateSchema(_) | Self::CreateTable(_) | Self::CreateSequence(_) | Self::FreezeDefaults(_) => {
-                Phase::Schema
-            }
+            Self::CreateSchema(_)
+            | Self::CreateType(_)
+            | Self::CreateTable(_)
+            | Self::CreateSequence(_)
+            | Self::FreezeDefaults(_) => Phase::Schema,
             Self::CopyTable(_) | Self::StreamChanges(_) => Phase::Copy,
             Self::CreateIndex(op) => key_phase(op.key),
             Self::AddConstraint(op) => key_phase(op.key),
@@ -210,6 +215,7 @@ impl Op {
             | Self::CreatePublication(_)
             | Self::CreateSlot(_)
             | Self::CreateSchema(_)
+            | Self::CreateType(_)
             | Self::CreateSequence(_)
             | Self::StreamChanges(_)
             | Self::Fence(_)

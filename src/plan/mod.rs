@@ -24,6 +24,7 @@ pub mod rights;
 pub mod rules;
 pub mod shape;
 mod shape_grammar;
+mod shape_type;
 pub mod statements;
 mod strict;
 pub mod throttle;

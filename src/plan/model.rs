@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::name::IDENT_BYTES_MAX;
-use crate::catalog::{Fingerprint, Ident, QualifiedName, SchemaRights, Sequence, Server, Table};
+use crate::catalog::{Fingerprint, Ident, QualifiedName, SchemaRights, Sequence, Server, Table, TypeDef};
 pub use crate::diff::{Action, Change};
 use crate::plan::cutover::Cutover;
 use crate::plan::op::Op;
@@ -83,7 +83,7 @@ pub struct Input {
 pub struct Side {
     /// Identity of the cluster.
     pub server: Server,
-    /// Digest of `tables` and `sequences`.
+    /// Digest of `tables`, `sequences` and `types`.
     pub fingerprint: Fingerprint,
     /// Structure of every table that the plan reads (source) or found (target).
     pub tables: BTreeMap<QualifiedName, Arc<Table>>,
@@ -92,6 +92,9 @@ pub struct Side {
     /// Owners and grants of the schemas of these, where the plan reads them; of the source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<Ident, SchemaRights>,
+    /// Types that the plan creates on the target as they are here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<QualifiedName, TypeDef>,
 }
 
 /// Choices that hold for the whole plan.

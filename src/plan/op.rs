@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Column, GrantTarget, Ident, Key, OwnerTarget, QualifiedName, Right, Sequence};
+use crate::catalog::{Column, GrantTarget, Ident, Key, OwnerTarget, QualifiedName, Right, Sequence, TypeDef};
 
 /// The kinds of steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,8 @@ pub enum Op {
     CreateSlot(CreateSlot),
     /// Creates a schema on the target.
     CreateSchema(CreateSchema),
+    /// Creates a user-defined type on the target.
+    CreateType(CreateType),
     /// Creates a sequence on the target.
     CreateSequence(CreateSequence),
     /// Creates a table on the target with its key.
@@ -103,6 +105,10 @@ CreateSlot { /// Name.
 payload! { /// See [`Op::CreateSchema`].
 CreateSchema { /// Name.
     schema: Ident } }
+payload! { /// See [`Op::CreateType`].
+CreateType { /// Name, on both ends.
+    name: QualifiedName, /// What it is, as on the source.
+    def: TypeDef } }
 payload! { /// See [`Op::CreateSequence`].
 CreateSequence { /// Target name.
     name: QualifiedName, /// Options; `owned_by` and `used_by` name target columns.

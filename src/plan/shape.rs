@@ -1,10 +1,12 @@
 //! What the statements of a step may be: parsed by grammar/plan.pest, and what they name compared with the step. A
 //! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
 
-use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right};
+use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, TypeDef};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::shape_type;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Grant, Op, Plan, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
+use crate::sql::ddl_type::{QUOTED, create_type, word};
 use crate::sql::{ddl, ident, literal, name, publication};
 
 /// A statement that is none of those that its step may run.
@@ -42,7 +44,7 @@ pub enum MisshapenError {
 }
 
 /// A statement as a step may have it.
-struct Shape {
+pub(super) struct Shape {
     on: End,
     rule: Rule,
     /// What the rule's marked parts must say, in the order of the text.
@@ -56,6 +58,15 @@ struct Shape {
 pub fn check_shapes(step: &Step, plan: &Plan) -> Result<(), MisshapenError> {
     all(&step.statements, &shapes(&step.op, plan))?;
     all(&step.revert, &reverts(&step.op))
+}
+
+/// Compares the statements that create a type with what they may be, before there is a plan.
+///
+/// # Errors
+/// A part of the type that is more than it should be.
+pub fn check_new_type(type_name: &QualifiedName, def: &TypeDef) -> Result<(), MisshapenError> {
+    let statements = create_type(type_name, def, QUOTED).into_iter().map(|sql| Statement { on: End::Target, sql });
+    all(&statements.collect::<Vec<_>>(), &shape_type::new_type(type_name, def))
 }
 
 fn all(statements: &[Statement], shapes: &[Shape]) -> Result<(), MisshapenError> {
@@ -95,7 +106,7 @@ fn source(rule: Rule, says: Vec<String>) -> Shape {
     Shape { on: End::Source, rule, says }
 }
 
-fn target(rule: Rule, says: Vec<String>) -> Shape {
+pub(super) fn target(rule: Rule, says: Vec<String>) -> Shape {
     Shape { on: End::Target, rule, says }
 }
 
@@ -113,6 +124,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
         Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],
+        Op::CreateType(op) => shape_type::new_type(&op.name, &op.def),
         Op::CreateTable(op) => new_table(op),
         Op::CreateSequence(op) => {
             let mut says = vec![name(&op.name), op.sequence.ty.clone()];
@@ -194,12 +206,13 @@ fn reverts(op: &Op) -> Vec<Shape> {
         Op::CreateSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
         Op::PublishBack(op) => vec![target(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::CreateBackSlot(op) => vec![target(Rule::drop_slot, vec![literal(op.slot.as_str())])],
-        Op::CreateSequence(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
-        Op::CreateTable(op) => vec![target(Rule::drop_object, vec![name(&op.name)])],
+        Op::CreateType(op) => dropped(word(&op.def), name(&op.name)),
+        Op::CreateSequence(op) => dropped("SEQUENCE", name(&op.name)),
+        Op::CreateTable(op) => dropped("TABLE", name(&op.name)),
         Op::AddConstraint(op) => vec![target(Rule::drop_constraint, vec![name(&op.table), ident(&op.name)])],
         Op::CreateIndex(op) => {
             let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
-            vec![target(Rule::drop_object, vec![name(&index)])]
+            dropped("INDEX", name(&index))
         }
         Op::Fence(op) => drop_triggers(FENCE, &op.tables),
         Op::SetDefault(op) => vec![target(Rule::drop_default, column(&op.column).to_vec())],
@@ -248,6 +261,10 @@ fn published(publication: &Ident, tables: &[QualifiedName], major: u32) -> Vec<S
         "'insert, update, delete'"
     };
     [ident(publication)].into_iter().chain(tables.iter().map(name)).chain([kinds.to_owned()]).collect()
+}
+
+fn dropped(word: &str, name: String) -> Vec<Shape> {
+    vec![target(Rule::drop_object, vec![word.to_owned(), name])]
 }
 
 /// Per table: the trigger, and that it fires for every session but those of the role that passes.

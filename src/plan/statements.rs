@@ -3,7 +3,7 @@
 use crate::catalog::Ident;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, fence, publication, rights};
+use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication, rights};
 
 /// Why an op has no statements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             source(locks.chain([publication::create_slot(&op.slot)]))
         }
         Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),
+        Op::CreateType(op) => target(ddl_type::create_type(&op.name, &op.def, ddl_type::QUOTED)),
         Op::CreateSequence(op) => target([ddl::create_sequence(&op.name, &op.sequence)]),
         Op::CreateTable(op) => {
             target(ddl::create_table(&op.name, &op.columns, op.key.as_ref(), &op.identities, &op.reloptions))
@@ -96,6 +97,7 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         Op::CreateSlot(op) => source([publication::drop_slot(&op.slot)]),
         Op::PublishBack(op) => target([publication::drop(&op.publication)]),
         Op::CreateBackSlot(op) => target([publication::drop_slot(&op.slot)]),
+        Op::CreateType(op) => target([ddl::drop(ddl_type::word(&op.def), &op.name)]),
         Op::CreateSequence(op) => target([ddl::drop("SEQUENCE", &op.name)]),
         Op::CreateTable(op) => target([ddl::drop("TABLE", &op.name)]),
         Op::AddConstraint(op) => target([ddl::drop_constraint(&op.table, &op.name)]),

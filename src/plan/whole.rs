@@ -61,6 +61,9 @@ pub enum WholeError {
     /// A table that is copied under one snapshot, and no finding says so.
     #[error("{0} is copied under one snapshot without the finding that says so")]
     Snapshot(String),
+    /// A type that is made otherwise than it is, or not at all.
+    #[error("type {0} is not created as it is on the source")]
+    Type(QualifiedName),
     /// Another way back than that of the tables.
     #[error("the way back is not that of the plan's projections and tables")]
     Back,
@@ -97,6 +100,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
         }
         expressions(projection, &mut found);
     }
+    found.extend(types(plan).into_iter().map(WholeError::Type));
     drops(plan, &tables, &mut found);
     filters(plan, &mut found);
     splits(plan, &mut found);
@@ -204,6 +208,7 @@ fn is_protocol(op: &Op) -> bool {
         | Op::DropPublication(_)
         | Op::DropFence(_) => true,
         Op::CreateSchema(_)
+        | Op::CreateType(_)
         | Op::CreateTable(_)
         | Op::CreateSequence(_)
         | Op::CreateIndex(_)
@@ -215,6 +220,17 @@ fn is_protocol(op: &Op) -> bool {
         | Op::SetSequence(_)
         | Op::SetDefault(_) => false,
     }
+}
+
+/// Types that the steps do not create as the source has them.
+fn types(plan: &Plan) -> BTreeSet<QualifiedName> {
+    let created = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::CreateType(op) => Some((&op.name, &op.def)),
+        _ => None,
+    });
+    let (created, wanted): (BTreeMap<_, _>, BTreeMap<_, _>) = (created.collect(), plan.source.types.iter().collect());
+    let names = created.keys().chain(wanted.keys());
+    names.filter(|name| created.get(*name) != wanted.get(*name)).map(|name| (*name).clone()).collect()
 }
 
 /// Reads only what the source has, and fills exactly what the target's table has.

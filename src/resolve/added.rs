@@ -32,7 +32,12 @@ pub(crate) fn added(
         out.reasons.insert(wish.name.value.clone(), format!("backfill: using {}", backfill.value));
         if wish.not_null {
             let bad = format!("({}) IS NULL", expression.sql);
-            out.predicates.push(Predicate { address: at.clone(), bad, meaning: "NULL".to_owned() });
+            out.predicates.push(Predicate {
+                address: at.clone(),
+                bad,
+                meaning: "NULL".to_owned(),
+                of_every_row: false,
+            });
         }
         ColumnValue::Expr { sql: expression.sql, reads: expression.reads.into_iter().collect() }
     } else if let Some(default) = &wish.default {

@@ -38,7 +38,9 @@ pub(crate) fn of_rows(at: &QualifiedName, projection: &Projection, predicates: &
 /// Rows that do not belong may hold anything, but for their keys: a delete says no more of a row than its key, which is
 /// cast to look for the row, unless the filter reads nothing else.
 fn bad(at: &QualifiedName, projection: &Projection, predicate: &Predicate) -> String {
-    let Some(filter) = &projection.filter else { return predicate.bad.clone() };
+    let Some(filter) = projection.filter.as_ref().filter(|_| !predicate.of_every_row) else {
+        return predicate.bad.clone();
+    };
     let key = projection.source_key();
     let of_key = key.iter().any(|column| predicate.address == format!("{at}.{column}"));
     if of_key && !filter.reads.iter().all(|column| key.contains(&column)) {

@@ -48,6 +48,8 @@ pub(crate) struct Predicate {
     pub(crate) address: String,
     pub(crate) bad: String,
     pub(crate) meaning: String,
+    /// Whether the row belongs or not.
+    pub(crate) of_every_row: bool,
 }
 
 /// Makes every column; errors go to the report.
@@ -142,15 +144,16 @@ pub(crate) fn take(column: &Column, wanted: Column, projected: ProjectedColumn, 
         (wanted.not_null && (!column.not_null || projected.class == CastClass::Custom), &projected.value)
     {
         let bad = format!("({sql}) IS NULL");
-        out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned() });
+        out.predicates.push(Predicate { address: at, bad, meaning: "NULL".to_owned(), of_every_row: false });
     }
     out.projected.push(projected);
     out.wanted.push(wanted);
 }
 
-/// The type that the user wrote, looked up among the target's own types.
+/// The type that the user wrote, looked up among the target's own types first.
 pub(crate) fn wanted_type(scope: &Scope<'_>, at: &str, text: &At<String>) -> Result<ColumnType, ResolveError> {
     typename::parse(&text.value, &scope.target.types)
+        .or_else(|error| typename::parse(&text.value, &user_types(scope)).map_err(|_| error))
         .map_err(|error| ResolveError::new(ResolveErrorKind::BadType { at: at.to_owned(), error }).at(&text.span))
 }
 
@@ -191,7 +194,7 @@ fn regenerate(
         let kind = ResolveErrorKind::GeneratedFromDropped { at: at.to_owned(), reads: reads.clone() };
         return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
     }
-    let message = "the target computes its values itself; verification compares them";
+    let message = "the target computes its values itself, and they are not compared";
     report.find(&GENERATED_RECOMPUTED, at, message);
     Ok(Generated { expr: rewritten.sql, stored: generated.stored })
 }
@@ -309,7 +312,12 @@ pub(crate) fn value(
         report.find(rule, &at, format!("{} to {}: {}", column.ty.sql, wanted.ty.sql, cast.reason));
     }
     for bad in cast.bad(&read) {
-        out.predicates.push(Predicate { address: at.clone(), bad: bad.predicate, meaning: bad.meaning });
+        out.predicates.push(Predicate {
+            address: at.clone(),
+            bad: bad.predicate,
+            meaning: bad.meaning,
+            of_every_row: false,
+        });
     }
     if cast.class != CastClass::Identical {
         out.reasons.insert(wanted.name.clone(), cast.reason.clone());

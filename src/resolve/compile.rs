@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table};
+use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Table, TypeDef};
 use crate::desired::check::MERGED;
 use crate::desired::{DesiredSchema, Order};
 use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
@@ -16,8 +16,8 @@ use crate::resolve::scope::{Scope, scope};
 use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, ends, filter,
-    hazard, index, merge, rights, rows, sequence, split, tables, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
+    ends, filter, hazard, index, merge, rights, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -128,9 +128,14 @@ pub fn resolve(
         return Err(report.errors);
     }
     Ok(Resolved {
-        source: source_extract(&scopes, source, &sequence_names),
+        source: source_extract(&scopes, source, &sequence_names, report.types.clone()),
         target: target_extract(&scopes, target, &sequences),
-        schemas: missing_schemas(&scopes, target, &sequences),
+        schemas: missing_schemas(
+            &scopes,
+            target,
+            &sequences,
+            report.types.iter().flat_map(|(name, def)| def.makes(name)),
+        ),
         tables,
         sequences,
         rights,
@@ -248,6 +253,8 @@ fn resolved_table(
     report.errors.extend(filter::unfit(scope, &projection));
     let mut predicates = columns.predicates;
     predicates.extend(missing_labels(scope, &projection, report));
+    predicates.extend(encoding::unreadable(scope, &projection));
+    report.errors.extend(encoding::unlike(scope, &projection, &wanted));
     report.checks.extend(check::of_rows(scope.at(), &projection, &predicates));
     if let Some(check) = check::of_key(scope.at(), &projection, &columns.injective, report) {
         report.checks.push(check);
@@ -272,7 +279,12 @@ fn resolved_table(
     table
 }
 
-fn source_extract(scopes: &[Scope<'_>], source: &Catalog, sequence_names: &SequenceNames) -> Extract {
+fn source_extract(
+    scopes: &[Scope<'_>],
+    source: &Catalog,
+    sequence_names: &SequenceNames,
+    types: BTreeMap<QualifiedName, TypeDef>,
+) -> Extract {
     let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
     let schemas: BTreeSet<&Ident> =
         scopes.iter().map(|scope| &scope.name.schema).chain(sequences.clone().map(|(name, _)| &name.schema)).collect();
@@ -281,6 +293,7 @@ fn source_extract(scopes: &[Scope<'_>], source: &Catalog, sequence_names: &Seque
         server: source.server.clone(),
         tables: scopes.iter().map(|scope| (scope.name.clone(), Arc::new(scope.table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
+        types,
     }
 }
 
@@ -296,11 +309,18 @@ fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedS
         server: target.server.clone(),
         tables: tables.map(|(name, table)| (name.clone(), Arc::new(table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
+        types: BTreeMap::new(),
     }
 }
 
-fn missing_schemas(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedSequence]) -> Vec<Ident> {
+fn missing_schemas<'a>(
+    scopes: &'a [Scope<'_>],
+    target: &Catalog,
+    sequences: &'a [ResolvedSequence],
+    types: impl Iterator<Item = &'a QualifiedName>,
+) -> Vec<Ident> {
     let needed = scopes.iter().map(|scope| &scope.target_name.schema);
-    let needed: BTreeSet<&Ident> = needed.chain(sequences.iter().map(|sequence| &sequence.target.schema)).collect();
+    let needed = needed.chain(sequences.iter().map(|sequence| &sequence.target.schema));
+    let needed: BTreeSet<&Ident> = needed.chain(types.map(|name| &name.schema)).collect();
     needed.into_iter().filter(|schema| !target.schemas.contains(schema)).cloned().collect()
 }

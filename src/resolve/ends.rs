@@ -8,6 +8,7 @@ use crate::findings::rules::{
     COLLATION_DIFFERS, CUTOVER_WRITE_BLOCK, ENCODING_DIFFERS, EXTENSION_VERSION, INVALID_TEXT, PUBLICATION,
     TRUNCATE_REFUSED, WAL_RETENTION, WRITES_NOT_STOPPED,
 };
+use crate::resolve::encoding::SQL_ASCII;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql::publication::TRUNCATE_SINCE;
@@ -46,7 +47,11 @@ pub(crate) fn of_servers(
 /// As the preflight of `apply` refuses them.
 fn encodings(source: &Server, target: &Server, report: &mut Report) {
     let (here, there) = (&source.encoding, &target.encoding);
-    if here == "SQL_ASCII" {
+    if here == SQL_ASCII && there == "UTF8" {
+        let message = "the source is SQL_ASCII: all its text must be UTF-8, which a data check proves; text that is written later \
+                       and is not would end the stream for good";
+        report.find_as(&INVALID_TEXT, Severity::Warning, "source", message);
+    } else if here == SQL_ASCII {
         let message = "the source is SQL_ASCII: its texts have no known characters";
         report.find(&INVALID_TEXT, "source", message);
     } else if here != there && there == "UTF8" {

@@ -206,6 +206,14 @@ pub enum ResolveErrorKind {
         /// The type.
         ty: String,
     },
+    /// The source takes bytes for characters.
+    #[error("{at}: the source is SQL_ASCII, and {why}")]
+    Bytewise {
+        /// Address of the column or table.
+        at: String,
+        /// What both ends would see differently.
+        why: &'static str,
+    },
     /// Another type of the same name.
     #[error("{at}: the type {ty} is not the same on the target: {difference}")]
     TypeDiffers {
@@ -330,6 +338,7 @@ impl ResolveErrorKind {
             Self::UnsupportedCast { .. } => Some(&rules::UNSUPPORTED_CAST),
             Self::VolatileExpression { .. } => Some(&rules::VOLATILE_EXPR),
             Self::TypeMissing { .. } => Some(&rules::TYPE_MISSING),
+            Self::Bytewise { .. } => Some(&rules::INVALID_TEXT),
             Self::TypeDiffers { .. } | Self::TypeUnreadable { .. } => Some(&rules::TYPE_DIFFERS),
             Self::TargetTooOld { .. } => Some(&rules::TARGET_TOO_OLD),
             Self::UnknownTable(_)

@@ -12,6 +12,7 @@ mod column;
 pub mod compile;
 mod constraint;
 mod copying;
+pub mod encoding;
 mod ends;
 pub mod error;
 mod filter;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table};
+use crate::catalog::{
+    GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table, TypeDef,
+};
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
 
@@ -46,6 +48,8 @@ pub struct Extract {
     pub sequences: BTreeMap<QualifiedName, Sequence>,
     /// Owners and grants of the source's schemas.
     pub schemas: BTreeMap<Ident, SchemaRights>,
+    /// Types of the source that the target lacks.
+    pub types: BTreeMap<QualifiedName, TypeDef>,
 }
 
 /// One table, before and after.

@@ -1,5 +1,8 @@
 //! What resolving collects on its way: all of it at once, not the first error.
 
+use std::collections::BTreeMap;
+
+use crate::catalog::{QualifiedName, TypeDef};
 use crate::desired::Origin;
 use crate::findings::{Rule, Severity};
 use crate::resolve::{Check, Finding, NotCarried, ResolveError};
@@ -13,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     /// What the user should know and no plan says.
     pub(crate) notes: Vec<String>,
+    /// Types of the source that the target lacks and gets.
+    pub(crate) types: BTreeMap<QualifiedName, TypeDef>,
 }
 
 impl Report {

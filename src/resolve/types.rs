@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Column, ColumnType, Ident, QualifiedName, TypeDef, TypeKind};
+use crate::catalog::type_def::in_order;
+use crate::catalog::{Column, ColumnType, Ident, QualifiedName, RangeDef, TypeDef, TypeKind};
 use crate::findings::rules::{DOMAIN_DIFFERS, ENUM_VALUE_MISSING};
 use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::column::Predicate;
@@ -10,6 +11,8 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql;
+use crate::sql::ddl_type::is_not_valid;
+use crate::sql::rewrite::sequences_named;
 use crate::sql::token::tokens;
 
 /// What catalogs and indexes keep: its input functions refuse every value.
@@ -26,6 +29,9 @@ const UNREADABLE: [&str; 11] = [
     "pg_ndistinct",
     "pg_node_tree",
 ];
+
+/// The first major with multiranges.
+const MULTIRANGES_SINCE: u32 = 14;
 
 /// A user-defined type must be on the target: the same kind of type, with the same parts.
 pub(crate) fn exists_on_target(
@@ -45,11 +51,16 @@ pub(crate) fn exists_on_target(
     if name.schema.as_str() == "pg_catalog" || name.schema.as_str() == "information_schema" {
         return built_in(scope, at, &name).map_err(|error| error.at(span));
     }
+    let (asked, name) = (name.clone(), range_of(scope, name));
+    if asked != name && scope.target.server.major() < MULTIRANGES_SINCE {
+        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: asked.to_string() };
+        let error = ResolveError::new(kind).at(span);
+        return Err(
+            error.help("the target's version has no multiranges: give the column another type, or leave it out")
+        );
+    }
     let Some(there) = scope.target.types.get(&name) else {
-        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
-        return Err(ResolveError::new(kind)
-            .at(span)
-            .help("create it on the target first (or the extension that brings it)"));
+        return created(scope, at, &name, report).map_err(|error| error.at(span));
     };
     let Some(here) = scope.source.types.get(&name) else { return Ok(()) };
     let differs = |difference: String| {
@@ -69,7 +80,9 @@ pub(crate) fn exists_on_target(
                 report.find(&DOMAIN_DIFFERS, at, message);
             }
         }
-        (TypeDef::Composite(_), TypeDef::Composite(_)) | (TypeDef::Range(_), TypeDef::Range(_)) if here != there => {
+        (TypeDef::Composite(_), TypeDef::Composite(_)) | (TypeDef::Range(_), TypeDef::Range(_))
+            if !here.is_alike(there) =>
+        {
             return differs("its parts are others".to_owned());
         }
         (TypeDef::Composite(_), TypeDef::Composite(_))
@@ -78,6 +91,82 @@ pub(crate) fn exists_on_target(
         (TypeDef::Enum(_) | TypeDef::Domain { .. } | TypeDef::Composite(_) | TypeDef::Range(_) | TypeDef::Base, _) => {
             return differs(format!("{} on the source, {} on the target", kind(here), kind(there)));
         }
+    }
+    Ok(())
+}
+
+/// A multirange comes and goes with its range.
+fn range_of(scope: &Scope<'_>, name: QualifiedName) -> QualifiedName {
+    let is_of = |def: &TypeDef| matches!(def, TypeDef::Range(range) if range.multirange.as_ref() == Some(&name));
+    let range = scope.source.types.iter().find(|(_, def)| is_of(def)).map(|(range, _)| range.clone());
+    range.unwrap_or(name)
+}
+
+/// A type that only the source has is created on the target, with what it is made of.
+fn created(scope: &Scope<'_>, at: &str, name: &QualifiedName, report: &mut Report) -> Result<(), ResolveError> {
+    let missing = |name: &QualifiedName, help: String| {
+        let kind = ResolveErrorKind::TypeMissing { at: at.to_owned(), ty: name.to_string() };
+        Err(ResolveError::new(kind).help(help))
+    };
+    let by_hand = || "create it on the target first (or the extension that brings it)".to_owned();
+    let needed = in_order([name], &scope.source.types);
+    if needed.is_empty() {
+        return missing(name, by_hand());
+    }
+    for need in needed {
+        let def = &scope.source.types[need];
+        if let Some(there) = scope.target.types.get(need) {
+            if def.fits_into(there) {
+                continue;
+            }
+            let difference = format!("{name}, which would be created, is made of it, and its parts are others");
+            let kind = ResolveErrorKind::TypeDiffers { at: at.to_owned(), ty: need.to_string(), difference };
+            return Err(ResolveError::new(kind).help("make the two types alike, or give the column another one"));
+        }
+        let extension = scope.source.extensions.iter().find(|(_, extension)| extension.members.contains(need));
+        if let Some((extension, found)) = extension {
+            let create =
+                format!("CREATE EXTENSION {} WITH SCHEMA {}", sql::ident(extension), sql::ident(&found.schema));
+            return missing(need, format!("on the target first: {create}"));
+        }
+        match def {
+            TypeDef::Base => return missing(need, by_hand()),
+            TypeDef::Range(RangeDef { canonical: Some(function), .. }) => {
+                return missing(
+                    need,
+                    format!("its function {function} is not carried: create both on the target first"),
+                );
+            }
+            TypeDef::Domain { checks, .. } if checks.values().any(|check| is_not_valid(check)) => {
+                let help = "a check of it was never validated, and rows may break it: ALTER DOMAIN … VALIDATE CONSTRAINT on the \
+                            source, or create it on the target";
+                return missing(need, help.to_owned());
+            }
+            TypeDef::Domain { default: Some(default), .. }
+                if sequences_named(default).is_ok_and(|all| !all.is_empty()) =>
+            {
+                let help =
+                    "its default draws from a sequence, which goes with no column: create both on the target first";
+                return missing(need, help.to_owned());
+            }
+            TypeDef::Enum(_) | TypeDef::Domain { .. } | TypeDef::Composite(_) | TypeDef::Range(_) => {}
+        }
+        let is_known = |part: &QualifiedName| {
+            let ends = [&scope.source.types, &scope.target.types];
+            part.schema.as_str() == "pg_catalog" || ends.iter().any(|types| types.contains_key(part))
+        };
+        if let Some(part) = def.needs().iter().find(|part| !is_known(part)) {
+            return missing(part, by_hand());
+        }
+        let mut def = def.clone();
+        if let TypeDef::Range(range) = &mut def
+            && scope.target.server.major() < MULTIRANGES_SINCE
+        {
+            range.multirange = None;
+        }
+        report.types.insert(need.clone(), def);
+        let why = "the type will belong to the role that applies the plan; its grants and comment are not carried";
+        report.leave("owner", format!("type {need}"), why);
     }
     Ok(())
 }
@@ -130,7 +219,8 @@ pub(crate) fn missing_labels(scope: &Scope<'_>, projection: &Projection, report:
             TypeKind::Array => sql::check::contains_any(&column.name, &missing),
             _ => sql::check::is_any(&column.name, &missing),
         };
-        predicates.push(Predicate { address, bad, meaning: format!("with a label that the target lacks: {labels}") });
+        let meaning = format!("with a label that the target lacks: {labels}");
+        predicates.push(Predicate { address, bad, meaning, of_every_row: false });
     }
     predicates
 }
@@ -145,7 +235,7 @@ pub(crate) fn unmapped(column: &Column, using: &str, projected: &ProjectedColumn
     }
     let bad = format!("({sql}) IS NULL AND {} IS NOT NULL", sql::ident(&column.name));
     let meaning = "with a label that no WHEN of its mapping takes (ELSE NULL, if that is meant)".to_owned();
-    Some(Predicate { address: at.to_owned(), bad, meaning })
+    Some(Predicate { address: at.to_owned(), bad, meaning, of_every_row: false })
 }
 
 /// The stream makes a value on the target from values of the source's types, so these must be there too.
@@ -176,7 +266,6 @@ fn kind(ty: &TypeDef) -> &'static str {
 fn element_name(ty: &ColumnType) -> Option<QualifiedName> {
     let name = match ty.kind {
         TypeKind::Array => ty.name.as_str().strip_prefix('_')?,
-        TypeKind::Multirange if !ty.is_builtin() => return None,
         TypeKind::Multirange
         | TypeKind::Base
         | TypeKind::Enum

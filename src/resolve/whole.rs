@@ -55,7 +55,7 @@ pub(crate) fn kept(
     out.carried.push(carried);
     if let Some(generated) = &wanted.generated {
         generates(scope, &at, generated, span)?;
-        let message = "the target computes its values itself; verification compares them";
+        let message = "the target computes its values itself, and they are not compared";
         report.find(&GENERATED_RECOMPUTED, &at, message);
         if column.generated.is_none() {
             out.computed.push((wanted.name.clone(), column.name.clone()));
@@ -241,6 +241,7 @@ pub(crate) fn checks(
                 address,
                 bad: format!("NOT ({sql})"),
                 meaning: format!("against the new CHECK {name}"),
+                of_every_row: false,
             }),
             Err(error) => report.errors.push(sql_error(&address, error)),
         }
@@ -259,6 +260,7 @@ pub(crate) fn checks(
                     column.ty.sql
                 ),
                 meaning: "another value than the target would compute".to_owned(),
+                of_every_row: false,
             }),
             Err(error) => report.errors.push(sql_error(&scope.address(&source), error)),
         }

@@ -143,3 +143,17 @@ fn joined(near: End<'_>, far: End<'_>, match_full: bool) -> String {
         equal.join(" AND ")
     )
 }
+
+/// True for a value whose text has one of these characters, in an encoding of one byte each.
+pub fn has_bytes(value: &str, bytes: &[u8]) -> String {
+    let characters: Vec<String> = bytes.iter().map(|byte| format!("pg_catalog.chr({byte})")).collect();
+    let text = format!("CAST({value} AS pg_catalog.text)");
+    format!("pg_catalog.translate({text}, {}, '') <> {text} COLLATE \"C\"", characters.join(" || "))
+}
+
+/// True for a value whose text is not UTF-8, on a server that takes every byte for a character. The sequences are those of
+/// RFC 3629, section 4.
+pub fn is_no_utf8(value: &str) -> String {
+    const SEQUENCE: &str = r"[\x01-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}";
+    format!("CAST({value} AS pg_catalog.text) COLLATE \"C\" !~ '^({SEQUENCE})*$'")
+}

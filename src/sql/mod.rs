@@ -12,6 +12,7 @@ pub mod chunk;
 pub mod copy;
 pub mod ddl;
 pub mod ddl_index;
+pub mod ddl_type;
 pub mod expr;
 pub mod expression;
 pub mod fence;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pcrd::catalog::{Ident, QualifiedName, TypeDef};
+use pcrd::catalog::{Attribute, Ident, QualifiedName, RangeDef, TypeDef};
 use pcrd::pg::local::Cluster;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -44,7 +44,7 @@ pub fn user_types() -> BTreeMap<QualifiedName, TypeDef> {
         default: None,
         collation: None,
     };
-    let pair = vec![(Ident::new("a").unwrap(), "integer".to_owned())];
+    let pair = vec![Attribute { name: Ident::new("a").unwrap(), ty: "integer".to_owned(), collation: None }];
     [
         ("public", "mood", TypeDef::Enum(vec!["sad".into(), "ok".into()])),
         ("public", "Mixed Case", TypeDef::Enum(vec!["x".into()])),
@@ -52,8 +52,8 @@ pub fn user_types() -> BTreeMap<QualifiedName, TypeDef> {
         ("public", "positive", domain("bigint")),
         ("public", "price", domain("numeric(10,2)")),
         ("app", "pair", TypeDef::Composite(pair)),
-        ("app", "span", TypeDef::Range("integer".into())),
-        ("app", "bigspan", TypeDef::Range("timestamp without time zone".into())),
+        ("app", "span", TypeDef::Range(RangeDef::over("integer"))),
+        ("app", "bigspan", TypeDef::Range(RangeDef::over("timestamp without time zone"))),
     ]
     .into_iter()
     .map(|(schema, name, def)| (QualifiedName::new(schema, name).unwrap(), def))

@@ -1,8 +1,8 @@
 //! The same facts on every major.
 
 use pcrd::catalog::{
-    Catalog, ColumnRef, Compression, ConstraintKind, Persistence, QualifiedName, ReplicaIdentity, Storage, TableKind,
-    TypeDef, TypeKind,
+    Attribute, Catalog, ColumnRef, Compression, ConstraintKind, Persistence, QualifiedName, RangeDef, ReplicaIdentity,
+    Storage, TableKind, TypeDef, TypeKind,
 };
 use pcrd::pg::introspect;
 use pcrd::pg::local::installed_majors;
@@ -248,14 +248,34 @@ fn types(catalog: &Catalog) {
     assert_eq!((default.as_deref(), collation), (Some("1.5"), &None));
     let TypeDef::Domain { default, collation, .. } = &catalog.types[&zoo("c_text")] else { panic!("a domain") };
     let c = QualifiedName::new("pg_catalog", "C").unwrap();
-    assert_eq!((default, collation), (&None, &Some(c)));
+    assert_eq!((default, collation), (&None, &Some(c.clone())));
     assert_eq!(checks[&id("positive_check")], "CHECK ((VALUE > (0)::numeric))");
     assert_eq!(
         catalog.types[&zoo("point3")],
-        TypeDef::Composite(vec![(id("x"), "double precision".to_owned()), (id("Y z"), "zoo.mood".to_owned())])
+        TypeDef::Composite(vec![
+            Attribute { name: id("x"), ty: "double precision".to_owned(), collation: None },
+            Attribute { name: id("Y z"), ty: "zoo.mood".to_owned(), collation: None },
+            Attribute { name: id("c"), ty: "text".to_owned(), collation: Some(c) },
+        ])
     );
-    assert_eq!(catalog.types[&zoo("span")], TypeDef::Range("double precision".to_owned()));
-    assert_eq!(catalog.types.len(), 6, "no row types, arrays or multiranges: {:?}", catalog.types.keys());
+    let multirange = |name| (catalog.server.major() >= 14).then(|| zoo(name));
+    assert_eq!(
+        catalog.types[&zoo("span")],
+        TypeDef::Range(RangeDef { multirange: multirange("span_multirange"), ..RangeDef::over("double precision") })
+    );
+    let pg = |name| Some(QualifiedName::new("pg_catalog", name).unwrap());
+    assert_eq!(
+        catalog.types[&zoo("chosen")],
+        TypeDef::Range(RangeDef {
+            opclass: pg("text_pattern_ops"),
+            collation: pg("C"),
+            multirange: multirange("chosen_multirange"),
+            ..RangeDef::over("text")
+        })
+    );
+    let TypeDef::Range(measured) = &catalog.types[&zoo("metres")] else { panic!("a range") };
+    assert_eq!((&measured.subtype_diff, &measured.opclass), (&pg("float8mi"), &None));
+    assert_eq!(catalog.types.len(), 8, "no row types, arrays or multiranges: {:?}", catalog.types.keys());
 }
 
 fn dependents(catalog: &Catalog) {

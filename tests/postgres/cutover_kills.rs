@@ -2,6 +2,7 @@
 //! where nothing was decided, also when pcrd never comes back; never again where it was; and no write that was acknowledged is
 //! missing when the same command has ended it. `PCRD_FULL=1` makes each crash at each arrow.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,19 +11,19 @@ use pcrd::pg::conninfo::Conninfo;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
+use crate::crash::{Arrow, Crash, End, chosen};
 use crate::stage::Stage;
-use crate::support::{TestPair, connect_to, rows, text, try_connect};
-use crate::way_back::{assert_code, refusal, wait};
+use crate::support::{TestPair, rows, text, try_connect};
+use crate::way_back::{CLOSED, assert_code, refusal, wait};
 
 const DDL: &str = "CREATE TABLE items (id bigserial PRIMARY KEY, n integer NOT NULL, note text);
     INSERT INTO items (n, note) SELECT g, repeat('x', g % 90) FROM generate_series(1, 3000) AS g; ANALYZE items";
 const TABLES: &str = "    - name: items\n      columns:\n        n: { rename: count, type: bigint }\n";
-const CLOSED: Option<&str> = Some("25006");
 /// The lease, and what a busy machine adds.
 const OPEN_AGAIN: Duration = Duration::from_secs(60);
 
 /// A point of the cutover, and what says that it is reached: on the target or the source.
-const ARROWS: [(&str, End, &str); 8] = [
+const ARROWS: [Arrow; 8] = [
     ("cutover.after-fence", End::Source, "SELECT count(*) > 0 FROM pg_trigger WHERE tgname = 'pcrd_fence'"),
     ("cutover.after-fenced", End::Target, "SELECT state = 'fenced' FROM pcrd.cutover"),
     ("cutover.after-drained", End::Target, "SELECT state = 'drained' FROM pcrd.cutover"),
@@ -31,28 +32,6 @@ const ARROWS: [(&str, End, &str); 8] = [
     ("cutover.before-permanent", End::Target, "SELECT state = 'sequences_set' FROM pcrd.cutover"),
     ("cutover.after-permanent", End::Source, "SELECT count(*) > 0 FROM pcrd.fence WHERE until = 'infinity'"),
     ("cutover.after-switched", End::Target, "SELECT state = 'switched' FROM pcrd.cutover"),
-];
-
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Source,
-    Target,
-}
-
-/// With these servers.
-#[derive(Clone, Copy, Debug)]
-struct Crash {
-    source: bool,
-    target: bool,
-    /// And the executor.
-    executor: bool,
-}
-
-const CRASHES: [Crash; 4] = [
-    Crash { source: true, target: true, executor: true },
-    Crash { source: true, target: false, executor: false },
-    Crash { source: false, target: true, executor: false },
-    Crash { source: true, target: true, executor: false },
 ];
 
 /// Adds rows to the source, and gives the keys of those that it was told are there.
@@ -99,7 +78,7 @@ async fn assert_alone(stage: &Stage, at: &str) {
     assert_ne!(text(&stage.target, "SELECT state FROM pcrd.cutover").await, "switched", "{at}");
 }
 
-async fn crash_at(pair: &mut TestPair, (point, end, reached): (&str, End, &str), crash: Crash, number: usize) {
+async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Crash, number: usize) {
     let at = format!("{point} {crash:?}");
     let mut stage = Stage::new(pair, &format!("crash_{number}"), DDL, TABLES, "").await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -107,7 +86,7 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): (&str, End, &str),
     for writer_number in 1..=2 {
         writers.spawn(writer(pair.source.conninfo(&stage.name), writer_number, Arc::clone(&stop)));
     }
-    let mut running = Some(stage.start_through(&format!("{point}=1*sleep(3000)")));
+    let running = stage.start_through(&format!("{point}=1*sleep(3000)"));
     match end {
         End::Source => {
             stage.until_source("SELECT to_regclass('pcrd.fence') IS NOT NULL").await;
@@ -115,23 +94,7 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): (&str, End, &str),
         }
         End::Target => stage.until_target(reached).await,
     }
-    if crash.executor {
-        tokio::task::block_in_place(|| running.take().unwrap().kill());
-    }
-    if crash.source {
-        pair.source.kill_immediate().unwrap();
-    }
-    if crash.target {
-        pair.target.kill_immediate().unwrap();
-    }
-    if crash.source {
-        pair.source.resume().unwrap();
-    }
-    if crash.target {
-        pair.target.resume().unwrap();
-    }
-    stage.source = connect_to(&pair.source, &stage.name).await;
-    stage.target = connect_to(&pair.target, &stage.name).await;
+    let running = crash.strike(pair, &mut stage, running).await;
     let code = match running {
         Some(running) => wait(running).code,
         None => {
@@ -161,30 +124,25 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): (&str, End, &str),
     stage.migration.ok(&["cleanup", "--yes"]);
 }
 
-async fn crash_at_each(from: usize, until: usize) {
+async fn crash_at_each(places: Range<usize>) {
     let mut pair = TestPair::durable(15, 17);
-    let is_full = std::env::var_os("PCRD_FULL").is_some();
-    for (at, arrow) in ARROWS.into_iter().enumerate().filter(|(at, _)| (from..until).contains(at)) {
-        for (with, crash) in CRASHES.into_iter().enumerate() {
-            // The four by turns, and the worst of them where it decides.
-            if is_full || with == at % 4 || (with == 0 && at == 5) {
-                crash_at(&mut pair, arrow, crash, at * CRASHES.len() + with).await;
-            }
-        }
+    // The four by turns, and the worst of them where it decides.
+    for (arrow, crash, number) in chosen(&ARROWS, places, |at, with| with == at % 4 || (with == 3 && at == 5)) {
+        crash_at(&mut pair, arrow, crash, number).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_crashes_behind_the_fence() {
-    crash_at_each(0, 3).await;
+    crash_at_each(0..3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_crashes_before_the_decision() {
-    crash_at_each(3, 6).await;
+    crash_at_each(3..6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_crashes_behind_the_decision() {
-    crash_at_each(6, ARROWS.len()).await;
+    crash_at_each(6..ARROWS.len()).await;
 }

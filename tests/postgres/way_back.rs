@@ -35,6 +35,13 @@ pub const TABLES: &str = "    - name: items
 pub const CUTOVER: &str = "accept: [{ code: DELETES_DATA, address: public.items.kind, reason: test }]\n\
                        cutover: { fence_timeout: 60, reverse: { user: goes_back } }";
 
+/// A write that changes nothing, by the source's names, …
+pub const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
+/// … and by the target's.
+pub const TOUCH_TARGET: &str = "UPDATE items SET count = count WHERE false";
+/// SQLSTATE of a fence.
+pub const CLOSED: Option<&str> = Some("25006");
+
 pub async fn stage(pair: &TestPair, name: &str) -> Stage {
     stage_of(pair, name, "", TABLES, CUTOVER).await
 }
@@ -64,6 +71,23 @@ pub fn wait(running: Running) -> Said {
 #[track_caller]
 pub fn assert_code(said: &Said, code: Option<i32>) {
     assert_eq!(said.code, code, "{}\n{}", said.lines.join("\n"), said.stderr);
+}
+
+/// Runs a command to its end.
+pub fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
+    wait(stage.migration.start(args, failpoints))
+}
+
+#[track_caller]
+pub fn assert_refused(said: &Said, why: &str) {
+    assert_code(said, Some(1));
+    assert!(said.stderr.contains(why), "{}", said.stderr);
+}
+
+/// Through the cutover, until the executor is asked to stop; the way back stays open.
+pub fn left_open(stage: &Stage) {
+    let running = switched(stage);
+    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
 }
 
 /// Through the cutover; changes go back from here on.

@@ -6,33 +6,15 @@ use std::process::Command;
 
 use pcrd::pg::local::Cluster;
 
-use crate::migration::Said;
-use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, text};
-use crate::way_back::{assert_code, refusal, stage, switched, wait};
+use crate::way_back::{
+    CLOSED, TOUCH_SOURCE, TOUCH_TARGET, assert_code, assert_refused, command, left_open, refusal, stage, wait,
+};
 use crate::way_back_life::{copy_of, fail_over};
 
-const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
-const TOUCH_TARGET: &str = "UPDATE items SET count = count WHERE false";
-const CLOSED: Option<&str> = Some("25006");
 const ROLLBACK: &[&str] = &["rollback", "--yes"];
 const FINALIZE: &[&str] = &["finalize", "--yes"];
 const WITHOUT_SOURCE: &[&str] = &["finalize", "--yes", "--without-source"];
-
-fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
-    wait(stage.migration.start(args, failpoints))
-}
-
-#[track_caller]
-fn assert_refused(said: &Said, why: &str) {
-    assert_code(said, Some(1));
-    assert!(said.stderr.contains(why), "{}", said.stderr);
-}
-
-fn left_open(stage: &Stage) {
-    let running = switched(stage);
-    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
-}
 
 fn signal(which: &str, pids: &[String]) {
     assert!(Command::new("kill").arg(which).args(pids).status().unwrap().success());

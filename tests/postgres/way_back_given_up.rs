@@ -10,9 +10,8 @@ use crate::hooks::{until_file, write_program};
 use crate::migration::Said;
 use crate::stage::Stage;
 use crate::support::{TestPair, run, text};
-use crate::way_back::{CUTOVER, TABLES, assert_code, refusal, stage, stage_of, switched, wait};
+use crate::way_back::{CUTOVER, TABLES, TOUCH_SOURCE, assert_code, refusal, stage, stage_of, switched, wait};
 
-const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
 const SLOTS: &str = "SELECT count(*) FROM pg_replication_slots";
 const PUBLICATIONS: &str = "SELECT count(*) FROM pg_publication";
 const NO_PUBLICATION: &str = "SELECT count(*) = 0 FROM pg_publication";

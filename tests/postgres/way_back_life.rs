@@ -6,31 +6,14 @@ use std::time::Duration;
 
 use pcrd::pg::local::Cluster;
 
-use crate::migration::Said;
-use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, text};
-use crate::way_back::{CUTOVER, TABLES, assert_code, assert_rolled_back, refusal, stage, stage_of, switched, wait};
+use crate::way_back::{
+    CLOSED, CUTOVER, TABLES, TOUCH_SOURCE, TOUCH_TARGET, assert_code, assert_refused, assert_rolled_back, command,
+    left_open, refusal, stage, stage_of, switched, wait,
+};
 
-const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
-const TOUCH_TARGET: &str = "UPDATE items SET count = count WHERE false";
-const CLOSED: Option<&str> = Some("25006");
 const NO_SLOT: &str = "SELECT count(*) = 0 FROM pg_replication_slots";
 const DROP_SOURCE: [&str; 5] = ["cleanup", "--yes", "--drop-source", "--yes-drop", "public.items"];
-
-fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
-    wait(stage.migration.start(args, failpoints))
-}
-
-#[track_caller]
-fn assert_refused(said: &Said, why: &str) {
-    assert_code(said, Some(1));
-    assert!(said.stderr.contains(why), "{}", said.stderr);
-}
-
-fn left_open(stage: &Stage) {
-    let running = switched(stage);
-    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
-}
 
 /// It would keep the target's log for as long as the run waits at the gate.
 #[tokio::test(flavor = "multi_thread")]

@@ -3,19 +3,10 @@
 use std::time::Duration;
 
 use crate::hooks::plan_with;
-use crate::migration::{Migration, Said};
+use crate::migration::Migration;
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, text};
-use crate::way_back::{CUTOVER, ROLE, TABLES, assert_code, assert_rolled_back, refusal, stage_of, switched, wait};
-
-fn command(stage: &Stage, args: &[&str]) -> Said {
-    wait(stage.migration.start(args, ""))
-}
-
-fn left_open(stage: &Stage) {
-    let running = switched(stage);
-    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
-}
+use crate::way_back::{CUTOVER, ROLE, TABLES, assert_code, assert_rolled_back, command, left_open, refusal, stage_of};
 
 async fn next(stage: &Stage, sequence: &str) -> i64 {
     text(&stage.source, &format!("SELECT nextval('{sequence}')")).await.parse().unwrap()
@@ -36,7 +27,7 @@ async fn one_that_is_in_use_meanwhile_does_not_go_back() {
     run(&stage.target, "INSERT INTO items (id, count, price) VALUES (1500, 1, 1)").await;
     run(&stage.source, "INSERT INTO notes SELECT FROM generate_series(1, 9000)").await;
     run(&stage.source, "INSERT INTO others SELECT FROM generate_series(1, 9000)").await;
-    assert_code(&command(&stage, &["rollback", "--yes"]), Some(0));
+    assert_code(&command(&stage, &["rollback", "--yes"], ""), Some(0));
     assert_eq!(refusal(&stage.source, "INSERT INTO notes SELECT FROM generate_series(1, 100)").await, None);
     assert_eq!(refusal(&stage.source, "INSERT INTO others SELECT FROM generate_series(1, 100)").await, None);
     assert!(next(&stage, "items_id_seq").await > 9_000);
@@ -80,7 +71,7 @@ async fn one_that_nothing_on_the_target_goes_on_from_is_past_what_the_target_wro
             .await;
     }
     run(&stage.target, "INSERT INTO invoices VALUES ('INV-7', 1)").await;
-    let said = command(&stage, &["rollback", "--yes"]);
+    let said = command(&stage, &["rollback", "--yes"], "");
     assert_code(&said, Some(0));
     assert!(said.stderr.contains("sequence public.ends_id_seq stays at 1: 2147483647 is stored"), "{}", said.stderr);
     for table in ["ends", "invoices"] {
@@ -124,6 +115,6 @@ async fn a_furthest_value_that_takes_too_long_is_told_before_the_fence() {
     let still = "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT max(%' AND state = 'active'";
     stage.until_target(still).await;
     run(&holder, "ROLLBACK").await;
-    assert_code(&command(&stage, &["rollback", "--yes"]), Some(0));
+    assert_code(&command(&stage, &["rollback", "--yes"], ""), Some(0));
     assert_rolled_back(&stage).await;
 }

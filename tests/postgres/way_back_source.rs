@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use crate::migration::{Running, Said};
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, text};
-use crate::way_back::{ROLE, assert_code, refusal, staged, switched, wait};
+use crate::way_back::{ROLE, assert_code, command, left_open, refusal, staged, switched, wait};
 use crate::way_back_rows::assert_closed;
 
 /// Notes have no way back, and `empty` has no row.
@@ -26,17 +26,8 @@ async fn stage(pair: &TestPair, name: &str) -> Stage {
     staged(pair, name, &format!("{ROLE}; {ITEMS}"), TABLES, CUTOVER).await
 }
 
-fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
-    wait(stage.migration.start(args, failpoints))
-}
-
 async fn state(stage: &Stage) -> String {
     text(&stage.target, "SELECT state FROM pcrd.way_back").await
-}
-
-fn left_open(stage: &Stage) {
-    let running = switched(stage);
-    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
 }
 
 const UNDONE: &str =

@@ -6,24 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::migration::{Migration, Running, Said};
+use crate::migration::{Migration, Running};
 use crate::stage::Stage;
 use crate::support::{TestPair, connect_to, run, text};
-use crate::way_back::{CUTOVER, TABLES, assert_code, assert_rolled_back, refusal, stage, stage_of, switched, wait};
-
-const TOUCH_SOURCE: &str = "UPDATE items SET n = n WHERE false";
-const TOUCH_TARGET: &str = "UPDATE items SET count = count WHERE false";
-const CLOSED: Option<&str> = Some("25006");
-
-fn command(stage: &Stage, args: &[&str], failpoints: &str) -> Said {
-    wait(stage.migration.start(args, failpoints))
-}
-
-/// Changes went back until the executor was asked to stop.
-fn left_open(stage: &Stage) {
-    let running = switched(stage);
-    assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
-}
+use crate::way_back::{
+    CLOSED, CUTOVER, TABLES, TOUCH_SOURCE, TOUCH_TARGET, assert_code, assert_rolled_back, command, left_open, refusal,
+    stage, stage_of, switched, wait,
+};
 
 async fn state(stage: &Stage) -> String {
     text(&stage.target, "SELECT state FROM pcrd.way_back").await

@@ -62,7 +62,7 @@ fn page() -> String {
     let mut page = String::from(
         "# Types\n\nHow the values of each type get to the target, as `tests/types` runs it: by the copy, by the stream, over another \
          value, beside a change\nof another column, and as a key where the type can be one. A table is copied in binary if all its \
-         columns can be; the stream is always text.\nTypes of users must be on the target before the plan is made; a plan compares \
+         columns can be; the stream is always text.\nTypes of users that the target lacks are created there as they are on the source; others a plan compares \
          them.\n\n| type | of | copied | key |\n|---|---|---|---|\n",
     );
     let rows = BUILTIN.iter().map(|ty| (ty, "PostgreSQL")).chain(CARRIED.iter().map(|ty| (ty, "an extension")));

@@ -23,11 +23,18 @@ pub(super) fn left_out(scope: &Scope<'_>) -> String {
         let name = readable_name(name);
         match def {
             TypeDef::Base => lines.insert(format!("base type {name}, which must exist before")),
-            TypeDef::Range(_) => lines.insert(format!("whatever the range type {name} has besides its subtype")),
+            TypeDef::Range(range) => {
+                let form = range.canonical.as_ref();
+                lines.extend(form.map(|form| format!("the canonical function {form} of the range type {name}")));
+                range.collation.as_ref().is_some_and(|used| collation_line(used, &mut lines))
+            }
             TypeDef::Domain { collation, .. } => {
                 collation.as_ref().is_some_and(|used| collation_line(used, &mut lines))
             }
-            TypeDef::Composite(_) => lines.insert(format!("collations of the composite type {name}")),
+            TypeDef::Composite(attributes) => {
+                let used = attributes.iter().filter_map(|attribute| attribute.collation.as_ref());
+                used.filter(|used| collation_line(used, &mut lines)).count() > 0
+            }
             TypeDef::Enum(_) => false,
         };
     }

@@ -1,12 +1,12 @@
 //! Schemas, extensions, types and sequences.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::order::is_written;
 use super::schema::Scope;
 use crate::catalog::{Catalog, Ident, QualifiedName, Sequence, TypeDef};
 use crate::sql::ddl::comment;
-use crate::sql::literal;
+use crate::sql::ddl_type::{self, Quoting};
 use crate::sql::quote::{readable, readable_name};
 
 pub(super) fn schemas(scope: &Scope<'_>, used: &BTreeSet<&Ident>) -> Vec<String> {
@@ -24,56 +24,8 @@ pub(super) fn extensions(catalog: &Catalog) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn create_type(type_name: &QualifiedName, def: &TypeDef) -> Vec<String> {
-    let name = readable_name(type_name);
-    match def {
-        TypeDef::Enum(labels) => {
-            let labels: Vec<String> = labels.iter().map(|label| format!("    {}", literal(label))).collect();
-            let labels = if labels.is_empty() { String::new() } else { format!("\n{}\n", labels.join(",\n")) };
-            vec![format!("CREATE TYPE {name} AS ENUM ({labels})")]
-        }
-        TypeDef::Domain { base, not_null, checks, default, collation } => {
-            create_domain(&name, base, *not_null, checks, default.as_ref(), collation.as_ref())
-        }
-        TypeDef::Composite(attributes) => {
-            let attributes: Vec<String> =
-                attributes.iter().map(|(attribute, ty)| format!("    {} {ty}", readable(attribute))).collect();
-            let attributes =
-                if attributes.is_empty() { String::new() } else { format!("\n{}\n", attributes.join(",\n")) };
-            vec![format!("CREATE TYPE {name} AS ({attributes})")]
-        }
-        TypeDef::Range(subtype) => vec![format!("CREATE TYPE {name} AS RANGE (\n    SUBTYPE = {subtype}\n)")],
-        TypeDef::Base => Vec::new(),
-    }
-}
-
-fn create_domain(
-    name: &str,
-    base: &str,
-    not_null: bool,
-    checks: &BTreeMap<Ident, String>,
-    default: Option<&String>,
-    collation: Option<&QualifiedName>,
-) -> Vec<String> {
-    let mut create = format!("CREATE DOMAIN {name} AS {base}");
-    if let Some(collation) = collation {
-        create.push_str(&format!(" COLLATE {}", readable_name(collation)));
-    }
-    if let Some(default) = default {
-        create.push_str(&format!(" DEFAULT {default}"));
-    }
-    if not_null {
-        create.push_str(" NOT NULL");
-    }
-    // CREATE DOMAIN has no NOT VALID.
-    let (later, now): (Vec<_>, Vec<_>) = checks.iter().partition(|(_, check)| check.ends_with(" NOT VALID"));
-    for (check, definition) in now {
-        create.push_str(&format!("\n    CONSTRAINT {} {definition}", readable(check)));
-    }
-    let later = later
-        .iter()
-        .map(|(check, definition)| format!("ALTER DOMAIN {name} ADD CONSTRAINT {} {definition}", readable(check)));
-    [create].into_iter().chain(later).collect()
+pub(super) fn create_type(name: &QualifiedName, def: &TypeDef) -> Vec<String> {
+    ddl_type::create_type(name, def, Quoting { name: readable_name, ident: readable })
 }
 
 /// Sequences with a statement of their own: not those of identity columns and extensions.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::schema::Scope;
+use crate::catalog::type_def::named;
 use crate::catalog::{QualifiedName, Table, TableKind, TypeDef};
 
 /// Something with a CREATE statement of its own.
@@ -47,42 +48,10 @@ pub(super) fn is_written(table: &Table) -> bool {
 
 fn needed(object: &Object<'_>) -> Vec<QualifiedName> {
     match object {
-        Object::Type(_, def) => match def {
-            TypeDef::Domain { base, .. } => type_name(base).into_iter().collect(),
-            TypeDef::Composite(attributes) => attributes.iter().filter_map(|(_, ty)| type_name(ty)).collect(),
-            TypeDef::Range(subtype) => type_name(subtype).into_iter().collect(),
-            TypeDef::Enum(_) | TypeDef::Base => Vec::new(),
-        },
+        Object::Type(_, def) => def.needs(),
         Object::Table(_, table) => {
-            let types = table.columns.iter().filter_map(|column| type_name(&column.ty.sql));
+            let types = table.columns.iter().filter_map(|column| named(&column.ty.sql));
             table.parents.iter().cloned().chain(types).collect()
         }
-    }
-}
-
-/// The type in what `format_type` writes; `None` for built-in types, which have no schema there.
-fn type_name(sql: &str) -> Option<QualifiedName> {
-    let mut name = sql;
-    while let Some(element) = name.strip_suffix("[]") {
-        name = element;
-    }
-    if name.ends_with(')') {
-        name = &name[..name.rfind('(')?];
-    }
-    name.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_type_is_found_in_its_text() {
-        let name = |sql| type_name(sql).map(|name| name.to_string());
-        assert_eq!(name("app.mood[]").unwrap(), "app.mood");
-        assert_eq!(name("public.geometry(Point,4326)[]").unwrap(), "public.geometry");
-        assert_eq!(name("\"a(b\".\"c)d[]\"").unwrap(), "\"a(b\".\"c)d[]\"");
-        assert_eq!(name("character varying(30)"), None);
-        assert_eq!(name("integer[]"), None);
     }
 }

@@ -270,11 +270,11 @@ impl Writing<'_> {
                 bare.trim_matches('"').starts_with(name.name.as_str())
             };
             if self.schema.enums.keys().chain(self.schema.domains.keys()).any(in_file) {
-                return problem.help("the file creates it, but pcrd does not: create it on the target first");
+                return problem.help("neither end has it, and pcrd creates only types that the source has: create it on the target first");
             }
             match error {
                 TypeError::Unknown { .. } => {
-                    problem.help("types must exist on the target: create it there, or the extension that brings it")
+                    problem.help("a type must be on one of the ends: create it on the target, or the extension that brings it")
                 }
                 _ => problem,
             }

@@ -173,6 +173,8 @@ impl Visitor {
         copy::check_shape(&self.source, task).await?;
         let sides = self.sides(task);
         let again = |why: Why| Ok((Visit::Again(why), BTreeSet::new()));
+        // The stream gets there while the source adds up.
+        self.shared.want(lsn);
         let source = sides.sum(Side::Source, selection, &[]).await?;
         if !self.caught_up(lsn).await? {
             return again(Why::Late(lsn));
@@ -245,6 +247,7 @@ impl Visitor {
     async fn whole_under(&self, task: &TableTask, snapshot: &Snapshot, lsn: Lsn) -> Result<Visit, ExecError> {
         copy::check_shape(&self.source, task).await?;
         let sides = self.sides(task);
+        self.shared.want(lsn);
         let source = whole::buckets(&sides, Side::Source).await?;
         if !self.caught_up(lsn).await? {
             return Ok(Visit::Again(Why::Late(lsn)));

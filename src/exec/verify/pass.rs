@@ -255,12 +255,17 @@ async fn compare_parts(
         let (queue, tables, rows) = (Arc::clone(&queue), Arc::clone(&engine.tables), Arc::clone(&rows));
         running.spawn(async move {
             let mut done = Vec::new();
+            // What was learnt of a table's rows is true in its next range too.
+            let mut of_table = (usize::MAX, CHUNK_ROWS);
             loop {
                 let next = queue.lock().expect("no task panics while it holds the queue").pop();
                 let Some(part) = next else { return Ok::<_, ExecError>(done) };
                 let task = &tables[part.table];
+                if of_table.0 != part.table {
+                    of_table = (part.table, CHUNK_ROWS);
+                }
                 let report = match part.bounds {
-                    Some(bounds) => compare_range(&visitor, task, bounds, &rows[part.table]).await?,
+                    Some(bounds) => compare_range(&visitor, task, bounds, &mut of_table.1, &rows[part.table]).await?,
                     None => compare_whole(&visitor, task, &rows[part.table]).await?,
                 };
                 done.push((part.table, report));
@@ -294,12 +299,11 @@ fn add(report: &mut TableReport, clean: Clean) {
 async fn compare_range(
     visitor: &Visitor,
     task: &TableTask,
-    all: Bounds,
+    mut left: Bounds,
+    size: &mut u64,
     rows: &AtomicU64,
 ) -> Result<PartReport, ExecError> {
     let mut done = PartReport::new(task);
-    let mut size = CHUNK_ROWS;
-    let mut left = all;
     let mut tries = 0;
     loop {
         visitor.run.throttle.compare(&visitor.run).await?;
@@ -308,7 +312,7 @@ async fn compare_range(
         let limit = visitor.run.throttle.compared_per_second().unwrap_or(u64::MAX);
         let before = done.report.rows_compared;
         // The bounds of a chunk need no snapshot: any bounds are right.
-        let chunk = visitor.chunk_end(task, &left, size.min(limit)).await?;
+        let chunk = visitor.chunk_end(task, &left, (*size).min(limit)).await?;
         let visit = visitor.visit(task, &Place::Range(chunk.clone())).await?;
         match visit {
             Visit::Clean(clean) => {
@@ -325,7 +329,7 @@ async fn compare_range(
                 if tries % 5 == 1 {
                     visitor.run.waiting(format!("comparison of {}: {why}", task.name));
                 }
-                size = (size / 2).max(CHUNK_ROWS / 10);
+                *size = (*size / 2).max(CHUNK_ROWS / 10);
                 if why == Why::Hot && tries > RANGE_TRIES {
                     visitor.leave_for_fence(task).await?;
                     done.given_up = true;
@@ -344,9 +348,9 @@ async fn compare_range(
         }
         left.lo = chunk.hi;
         if took < CHUNK_AIM.0 {
-            size = (size * 2).min(CHUNK_ROWS_MAX);
+            *size = (*size * 2).min(CHUNK_ROWS_MAX);
         } else if took > CHUNK_AIM.1 {
-            size = (size / 2).max(CHUNK_ROWS / 10);
+            *size = (*size / 2).max(CHUNK_ROWS / 10);
         }
     }
 }

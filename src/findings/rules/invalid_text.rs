@@ -8,8 +8,9 @@ pub static INVALID_TEXT: Rule = Rule {
     severity: Severity::Refused,
     title: "the source's text has no known encoding",
     lock: None,
-    effect: "`apply` refuses it.",
-    why: "In SQL_ASCII every byte is taken as it comes: what the characters are is known to nobody, and the target \
-          checks them.",
-    instead: "Convert the source to a database with an encoding first.",
+    effect: "A warning when the target is UTF8: text is taken for UTF-8, and a data check finds what is not. Refused otherwise, and where \
+             both ends would see other text: character(n), casts, expressions and filters over text.",
+    why: "In SQL_ASCII every byte is taken as it comes, and counts as a character; the target checks them. A row with other bytes that is \
+          written after the check ends the stream, and the migration has to begin again.",
+    instead: "Mend the rows that the check finds, or convert the source to a database with an encoding first.",
 };

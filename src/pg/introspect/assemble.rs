@@ -6,8 +6,8 @@ use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
 use super::row::{ColumnRefRow, DefaultGrantsRow, DependentRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow};
 use crate::catalog::{
-    Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, Roles, SchemaRights, Sequence,
-    Server, TypeDef,
+    Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, RangeDef, Roles,
+    SchemaRights, Sequence, Server, TypeDef,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
@@ -130,13 +130,26 @@ fn type_def(row: TypeRow) -> Result<(QualifiedName, TypeDef), IntrospectError> {
         }
         "c" => {
             let mut attributes = Vec::with_capacity(row.attributes.len());
-            for Pair(attribute, ty) in row.attributes {
-                attributes.push((ident(attribute, "attribute of", &object())?, ty));
+            for attribute in row.attributes {
+                attributes.push(Attribute {
+                    name: ident(attribute.name, "attribute of", &object())?,
+                    ty: attribute.ty,
+                    collation: attribute.collation.map(|pair| qualified(pair, "collation")).transpose()?,
+                });
             }
             TypeDef::Composite(attributes)
         }
         "r" => {
-            TypeDef::Range(row.subtype.ok_or_else(|| IntrospectError::Missing { object: object(), part: "subtype" })?)
+            let range = row.range.ok_or_else(|| IntrospectError::Missing { object: object(), part: "subtype" })?;
+            let named = |pair: Option<Pair>, kind| pair.map(|pair| qualified(pair, kind)).transpose();
+            TypeDef::Range(RangeDef {
+                subtype: range.subtype,
+                opclass: named(range.opclass, "operator class")?,
+                collation: named(range.collation, "collation")?,
+                canonical: named(range.canonical, "function")?,
+                subtype_diff: named(range.subtype_diff, "function")?,
+                multirange: named(range.multirange, "type")?,
+            })
         }
         "b" => TypeDef::Base,
         _ => return Err(IntrospectError::Code { object: object(), code: "typtype", value: row.kind }),

@@ -63,8 +63,26 @@ pub(super) struct TypeRow {
     pub(super) checks: Vec<Pair>,
     pub(super) default: Option<String>,
     pub(super) collation: Option<Pair>,
-    pub(super) attributes: Vec<Pair>,
-    pub(super) subtype: Option<String>,
+    pub(super) attributes: Vec<AttributeRow>,
+    pub(super) range: Option<RangeRow>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AttributeRow {
+    pub(super) name: String,
+    pub(super) ty: String,
+    pub(super) collation: Option<Pair>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RangeRow {
+    pub(super) subtype: String,
+    pub(super) opclass: Option<Pair>,
+    pub(super) collation: Option<Pair>,
+    pub(super) canonical: Option<Pair>,
+    pub(super) subtype_diff: Option<Pair>,
+    #[serde(default)]
+    pub(super) multirange: Option<Pair>,
 }
 
 #[derive(Deserialize)]

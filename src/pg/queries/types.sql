@@ -50,16 +50,53 @@ SELECT n.nspname AS schema,
            WHERE base.oid = t.typbasetype AND coll.oid = t.typcollation AND t.typcollation <> base.typcollation
        ) END AS collation,
        ARRAY(
-           SELECT pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))
+           SELECT pg_catalog.json_build_object('name', a.attname, 'ty', pg_catalog.format_type(a.atttypid, a.atttypmod), 'collation', (
+               SELECT pg_catalog.json_build_array(coll_n.nspname, coll.collname)
+               FROM pg_catalog.pg_type own, pg_catalog.pg_collation coll
+               JOIN pg_catalog.pg_namespace coll_n ON coll_n.oid = coll.collnamespace
+               WHERE own.oid = a.atttypid AND coll.oid = a.attcollation AND a.attcollation <> own.typcollation
+           ))
            FROM pg_catalog.pg_attribute a
            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
            ORDER BY a.attnum
        ) AS attributes,
        (
-           SELECT pg_catalog.format_type(r.rngsubtype, NULL)
+           SELECT pg_catalog.json_build_object(
+               'subtype', pg_catalog.format_type(r.rngsubtype, NULL),
+               'opclass', (
+                   SELECT pg_catalog.json_build_array(opc_n.nspname, opc.opcname)
+                   FROM pg_catalog.pg_opclass opc
+                   JOIN pg_catalog.pg_namespace opc_n ON opc_n.oid = opc.opcnamespace
+                   WHERE opc.oid = r.rngsubopc AND NOT opc.opcdefault
+               ),
+               'collation', (
+                   SELECT pg_catalog.json_build_array(coll_n.nspname, coll.collname)
+                   FROM pg_catalog.pg_type own, pg_catalog.pg_collation coll
+                   JOIN pg_catalog.pg_namespace coll_n ON coll_n.oid = coll.collnamespace
+                   WHERE own.oid = r.rngsubtype AND coll.oid = r.rngcollation AND r.rngcollation <> own.typcollation
+               ),
+               'canonical', (
+                   SELECT pg_catalog.json_build_array(f_n.nspname, f.proname)
+                   FROM pg_catalog.pg_proc f
+                   JOIN pg_catalog.pg_namespace f_n ON f_n.oid = f.pronamespace
+                   WHERE f.oid = r.rngcanonical
+               ),
+               'multirange', ( -- 14+
+                   SELECT pg_catalog.json_build_array(m_n.nspname, m.typname) -- 14+
+                   FROM pg_catalog.pg_type m -- 14+
+                   JOIN pg_catalog.pg_namespace m_n ON m_n.oid = m.typnamespace -- 14+
+                   WHERE m.oid = r.rngmultitypid -- 14+
+               ), -- 14+
+               'subtype_diff', (
+                   SELECT pg_catalog.json_build_array(f_n.nspname, f.proname)
+                   FROM pg_catalog.pg_proc f
+                   JOIN pg_catalog.pg_namespace f_n ON f_n.oid = f.pronamespace
+                   WHERE f.oid = r.rngsubdiff
+               )
+           )
            FROM pg_catalog.pg_range r
            WHERE r.rngtypid = t.oid
-       ) AS subtype
+       ) AS range
 FROM pg_catalog.pg_type t
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_class row_of ON row_of.oid = t.typrelid

@@ -57,6 +57,7 @@ fn shapes(op: &Op) -> Option<&QualifiedName> {
         | Op::CreatePublication(_)
         | Op::CreateSlot(_)
         | Op::CreateSchema(_)
+        | Op::CreateType(_)
         | Op::CreateSequence(_)
         | Op::FreezeDefaults(_)
         | Op::CopyTable(_)

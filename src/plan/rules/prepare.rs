@@ -9,7 +9,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         sentence: "the ledger exists before the first effect",
         earlier: &[Kind::CreateLedger],
-        later: &[Kind::GuardTruncate, Kind::CreatePublication, Kind::CreateSchema, Kind::CreateTable],
+        later: &[Kind::GuardTruncate, Kind::CreatePublication, Kind::CreateSchema, Kind::CreateType, Kind::CreateTable],
         gives: always,
         needs: always,
     },

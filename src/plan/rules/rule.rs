@@ -30,6 +30,8 @@ pub enum Link {
     Always,
     /// A schema.
     Schema(Ident),
+    /// A type of the target.
+    Type(QualifiedName),
     /// A target table.
     Table(QualifiedName),
     /// A sequence.

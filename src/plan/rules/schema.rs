@@ -1,5 +1,7 @@
 //! Objects of the target.
 
+use crate::catalog::QualifiedName;
+use crate::catalog::type_def::named;
 use crate::plan::Op;
 use crate::plan::kind::Kind;
 use crate::plan::rules::rule::table;
@@ -11,9 +13,16 @@ pub const RULES: &[Rule] = &[
     Rule {
         sentence: "a schema exists before its objects",
         earlier: &[Kind::CreateSchema],
-        later: &[Kind::CreateTable, Kind::CreateSequence],
+        later: &[Kind::CreateType, Kind::CreateTable, Kind::CreateSequence],
         gives: schema,
         needs: own_schema,
+    },
+    Rule {
+        sentence: "a type exists before what is made of it",
+        earlier: &[Kind::CreateType],
+        later: &[Kind::CreateType, Kind::CreateTable],
+        gives: made_type,
+        needs: types,
     },
     Rule {
         sentence: "a column exists before a sequence is owned by it",
@@ -52,11 +61,28 @@ fn schema(_: &World, op: &Op) -> Vec<Link> {
 
 fn own_schema(_: &World, op: &Op) -> Vec<Link> {
     let name = match op {
+        Op::CreateType(create) => {
+            return create.def.makes(&create.name).map(|made| Link::Schema(made.schema.clone())).collect();
+        }
         Op::CreateTable(create) => &create.name,
         Op::CreateSequence(create) => &create.name,
         _ => return Vec::new(),
     };
     vec![Link::Schema(name.schema.clone())]
+}
+
+fn made_type(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateType(create) = op else { return Vec::new() };
+    create.def.makes(&create.name).cloned().map(Link::Type).collect()
+}
+
+fn types(_: &World, op: &Op) -> Vec<Link> {
+    let named: Vec<QualifiedName> = match op {
+        Op::CreateType(create) => create.def.needs(),
+        Op::CreateTable(create) => create.columns.iter().filter_map(|column| named(&column.ty.sql)).collect(),
+        _ => Vec::new(),
+    };
+    named.into_iter().map(Link::Type).collect()
 }
 
 fn owner(_: &World, op: &Op) -> Vec<Link> {
