@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
 use super::hook::{self, Hold};
-use super::owners_and_grants::Wanted;
+use super::owners_and_grants::{Earlier, Wanted};
 use super::steps::Steps;
 use super::switch::{self, Word};
 use super::{ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, verify};
@@ -113,8 +113,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
     sequences::try_out(&run, &engine.ledger, fence_limit(&run, limits) / 2).await?;
-    let wanted = owners_and_grants::wanted(&run, &engine.source, None).await?;
-    owners_and_grants::try_out(&run, &wanted).await?;
+    let wanted = owners_and_grants::wanted(&run, &engine.source, Earlier::Nothing).await?;
+    owners_and_grants::try_out(&run, &engine.shared, &wanted).await?;
     failpoint::hit("cutover.asked")?;
     let prepared = back::prepare(&run, &engine.ledger, &engine.source).await?;
     let nonce = Nonce::new();
@@ -232,7 +232,7 @@ async fn fenced(
     advance(engine, CutoverState::VerifiedFinal, CutoverState::SequencesSet, None).await?;
     failpoint::hit("cutover.after-sequences")?;
     back::arm(&run, &engine.ledger, &engine.source, prepared).await?;
-    let rights = owners_and_grants::wanted(&run, &engine.source, Some(wanted)).await?;
+    let rights = owners_and_grants::wanted(&run, &engine.source, Earlier::Look(wanted)).await?;
     if !fence::renew(&run, &engine.source).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() });
     }
@@ -336,6 +336,8 @@ pub async fn finish_interrupted(
     if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
         // One that died before its fence has left the slot of the way back.
         back::disarm_or_say(run, ledger).await;
+        // An abort that died after it had opened the source, and before it looked what is left on the tables.
+        switch::take_rights_back(run, ledger).await?;
         return Ok(None);
     }
     if found.state != CutoverState::Switched {
@@ -356,7 +358,7 @@ pub async fn finish_interrupted(
         // What the source is like since the switch is its own affair.
         let rights = match found.state {
             CutoverState::Switched => Wanted::default(),
-            _ => owners_and_grants::wanted(run, source, None).await?,
+            _ => owners_and_grants::wanted(run, source, Earlier::Lost).await?,
         };
         switch::complete(run, ledger, (word, &rights)).await?;
         run.note("the cutover had been decided before the interruption; it is complete now");

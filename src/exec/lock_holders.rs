@@ -39,14 +39,14 @@ pub(super) async fn in_the_way(source: &Client, tables: &[QualifiedName]) -> Res
                  FROM pg_catalog.pg_locks x JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid \
                  WHERE x.pid IS NULL AND x.granted AND x.virtualtransaction = l.virtualtransaction LIMIT 1), \
                  'a prepared transaction'), \
-               concat_ws(', ', nullif(a.application_name, ''), 'role ' || a.usename, \
+               concat_ws(', ', nullif(a.application_name, ''), coalesce('role ' || a.usename, a.backend_type), \
                  'in a transaction for ' || round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)) || ' s', \
                  string_agg(DISTINCT l.mode || ' on ' || l.relation::regclass::text, ', ')) \
              FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
              WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[]) \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
-             GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.xact_start ORDER BY a.xact_start LIMIT 6",
+             GROUP BY l.pid, l.virtualtransaction, a.application_name, a.usename, a.backend_type, a.xact_start ORDER BY a.xact_start LIMIT 6",
             &[&names],
         )
         .await

@@ -8,13 +8,17 @@ use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 
 use super::context::Run;
+use super::shared::Shared;
+use super::table_parts::parts;
+use super::vacuum_away::vacuum_away;
 use super::{ExecError, failpoint, holdings};
-use crate::catalog::{ColumnRef, GrantTarget, Holdings};
+use crate::catalog::{ColumnRef, GrantTarget, Holdings, OwnerTarget};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::given::{self, Before, NotGiven};
 use crate::pg::client::Client;
 use crate::plan::given_back::given_back;
-use crate::plan::{End, Op, Plan, Step, StepId, rights, statements};
+use crate::plan::rights::{self, Lost};
+use crate::plan::{End, Grant, Op, Plan, SetOwner, Step, StepId, statements};
 use crate::sql;
 
 /// For a lock that a reader of the target has. Both ends are closed meanwhile.
@@ -31,7 +35,7 @@ pub(super) const WITHOUT_EFFECT: &str = "the role that applies the plan may not,
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     pieces: Vec<Piece>,
-    gone: Vec<(StepId, String)>,
+    gone: Vec<Gone>,
 }
 
 /// A step, or what the source still has of it.
@@ -42,13 +46,32 @@ struct Piece {
     sql: String,
 }
 
-impl Wanted {
-    /// What the source had when the plan was made and has not any more, but for what another look has found before.
-    fn say_gone(&self, run: &Run, before: Option<&Self>) {
-        let is_new = |one: &&(StepId, String)| before.is_none_or(|before| !before.gone.contains(one));
-        for (step, what) in self.gone.iter().filter(is_new) {
-            run.note(gone(&step.0, what));
-        }
+/// What the plan gives and the source does not have any more.
+#[derive(Debug, Clone)]
+struct Gone {
+    piece: Piece,
+    what: String,
+    /// It may have been taken away to stop writers, and the clients need it on the target.
+    is_late: bool,
+}
+
+/// What is known of the source from before.
+#[derive(Debug, Clone, Copy)]
+pub enum Earlier<'w> {
+    /// The operator's programs have not run yet.
+    Nothing,
+    /// This was found before they ran.
+    Look(&'w Wanted),
+    /// An executor that died had looked.
+    Lost,
+}
+
+impl Piece {
+    fn of(run: &Run, step: &StepId, op: Op) -> Result<Self, ExecError> {
+        let list = statements::statements(&op, &run.plan)
+            .map_err(|error| ExecError::Step { step: step.to_string(), reason: error.to_string() })?;
+        let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");
+        Ok(Self { step: step.clone(), op, sql })
     }
 }
 
@@ -58,9 +81,14 @@ fn gone(step: &str, what: &str) -> String {
     )
 }
 
-/// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what `before`
-/// has said.
-pub async fn wanted(run: &Run, source: &Client, before: Option<&Wanted>) -> Result<Wanted, ExecError> {
+/// Why a right is not given that somebody lost during the cutover.
+fn late(what: &str) -> String {
+    format!("{what} on the source since the cutover began. Unless that is meant to stay so, it is to be given by hand")
+}
+
+/// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what was said
+/// before. What went away since the operator's programs may have run becomes an alarm: they may stop writers that way.
+pub async fn wanted(run: &Run, source: &Client, earlier: Earlier<'_>) -> Result<Wanted, ExecError> {
     let steps = || run.plan.steps.iter().filter(|step| matches!(step.op, Op::SetOwner(_) | Op::Grant(_)));
     let origins: BTreeSet<GrantTarget> = steps().flat_map(|step| rights::origins(&run.plan, &on(&step.op))).collect();
     if origins.is_empty() {
@@ -70,14 +98,22 @@ pub async fn wanted(run: &Run, source: &Client, before: Option<&Wanted>) -> Resu
     let mut wanted = Wanted::default();
     for step in steps() {
         let still = rights::still(&run.plan, &step.op, &there);
-        wanted.gone.extend(still.gone.into_iter().map(|what| (step.id.clone(), what)));
-        let Some(op) = still.op else { continue };
-        let list = statements::statements(&op, &run.plan)
-            .map_err(|error| ExecError::Step { step: step.id.to_string(), reason: error.to_string() })?;
-        let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");
-        wanted.pieces.push(Piece { step: step.id.clone(), op, sql });
+        for Lost { op, what } in still.gone {
+            let is_known = |one: &Gone| one.piece.step == step.id && one.what == what;
+            let is_late = match earlier {
+                Earlier::Nothing => false,
+                Earlier::Look(before) => !before.gone.iter().any(is_known),
+                Earlier::Lost => true,
+            };
+            if matches!(earlier, Earlier::Nothing) {
+                run.note(gone(&step.id.0, &what));
+            }
+            wanted.gone.push(Gone { piece: Piece::of(run, &step.id, op)?, what, is_late });
+        }
+        if let Some(op) = still.op {
+            wanted.pieces.push(Piece::of(run, &step.id, op)?);
+        }
     }
-    wanted.say_gone(run, before);
     Ok(wanted)
 }
 
@@ -85,7 +121,7 @@ pub async fn wanted(run: &Run, source: &Client, before: Option<&Wanted>) -> Resu
 ///
 /// # Errors
 /// [`ExecError::CutoverAborted`] with the step and what the server says.
-pub async fn try_out(run: &Run, wanted: &Wanted) -> Result<(), ExecError> {
+pub async fn try_out(run: &Run, shared: &Shared, wanted: &Wanted) -> Result<(), ExecError> {
     if wanted.pieces.is_empty() {
         return Ok(());
     }
@@ -94,9 +130,12 @@ pub async fn try_out(run: &Run, wanted: &Wanted) -> Result<(), ExecError> {
     let client = &run.connect(End::Target, "rights").await?;
     for attempt in 1..=TRIES {
         run.stop_check()?;
+        // Tables are locked one after another, and a group that is applied may have them in another order.
+        let between = shared.between.lock().await;
         client.batch_execute("BEGIN").await.map_err(doing())?;
-        let given = give(client, &wanted.pieces, true).await;
+        let given = give(client, wanted, true).await;
         client.batch_execute("ROLLBACK").await.map_err(doing())?;
+        drop(between);
         let troubles = given.map_err(doing())?.troubles;
         let Some(first) = troubles.first() else { return Ok(()) };
         let refused = troubles.iter().find(|one| !one.is_lock);
@@ -121,11 +160,14 @@ pub async fn try_out(run: &Run, wanted: &Wanted) -> Result<(), ExecError> {
 /// Sessions that have a lock on the plan's tables of the target, in words.
 async fn holders(run: &Run, ledger: &Client) -> Result<String, ExecError> {
     let names: Vec<String> = run.plan.targets().into_iter().map(sql::name).collect();
-    let query = "SELECT DISTINCT coalesce('pid ' || l.pid || ' (role ' || a.usename || ')', 'a prepared transaction') \
+    // A process of the server has no role, and only some may see what it is.
+    let query = "SELECT DISTINCT coalesce('pid ' || l.pid || ' (' || coalesce('role ' || a.usename, a.backend_type, \
+                 'a process of the server, such as autovacuum') || ')', 'a prepared transaction') \
                  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
                  WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
                  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-                 AND l.relation IN (SELECT pg_catalog.to_regclass(n) FROM pg_catalog.unnest($1::text[]) AS n) ORDER BY 1 LIMIT 5";
+                 AND EXISTS (SELECT FROM pg_catalog.unnest($1::text[]) AS n JOIN pg_catalog.pg_class c \
+                   ON c.oid = pg_catalog.to_regclass(n) WHERE l.relation IN (c.oid, c.reltoastrelid)) ORDER BY 1 LIMIT 5";
     let rows = ledger.query(query, &[&names]).await.map_err(ExecError::target("look who has the tables locked"))?;
     let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if list.is_empty() { "who had it is gone".to_owned() } else { format!("it is held by {}", list.join(", ")) })
@@ -156,8 +198,12 @@ pub async fn give_all(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(),
     failpoint::hit("rights.after-effect")?;
     let ms = began.elapsed().as_millis();
     run.note(format!("owners and grants: {} steps in {ms} ms", wanted.pieces.len()));
-    for line in lines(run, ledger).await? {
-        run.note(line);
+    match lines(run, ledger).await {
+        Ok(lines) => lines.into_iter().for_each(|line| run.note(line)),
+        // Both ends are closed, and status says it too.
+        Err(error) => {
+            run.note(format!("what could not be given could not be read ({error}): pcrd status lists it"));
+        }
     }
     Ok(())
 }
@@ -166,7 +212,9 @@ async fn recorded(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), Exe
     let doing = || ExecError::target("give owners and grants");
     state::hold(ledger, &run.id, run.epoch, CutoverState::SequencesSet).await?;
     let there = parts(&run.plan, ledger).await?;
-    let given = give(ledger, &wanted.pieces, false).await.map_err(doing())?;
+    let given = give(ledger, wanted, false).await.map_err(doing())?;
+    // The limit for the target's tables is too short for the ledger's.
+    ledger.batch_execute("SET LOCAL lock_timeout = '2s'").await.map_err(doing())?;
     let parts_of = |on: &GrantTarget| match on {
         GrantTarget::Table(table) => {
             let name = sql::name(table);
@@ -180,11 +228,18 @@ async fn recorded(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), Exe
         .map(|(object, holding)| Before { parts: parts_of(&object), object, holding })
         .collect();
     given::record(&**ledger, &run.id, &before).await?;
-    let mut missing: Vec<NotGiven> = wanted
-        .gone
-        .iter()
-        .map(|(step, what)| NotGiven { step: step.to_string(), statement: None, reason: what.clone() })
-        .collect();
+    let known = given::not_given(&**ledger, &run.id).await?;
+    let mut missing = Vec::new();
+    // What an executor before this one has given is not missing, whatever became of it on the source since.
+    for Gone { piece, what, is_late } in wanted.gone.iter().filter(|gone| !is_so(&gone.piece.op, &given.after)) {
+        let step = piece.step.to_string();
+        let was_before = |one: &NotGiven| one.step == step && one.statement.is_none() && one.reason == *what;
+        let (statement, reason) = match *is_late && !known.iter().any(was_before) {
+            true => (Some(piece.sql.clone()), late(what)),
+            false => (None, what.clone()),
+        };
+        missing.push(NotGiven { step, statement, reason });
+    }
     for Trouble { step, sql, reason, .. } in given.troubles {
         missing.push(NotGiven { step: step.to_string(), statement: Some(sql), reason });
     }
@@ -201,12 +256,16 @@ struct Trouble {
 
 struct Given {
     before: Holdings,
+    /// Not of a rehearsal that met a lock.
+    after: Holdings,
     troubles: Vec<Trouble>,
 }
 
 /// Does, in the transaction that is open, what is not so yet: at once, or one by one where the server refuses that.
-async fn give(client: &Client, pieces: &[Piece], is_rehearsal: bool) -> Result<Given, tokio_postgres::Error> {
-    let mut objects: BTreeSet<GrantTarget> = pieces.iter().map(|piece| on(&piece.op)).collect();
+async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Given, tokio_postgres::Error> {
+    let pieces = &wanted.pieces;
+    let all = pieces.iter().chain(wanted.gone.iter().map(|gone| &gone.piece));
+    let mut objects: BTreeSet<GrantTarget> = all.map(|piece| on(&piece.op)).collect();
     // The columns of a table that gets an owner are the owner's too.
     let tables: Vec<GrantTarget> = objects
         .iter()
@@ -218,19 +277,21 @@ async fn give(client: &Client, pieces: &[Piece], is_rehearsal: bool) -> Result<G
     objects.extend(tables);
     let before = holdings::read(&**client, &objects).await?;
     let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
-    let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", LOCK_WAIT.as_millis());
+    let tables: Vec<String> = open.iter().filter_map(|piece| owned_table(&piece.op)).collect();
+    let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
+    let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", wait.as_millis());
     client.batch_execute(&limit).await?;
     let all: Vec<&str> = open.iter().map(|piece| piece.sql.as_str()).collect();
     let mut troubles = match client.batch_execute(&all.join("; ")).await {
         Ok(()) => Vec::new(),
         Err(error) if error.as_db_error().is_some() => {
             client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
-            one_by_one(client, &open, is_rehearsal).await?
+            one_by_one(client, &open, (wait, is_rehearsal)).await?
         }
         Err(error) => return Err(error),
     };
     if is_rehearsal && troubles.iter().any(|one| one.is_lock) {
-        return Ok(Given { before, troubles });
+        return Ok(Given { before, after: Holdings::new(), troubles });
     }
     // GRANT by a role that may not is a warning, and nothing more.
     let after = holdings::read(&**client, &objects).await?;
@@ -240,18 +301,18 @@ async fn give(client: &Client, pieces: &[Piece], is_rehearsal: bool) -> Result<G
             troubles.push(Trouble { step, sql, reason, is_lock: false });
         }
     }
-    Ok(Given { before, troubles })
+    Ok(Given { before, after, troubles })
 }
 
 async fn one_by_one(
     client: &Client,
     open: &[&Piece],
-    is_rehearsal: bool,
+    (wait, is_rehearsal): (Duration, bool),
 ) -> Result<Vec<Trouble>, tokio_postgres::Error> {
     let until = Instant::now() + ALL_WAITS;
     let mut troubles = Vec::new();
     for piece in open {
-        let wait = LOCK_WAIT.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
+        let wait = wait.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
         let text =
             format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {}; RELEASE given", wait.as_millis(), piece.sql);
         let Err(error) = client.batch_execute(&text).await else { continue };
@@ -277,6 +338,14 @@ fn on(op: &Op) -> GrantTarget {
         Op::SetOwner(op) => op.on.as_grant_target(),
         Op::Grant(op) => op.on.clone(),
         _ => unreachable!("only these give something"),
+    }
+}
+
+/// The table that gets an owner: for that it is locked against everybody.
+fn owned_table(op: &Op) -> Option<String> {
+    match op {
+        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), .. }) => Some(sql::name(table)),
+        _ => None,
     }
 }
 
@@ -308,28 +377,6 @@ pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio
         client.batch_execute(&statement.sql).await?;
     }
     is_done(client, &step.op).await
-}
-
-/// What the plan's tables consist of, in words, each with its table's name.
-const PARTS: &str = "WITH t AS (SELECT n, c.oid, c.relrowsecurity FROM pg_catalog.unnest($1::text[]) AS n \
-       JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(n)) \
-     SELECT n, 'trigger ' || tgname FROM t JOIN pg_catalog.pg_trigger ON tgrelid = t.oid AND NOT tgisinternal \
-     UNION ALL SELECT n, 'rule ' || rulename FROM t JOIN pg_catalog.pg_rewrite ON ev_class = t.oid \
-     UNION ALL SELECT n, 'policy ' || polname FROM t JOIN pg_catalog.pg_policy ON polrelid = t.oid \
-     UNION ALL SELECT n, 'row security' FROM t WHERE relrowsecurity \
-     UNION ALL SELECT n, 'constraint ' || conname FROM t JOIN pg_catalog.pg_constraint ON conrelid = t.oid AND contype <> 'n' \
-     UNION ALL SELECT n, 'index ' || i.relname FROM t JOIN pg_catalog.pg_index x ON x.indrelid = t.oid \
-       JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
-     UNION ALL SELECT n, pg_catalog.format('column %s of type %s', attname, pg_catalog.format_type(atttypid, atttypmod)) \
-       FROM t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND attnum > 0 AND NOT attisdropped \
-     UNION ALL SELECT n, 'default of column ' || attname || ': ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM t \
-       JOIN pg_catalog.pg_attrdef d ON d.adrelid = t.oid JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.adnum \
-     UNION ALL SELECT n, 'child table ' || inhrelid::pg_catalog.regclass::text FROM t JOIN pg_catalog.pg_inherits ON inhparent = t.oid";
-
-async fn parts(plan: &Plan, client: &Client) -> Result<BTreeSet<(String, String)>, ExecError> {
-    let names: Vec<String> = plan.targets().into_iter().map(sql::name).collect();
-    let rows = client.query(PARTS, &[&names]).await.map_err(ExecError::target("look at the target's tables"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Takes back whatever anybody got since rights were given, for a cutover that is given up behind its permanent fence. Can
@@ -384,8 +431,8 @@ pub async fn nothing_left(run: &Run, ledger: &Client) -> Result<(), ExecError> {
                     step: "giving up the cutover".to_owned(),
                     reason: format!(
                         "while others had rights on {table} of the target, this was changed: {}. The source is open. Make it as it \
-                         was, for rows are applied with more rights than others have, and pcrd apply goes on; or pcrd abort gives \
-                         the migration up",
+                         was, for rows are applied with more rights than others have, and pcrd apply goes on; what was made anew \
+                         under its old name is another thing, and pcrd abort gives the migration up",
                         other.join(", ")
                     ),
                 });
@@ -408,13 +455,25 @@ pub async fn lines_of(ledger: &Client, id: &str, plan: Option<&Plan>) -> Result<
             found.push(gone(&step, &reason));
             continue;
         };
-        let op = plan.and_then(|plan| plan.steps.iter().find(|one| one.id.0 == step)).map(|step| &step.op);
-        if let Some(op) = op
-            && is_done(ledger, op).await.map_err(ExecError::target("look at owners and grants"))?
+        if let Some(op) = plan.and_then(|plan| op_of(plan, &step, &statement))
+            && is_done(ledger, &op).await.map_err(ExecError::target("look at owners and grants"))?
         {
             continue;
         }
         found.push(format!("ALARM: {step} was not done: {reason}. Run on the target: {statement}"));
     }
     Ok(found)
+}
+
+/// What a statement does: the step, or one right of it.
+fn op_of(plan: &Plan, step: &str, statement: &str) -> Option<Op> {
+    let op = &plan.steps.iter().find(|one| one.id.0 == step)?.op;
+    let Op::Grant(grant) = op else { return Some(op.clone()) };
+    let does = |one: &Grant| {
+        let option = one.rights.is_empty();
+        let list = if option { &one.grantable } else { &one.rights };
+        sql::rights::grant(&one.on, one.to.as_ref(), list, option) == statement
+    };
+    let single = rights::singly(grant).into_iter().find(does);
+    Some(single.map_or_else(|| op.clone(), Op::Grant))
 }

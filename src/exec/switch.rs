@@ -207,7 +207,8 @@ pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
     after_opening(run, ledger, run.epoch).await
 }
 
-async fn take_rights_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+/// Before anything is applied again. Without rights that were given it does nothing.
+pub async fn take_rights_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     owners_and_grants::take_back(run, ledger).await?;
     failpoint::hit("rights.taken-back")?;
     owners_and_grants::nothing_left(run, ledger).await

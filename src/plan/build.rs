@@ -116,7 +116,11 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     }
     ops.push(Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }));
     ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
-    ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
+    let create_schema = |schema: &Ident| {
+        let must_be_new = resolved.rights.is_on_schema(schema);
+        Op::CreateSchema(CreateSchema { schema: schema.clone(), must_be_new })
+    };
+    ops.extend(resolved.schemas.iter().map(create_schema));
     let types = type_def::in_order(resolved.source.types.keys(), &resolved.source.types);
     ops.extend(
         types

@@ -104,7 +104,9 @@ CreateSlot { /// Name.
     slot: Ident } }
 payload! { /// See [`Op::CreateSchema`].
 CreateSchema { /// Name.
-    schema: Ident } }
+    schema: Ident, /// The plan gives rights on it: one that is there already is somebody's, and is not given away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_be_new: bool } }
 payload! { /// See [`Op::CreateType`].
 CreateType { /// Name, on both ends.
     name: QualifiedName, /// What it is, as on the source.

@@ -35,7 +35,7 @@ pub(super) fn problems(plan: &Plan) -> Vec<RightError> {
             found.push(RightError::Foreign(step.id.clone()));
             continue;
         }
-        for what in still(plan, &step.op, &source).gone {
+        for Lost { what, .. } in still(plan, &step.op, &source).gone {
             found.push(RightError::Beyond { step: step.id.clone(), what });
         }
     }
@@ -66,8 +66,17 @@ fn of_source(plan: &Plan) -> Holdings {
 pub struct Still {
     /// What is left of it.
     pub op: Option<Op>,
-    /// What is not, in words.
-    pub gone: Vec<String>,
+    /// What is not.
+    pub gone: Vec<Lost>,
+}
+
+/// An owner, or one right, that the source does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// What gives it and nothing else.
+    pub op: Op,
+    /// In words.
+    pub what: String,
 }
 
 /// What of a step the source has in these holdings.
@@ -80,38 +89,53 @@ pub fn still(plan: &Plan, op: &Op, source: &Holdings) -> Still {
             if !origins.is_empty() && origins.iter().all(is_owner) {
                 return Still { op: Some(op.clone()), gone: Vec::new() };
             }
-            Still { op: None, gone: vec![format!("{} does not belong to {}", shown(&on), set.owner)] }
+            let what = format!("{} does not belong to {}", shown(&on), set.owner);
+            Still { op: None, gone: vec![Lost { op: op.clone(), what }] }
         }
-        Op::Grant(grant) => {
-            let origins = origins(plan, &grant.on);
-            let has = |right: &Right, grantable: bool| {
-                let one = |origin: &GrantTarget| {
-                    let Some(found) = source.get(origin) else { return false };
-                    let held = found.granted(grant.to.as_ref()).get(right).copied();
-                    Some(&found.owner) == grant.to.as_ref() || held.is_some_and(|held| held || !grantable)
-                };
-                !origins.is_empty() && origins.iter().all(one)
-            };
-            let (mut rights, less): (Vec<Right>, Vec<Right>) =
-                grant.rights.iter().copied().partition(|right| has(right, false));
-            let (grantable, plain): (Vec<Right>, Vec<Right>) =
-                grant.grantable.iter().copied().partition(|right| has(right, true));
-            let to = grant.to.as_ref().map_or("everybody", Ident::as_str);
-            let on = shown(&grant.on);
-            let mut gone: Vec<String> =
-                less.iter().map(|right| format!("{to} does not have {} on {on}", right.word())).collect();
-            gone.extend(plain.iter().map(|right| match has(right, false) {
-                true => format!("{to} may not grant {} on {on}", right.word()),
-                false => format!("{to} does not have {} on {on}", right.word()),
-            }));
-            rights.extend(plain.into_iter().filter(|right| has(right, false)));
-            rights.sort();
-            let is_left = !rights.is_empty() || !grantable.is_empty();
-            let op = Op::Grant(Grant { rights, grantable, ..grant.clone() });
-            Still { op: is_left.then_some(op), gone }
-        }
+        Op::Grant(grant) => still_granted(plan, grant, source),
         other => Still { op: Some(other.clone()), gone: Vec::new() },
     }
+}
+
+fn still_granted(plan: &Plan, grant: &Grant, source: &Holdings) -> Still {
+    let origins = origins(plan, &grant.on);
+    let has = |right: &Right, grantable: bool| {
+        let one = |origin: &GrantTarget| {
+            let Some(found) = source.get(origin) else { return false };
+            let held = found.granted(grant.to.as_ref()).get(right).copied();
+            Some(&found.owner) == grant.to.as_ref() || held.is_some_and(|held| held || !grantable)
+        };
+        !origins.is_empty() && origins.iter().all(one)
+    };
+    let (to, on) = (grant.to.as_ref().map_or("everybody", Ident::as_str), shown(&grant.on));
+    let (mut rights, mut grantable, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    for one in singly(grant) {
+        match (one.rights.first(), one.grantable.first()) {
+            (Some(right), _) if has(right, false) => rights.push(*right),
+            (_, Some(right)) if has(right, true) => grantable.push(*right),
+            (_, Some(right)) if has(right, false) => {
+                rights.push(*right);
+                let what = format!("{to} may not grant {} on {on}", right.word());
+                gone.push(Lost { op: Op::Grant(one), what });
+            }
+            (right, option) => {
+                let Some(right) = right.or(option) else { continue };
+                let what = format!("{to} does not have {} on {on}", right.word());
+                gone.push(Lost { op: Op::Grant(one), what });
+            }
+        }
+    }
+    rights.sort();
+    let is_left = !rights.is_empty() || !grantable.is_empty();
+    let op = Op::Grant(Grant { rights, grantable, ..grant.clone() });
+    Still { op: is_left.then_some(op), gone }
+}
+
+/// The same, each right by itself.
+pub fn singly(grant: &Grant) -> Vec<Grant> {
+    let plain = grant.rights.iter().map(|right| (vec![*right], Vec::new()));
+    let options = grant.grantable.iter().map(|right| (Vec::new(), vec![*right]));
+    plain.chain(options).map(|(rights, grantable)| Grant { rights, grantable, ..grant.clone() }).collect()
 }
 
 /// An object in words.
@@ -158,9 +182,9 @@ fn sequences(plan: &Plan) -> impl Iterator<Item = (&QualifiedName, impl Iterator
     })
 }
 
-/// True when the plan creates the schema: in one that is there it decides nothing.
+/// True when the plan creates the schema, and none that is there is as good: in one that is there it decides nothing.
 pub fn creates_schema(plan: &Plan, schema: &Ident) -> bool {
-    plan.steps.iter().any(|step| matches!(&step.op, Op::CreateSchema(op) if op.schema == *schema))
+    plan.steps.iter().any(|step| matches!(&step.op, Op::CreateSchema(op) if op.schema == *schema && op.must_be_new))
 }
 
 /// The object gets an owner of its own, and what goes along belongs to it.

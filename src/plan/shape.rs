@@ -123,7 +123,10 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             let locks = plan.sources().into_iter().map(lock);
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
-        Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],
+        Op::CreateSchema(op) => {
+            let rule = if op.must_be_new { Rule::create_new_schema } else { Rule::create_schema };
+            vec![target(rule, vec![ident(&op.schema)])]
+        }
         Op::CreateType(op) => shape_type::new_type(&op.name, &op.def),
         Op::CreateTable(op) => new_table(op),
         Op::CreateSequence(op) => {

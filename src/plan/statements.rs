@@ -27,7 +27,10 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let locks = plan.sources().into_iter().map(chunk::lock_for_reading);
             source(locks.chain([publication::create_slot(&op.slot)]))
         }
-        Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),
+        Op::CreateSchema(op) => target([match op.must_be_new {
+            true => ddl::create_new_schema(&op.schema),
+            false => ddl::create_schema(&op.schema),
+        }]),
         Op::CreateType(op) => target(ddl_type::create_type(&op.name, &op.def, ddl_type::QUOTED)),
         Op::CreateSequence(op) => target([ddl::create_sequence(&op.name, &op.sequence)]),
         Op::CreateTable(op) => {

@@ -126,6 +126,15 @@ pub struct ResolvedRights {
     pub grants: Vec<ResolvedGrant>,
 }
 
+impl ResolvedRights {
+    /// True when somebody gets the schema, or a right on it.
+    pub fn is_on_schema(&self, schema: &Ident) -> bool {
+        let owned = |one: &ResolvedOwner| matches!(&one.on, OwnerTarget::Schema(own) if own == schema);
+        let granted = |one: &ResolvedGrant| matches!(&one.on, GrantTarget::Schema(own) if own == schema);
+        self.owners.iter().any(owned) || self.grants.iter().any(granted)
+    }
+}
+
 /// To whom an object is to belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedOwner {

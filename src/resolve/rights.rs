@@ -21,6 +21,7 @@ const NARROWED: &str = "`migrate.carry` leaves it out";
 const MIXED: &str = "its values are made of other columns too, which the role may not see";
 const SCHEMA_THERE: &str =
     "the target has the schema already: who owns it, who may create there and what everybody may is its own affair";
+const WAS_PUBLIC: &str = "the schema is made out of `public`, which is open to everybody and the database owner's";
 const UNGUARDED: &str = "the table's policies are not carried, and without them the role would see every row";
 
 /// Where rights come from.
@@ -28,6 +29,8 @@ struct Origin<'a> {
     shown: String,
     owner: &'a Ident,
     grants: &'a [String],
+    /// The schema that every database has from its beginning, under another name.
+    was_public: bool,
     /// Why nobody else than the owner gets a right that somebody has there.
     kept_back: Option<&'static str>,
 }
@@ -91,7 +94,8 @@ fn schemas<'a>(
         let origin = |name: &Ident| {
             let rights = source.schema_rights.get(name)?;
             let shown = format!("schema {name}");
-            Some(Origin { shown, owner: &rights.owner, grants: &rights.grants, kept_back: None })
+            let was_public = *name == public() && schema != name;
+            Some(Origin { shown, owner: &rights.owner, grants: &rights.grants, was_public, kept_back: None })
         };
         Object {
             on: GrantTarget::Schema(schema.clone()),
@@ -114,6 +118,7 @@ fn tables<'a>(scopes: &[Scope<'a>], tables: &[ResolvedTable], sequences: &[Resol
             shown,
             owner: &scope.table.owner,
             grants,
+            was_public: false,
             kept_back: scope.table.row_security.then_some(UNGUARDED),
         };
         let whole = |one: &Scope<'a>| origin(one, format!("table {}", one.name), &one.table.grants);
@@ -160,7 +165,7 @@ fn of_sequences<'a>(sequences: &[ResolvedSequence], source: &'a Catalog) -> Vec<
         let origins = names.filter_map(|name| {
             let own = source.sequences.get(name)?;
             let shown = format!("sequence {name}");
-            Some(Origin { shown, owner: &own.owner, grants: &own.grants, kept_back: None })
+            Some(Origin { shown, owner: &own.owner, grants: &own.grants, was_public: false, kept_back: None })
         });
         let is_free = sequence.wanted.owned_by.is_none();
         Object {
@@ -190,6 +195,12 @@ impl Work<'_> {
             for origin in object.origins.iter().filter(|origin| *origin.owner != found.owner) {
                 report.leave("owner", format!("{} of {}", origin.owner, origin.shown), SCHEMA_THERE);
             }
+        }
+        if object.owned.is_some() && object.origins.iter().any(|origin| origin.was_public) {
+            for origin in &object.origins {
+                report.leave("owner", format!("{} of {}", origin.owner, origin.shown), WAS_PUBLIC);
+            }
+            return;
         }
         let (Some((on, follow)), Some(first)) = (&object.owned, object.origins.first()) else { return };
         let current = self.target.roles.as_ref().map(|roles| roles.current.clone());
@@ -241,10 +252,11 @@ impl Work<'_> {
                     left.entry("not every source of the target has it").or_default().push(right);
                     continue;
                 }
-                match self.why_not(object, to.as_ref(), right) {
+                let option = has.iter().all(|own| own.get(&right).copied().unwrap_or(true));
+                match self.why_not(object, to.as_ref(), (right, option)) {
                     Some(Left::Needless) => {}
                     Some(Left::Listed(why)) => left.entry(why).or_default().push(right),
-                    None if has.iter().all(|own| own.get(&right).copied().unwrap_or(true)) => grantable.push(right),
+                    None if option => grantable.push(right),
                     None => rights.push(right),
                 }
             }
@@ -264,17 +276,20 @@ impl Work<'_> {
         }
     }
 
-    fn why_not(&mut self, object: &Object<'_>, to: Option<&Ident>, right: Right) -> Option<Left> {
+    fn why_not(&mut self, object: &Object<'_>, to: Option<&Ident>, (right, option): (Right, bool)) -> Option<Left> {
         if to.is_some() && to == self.owner_of(object) {
             return Some(Left::Needless);
         }
         if let Some(found) = object.found {
-            if is_there(found, to, right) {
+            if is_there(found, to, (right, option)) {
                 return Some(Left::Needless);
             }
             if right == Right::Create || to.is_none() {
                 return Some(Left::Listed(SCHEMA_THERE));
             }
+        }
+        if right == Right::Create && to.is_none() && object.origins.iter().any(|origin| origin.was_public) {
+            return Some(Left::Listed(WAS_PUBLIC));
         }
         if !self.carry.grants {
             return Some(Left::Listed(NARROWED));
@@ -357,10 +372,11 @@ fn public() -> Ident {
     Ident::new("public").expect("it is a name")
 }
 
-fn is_there(found: &SchemaRights, to: Option<&Ident>, right: Right) -> bool {
+/// The right, with its grant option where that is wanted.
+fn is_there(found: &SchemaRights, to: Option<&Ident>, (right, option): (Right, bool)) -> bool {
     let is_for = |item: &AclItem| item.grantee.is_none() || item.grantee.as_ref() == to;
     let parsed = found.grants.iter().filter_map(|text| AclItem::parse(text));
-    parsed.filter(is_for).any(|item| item.rights.iter().any(|held| held.right == right))
+    parsed.filter(is_for).any(|item| item.rights.iter().any(|held| held.right == right && (held.grantable || !option)))
 }
 
 fn shown(to: &Option<Ident>) -> String {
