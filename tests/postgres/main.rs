@@ -55,6 +55,7 @@ mod refused;
 mod repair;
 mod reserved;
 mod rights;
+mod rights_in_doubt;
 mod secrets;
 mod selection;
 mod settings;

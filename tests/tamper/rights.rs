@@ -1,7 +1,7 @@
 //! Owners and grants: nobody gets by an edited plan what the plan's source does not give him.
 
 use pcrd::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName, Right};
-use pcrd::plan::{Grant, Op, Plan, SetOwner, problems};
+use pcrd::plan::{CreateSchema, Grant, Op, Plan, SetOwner, problems};
 
 use super::{assert_refused, ops, plan, rebuilt};
 
@@ -130,4 +130,34 @@ fn nobody_becomes_an_owner_who_is_none_on_the_source() {
         set.sequences.push(sequence);
     };
     refused(&more, FOREIGN);
+}
+
+fn create_schema(all: &mut [Op]) -> &mut CreateSchema {
+    all.iter_mut().find_map(|op| if let Op::CreateSchema(create) = op { Some(create) } else { None }).unwrap()
+}
+
+/// A schema that the target has is somebody's, whatever a plan says of creating it.
+#[test]
+fn a_schema_is_given_away_only_by_a_plan_that_fails_where_it_is_there() {
+    refused(&|all| create_schema(all).must_be_new = false, FOREIGN);
+    let public = |must_be_new: bool| {
+        move |all: &mut Vec<Op>| {
+            let schema = |one: &SetOwner| matches!(one.on, OwnerTarget::Schema(_));
+            let own = owner(all, &schema).owner.clone();
+            all.push(Op::CreateSchema(CreateSchema { schema: name("public"), must_be_new }));
+            all.push(Op::SetOwner(SetOwner {
+                on: OwnerTarget::Schema(name("public")),
+                owner: own,
+                sequences: Vec::new(),
+            }));
+        }
+    };
+    refused(&public(false), FOREIGN);
+    // Nothing of it comes from the source either.
+    refused(&public(true), BEYOND);
+    let created = with(&|_| {}).steps.into_iter().filter(|step| matches!(step.op, Op::CreateSchema(_)));
+    for step in created {
+        let sql = &step.statements[0].sql;
+        assert!(sql.starts_with("CREATE SCHEMA \""), "{sql}");
+    }
 }
