@@ -1,6 +1,6 @@
 //! Who may do what: access control entries as PostgreSQL writes them (`app=arw*/owner`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub struct Roles {
     pub current: Ident,
     /// All of them; true for those that may log in.
     pub login: BTreeMap<Ident, bool>,
+    /// Those to which the role that read the catalog may not give what is its own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub out_of_reach: BTreeSet<Ident>,
 }
 
 /// Who owns a schema, and who may use it.

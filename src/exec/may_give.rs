@@ -40,7 +40,10 @@ pub(super) async fn checks(plan: &Plan, target: &Client) -> Result<Vec<Failure>,
     }
     for (schema, owner, is_new) in may_not_create(plan, &owners, &grants, target, &me).await? {
         let (name, role) = (sql::ident(&schema), sql::ident(&owner));
-        let found = format!("role {role}, to which tables are to belong, may not create any in the schema {name}");
+        let found = format!(
+            "role {role}, to which tables are to belong, may not create any in the schema {name}, \
+             which it must for the moment of the switch only"
+        );
         let fix = match is_new {
             false => Fix::Statement(format!("GRANT CREATE ON SCHEMA {name} TO {role}")),
             true => Fix::Words(from_the_source(plan, &schema, &role)),

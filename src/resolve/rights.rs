@@ -10,7 +10,7 @@ use crate::catalog::{
     SchemaRights,
 };
 use crate::desired::Carry;
-use crate::findings::rules::{ROLE_MISSING, TARGET_GRANTS};
+use crate::findings::rules::{OWNER_NOT_CARRIED, ROLE_MISSING, TARGET_GRANTS};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::{ResolvedGrant, ResolvedOwner, ResolvedRights, ResolvedSequence, ResolvedTable};
@@ -58,6 +58,7 @@ pub(crate) fn rights(
         target,
         carry,
         missing: BTreeMap::new(),
+        left: BTreeMap::new(),
         owners: BTreeMap::new(),
         out: ResolvedRights::default(),
     };
@@ -70,6 +71,7 @@ pub(crate) fn rights(
     }
     dropped_columns(scopes, report);
     work.say_missing(report);
+    work.say_left(report);
     defaults(scopes, source, target, report);
     work.out
 }
@@ -184,6 +186,8 @@ struct Work<'a> {
     carry: Carry,
     /// What is lost for want of a role.
     missing: BTreeMap<Ident, Vec<String>>,
+    /// Owners that stay without what is theirs.
+    left: BTreeMap<Ident, Vec<String>>,
     /// Owners that tables and sequences will have.
     owners: BTreeMap<QualifiedName, Ident>,
     out: ResolvedRights,
@@ -219,9 +223,16 @@ impl Work<'_> {
         let is_shared = object.origins.iter().any(|origin| origin.owner != owner);
         let why = match &self.target.roles {
             Some(roles) if !is_shared && *owner == roles.current => return Some(owner.clone()),
-            _ if !self.carry.owners => NARROWED,
+            _ if !self.carry.owners => {
+                self.leave_without(object);
+                NARROWED
+            }
             None => ROLES_UNKNOWN,
             Some(_) if is_shared => "the sources belong to different roles",
+            Some(roles) if roles.out_of_reach.contains(owner) => {
+                self.leave_without(object);
+                "the role that applies the plan may not give it anything"
+            }
             Some(roles) if roles.login.contains_key(owner) => return Some(owner.clone()),
             Some(_) => {
                 let lost = object.origins.iter().map(|origin| format!("{} belongs to it", origin.shown));
@@ -233,6 +244,12 @@ impl Work<'_> {
             report.leave("owner", format!("{} of {}", origin.owner, origin.shown), why);
         }
         None
+    }
+
+    fn leave_without(&mut self, object: &Object<'_>) {
+        for origin in &object.origins {
+            self.left.entry(origin.owner.clone()).or_default().push(origin.shown.clone());
+        }
     }
 
     fn grants(&mut self, object: &Object<'_>, report: &mut Report) {
@@ -335,6 +352,34 @@ impl Work<'_> {
                 format!("the target has no such role: {lost}. Run {create} there and plan again")
             };
             report.find(&ROLE_MISSING, role, message);
+        }
+    }
+
+    /// Of those that a program may log in as, and of those that the executor could be made a member of.
+    fn say_left(&self, report: &mut Report) {
+        let logs_in = |role: &Ident| {
+            let both = [self.source.roles.as_ref(), self.target.roles.as_ref()];
+            both.into_iter().flatten().any(|roles| roles.login.get(role) == Some(&true))
+        };
+        for (role, lost) in &self.left {
+            let reach = self.target.roles.as_ref().filter(|roles| self.carry.owners && roles.login.contains_key(role));
+            if reach.is_none() && !logs_in(role) {
+                continue;
+            }
+            let more = if lost.len() > 3 { format!(" and {} more", lost.len() - 3) } else { String::new() };
+            let lost = format!("{}{more}", lost[..lost.len().min(3)].join(", "));
+            let how = match reach {
+                None => "which `migrate.carry` leaves with the role that applies the plan".to_owned(),
+                Some(roles) => {
+                    let options = if self.target.server.major() >= 16 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
+                    let (name, user) = (crate::sql::ident(role), crate::sql::ident(&roles.current));
+                    format!(
+                        "to which {user} may not give anything on the target. Unless {name} is a superuser or the database's owner, run \
+                         GRANT {name} TO {user}{options} there, let {user} inherit, and plan again"
+                    )
+                }
+            };
+            report.find(&OWNER_NOT_CARRIED, role, format!("{lost} belong on the source to {role}, {how}"));
         }
     }
 }

@@ -259,6 +259,8 @@ async fn what_is_narrowed_or_has_no_role_is_listed() {
         assert!(plan.contains(listed), "{listed} is not in the plan:\n{plan}");
     }
     assert!(!plan.contains("set_owner:"), "{plan}");
+    // Applications log in as these owners.
+    assert!(plan.contains("OWNER_NOT_CARRIED") && plan.contains("`migrate.carry` leaves with"), "{plan}");
     // A generated column shows what others hold.
     assert!(plan.contains("SELECT to shared on column public.items.twice"), "{plan}");
     assert!(!plan.contains("grant:column:"), "{plan}");
@@ -302,9 +304,10 @@ async fn an_executor_without_power_asks_for_what_it_needs_before_it_begins() {
         let path = migration.dir.path().join("pcrd.config.yml");
         let config = std::fs::read_to_string(&path).unwrap();
         let (before, after) = config.split_once("target:").unwrap();
+        // Whoever plans sees what it may give; another one applies.
+        migration.plan();
         std::fs::write(&path, format!("{before}target:{}", after.replacen("user: postgres", "user: mover", 1)))
             .unwrap();
-        migration.plan();
         let asked = grant_what_is_asked(&migration, &source, &target).await;
         let expected = ["target owner_create", "target owner_membership", "target schema_grant"];
         assert_eq!(asked, expected.map(str::to_owned).into(), "{target_major}");
@@ -387,4 +390,44 @@ async fn a_schema_that_the_target_has_stays_as_it_is() {
     stage.cut_over().assert_switched();
     let rights = "SELECT pg_get_userbyid(nspowner) || ' ' || nspacl::text FROM pg_namespace WHERE nspname = 'app'";
     assert_eq!(text(&stage.target, rights).await, "postgres {postgres=UC/postgres,app=U/postgres}");
+}
+
+/// Nobody is refused for what ran before: the owner stays behind, and the plan says what would take it along.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_cannot_be_given_is_listed_and_the_rest_is_carried() {
+    for (target_major, member) in
+        [(15, "GRANT \"boss\" TO \"mover\""), (16, "GRANT \"boss\" TO \"mover\" WITH INHERIT TRUE, SET TRUE")]
+    {
+        let pair = TestPair::start(15, target_major);
+        let roles = "CREATE ROLE boss LOGIN; CREATE ROLE app LOGIN";
+        let on_source = format!(
+            "{roles}; CREATE TABLE items (id integer PRIMARY KEY); ALTER TABLE items OWNER TO boss; GRANT SELECT ON items TO app; \
+             CREATE TABLE others (id integer PRIMARY KEY)"
+        );
+        let on_target = format!(
+            "{roles}; CREATE ROLE mover LOGIN; GRANT CREATE ON DATABASE reach TO mover; GRANT USAGE, CREATE ON SCHEMA public TO mover; \
+             GRANT SET ON PARAMETER session_replication_role TO mover"
+        );
+        let stage = Stage::with_target(&pair, "reach", &on_source, &on_target, "    - items\n    - others", "").await;
+        let path = stage.migration.dir.path().join("pcrd.config.yml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let (before, after) = config.split_once("target:").unwrap();
+        std::fs::write(&path, format!("{before}target:{}", after.replacen("user: postgres", "user: mover", 1)))
+            .unwrap();
+        std::fs::remove_file(stage.migration.dir.path().join("plan.json")).unwrap();
+        stage.migration.plan();
+        let plan = std::fs::read_to_string(stage.migration.dir.path().join("plan.json")).unwrap();
+        let member = member.replace('"', "\\\"");
+        for listed in ["OWNER_NOT_CARRIED", "boss of table public.items", &member, "grant:table:public.items:app"] {
+            assert!(plan.contains(listed), "{listed} is not in the plan:\n{plan}");
+        }
+        assert!(!plan.contains("set_owner:table:public.items"), "{plan}");
+        let shown = stage.migration.ok(&["show", "plan.json"]);
+        assert!(shown.contains("OWNER_NOT_CARRIED@boss"), "{shown}");
+        stage.cut_over().assert_switched();
+        let owner = "SELECT pg_get_userbyid(relowner) || ' ' || has_table_privilege('app', oid, 'SELECT') FROM pg_class \
+                     WHERE relname = 'items'";
+        assert_eq!(text(&stage.target, owner).await, "mover true");
+        stage.end().await;
+    }
 }

@@ -89,16 +89,20 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
 fn roles(rows: Vec<RoleRow>) -> Result<Roles, IntrospectError> {
     let mut current = None;
     let mut login = BTreeMap::new();
+    let mut out_of_reach = BTreeSet::new();
     for row in rows {
         // One that has no name here cannot be named by a plan either.
         let Ok(name) = Ident::new(row.name) else { continue };
         if row.current {
             current = Some(name.clone());
         }
+        if row.out_of_reach {
+            out_of_reach.insert(name.clone());
+        }
         login.insert(name, row.login);
     }
     let missing = || IntrospectError::Missing { object: "the cluster".to_owned(), part: "role of this session" };
-    Ok(Roles { current: current.ok_or_else(missing)?, login })
+    Ok(Roles { current: current.ok_or_else(missing)?, login, out_of_reach })
 }
 
 fn default_grant(row: DefaultGrantsRow) -> Result<DefaultGrants, IntrospectError> {

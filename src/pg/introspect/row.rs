@@ -34,6 +34,7 @@ pub(super) struct RoleRow {
     pub(super) name: String,
     pub(super) login: bool,
     pub(super) current: bool,
+    pub(super) out_of_reach: bool,
 }
 
 #[derive(Deserialize)]
