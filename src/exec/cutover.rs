@@ -337,7 +337,9 @@ pub async fn finish_interrupted(
         // One that died before its fence has left the slot of the way back.
         back::disarm_or_say(run, ledger).await;
         // An abort that died after it had opened the source, and before it looked what is left on the tables.
-        switch::take_rights_back(run, ledger).await?;
+        if owners_and_grants::is_given(run, ledger).await? {
+            switch::take_rights_back(run, ledger).await?;
+        }
         return Ok(None);
     }
     if found.state != CutoverState::Switched {

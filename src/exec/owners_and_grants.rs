@@ -25,6 +25,8 @@ use crate::sql;
 const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// For all of them; then what is not to be had at once is left.
 const ALL_WAITS: Duration = Duration::from_secs(2);
+/// For a group that is applied. One that takes longer meets a lock, or the tries' end.
+const APPLY_PATIENCE: Duration = Duration::from_secs(10);
 /// Before the fence, nobody waits but the stream.
 const TRIES: u32 = 10;
 
@@ -131,7 +133,7 @@ pub async fn try_out(run: &Run, shared: &Shared, wanted: &Wanted) -> Result<(), 
     for attempt in 1..=TRIES {
         run.stop_check()?;
         // Tables are locked one after another, and a group that is applied may have them in another order.
-        let between = shared.between.lock().await;
+        let between = tokio::time::timeout(APPLY_PATIENCE, shared.between.lock()).await;
         client.batch_execute("BEGIN").await.map_err(doing())?;
         let given = give(client, wanted, true).await;
         client.batch_execute("ROLLBACK").await.map_err(doing())?;
@@ -377,6 +379,11 @@ pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio
         client.batch_execute(&statement.sql).await?;
     }
     is_done(client, &step.op).await
+}
+
+/// True when rights were given that nobody has taken back, or nobody has looked since what is left of them.
+pub async fn is_given(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    Ok(!given::all(&**ledger, &run.id).await?.is_empty())
 }
 
 /// Takes back whatever anybody got since rights were given, for a cutover that is given up behind its permanent fence. Can
