@@ -330,18 +330,22 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
             Op::CreateSequence(create) => format!("DROP SEQUENCE IF EXISTS {}", sql::name(&create.name)),
             Op::CreateType(create) => {
                 format!(
-                    "SAVEPOINT type; DROP {} IF EXISTS {}",
+                    "SAVEPOINT object; DROP {} IF EXISTS {}",
                     sql::ddl_type::word(&create.def),
                     sql::name(&create.name)
                 )
+            }
+            // Made by a statement that fails where it was there before: the same plan can begin afresh.
+            Op::CreateSchema(create) if create.must_be_new => {
+                format!("SAVEPOINT object; DROP SCHEMA IF EXISTS {}", sql::ident(&create.schema))
             }
             _ => continue,
         };
         match transaction.batch_execute(&drop).await {
             // Somebody has made something of it since.
-            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) && is_type(&step.op) => {
+            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) && may_stay(&step.op) => {
                 let doing = ExecError::target(format!("undo {}", step.id));
-                transaction.batch_execute("ROLLBACK TO SAVEPOINT type").await.map_err(doing)?;
+                transaction.batch_execute("ROLLBACK TO SAVEPOINT object").await.map_err(doing)?;
                 run.note(format!("{} stays on the target: other objects there depend on it", step.id));
                 continue;
             }
@@ -353,6 +357,6 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
     Ok(removed)
 }
 
-fn is_type(op: &Op) -> bool {
-    matches!(op, Op::CreateType(_))
+fn may_stay(op: &Op) -> bool {
+    matches!(op, Op::CreateType(_) | Op::CreateSchema(_))
 }

@@ -172,6 +172,13 @@ async fn a_schema_that_came_meanwhile_is_not_given_away() {
     assert!(said.code != Some(0) && words(&said.stderr).contains("already exists"), "{}", said.stderr);
     let owner = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'fresh'";
     assert_eq!(text(&stage.target, owner).await, "postgres");
+    // One of its own goes with an abort, and the same plan begins afresh.
+    run(&stage.target, "DROP SCHEMA fresh").await;
+    assert_code(&wait(stage.migration.start(&["apply", "plan.json", "--yes", "--through", "verify"], "")), Some(0));
+    assert_code(&command(&stage, &["abort", "--yes"], ""), Some(0));
+    assert_eq!(text(&stage.target, "SELECT to_regnamespace('fresh') IS NULL").await, "t");
+    stage.cut_over().assert_switched();
+    assert_eq!(text(&stage.target, owner).await, "boss");
 }
 
 #[tokio::test(flavor = "multi_thread")]
