@@ -108,6 +108,7 @@ fn projection(
                 inverse: None,
             })
             .collect(),
+        computed: Vec::new(),
         part: None,
         filter: None,
     }

@@ -73,6 +73,7 @@ fn projection(identity: RowIdentity) -> Projection {
         format: CopyFormat::Text,
         format_reason: String::new(),
         columns,
+        computed: Vec::new(),
         part: None,
         filter: None,
     }

@@ -77,6 +77,7 @@ pub const ALL: &[&str] = &[
     "back.probed",
     "back.begin",
     "back.after-fence",
+    "back.between-looks",
     "back.after-drained",
     "back.after-sequences",
     "back.after-permanent",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Ident, QualifiedName};
+use crate::catalog::{Column, Ident, QualifiedName, Table};
 use crate::plan::rights::{self, RightError};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
@@ -262,6 +262,9 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     if !filled.eq(stored.map(|column| (&column.name, &column.ty))) {
         return Err("its columns are not those that the table is created with".to_owned());
     }
+    if let Some(name) = wrongly_compared(projection, source, table) {
+        return Err(format!("the computed column {name} is compared with no column of its type"));
+    }
     if projection.source_key().len() != projection.target_key().len() {
         return Err("its keys have different lengths".to_owned());
     }
@@ -270,6 +273,19 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
         Some(key) => Err(format!("no value is made for the key column {key}")),
         None => Ok(()),
     }
+}
+
+/// A computed column that is compared with something else than a column of the source of its type.
+fn wrongly_compared<'p>(projection: &'p Projection, source: &Table, table: &'p CreateTable) -> Option<&'p Ident> {
+    let entry = |name: &Ident| projection.computed.iter().find(|one| &one.target == name);
+    let is_wrong = |column: &&Column| match entry(&column.name) {
+        Some(one) => one.ty != column.ty || source.column(&one.source).is_none_or(|there| there.ty != one.ty),
+        None => false,
+    };
+    let (computed, written): (Vec<_>, Vec<_>) = table.columns.iter().partition(|column| column.generated.is_some());
+    let other = projection.computed.iter().find(|one| written.iter().any(|column| column.name == one.target));
+    let unknown = projection.computed.iter().find(|one| table.columns.iter().all(|column| column.name != one.target));
+    other.or(unknown).map(|one| &one.target).or_else(|| computed.into_iter().find(is_wrong).map(|column| &column.name))
 }
 
 /// Columns stand quoted in expressions. A large value that the stream does not send is found by what is read.

@@ -133,6 +133,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
         format: CopyFormat::Text,
         format_reason: "only changes go back".to_owned(),
         columns: values,
+        computed: Vec::new(),
         filter: None,
         part: None,
     });

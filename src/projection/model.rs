@@ -24,12 +24,27 @@ pub struct Projection {
     pub format_reason: String,
     /// Target columns in target order; generated ones left out (PostgreSQL computes them).
     pub columns: Vec<ProjectedColumn>,
+    /// Columns that the target computes and the source has too, in target order: compared, never written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub computed: Vec<ComputedColumn>,
     /// Which rows; all when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
     /// Set when the target has rows of other source tables too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+}
+
+/// A column that the target computes by itself from others, of the same type as what the source has in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComputedColumn {
+    /// Source column, generated or not.
+    pub source: Ident,
+    /// Target column.
+    pub target: Ident,
+    /// Type of both.
+    pub ty: ColumnType,
 }
 
 /// Which rows of a target with several source tables come from this one.

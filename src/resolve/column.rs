@@ -194,7 +194,10 @@ fn regenerate(
         let kind = ResolveErrorKind::GeneratedFromDropped { at: at.to_owned(), reads: reads.clone() };
         return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
     }
-    let message = "the target computes its values itself, and they are not compared";
+    let message = match wish.ty {
+        None => "the target computes its values itself; verification compares them",
+        Some(_) => "the target computes its values itself; of another type, they are not compared",
+    };
     report.find(&GENERATED_RECOMPUTED, at, message);
     Ok(Generated { expr: rewritten.sql, stored: generated.stored })
 }

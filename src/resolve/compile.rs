@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, Column, Ident, QualifiedName, ReplicaIdentity, Tab
 use crate::desired::check::MERGED;
 use crate::desired::{DesiredSchema, Order};
 use crate::findings::rules::{CONSTRAINT_NOT_VALID, SCHEMA_UNVERIFIED};
-use crate::projection::{Projection, RowIdentity, SourceColumn, copy_format};
+use crate::projection::{ComputedColumn, Projection, RowIdentity, SourceColumn, copy_format};
 use crate::resolve::accept::accept;
 use crate::resolve::column::{Columns, columns};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
@@ -247,6 +247,7 @@ fn resolved_table(
         format,
         format_reason,
         columns: projected,
+        computed: computed(scope, &wanted),
         filter: columns.filter,
         part: scope.part.clone(),
     };
@@ -277,6 +278,19 @@ fn resolved_table(
     };
     tables::of_table(scope, &table, report);
     table
+}
+
+/// Of another type, the source's values are others than those that the target computes.
+fn computed(scope: &Scope<'_>, wanted: &Table) -> Vec<ComputedColumn> {
+    let generated = wanted.columns.iter().filter(|column| column.generated.is_some());
+    generated
+        .filter_map(|column| {
+            let (source, _) = scope.renames.iter().find(|(_, target)| **target == column.name)?;
+            let is_alike = scope.table.column(source)?.ty == column.ty;
+            let (target, ty) = (column.name.clone(), column.ty.clone());
+            is_alike.then(|| ComputedColumn { source: source.clone(), target, ty })
+        })
+        .collect()
 }
 
 fn source_extract(

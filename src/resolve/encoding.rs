@@ -104,13 +104,14 @@ pub(crate) fn unlike(scope: &Scope<'_>, projection: &Projection, wanted: &Table)
     }
     for column in wanted.columns.iter() {
         let Some(generated) = &column.generated else { continue };
-        let names = tokens(&generated.expr).unwrap_or_default();
-        let reads_text = names.iter().any(|token| {
-            let name = match &token.kind {
-                TokenKind::Quoted(name) => Some(name.as_str()),
-                _ => token.word(),
-            };
-            wanted.columns.iter().any(|one| Some(one.name.as_str()) == name && holds_text(&one.ty))
+        let reads_text = tokens(&generated.expr).map_or(true, |names| {
+            names.iter().any(|token| {
+                let name = match &token.kind {
+                    TokenKind::Quoted(name) => Some(name.as_str()),
+                    _ => token.word(),
+                };
+                wanted.columns.iter().any(|one| Some(one.name.as_str()) == name && holds_text(&one.ty))
+            })
         });
         if reads_text {
             refuse(scope.added(&column.name), "a generated column reads text");

@@ -55,7 +55,10 @@ pub(crate) fn kept(
     out.carried.push(carried);
     if let Some(generated) = &wanted.generated {
         generates(scope, &at, generated, span)?;
-        let message = "the target computes its values itself, and they are not compared";
+        let message = match column.ty == wanted.ty {
+            true => "the target computes its values itself; verification compares them",
+            false => "the target computes its values itself; of another type, they are not compared",
+        };
         report.find(&GENERATED_RECOMPUTED, &at, message);
         if column.generated.is_none() {
             out.computed.push((wanted.name.clone(), column.name.clone()));

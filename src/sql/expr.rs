@@ -84,6 +84,18 @@ pub(crate) fn values<'a>(projection: &'a Projection, frozen: &Frozen) -> Result<
     projection.columns.iter().map(value).collect()
 }
 
+/// Every column that is compared: what is written, then what the target computes.
+pub(crate) fn compared<'a>(projection: &'a Projection, frozen: &Frozen) -> Result<Vec<Value<'a>>, ProjectionError> {
+    let computed = projection.computed.iter().map(|column| Value {
+        target: &column.target,
+        ty: &column.ty,
+        sql: ident(&column.source),
+        reads: std::slice::from_ref(&column.source),
+        frozen: false,
+    });
+    Ok(values(projection, frozen)?.into_iter().chain(computed).collect())
+}
+
 /// The values of the target key, in key order. They read key columns only: nothing else is known of an old row.
 pub(crate) fn key_values(projection: &Projection) -> Result<Vec<Value<'_>>, ProjectionError> {
     let missing =

@@ -4,7 +4,7 @@
 use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
 use crate::sql::expr::{
-    Frozen, ProjectionError, Value, commas, equals, has_own_operators, key_values, only, source_column, values,
+    Frozen, ProjectionError, Value, commas, compared, equals, has_own_operators, key_values, only, source_column,
 };
 use crate::sql::filter::belongs;
 use crate::sql::part::own;
@@ -78,7 +78,7 @@ pub fn row_hash_expr(
     side: Side,
     digest: Digest,
 ) -> Result<String, ProjectionError> {
-    let items = values(projection, frozen)?.into_iter().map(|value| item(&value, side, digest));
+    let items = compared(projection, frozen)?.into_iter().map(|value| item(&value, side, digest));
     Ok(format!("CAST(ROW({}) AS pg_catalog.text)", commas(items)))
 }
 
@@ -156,7 +156,7 @@ pub fn rows(projection: &Projection, frozen: &Frozen, rows: Rows<'_>) -> Result<
         Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
         Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
     };
-    let items: Vec<String> = key_values(projection)?.iter().chain(&values(projection, frozen)?).map(text).collect();
+    let items: Vec<String> = key_values(projection)?.iter().chain(&compared(projection, frozen)?).map(text).collect();
     Ok(format!("SELECT {} FROM {}", items.join(", "), from_where(projection, rows)?))
 }
 
@@ -185,7 +185,7 @@ pub fn row_digests(
         Side::Source => format!("CAST({} AS pg_catalog.text)", value.sql),
         Side::Target => format!("CAST(t.{} AS pg_catalog.text)", ident(value.target)),
     });
-    let columns = values(projection, frozen)?;
+    let columns = compared(projection, frozen)?;
     let columns = columns.iter().map(|value| {
         if as_what == Columns::Values {
             return format!("pg_catalog.quote_nullable(CAST({} AS pg_catalog.text))", item(value, rows.side, digest));

@@ -65,6 +65,18 @@ async fn a_rewrite_on_the_source_closes_the_way_back() {
     }
 }
 
+/// Whoever is told to undo what was done must not find that nobody can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_between_the_looks_at_rows_and_shape_closes_the_way_back() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "between").await;
+    let mut running = stage.start_through("back.between-looks=sleep(1500)");
+    tokio::task::block_in_place(|| running.wait_for("changes of the target go back"));
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    run(&stage.source, "ALTER TABLE items ALTER p TYPE numeric(14,2)").await;
+    assert_closed(&stage, &wait(running), "ALTER TABLE rewrote its rows");
+}
+
 /// The last look of the way there is compared with too, however long ago that was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewrite_on_the_source_while_nobody_looks_closes_the_way_back() {

@@ -9,6 +9,7 @@ use super::watch::{self, Watch};
 use crate::catalog::QualifiedName;
 use crate::exec::ExecError;
 use crate::exec::context::Run;
+use crate::exec::failpoint;
 use crate::exec::fence::{self, Standing};
 use crate::exec::table::{TableTask, tasks};
 use crate::exec::witness::{self, Witness};
@@ -78,7 +79,7 @@ pub(super) async fn resume(
         None => record_fence(run, ledger, source).await?,
     };
     let looks = Looks { watch, tables, fence };
-    looks.watch.compare_source(source).await.map_err(ExecError::mirrored)?;
+    looks.shapes_of_source(source).await?;
     looks.others_keep_off(run, source).await?;
     witness::keep_source(run, ledger, &looks.tables, found).await?;
     Ok(looks)
@@ -111,9 +112,17 @@ impl Looks {
 
     async fn compare_source(&self, run: &Run, source: &Client) -> Result<Vec<Witness>, ExecError> {
         let found = witness::look_at_source(source, &self.tables).await?;
-        self.watch.compare_source(source).await.map_err(ExecError::mirrored)?;
+        self.shapes_of_source(source).await?;
         self.others_keep_off(run, source).await?;
         Ok(found)
+    }
+
+    async fn shapes_of_source(&self, source: &Client) -> Result<(), ExecError> {
+        failpoint::hit("back.between-looks")?;
+        let Err(error) = self.watch.compare_source(source).await else { return Ok(()) };
+        // What has altered the shape since the last look at the rows may have rewritten them too.
+        witness::look_at_source(source, &self.tables).await?;
+        Err(ExecError::mirrored(error))
     }
 
     /// Only the way back writes to the source, and what it writes is what comes to stand there.

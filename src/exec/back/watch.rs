@@ -174,6 +174,7 @@ fn nowhere(way: &Back) -> Projection {
         format: CopyFormat::Text,
         format_reason: "only looked at".to_owned(),
         columns: Vec::new(),
+        computed: Vec::new(),
         filter: None,
         part: None,
     }

@@ -108,7 +108,9 @@ impl<'a> Sides<'a> {
 
     /// Names of the target columns, as digests are ordered.
     fn column_names(&self) -> Vec<String> {
-        self.subject.projection.columns.iter().map(|column| column.target.as_str().to_owned()).collect()
+        let Projection { columns, computed, .. } = self.subject.projection;
+        let written = columns.iter().map(|column| &column.target);
+        written.chain(computed.iter().map(|column| &column.target)).map(|name| name.as_str().to_owned()).collect()
     }
 
     /// What is being done, for errors.

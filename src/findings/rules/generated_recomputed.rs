@@ -8,7 +8,7 @@ pub static GENERATED_RECOMPUTED: Rule = Rule {
     severity: Severity::Info,
     title: "the target computes a generated column itself",
     lock: None,
-    effect: "The column is neither copied nor streamed, nor compared: what it is computed from is.",
-    why: "An expression that gives another result on the target's version or with its collations is not seen.",
-    instead: "Nothing, for expressions over numbers and times. Compare the column by hand where it sorts or folds text.",
+    effect: "The column is neither copied nor streamed; the comparison covers its values, unless its type changes.",
+    why: "An expression with another result on the target's version is seen by the comparison, before the switch.",
+    instead: "Nothing.",
 };
