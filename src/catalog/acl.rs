@@ -18,6 +18,9 @@ pub struct Roles {
     /// Those to which the role that read the catalog may not give what is its own.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub out_of_reach: BTreeSet<Ident>,
+    /// Within reach, by schema: those that may not create there, and that the role that read the catalog may not let.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_from: BTreeMap<Ident, BTreeSet<Ident>>,
 }
 
 /// Who owns a schema, and who may use it.

@@ -6,6 +6,7 @@ use super::ExecError;
 use super::context::Run;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
+use crate::plan::Plan;
 use crate::sql;
 
 /// So many of those who stand in the way are named.
@@ -27,6 +28,22 @@ pub(super) async fn conflicting(source: &Client, tables: &[QualifiedName]) -> Re
         .await
         .map_err(ExecError::source("look for conflicting locks"))?;
     Ok(rows.iter().map(|row| format!("pid {} ({})", row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+}
+
+/// Sessions that have a lock on the plan's tables of the target, in words.
+pub(super) async fn of_targets(plan: &Plan, target: &Client) -> Result<String, ExecError> {
+    let names: Vec<String> = plan.targets().into_iter().map(sql::name).collect();
+    // A process of the server has no role, and only some may see what it is.
+    let query = "SELECT DISTINCT coalesce('pid ' || l.pid || ' (' || coalesce('role ' || a.usename, a.backend_type, \
+                 'a process of the server, such as autovacuum') || ')', 'a prepared transaction') \
+                 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+                 WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+                 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+                 AND EXISTS (SELECT FROM pg_catalog.unnest($1::text[]) AS n JOIN pg_catalog.pg_class c \
+                   ON c.oid = pg_catalog.to_regclass(n) WHERE l.relation IN (c.oid, c.reltoastrelid)) ORDER BY 1 LIMIT 5";
+    let rows = target.query(query, &[&names]).await.map_err(ExecError::target("look who has the tables locked"))?;
+    let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if list.is_empty() { "who had it is gone".to_owned() } else { format!("it is held by {}", list.join(", ")) })
 }
 
 /// Who holds a lock that keeps ours away, the oldest transactions first, in words.

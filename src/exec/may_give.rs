@@ -38,17 +38,14 @@ pub(super) async fn checks(plan: &Plan, target: &Client) -> Result<Vec<Failure>,
             fail("owner_membership", found.clone(), fix);
         }
     }
-    for (schema, owner, is_new) in may_not_create(plan, &owners, &grants, target, &me).await? {
+    for (schema, owner) in may_not_create(&owners, target, &me).await? {
         let (name, role) = (sql::ident(&schema), sql::ident(&owner));
         let found = format!(
             "role {role}, to which tables are to belong, may not create any in the schema {name}, \
-             which it must for the moment of the switch only"
+             which it must for the moment of the switch only, and the role that applies the plan may not let it"
         );
-        let fix = match is_new {
-            false => Fix::Statement(format!("GRANT CREATE ON SCHEMA {name} TO {role}")),
-            true => Fix::Words(from_the_source(plan, &schema, &role)),
-        };
-        fail("owner_create", found, fix);
+        let create = sql::rights::grant(&GrantTarget::Schema(schema), Some(&owner), &[Right::Create], false);
+        fail("owner_create", found, Fix::Statement(create));
     }
     for grant in &grants {
         let GrantTarget::Schema(schema) = &grant.on else { continue };
@@ -110,23 +107,6 @@ fn membership(owner: &Ident, role: &Role, me: &Me, version_num: u32) -> Vec<Fix>
     grant.into_iter().chain(inherit).collect()
 }
 
-/// A schema that the plan makes cannot be granted on yet.
-fn from_the_source(plan: &Plan, schema: &Ident, role: &str) -> String {
-    let origins = rights::origins(plan, &GrantTarget::Schema(schema.clone()));
-    let grants: Vec<String> = origins
-        .iter()
-        .filter_map(|origin| match origin {
-            GrantTarget::Schema(name) => Some(format!("GRANT CREATE ON SCHEMA {} TO {role}", sql::ident(name))),
-            _ => None,
-        })
-        .collect();
-    format!(
-        "The schema is the plan's to make. Run {} on the source and plan again, so that the right goes along; or leave the \
-         owners with the role that applies: `migrate.carry: [grants]`.",
-        grants.join("; ")
-    )
-}
-
 fn failed(error: tokio_postgres::Error) -> ExecError {
     ExecError::target("look at roles and their rights")(error)
 }
@@ -157,55 +137,28 @@ async fn roles(target: &Client, named: &BTreeSet<&Ident>) -> Result<BTreeMap<Str
     Ok(rows.iter().map(|row| (row.get(0), role(row))).collect())
 }
 
-/// Owners that may not create in the schema of their tables, which PostgreSQL asks of them unless a superuser gives.
-async fn may_not_create(
-    plan: &Plan,
-    owners: &[&SetOwner],
-    grants: &[&Grant],
-    target: &Client,
-    me: &Me,
-) -> Result<Vec<(Ident, Ident, bool)>, ExecError> {
+/// Owners that may not create in the schema of their tables, which PostgreSQL asks of them unless a superuser gives, and
+/// whom the executor may not let. A schema that the plan makes is its own, or its owner's, of whom it is a member.
+async fn may_not_create(owners: &[&SetOwner], target: &Client, me: &Me) -> Result<BTreeSet<(Ident, Ident)>, ExecError> {
+    let mut found = BTreeSet::new();
     if me.is_superuser {
-        return Ok(Vec::new());
+        return Ok(found);
     }
-    let place = |op: &&SetOwner| match &op.on {
-        OwnerTarget::Table(name) | OwnerTarget::Sequence(name) => Some((name.schema.clone(), op.owner.clone())),
-        OwnerTarget::Schema(_) => None,
-    };
-    let mut found = Vec::new();
-    for (schema, owner) in owners.iter().filter_map(place).collect::<BTreeSet<_>>() {
-        let is_new = rights::creates_schema(plan, &schema);
-        let may = match is_new {
-            true => {
-                let givers = givers(owners, grants, &schema);
-                let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles g, pg_catalog.pg_roles r WHERE r.rolname = $1 \
-                             AND g.rolname = ANY ($2::text[]) AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE'))";
-                let everybody = givers.contains(&None);
-                let names: Vec<&str> = givers.into_iter().flatten().map(Ident::as_str).collect();
-                let row = target.query_one(query, &[&owner.as_str(), &names]).await.map_err(failed)?;
-                everybody || row.get(0)
-            }
-            false => {
-                let query = "SELECT pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') FROM pg_catalog.pg_roles r, \
-                             pg_catalog.pg_namespace n WHERE r.rolname = $1 AND n.nspname = $2";
-                let row = target.query_opt(query, &[&owner.as_str(), &schema.as_str()]).await.map_err(failed)?;
-                row.is_none_or(|row| row.get(0))
-            }
-        };
-        if !may {
-            found.push((schema, owner, is_new));
+    let query = "SELECT pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') \
+                 OR pg_catalog.has_schema_privilege(n.oid, 'CREATE WITH GRANT OPTION') \
+                 FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n WHERE r.rolname = $1 AND n.nspname = $2";
+    let places: BTreeSet<(&Ident, &Ident)> = owners
+        .iter()
+        .filter_map(|op| match &op.on {
+            OwnerTarget::Table(name) | OwnerTarget::Sequence(name) => Some((&name.schema, &op.owner)),
+            OwnerTarget::Schema(_) => None,
+        })
+        .collect();
+    for (schema, owner) in places {
+        let row = target.query_opt(query, &[&owner.as_str(), &schema.as_str()]).await.map_err(failed)?;
+        if row.is_some_and(|row| !row.get::<_, bool>(0)) {
+            found.insert((schema.clone(), owner.clone()));
         }
     }
     Ok(found)
-}
-
-/// Those who may create in a schema that the plan makes, besides the role that makes it.
-fn givers<'p>(owners: &[&'p SetOwner], grants: &[&'p Grant], schema: &Ident) -> Vec<Option<&'p Ident>> {
-    let is_it = |op: &&&SetOwner| matches!(&op.on, OwnerTarget::Schema(own) if own == schema);
-    let creates = |grant: &&&Grant| {
-        matches!(&grant.on, GrantTarget::Schema(own) if own == schema)
-            && grant.rights.iter().chain(&grant.grantable).any(|right| *right == Right::Create)
-    };
-    let granted = grants.iter().filter(creates).map(|grant| grant.to.as_ref());
-    owners.iter().filter(is_it).map(|op| Some(&op.owner)).chain(granted).collect()
 }

@@ -16,6 +16,7 @@ pub mod constraints;
 pub mod context;
 pub mod continuity;
 pub mod copy;
+mod create_right;
 pub mod cutover;
 mod described;
 pub mod engine;

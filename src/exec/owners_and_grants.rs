@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 
 use super::context::Run;
+use super::create_right::with_create;
 use super::shared::Shared;
 use super::table_parts::parts;
 use super::vacuum_away::vacuum_away;
-use super::{ExecError, failpoint, holdings};
+use super::{ExecError, failpoint, holdings, lock_holders};
 use crate::catalog::{ColumnRef, GrantTarget, Holdings, OwnerTarget};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::given::{self, Before, NotGiven};
@@ -150,29 +151,13 @@ pub async fn try_out(run: &Run, shared: &Shared, wanted: &Wanted) -> Result<(), 
         let Trouble { step, reason, .. } = refused.unwrap_or(first);
         let holders = match refused {
             Some(_) => String::new(),
-            None => format!(": {}", holders(run, client).await?),
+            None => format!(": {}", lock_holders::of_targets(&run.plan, client).await?),
         };
         return Err(ExecError::CutoverAborted {
             reason: format!("step {step} could not be done behind the fence: {reason}{holders}"),
         });
     }
     Ok(())
-}
-
-/// Sessions that have a lock on the plan's tables of the target, in words.
-async fn holders(run: &Run, ledger: &Client) -> Result<String, ExecError> {
-    let names: Vec<String> = run.plan.targets().into_iter().map(sql::name).collect();
-    // A process of the server has no role, and only some may see what it is.
-    let query = "SELECT DISTINCT coalesce('pid ' || l.pid || ' (' || coalesce('role ' || a.usename, a.backend_type, \
-                 'a process of the server, such as autovacuum') || ')', 'a prepared transaction') \
-                 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
-                 WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
-                 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-                 AND EXISTS (SELECT FROM pg_catalog.unnest($1::text[]) AS n JOIN pg_catalog.pg_class c \
-                   ON c.oid = pg_catalog.to_regclass(n) WHERE l.relation IN (c.oid, c.reltoastrelid)) ORDER BY 1 LIMIT 5";
-    let rows = ledger.query(query, &[&names]).await.map_err(ExecError::target("look who has the tables locked"))?;
-    let list: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(if list.is_empty() { "who had it is gone".to_owned() } else { format!("it is held by {}", list.join(", ")) })
 }
 
 /// Gives everything, in one transaction with the record of how it was before. Can be repeated.
@@ -283,8 +268,7 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
     let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
     let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", wait.as_millis());
     client.batch_execute(&limit).await?;
-    let all: Vec<&str> = open.iter().map(|piece| piece.sql.as_str()).collect();
-    let mut troubles = match client.batch_execute(&all.join("; ")).await {
+    let mut troubles = match at_once(client, &open).await {
         Ok(()) => Vec::new(),
         Err(error) if error.as_db_error().is_some() => {
             client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
@@ -306,6 +290,17 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
     Ok(Given { before, after, troubles })
 }
 
+async fn at_once(client: &Client, open: &[&Piece]) -> Result<(), tokio_postgres::Error> {
+    let is_schema = |piece: &&Piece| matches!(on(&piece.op), GrantTarget::Schema(_));
+    // Who may create in a schema is settled before something in it gets an owner.
+    for is_first in [true, false] {
+        let these = open.iter().copied().filter(|piece| is_schema(piece) == is_first);
+        let text = with_create(client, these.map(|piece| (&piece.op, piece.sql.as_str()))).await?;
+        client.batch_execute(&text).await?;
+    }
+    Ok(())
+}
+
 async fn one_by_one(
     client: &Client,
     open: &[&Piece],
@@ -315,8 +310,8 @@ async fn one_by_one(
     let mut troubles = Vec::new();
     for piece in open {
         let wait = wait.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
-        let text =
-            format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {}; RELEASE given", wait.as_millis(), piece.sql);
+        let sql = with_create(client, [(&piece.op, piece.sql.as_str())].into_iter()).await?;
+        let text = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {sql}; RELEASE given", wait.as_millis());
         let Err(error) = client.batch_execute(&text).await else { continue };
         let Some(said) = error.as_db_error() else { return Err(error) };
         troubles.push(Trouble {
@@ -375,9 +370,8 @@ pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio
     if is_done(client, &step.op).await? {
         return Ok(true);
     }
-    for statement in &step.statements {
-        client.batch_execute(&statement.sql).await?;
-    }
+    let statements = step.statements.iter().map(|statement| (&step.op, statement.sql.as_str()));
+    client.batch_execute(&with_create(client, statements).await?).await?;
     is_done(client, &step.op).await
 }
 

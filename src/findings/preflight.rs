@@ -316,11 +316,11 @@ static OWNER_MEMBERSHIP: Rule = Rule {
 static OWNER_CREATE: Rule = Rule {
     code: "owner_create",
     severity: Severity::Refused,
-    title: "an owner may not create in the schema of its tables",
+    title: "an owner may not create in the schema of its tables, and the role may not let it",
     lock: None,
     effect: "`apply` refuses.",
     why: "Unless a superuser gives it, an object is given only to a role that could have made it.",
-    instead: "Run the GRANT that the check shows.",
+    instead: "Run the GRANT that the check shows, and take it back after the switch; or plan again, and the owner is listed as not carried.",
 };
 
 static SCHEMA_GRANT: Rule = Rule {

@@ -29,6 +29,7 @@ pub mod options;
 mod origin;
 mod report;
 mod rights;
+mod rights_said;
 mod rows;
 mod scope;
 pub mod selection;

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
     AclItem, Catalog, Column, ColumnRef, DefaultGrants, GrantTarget, Holding, Ident, OwnerTarget, QualifiedName, Right,
-    SchemaRights,
+    Roles, SchemaRights,
 };
 use crate::desired::Carry;
-use crate::findings::rules::{OWNER_NOT_CARRIED, ROLE_MISSING, TARGET_GRANTS};
+use crate::findings::rules::TARGET_GRANTS;
 use crate::resolve::report::Report;
+use crate::resolve::rights_said::{self, LeftWithout};
 use crate::resolve::scope::Scope;
 use crate::resolve::{ResolvedGrant, ResolvedOwner, ResolvedRights, ResolvedSequence, ResolvedTable};
-use crate::sql::rights::create_role;
 
 const ROLES_UNKNOWN: &str = "the target's catalog was saved without its roles";
 const NARROWED: &str = "`migrate.carry` leaves it out";
@@ -54,7 +54,6 @@ pub(crate) fn rights(
     report: &mut Report,
 ) -> ResolvedRights {
     let mut work = Work {
-        source,
         target,
         carry,
         missing: BTreeMap::new(),
@@ -70,8 +69,8 @@ pub(crate) fn rights(
         work.grants(object, report);
     }
     dropped_columns(scopes, report);
-    work.say_missing(report);
-    work.say_left(report);
+    rights_said::missing(&work.missing, source, report);
+    rights_said::left(&work.left, (source, target), carry, report);
     defaults(scopes, source, target, report);
     work.out
 }
@@ -181,13 +180,12 @@ fn of_sequences<'a>(sequences: &[ResolvedSequence], source: &'a Catalog) -> Vec<
 }
 
 struct Work<'a> {
-    source: &'a Catalog,
     target: &'a Catalog,
     carry: Carry,
     /// What is lost for want of a role.
     missing: BTreeMap<Ident, Vec<String>>,
     /// Owners that stay without what is theirs.
-    left: BTreeMap<Ident, Vec<String>>,
+    left: BTreeMap<Ident, LeftWithout>,
     /// Owners that tables and sequences will have.
     owners: BTreeMap<QualifiedName, Ident>,
     out: ResolvedRights,
@@ -224,14 +222,18 @@ impl Work<'_> {
         let why = match &self.target.roles {
             Some(roles) if !is_shared && *owner == roles.current => return Some(owner.clone()),
             _ if !self.carry.owners => {
-                self.leave_without(object);
+                self.leave_without(object, None);
                 NARROWED
             }
             None => ROLES_UNKNOWN,
             Some(_) if is_shared => "the sources belong to different roles",
             Some(roles) if roles.out_of_reach.contains(owner) => {
-                self.leave_without(object);
+                self.leave_without(object, None);
                 "the role that applies the plan may not give it anything"
+            }
+            Some(roles) if let Some(schema) = kept_from(object, owner, roles) => {
+                self.leave_without(object, Some(schema));
+                "it may not create in the schema, which whoever is given something must, and the role that applies may not let it"
             }
             Some(roles) if roles.login.contains_key(owner) => return Some(owner.clone()),
             Some(_) => {
@@ -246,9 +248,11 @@ impl Work<'_> {
         None
     }
 
-    fn leave_without(&mut self, object: &Object<'_>) {
+    fn leave_without(&mut self, object: &Object<'_>, kept_from: Option<&Ident>) {
         for origin in &object.origins {
-            self.left.entry(origin.owner.clone()).or_default().push(origin.shown.clone());
+            let left = self.left.entry(origin.owner.clone()).or_default();
+            left.what.push(origin.shown.clone());
+            left.kept_from.extend(kept_from.cloned());
         }
     }
 
@@ -339,49 +343,12 @@ impl Work<'_> {
             }
         }
     }
+}
 
-    fn say_missing(&self, report: &mut Report) {
-        for (role, lost) in &self.missing {
-            let more = if lost.len() > 3 { format!(" and {} more", lost.len() - 3) } else { String::new() };
-            let lost = format!("{}{more}", lost[..lost.len().min(3)].join("; "));
-            let message = if role.as_str().starts_with("pg_") {
-                format!("the target's version has no such predefined role: {lost}")
-            } else {
-                let login = self.source.roles.as_ref().and_then(|roles| roles.login.get(role));
-                let create = create_role(role, login.copied().unwrap_or(false));
-                format!("the target has no such role: {lost}. Run {create} there and plan again")
-            };
-            report.find(&ROLE_MISSING, role, message);
-        }
-    }
-
-    /// Of those that a program may log in as, and of those that the executor could be made a member of.
-    fn say_left(&self, report: &mut Report) {
-        let logs_in = |role: &Ident| {
-            let both = [self.source.roles.as_ref(), self.target.roles.as_ref()];
-            both.into_iter().flatten().any(|roles| roles.login.get(role) == Some(&true))
-        };
-        for (role, lost) in &self.left {
-            let reach = self.target.roles.as_ref().filter(|roles| self.carry.owners && roles.login.contains_key(role));
-            if reach.is_none() && !logs_in(role) {
-                continue;
-            }
-            let more = if lost.len() > 3 { format!(" and {} more", lost.len() - 3) } else { String::new() };
-            let lost = format!("{}{more}", lost[..lost.len().min(3)].join(", "));
-            let how = match reach {
-                None => "which `migrate.carry` leaves with the role that applies the plan".to_owned(),
-                Some(roles) => {
-                    let options = if self.target.server.major() >= 16 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
-                    let (name, user) = (crate::sql::ident(role), crate::sql::ident(&roles.current));
-                    format!(
-                        "to which {user} may not give anything on the target. Unless {name} is a superuser or the database's owner, run \
-                         GRANT {name} TO {user}{options} there, let {user} inherit, and plan again"
-                    )
-                }
-            };
-            report.find(&OWNER_NOT_CARRIED, role, format!("{lost} belong on the source to {role}, {how}"));
-        }
-    }
+/// The schema of the target in which the owner may not create what it is to be given.
+fn kept_from<'o>(object: &'o Object<'_>, owner: &Ident, roles: &Roles) -> Option<&'o Ident> {
+    let Some((OwnerTarget::Table(name) | OwnerTarget::Sequence(name), _)) = &object.owned else { return None };
+    roles.kept_from.get(&name.schema).is_some_and(|kept| kept.contains(owner)).then_some(&name.schema)
 }
 
 /// Why a right is not granted.

@@ -56,6 +56,7 @@ mod repair;
 mod reserved;
 mod rights;
 mod rights_in_doubt;
+mod rights_without_power;
 mod secrets;
 mod selection;
 mod settings;

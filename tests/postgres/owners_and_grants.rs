@@ -336,7 +336,7 @@ async fn an_executor_without_power_asks_for_what_it_needs_before_it_begins() {
     }
 }
 
-/// A schema that the plan makes cannot be granted on before, and nobody is made a member of the database's owner.
+/// Nobody is made a member of the database's owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_statement_on_the_target_can_mend_is_said_in_words() {
     let pair = TestPair::start(15, 15);
@@ -355,18 +355,17 @@ async fn what_no_statement_on_the_target_can_mend_is_said_in_words() {
     let said =
         String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
     assert_eq!(output.status.code(), Some(3), "{said}");
-    for words in [
-        "GRANT CREATE ON SCHEMA \"fresh\" TO \"worker\" on the source and plan again",
-        "Only the owner of the database is a member",
-    ] {
-        assert!(said.contains(words), "{words} is not in: {said}");
-    }
-    run(&stage.source, "GRANT CREATE ON SCHEMA fresh TO worker; ALTER TABLE fresh.of_all OWNER TO worker").await;
+    assert!(said.contains("Only the owner of the database is a member"), "{said}");
+    // An owner that may not create in a schema of the plan's is let for the moment.
+    assert!(!said.contains("worker"), "{said}");
+    run(&stage.source, "ALTER TABLE fresh.of_all OWNER TO worker").await;
     std::fs::remove_file(stage.migration.dir.path().join("plan.json")).unwrap();
     stage.migration.plan();
     stage.cut_over().assert_switched();
     let owners = "SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ',') FROM pg_class WHERE relnamespace = 'fresh'::regnamespace";
     assert_eq!(text(&stage.target, owners).await, "worker");
+    let may = "SELECT pg_get_userbyid(nspowner) || ' ' || has_schema_privilege('worker', oid, 'CREATE') FROM pg_namespace WHERE nspname = 'fresh'";
+    assert_eq!(text(&stage.target, may).await, "boss false");
 }
 
 /// A schema of the target keeps its owner, and who may create in it; nobody gets there what everybody has on the source.
@@ -414,16 +413,22 @@ async fn an_owner_that_cannot_be_given_is_listed_and_the_rest_is_carried() {
         let (before, after) = config.split_once("target:").unwrap();
         std::fs::write(&path, format!("{before}target:{}", after.replacen("user: postgres", "user: mover", 1)))
             .unwrap();
-        std::fs::remove_file(stage.migration.dir.path().join("plan.json")).unwrap();
-        stage.migration.plan();
-        let plan = std::fs::read_to_string(stage.migration.dir.path().join("plan.json")).unwrap();
-        let member = member.replace('"', "\\\"");
-        for listed in ["OWNER_NOT_CARRIED", "boss of table public.items", &member, "grant:table:public.items:app"] {
-            assert!(plan.contains(listed), "{listed} is not in the plan:\n{plan}");
+        // To be a member is not enough where the owner may not create, and the executor may not let it.
+        for statement in [member, r#"GRANT CREATE ON SCHEMA "public" TO "boss""#] {
+            std::fs::remove_file(stage.migration.dir.path().join("plan.json")).unwrap();
+            stage.migration.plan();
+            let plan = std::fs::read_to_string(stage.migration.dir.path().join("plan.json")).unwrap();
+            let said = statement.replace('"', "\\\"");
+            for listed in ["OWNER_NOT_CARRIED", "boss of table public.items", &said, "grant:table:public.items:app"] {
+                assert!(plan.contains(listed), "{listed} is not in the plan:\n{plan}");
+            }
+            assert!(!plan.contains("set_owner:table:public.items"), "{plan}");
+            let shown = stage.migration.ok(&["show", "-v", "plan.json"]);
+            assert!(shown.contains("OWNER_NOT_CARRIED@boss"), "{shown}");
+            if statement == member {
+                run(&stage.target, member).await;
+            }
         }
-        assert!(!plan.contains("set_owner:table:public.items"), "{plan}");
-        let shown = stage.migration.ok(&["show", "plan.json"]);
-        assert!(shown.contains("OWNER_NOT_CARRIED@boss"), "{shown}");
         stage.cut_over().assert_switched();
         let owner = "SELECT pg_get_userbyid(relowner) || ' ' || has_table_privilege('app', oid, 'SELECT') FROM pg_class \
                      WHERE relname = 'items'";

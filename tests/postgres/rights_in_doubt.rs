@@ -96,7 +96,13 @@ async fn a_right_that_a_program_took_away_to_stop_writers_is_an_alarm() {
 /// An index, a constraint: the name says nothing of the code that it runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn code_of_others_under_an_old_name_is_found_when_the_switch_is_given_up() {
-    let pair = TestPair::start(15, 15);
+    for major in [10, 13, 15, 17, 18] {
+        code_under_an_old_name(major).await;
+    }
+}
+
+async fn code_under_an_old_name(major: u32) {
+    let pair = TestPair::start(major, major);
     let roles = "CREATE ROLE app_owner LOGIN;";
     let on_source = format!(
         "{roles} CREATE SCHEMA app AUTHORIZATION app_owner; SET ROLE app_owner; CREATE TABLE app.items (id integer PRIMARY KEY, \
@@ -121,7 +127,7 @@ async fn code_of_others_under_an_old_name_is_found_when_the_switch_is_given_up()
     assert_code(&said, Some(1));
     let why = words(&said.stderr);
     for part in ["index by_note", "constraint short", "statistics both"] {
-        assert!(why.contains(part), "{part}: {why}");
+        assert!(why.contains(part), "{major}: {part}: {why}");
     }
     run(&stage.source, "UPDATE app.items SET note = 'later' WHERE id = 1").await;
     assert_code(&wait(stage.start_through("")), Some(1));

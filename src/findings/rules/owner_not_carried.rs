@@ -11,7 +11,7 @@ pub static OWNER_NOT_CARRIED: Rule = Rule {
     effect: "What belongs to the role on the source belongs to the role that applies the plan, and the role itself has no right on \
              it; it is listed as not carried.",
     why: "An application that logs in as the role cannot use the tables after the switch. Only a member of a role, with its \
-          rights, can give something to it.",
-    instead: "Make the role that applies the plan a member, as the finding shows, or let `migrate.carry` have owners, and plan \
+          rights, can give something to it, and only where the role may create, or can be let.",
+    instead: "Run what the finding shows, or let `migrate.carry` have owners, and plan \
               again; or grant the role on the target what it needs.",
 };

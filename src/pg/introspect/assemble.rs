@@ -31,16 +31,21 @@ pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
 pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectError> {
     let mut schemas = Vec::with_capacity(rows.schemas.len());
     let mut schema_rights = BTreeMap::new();
+    let mut kept_from: BTreeMap<Ident, BTreeSet<Ident>> = BTreeMap::new();
     for row in rows.schemas {
         let owner = ident(row.owner, "the owner of schema", &row.name)?;
         let name = ident(row.name, "schema", "the database")?;
         if rows.roles.is_some() {
             schema_rights.insert(name.clone(), SchemaRights { owner, grants: sorted(row.grants) });
+            // One that has no name here cannot be named by a plan either.
+            for role in row.kept_from.into_iter().filter_map(|role| Ident::new(role).ok()) {
+                kept_from.entry(name.clone()).or_default().insert(role);
+            }
         }
         schemas.push(name);
     }
     schemas.sort();
-    let roles = rows.roles.map(roles).transpose()?;
+    let roles = rows.roles.map(|rows| roles(rows, kept_from)).transpose()?;
     let mut default_grants = rows.default_grants.into_iter().map(default_grant).collect::<Result<Vec<_>, _>>()?;
     default_grants.sort();
     let mut extensions = BTreeMap::new();
@@ -86,7 +91,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
     })
 }
 
-fn roles(rows: Vec<RoleRow>) -> Result<Roles, IntrospectError> {
+fn roles(rows: Vec<RoleRow>, kept_from: BTreeMap<Ident, BTreeSet<Ident>>) -> Result<Roles, IntrospectError> {
     let mut current = None;
     let mut login = BTreeMap::new();
     let mut out_of_reach = BTreeSet::new();
@@ -102,7 +107,7 @@ fn roles(rows: Vec<RoleRow>) -> Result<Roles, IntrospectError> {
         login.insert(name, row.login);
     }
     let missing = || IntrospectError::Missing { object: "the cluster".to_owned(), part: "role of this session" };
-    Ok(Roles { current: current.ok_or_else(missing)?, login, out_of_reach })
+    Ok(Roles { current: current.ok_or_else(missing)?, login, out_of_reach, kept_from })
 }
 
 fn default_grant(row: DefaultGrantsRow) -> Result<DefaultGrants, IntrospectError> {

@@ -27,6 +27,7 @@ pub(super) struct SchemaRow {
     pub(super) name: String,
     pub(super) owner: String,
     pub(super) grants: Vec<String>,
+    pub(super) kept_from: Vec<String>,
 }
 
 #[derive(Deserialize)]
