@@ -15,7 +15,8 @@ const PARTS: &str = "WITH t AS (SELECT n, c.* FROM pg_catalog.unnest($1::text[])
        FROM t JOIN pg_catalog.pg_trigger g ON tgrelid = t.oid AND NOT tgisinternal \
      UNION ALL SELECT n, pg_catalog.format('rule %s (%s, works %s): %s', rulename, r.oid, ev_enabled, pg_catalog.pg_get_ruledef(r.oid)) \
        FROM t JOIN pg_catalog.pg_rewrite r ON ev_class = t.oid \
-     UNION ALL SELECT n, pg_catalog.format('policy %s (%s): %s; %s', polname, p.oid, pg_catalog.pg_get_expr(polqual, polrelid), \
+     UNION ALL SELECT n, pg_catalog.format('policy %s (%s, for %s of %s, permissive: %s): %s; %s', polname, p.oid, polcmd, polroles, polpermissive, \
+       pg_catalog.pg_get_expr(polqual, polrelid), \
        pg_catalog.pg_get_expr(polwithcheck, polrelid)) FROM t JOIN pg_catalog.pg_policy p ON polrelid = t.oid \
      UNION ALL SELECT n, pg_catalog.format('row security (on: %s, forced: %s)', relrowsecurity, relforcerowsecurity) FROM t \
      UNION ALL SELECT n, pg_catalog.format('constraint %s (%s): %s', conname, k.oid, pg_catalog.pg_get_constraintdef(k.oid)) \

@@ -169,7 +169,12 @@ pub fn origins(plan: &Plan, on: &GrantTarget) -> BTreeSet<GrantTarget> {
             let of_tables = tables.map(|one| one.source.schema.clone());
             let of_sequences = sequences(plan).filter(|(target, _)| target.schema == *schema);
             let of_sequences = of_sequences.flat_map(|(_, origins)| origins.map(|origin| origin.schema.clone()));
-            of_tables.chain(of_sequences).map(GrantTarget::Schema).collect()
+            // Types keep their names; a schema that is not made for them keeps its rights.
+            let is_made =
+                plan.steps.iter().any(|step| matches!(&step.op, Op::CreateSchema(op) if op.schema == *schema));
+            let types = plan.source.types.iter().flat_map(|(name, def)| def.makes(name));
+            let of_types = types.filter(|name| is_made && name.schema == *schema).map(|name| name.schema.clone());
+            of_tables.chain(of_sequences).chain(of_types).map(GrantTarget::Schema).collect()
         }
     }
 }

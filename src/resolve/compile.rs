@@ -128,7 +128,7 @@ pub fn resolve(
         return Err(report.errors);
     }
     Ok(Resolved {
-        source: source_extract(&scopes, source, &sequence_names, report.types.clone()),
+        source: source_extract(&scopes, (source, target), &sequence_names, report.types.clone()),
         target: target_extract(&scopes, target, &sequences),
         schemas: missing_schemas(
             &scopes,
@@ -295,13 +295,14 @@ fn computed(scope: &Scope<'_>, wanted: &Table) -> Vec<ComputedColumn> {
 
 fn source_extract(
     scopes: &[Scope<'_>],
-    source: &Catalog,
+    (source, target): (&Catalog, &Catalog),
     sequence_names: &SequenceNames,
     types: BTreeMap<QualifiedName, TypeDef>,
 ) -> Extract {
+    let of_types = rights::type_schemas(&types, target);
     let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
-    let schemas: BTreeSet<&Ident> =
-        scopes.iter().map(|scope| &scope.name.schema).chain(sequences.clone().map(|(name, _)| &name.schema)).collect();
+    let schemas = scopes.iter().map(|scope| &scope.name.schema).chain(sequences.clone().map(|(name, _)| &name.schema));
+    let schemas: BTreeSet<&Ident> = schemas.chain(&of_types).collect();
     Extract {
         schemas: schemas.into_iter().filter_map(|name| source.schema_rights.get_key_value(name)).map(cloned).collect(),
         server: source.server.clone(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
     AclItem, Catalog, Column, ColumnRef, DefaultGrants, GrantTarget, Holding, Ident, OwnerTarget, QualifiedName, Right,
-    Roles, SchemaRights,
+    Roles, SchemaRights, TypeDef,
 };
 use crate::desired::Carry;
 use crate::findings::rules::TARGET_GRANTS;
@@ -61,7 +61,7 @@ pub(crate) fn rights(
         owners: BTreeMap::new(),
         out: ResolvedRights::default(),
     };
-    let mut objects = schemas(scopes, sequences, source, target);
+    let mut objects = schemas(scopes, sequences, &type_schemas(&report.types, target), (source, target));
     objects.extend(self::tables(scopes, tables, sequences));
     objects.extend(of_sequences(sequences, source));
     for object in &objects {
@@ -75,13 +75,20 @@ pub(crate) fn rights(
     work.out
 }
 
+/// Schemas that are made for types, which keep their names. One that the target has keeps its rights.
+pub(crate) fn type_schemas(types: &BTreeMap<QualifiedName, TypeDef>, target: &Catalog) -> BTreeSet<Ident> {
+    let made = types.iter().flat_map(|(name, def)| def.makes(name)).map(|name| &name.schema);
+    made.filter(|schema| !target.schemas.contains(schema)).cloned().collect()
+}
+
 fn schemas<'a>(
     scopes: &[Scope<'a>],
     sequences: &[ResolvedSequence],
-    source: &'a Catalog,
-    target: &'a Catalog,
+    of_types: &BTreeSet<Ident>,
+    (source, target): (&'a Catalog, &'a Catalog),
 ) -> Vec<Object<'a>> {
-    let mut from: BTreeMap<&Ident, BTreeSet<&Ident>> = BTreeMap::new();
+    let mut from: BTreeMap<&Ident, BTreeSet<&Ident>> =
+        of_types.iter().map(|own| (own, BTreeSet::from([own]))).collect();
     for scope in scopes {
         from.entry(&scope.target_name.schema).or_default().insert(&scope.name.schema);
     }

@@ -218,3 +218,25 @@ async fn a_schema_made_out_of_public_is_open_to_nobody_and_the_executor_s() {
     let app = connect_to(&pair.target, "out_of_public").await;
     run(&app, "SET ROLE app; SELECT count(*) FROM moved.items").await;
 }
+
+/// Nothing else of the plan lies there, and applications name the type.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_made_for_a_type_is_whose_it_was() {
+    let pair = TestPair::start(15, 15);
+    let roles = "CREATE ROLE app LOGIN; CREATE ROLE boss";
+    let on_source = format!(
+        "{roles}; CREATE SCHEMA kinds AUTHORIZATION boss; CREATE TYPE kinds.mood AS ENUM ('a', 'b'); \
+         GRANT USAGE ON SCHEMA kinds TO app; CREATE SCHEMA there; CREATE TYPE there.label AS ENUM ('c'); GRANT USAGE ON SCHEMA there TO app; \
+         CREATE TABLE items (id integer PRIMARY KEY, m kinds.mood, l there.label); GRANT INSERT ON items TO app; \
+         INSERT INTO items VALUES (1, 'b', 'c')"
+    );
+    let on_target = format!("{roles}; CREATE SCHEMA there");
+    let stage = Stage::with_target(&pair, "kinds", &on_source, &on_target, "    - items", "").await;
+    stage.cut_over().assert_switched();
+    let owners = "SELECT string_agg(nspname || ' ' || pg_get_userbyid(nspowner), ', ' ORDER BY nspname) FROM pg_namespace WHERE nspname IN ('kinds', 'there')";
+    assert_eq!(text(&stage.target, owners).await, "kinds boss, there postgres");
+    let app = login(&pair, "kinds", "app").await;
+    assert_eq!(outcome(&app, "INSERT INTO items VALUES (2, 'a'::kinds.mood)").await, "00000");
+    // Who may use a schema of the target's own is for the target to say.
+    assert_eq!(outcome(&app, "INSERT INTO items VALUES (3, NULL, 'c'::there.label)").await, "42501");
+}

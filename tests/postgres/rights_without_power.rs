@@ -14,7 +14,7 @@ const MAJORS: [(u32, &str); 3] = [
 ];
 /// Owners, what others have of tables and their schemas, and who may create there.
 const STATE: &str = "SELECT c.oid::regclass, pg_get_userbyid(relowner), (SELECT string_agg(a::text, ' ') FROM aclexplode(relacl) a \
-     WHERE grantee <> relowner), nspacl::text, has_schema_privilege('app_owner', n.oid, 'CREATE') \
+     WHERE grantee <> relowner), coalesce(nspacl, acldefault('n', nspowner))::text, has_schema_privilege('app_owner', n.oid, 'CREATE') \
      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relname IN ('items', 'things', 'items_id_seq') ORDER BY 1";
 
 /// Tables in `public`, where from 15 on only the database's owner may create, and in a schema that the plan makes.
