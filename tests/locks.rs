@@ -43,6 +43,9 @@ ALTER TABLE app.coded REPLICA IDENTITY USING INDEX coded_code;
 CREATE TABLE app.named (id integer PRIMARY KEY, name integer NOT NULL CONSTRAINT named_name UNIQUE);
 ALTER TABLE app.named REPLICA IDENTITY USING INDEX named_name;
 CREATE TABLE app.keyless (a integer, b text); ALTER TABLE app.keyless REPLICA IDENTITY FULL;
+ALTER TABLE app.orders OWNER TO goes_back; ALTER SEQUENCE app.tickets OWNER TO goes_back; ALTER SCHEMA app OWNER TO goes_back;
+GRANT SELECT, INSERT ON app.orders TO PUBLIC; GRANT UPDATE (total) ON app.orders TO PUBLIC; GRANT USAGE ON app.tickets TO PUBLIC;
+GRANT USAGE ON SCHEMA app TO PUBLIC;
 "#;
 
 const CONFIG: &str = r#"
@@ -239,6 +242,8 @@ impl Servers {
             | Op::AddConstraint(_)
             | Op::ValidateConstraint(_)
             | Op::SetComment(_)
+            | Op::SetOwner(_)
+            | Op::Grant(_)
             | Op::AnalyzeTable(_)
             | Op::Fence(_)
             | Op::Drain(_)
@@ -380,8 +385,8 @@ async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<S
         beside: support::connect_to(&to, "shop").await,
     };
     servers.both("SET search_path TO pg_catalog; SET lock_timeout TO '20s'").await;
+    servers.both("CREATE ROLE goes_back LOGIN SUPERUSER").await;
     servers.run(End::Source, &format!("SET search_path TO public; {SOURCE} SET search_path TO pg_catalog")).await;
-    servers.run(End::Source, "CREATE ROLE goes_back LOGIN SUPERUSER").await;
     let plan = compile(&servers).await;
     let mut kinds = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -422,7 +427,7 @@ async fn the_lock_column_is_what_the_servers_do() {
     let mut kinds = BTreeSet::new();
     let mut wrong = Vec::new();
     // PostgreSQL 10 alone has the guard against TRUNCATE.
-    for (source, target) in [(10, 15), (15, newest)] {
+    for (source, target) in [(10, 15), (15, newest), (12, 17)] {
         let (run, differences) = trace(source, target).await;
         kinds.extend(run);
         wrong.extend(differences);

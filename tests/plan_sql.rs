@@ -1,16 +1,17 @@
 //! Runs the SQL of the worked plans on a real server: whatever a reviewer reads there is SQL that PostgreSQL takes.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use pcrd::catalog::type_def::in_order;
-use pcrd::catalog::{Column, QualifiedName};
+use pcrd::catalog::{Column, Ident, QualifiedName};
 use pcrd::pg::local::Cluster;
-use pcrd::plan::{End, Kind, Plan, PlanFile, Step, read};
+use pcrd::plan::{End, Kind, Op, Plan, PlanFile, Step, read};
 use pcrd::sql::ddl;
 use pcrd::sql::ddl_type::{QUOTED, create_type};
+use pcrd::sql::rights::create_role;
 use tokio_postgres::{Client, NoTls};
 
 async fn connect(cluster: &Cluster, database: &str, user: Option<&str>) -> Client {
@@ -46,7 +47,7 @@ fn plans() -> BTreeMap<String, Plan> {
 
 fn filled(sql: &str, plan: &Plan, step: &Step) -> String {
     let start = match &step.op {
-        pcrd::plan::Op::SetSequence(op) => op.source.as_ref().map_or(1, |source| plan.source.sequences[source].start),
+        Op::SetSequence(op) => op.source.as_ref().map_or(1, |source| plan.source.sequences[source].start),
         _ => 0,
     };
     sql.replace("$value", &start.to_string())
@@ -84,6 +85,15 @@ async fn create_source(client: &Client, plan: &Plan) {
     }
 }
 
+/// The role that the step gives something to.
+fn role(step: &Step) -> Option<Ident> {
+    match &step.op {
+        Op::SetOwner(op) => Some(op.owner.clone()),
+        Op::Grant(op) => op.to.clone(),
+        _ => None,
+    }
+}
+
 async fn run_steps(source: &Client, target: &Client, plan: &Plan, wanted: impl Fn(&Step) -> bool) {
     for step in plan.steps.iter().filter(|step| wanted(step)) {
         for statement in step.statements.iter().filter(|statement| is_runnable(step, &statement.sql)) {
@@ -100,6 +110,11 @@ async fn run_steps(source: &Client, target: &Client, plan: &Plan, wanted: impl F
 async fn every_statement_runs_and_every_revert_undoes() {
     let cluster = Cluster::start_with(15, &[("fsync", "off"), ("wal_level", "logical")]).unwrap();
     let admin = connect(&cluster, "postgres", None).await;
+    let roles: BTreeSet<Ident> = plans().values().flat_map(|plan| &plan.steps).filter_map(role).collect();
+    assert!(!roles.is_empty());
+    for role in roles {
+        run(&admin, &create_role(&role, false), "roles").await;
+    }
     for (case, plan) in plans() {
         for end in ["source", "target"] {
             run(&admin, &format!("CREATE DATABASE \"{case}_{end}\""), &case).await;
@@ -141,7 +156,7 @@ async fn every_statement_runs_and_every_revert_undoes() {
 
 fn target_columns(plan: &Plan, table: &QualifiedName) -> usize {
     let create = plan.steps.iter().find_map(|step| match &step.op {
-        pcrd::plan::Op::CreateTable(op) if &op.name == table => Some(op.columns.len()),
+        Op::CreateTable(op) if &op.name == table => Some(op.columns.len()),
         _ => None,
     });
     create.unwrap()

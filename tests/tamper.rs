@@ -17,6 +17,8 @@ mod back;
 mod merged;
 #[path = "tamper/new_types.rs"]
 mod new_types;
+#[path = "tamper/rights.rs"]
+mod rights;
 
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {
@@ -272,6 +274,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::AddConstraint
                     | Kind::ValidateConstraint
                     | Kind::SetComment
+                    | Kind::SetOwner
+                    | Kind::Grant
                     | Kind::SetSequence
                     | Kind::SetDefault
             );

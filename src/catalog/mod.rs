@@ -4,6 +4,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod acl;
 pub mod column;
 pub mod drift;
 pub mod fingerprint;
@@ -12,6 +13,7 @@ pub mod model;
 pub mod name;
 pub mod type_def;
 
+pub use acl::*;
 pub use column::*;
 pub use fingerprint::Fingerprint;
 pub use index::*;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Constraint, Fingerprint, Ident, Index, QualifiedName, TypeDef};
+use super::{
+    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights, TypeDef,
+};
 
 /// What one database holds, as far as pcrd must know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,15 @@ pub struct Catalog {
     pub sequences: BTreeMap<QualifiedName, Sequence>,
     /// Views, functions, rules, policies and the like that depend on a table; listed, not carried.
     pub dependents: Vec<Dependent>,
+    /// Roles; `None` when only some tables were read, or when the catalog was saved by a pcrd that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Roles>,
+    /// Owners and grants of the schemas; empty where `roles` is `None`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schema_rights: BTreeMap<Ident, SchemaRights>,
+    /// Default privileges, sorted; empty where `roles` is `None`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub default_grants: Vec<DefaultGrants>,
 }
 
 /// Identity and settings of a cluster that decide whether values mean the same on both sides.

@@ -53,6 +53,5 @@ mod tests {
         }
         let schema = config_schema();
         assert_eq!(n_maps(&schema), SECTIONS.len());
-        assert!(schema.pointer("/properties/migrate/anyOf/0/properties/carry").is_none(), "not yet supported");
     }
 }

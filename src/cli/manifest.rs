@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::catalog::{Catalog, ColumnRef, QualifiedName};
-use crate::plan::{CommentTarget, Op, Plan};
+use crate::catalog::{AclItem, Catalog, ColumnRef, GrantTarget, Held, OwnerTarget, QualifiedName, Right};
+use crate::plan::{CommentTarget, Grant, Op, Plan};
 use crate::sql::rewrite::{sequences, sequences_named, skeleton};
 
 /// One object.
@@ -86,6 +86,19 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
             let (address, found) = comment(&op.on, target);
             Some(("comment", address, found == Some(&op.text)))
         }
+        Op::SetOwner(op) => {
+            let (address, found) = match &op.on {
+                OwnerTarget::Schema(name) => (name.to_string(), target.schema_rights.get(name).map(|own| &own.owner)),
+                OwnerTarget::Table(name) => (name.to_string(), target.tables.get(name).map(|table| &table.owner)),
+                OwnerTarget::Sequence(name) => (name.to_string(), target.sequences.get(name).map(|own| &own.owner)),
+            };
+            Some(("owner", address, found == Some(&op.owner)))
+        }
+        Op::Grant(op) => {
+            let to = op.to.as_ref().map_or_else(|| "PUBLIC".to_owned(), ToString::to_string);
+            let (address, found) = grants(&op.on, target);
+            Some(("grant", format!("{address} to {to}"), is_granted(op, found)))
+        }
         Op::SetDefault(op) => {
             let ColumnRef { table, column } = &op.column;
             let found = target.tables.get(table).and_then(|table| table.column(column));
@@ -119,6 +132,26 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         | Op::DropPublication(_)
         | Op::DropFence(_) => None,
     }
+}
+
+fn grants<'c>(on: &GrantTarget, target: &'c Catalog) -> (String, Option<&'c Vec<String>>) {
+    match on {
+        GrantTarget::Schema(name) => (name.to_string(), target.schema_rights.get(name).map(|own| &own.grants)),
+        GrantTarget::Table(name) => (name.to_string(), target.tables.get(name).map(|table| &table.grants)),
+        GrantTarget::Sequence(name) => (name.to_string(), target.sequences.get(name).map(|own| &own.grants)),
+        GrantTarget::Column(ColumnRef { table, column }) => {
+            let found = target.tables.get(table).and_then(|table| table.column(column));
+            (format!("{table}.{column}"), found.map(|column| &column.grants))
+        }
+    }
+}
+
+fn is_granted(op: &Grant, found: Option<&Vec<String>>) -> bool {
+    let items = found.into_iter().flatten().filter_map(|text| AclItem::parse(text));
+    let held: Vec<Held> = items.filter(|item| item.grantee == op.to).flat_map(|item| item.rights).collect();
+    let has = |right: &Right| held.iter().any(|one| one.right == *right);
+    op.rights.iter().all(has)
+        && op.grantable.iter().all(|right| held.contains(&Held { right: *right, grantable: true }))
 }
 
 /// The server writes names with quotes only where they need them.

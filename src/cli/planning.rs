@@ -18,6 +18,7 @@ use super::context::Context;
 use super::database::EndError;
 use super::error::{CommandError, Exit};
 use super::expressions;
+use super::manifest::{Status, manifest};
 use super::under_way::{self, UnderWay};
 
 /// What a plan is made from besides the config.
@@ -77,6 +78,12 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
         ctx.note(note);
     }
     if is_done(&compiled.resolved, &target.catalog) {
+        let items = manifest(&compiled.plan, &target.catalog).into_iter();
+        for item in
+            items.filter(|item| ["owner", "grant"].contains(&item.kind.as_str()) && item.status == Status::Planned)
+        {
+            ctx.note(&format!("the {} of {} is not as on the source: {}", item.kind, item.address, item.detail));
+        }
         let file = PlanFile { plan: compiled.plan, evidence: None };
         return Ok(Planned { file, blocked: Vec::new(), is_done: true, under_way });
     }

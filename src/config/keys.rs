@@ -84,7 +84,7 @@ pub const MIGRATE: Section = Section {
         Key::new("tables"),
         Key::new("exclude"),
         Key::new("schema"),
-        Key::later("carry"),
+        Key::new("carry"),
     ],
     hints: &[("slot", "did you mean `replication_slot`?"), ("accept", "`accept` belongs at the top level")],
 };

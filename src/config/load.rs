@@ -17,7 +17,7 @@ use crate::desired::document::{Node, parse_document};
 use crate::desired::fields::{Fields, POSITIVE, Section, table_of};
 use crate::desired::problem::{Problem, ProblemKind};
 use crate::desired::selection::Selection;
-use crate::desired::{At, CopyWish, DesiredSchema, check, yaml};
+use crate::desired::{At, CopyWish, DesiredSchema, carry, check, yaml};
 use crate::plan::{Comparison, HashKind, OnDdl, Signal, ThrottleLimits};
 
 /// A larger file is not a config; reading it would only delay saying so.
@@ -196,6 +196,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
         [OnDdl::Stop, OnDdl::IgnoreAdditive, OnDdl::FollowAdditive].map(|policy| (policy.word(), Some(policy)));
     let on_ddl = fields.choice("on_ddl", &policies, problems).map_or(OnDdl::Stop, |policy| policy.value);
     let copy = fields.choice("copy", &CopyWish::WORDS, problems).map_or(CopyWish::Auto, |copy| copy.value);
+    let carry = carry::read(&fields, problems);
     let vacuum = fields.boolean("vacuum", problems).is_some_and(|vacuum| vacuum.value);
     let mut positive = |key| fields.integer(key, POSITIVE, problems).map(|number| number.value);
     let lag_threshold_bytes = positive("lag_threshold_bytes").unwrap_or(1_048_576);
@@ -219,7 +220,7 @@ fn migrate(top: &Fields<'_>, base: &Path, problems: &mut Vec<Problem>) -> Option
             .into_iter()
             .map(|path| At { value: base.join(path.value), span: path.span })
             .collect(),
-        desired: DesiredSchema { tables, selection, accept, vacuum, copy, ..DesiredSchema::default() },
+        desired: DesiredSchema { tables, selection, accept, vacuum, copy, carry, ..DesiredSchema::default() },
     })
 }
 

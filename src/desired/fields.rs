@@ -222,28 +222,42 @@ impl<'a> Fields<'a> {
         words: &[(&str, Option<T>)],
         problems: &mut Vec<Problem>,
     ) -> Option<At<T>> {
-        let text = self.text(name, problems)?;
+        chosen(self.text(name, problems)?, &self.path_of(name), words, problems)
+    }
+
+    /// Some of a few words, in a list or alone; `None` beside a word means that it is not supported yet.
+    pub fn choices<T: Copy>(&self, name: &str, words: &[(&str, Option<T>)], problems: &mut Vec<Problem>) -> Vec<At<T>> {
         let path = self.path_of(name);
-        match words.iter().find(|(word, _)| *word == text.value) {
-            Some((_, Some(value))) => Some(At { value: *value, span: text.span }),
-            Some((word, None)) => {
-                problems.push(not_yet(text.span, &format!("{path}: {word}")));
-                None
-            }
-            None => {
-                let supported: Vec<&str> =
-                    words.iter().filter(|(_, value)| value.is_some()).map(|(word, _)| *word).collect();
-                let help = did_you_mean(&text.value, &supported).unwrap_or_else(|| one_of(&supported));
-                let message = format!("`{path}` cannot be `{}`", shown(&text.value));
-                problems.push(Problem::at(ProblemKind::BadValue, text.span, message, "not a known value").help(help));
-                None
-            }
-        }
+        let texts = self.text_or_texts(name, problems);
+        texts.into_iter().filter_map(|text| chosen(text, &path, words, problems)).collect()
     }
 
     /// Path of a key of this map, for messages.
     pub fn path_of(&self, name: &str) -> String {
         if self.section.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.section.path) }
+    }
+}
+
+fn chosen<T: Copy>(
+    text: At<String>,
+    path: &str,
+    words: &[(&str, Option<T>)],
+    problems: &mut Vec<Problem>,
+) -> Option<At<T>> {
+    match words.iter().find(|(word, _)| *word == text.value) {
+        Some((_, Some(value))) => Some(At { value: *value, span: text.span }),
+        Some((word, None)) => {
+            problems.push(not_yet(text.span, &format!("{path}: {word}")));
+            None
+        }
+        None => {
+            let supported: Vec<&str> =
+                words.iter().filter(|(_, value)| value.is_some()).map(|(word, _)| *word).collect();
+            let help = did_you_mean(&text.value, &supported).unwrap_or_else(|| one_of(&supported));
+            let message = format!("`{path}` cannot be `{}`", shown(&text.value));
+            problems.push(Problem::at(ProblemKind::BadValue, text.span, message, "not a known value").help(help));
+            None
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod carry;
 pub mod check;
 pub mod document;
 pub mod fields;
@@ -16,4 +17,5 @@ pub mod selection;
 pub mod sql;
 pub mod yaml;
 
+pub use carry::Carry;
 pub use model::*;

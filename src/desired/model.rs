@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::catalog::{Ident, QualifiedName, Sequence, Table};
+use crate::desired::carry::Carry;
 use crate::desired::selection::Selection;
 use crate::desired::sql::Places;
 
@@ -31,6 +32,8 @@ pub struct DesiredSchema {
     pub vacuum: bool,
     /// In which order rows are copied, where a table does not say.
     pub copy: CopyWish,
+    /// What else goes along.
+    pub carry: Carry,
     /// Sequences of the desired SQL file.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
 }

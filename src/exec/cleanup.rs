@@ -280,6 +280,7 @@ async fn from_source(run: &Run, ledger: &Client, source: &Client) -> Result<Vec<
         switch::open_source(run, ledger, source).await?;
         removed.push("write fence".to_owned());
     }
+    super::owners_and_grants::take_back(run, ledger).await?;
     let epoch = migration::find(ledger, &run.id).await?.map_or(0, |found| found.epoch);
     removed
         .extend(switch::after_opening(run, ledger, epoch).await?.map(|trouble| format!("write fence, but {trouble}")));
@@ -359,18 +360,22 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
             Op::CreateSequence(create) => format!("DROP SEQUENCE IF EXISTS {}", sql::name(&create.name)),
             Op::CreateType(create) => {
                 format!(
-                    "SAVEPOINT type; DROP {} IF EXISTS {}",
+                    "SAVEPOINT object; DROP {} IF EXISTS {}",
                     sql::ddl_type::word(&create.def),
                     sql::name(&create.name)
                 )
+            }
+            // Made by a statement that fails where it was there before: the same plan can begin afresh.
+            Op::CreateSchema(create) if create.must_be_new => {
+                format!("SAVEPOINT object; DROP SCHEMA IF EXISTS {}", sql::ident(&create.schema))
             }
             _ => continue,
         };
         match transaction.batch_execute(&drop).await {
             // Somebody has made something of it since.
-            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) && is_type(&step.op) => {
+            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) && may_stay(&step.op) => {
                 let doing = ExecError::target(format!("undo {}", step.id));
-                transaction.batch_execute("ROLLBACK TO SAVEPOINT type").await.map_err(doing)?;
+                transaction.batch_execute("ROLLBACK TO SAVEPOINT object").await.map_err(doing)?;
                 run.note(format!("{} stays on the target: other objects there depend on it", step.id));
                 continue;
             }
@@ -382,6 +387,6 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
     Ok(removed)
 }
 
-fn is_type(op: &Op) -> bool {
-    matches!(op, Op::CreateType(_))
+fn may_stay(op: &Op) -> bool {
+    matches!(op, Op::CreateType(_) | Op::CreateSchema(_))
 }

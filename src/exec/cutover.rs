@@ -12,9 +12,10 @@ use super::engine::Engine;
 use super::event::EventKind;
 use super::fence::{self, Nonce, Standing};
 use super::hook::{self, Hold};
+use super::owners_and_grants::{Earlier, Wanted};
 use super::steps::Steps;
 use super::switch::{self, Word};
-use super::{ExecError, back, constraints, failpoint, gaps, late, pooler, sequences, verify};
+use super::{ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, verify};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
@@ -55,6 +56,8 @@ impl Limits {
 pub struct Decided {
     /// When the fence stood.
     pub fenced_at: Instant,
+    /// Who is to have what on the target, as the source had it behind the fence.
+    pub rights: Wanted,
     /// A stop waits for the rest.
     pub hold: Hold,
 }
@@ -110,6 +113,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
     sequences::try_out(&run, &engine.ledger, fence_limit(&run, limits) / 2).await?;
+    let wanted = owners_and_grants::wanted(&run, &engine.source, Earlier::Nothing).await?;
+    owners_and_grants::try_out(&run, &engine.shared, &wanted).await?;
     failpoint::hit("cutover.asked")?;
     let prepared = back::prepare(&run, &engine.ledger, &engine.source).await?;
     let nonce = Nonce::new();
@@ -130,21 +135,21 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     let began = Instant::now();
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, (&nonce, fence_lsn), &questions, prepared) => result,
+            result = fenced(engine, (&nonce, fence_lsn), &questions, (prepared, &wanted)) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
         }
     })
     .await;
-    match bounded {
+    let rights = match bounded {
         Ok(result) => result?,
         Err(_) => {
             return Err(ExecError::CutoverAborted {
                 reason: format!("not switched within {} ms after the fence", limit.as_millis()),
             });
         }
-    }
+    };
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
@@ -155,7 +160,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;
-    Ok(Decided { fenced_at: began, hold })
+    Ok(Decided { fenced_at: began, rights, hold })
 }
 
 /// How long everything behind the fence may take.
@@ -206,8 +211,8 @@ async fn fenced(
     engine: &mut Engine,
     (nonce, fence_lsn): (&Nonce, Lsn),
     questions: &[constraints::Question],
-    prepared: Option<back::Prepared>,
-) -> Result<(), ExecError> {
+    (prepared, wanted): (Option<back::Prepared>, &Wanted),
+) -> Result<Wanted, ExecError> {
     let run = Arc::clone(&engine.run);
     advance(engine, CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
     failpoint::hit("cutover.after-fenced")?;
@@ -227,10 +232,11 @@ async fn fenced(
     advance(engine, CutoverState::VerifiedFinal, CutoverState::SequencesSet, None).await?;
     failpoint::hit("cutover.after-sequences")?;
     back::arm(&run, &engine.ledger, &engine.source, prepared).await?;
+    let rights = owners_and_grants::wanted(&run, &engine.source, Earlier::Look(wanted)).await?;
     if !fence::renew(&run, &engine.source).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() });
     }
-    Ok(())
+    Ok(rights)
 }
 
 /// Every write is before the sentinel. It proves itself by its nonce where the server delivers messages; elsewhere the
@@ -330,6 +336,10 @@ pub async fn finish_interrupted(
     if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
         // One that died before its fence has left the slot of the way back.
         back::disarm_or_say(run, ledger).await;
+        // An abort that died after it had opened the source, and before it looked what is left on the tables.
+        if owners_and_grants::is_given(run, ledger).await? {
+            switch::take_rights_back(run, ledger).await?;
+        }
         return Ok(None);
     }
     if found.state != CutoverState::Switched {
@@ -347,7 +357,12 @@ pub async fn finish_interrupted(
             let reason = came.into_iter().chain(trouble).collect::<Vec<_>>().join("; ");
             return Err(ExecError::CutoverAborted { reason });
         }
-        switch::complete(run, ledger, word).await?;
+        // What the source is like since the switch is its own affair.
+        let rights = match found.state {
+            CutoverState::Switched => Wanted::default(),
+            _ => owners_and_grants::wanted(run, source, Earlier::Lost).await?,
+        };
+        switch::complete(run, ledger, (word, &rights)).await?;
         run.note("the cutover had been decided before the interruption; it is complete now");
         return Ok(Some(Outcome::Switched));
     }

@@ -15,6 +15,7 @@ use super::copy::{CopyWorker, LaneWork, write_slowly};
 use super::cutover::{BrokenOff, Decided, Limits};
 use super::event::EventKind;
 use super::left_out::LeftOut;
+use super::owners_and_grants::Wanted;
 use super::pace::Stint;
 use super::reread::Rereader;
 use super::restarted::Restarted;
@@ -24,7 +25,8 @@ use super::stream::{Applier, Parts, Sentinel};
 use super::table::TableTask;
 use super::touched::Touched;
 use super::{
-    ExecError, added, back, catchup, continuity, cutover, gate, lanes, late, pooler, sampler, switch, upkeep, verify,
+    ExecError, added, back, catchup, continuity, cutover, gate, lanes, late, owners_and_grants, pooler, sampler,
+    switch, upkeep, verify,
 };
 use crate::ledger::progress::{self, Progress};
 use crate::ledger::request;
@@ -145,10 +147,10 @@ pub async fn run(
     // Out of reach of a background task that fails: its failure decides nothing any more.
     let mut _hold = None;
     let result = match result {
-        Ok(Ended::Decided { asked, decided: Decided { fenced_at, hold } }) => {
+        Ok(Ended::Decided { asked, decided: Decided { fenced_at, rights, hold } }) => {
             // To the very end: a stop must not take the place of what came of it.
             _hold = Some(hold);
-            complete(&run, &engine.ledger, asked, fenced_at).await
+            complete(&run, &engine.ledger, asked, (fenced_at, &rights)).await
         }
         Ok(Ended::Reached(phase)) => Ok(Outcome::Reached(phase)),
         Err(error) => Err(error),
@@ -191,8 +193,13 @@ pub async fn run(
 }
 
 /// Moves the clients, and answers who asked for it.
-async fn complete(run: &Run, ledger: &Client, asked: Option<i64>, fenced_at: Instant) -> Result<Outcome, ExecError> {
-    let completed = switch::complete(run, ledger, None).await;
+async fn complete(
+    run: &Run,
+    ledger: &Client,
+    asked: Option<i64>,
+    (fenced_at, rights): (Instant, &Wanted),
+) -> Result<Outcome, ExecError> {
+    let completed = switch::complete(run, ledger, (None, rights)).await;
     if completed.is_ok() {
         run.note(format!("fenced to switched in {} ms", fenced_at.elapsed().as_millis()));
         // The switch is made, whatever becomes of what is said about it.
@@ -209,6 +216,12 @@ async fn complete(run: &Run, ledger: &Client, asked: Option<i64>, fenced_at: Ins
         // After the switch this undoes nothing, but must not look like "none".
         Err(error) => answer.push(format!(
             "which columns came to the source meanwhile could not be read ({error}): pcrd status lists them"
+        )),
+    }
+    match owners_and_grants::lines(run, ledger).await {
+        Ok(lines) => answer.extend(lines),
+        Err(error) => answer.push(format!(
+            "whether the target has all its owners and grants could not be read ({error}): pcrd status lists what it lacks"
         )),
     }
     answer.extend(late::lines(run, ledger).await.unwrap_or_else(|error| vec![switch::unknown(&error)]));

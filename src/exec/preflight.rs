@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ExecError;
 use super::context::Run;
 use super::lock_headroom::Headroom;
-use super::{leftover, lock_headroom, new_types, order, partitions, renamed, sight};
+use super::{leftover, lock_headroom, may_give, new_types, order, partitions, renamed, sight};
 use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
 use crate::pg::client::Client;
@@ -449,6 +449,7 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         };
         failures.extend(found);
     }
+    failures.extend(may_give::checks(&run.plan, target).await?);
     Ok(failures)
 }
 

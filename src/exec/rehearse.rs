@@ -3,9 +3,10 @@
 
 use super::ExecError;
 use super::context::Run;
+use super::owners_and_grants::{self, WITHOUT_EFFECT};
 use super::preflight::{Failure, Fix};
 use crate::pg::client::Client;
-use crate::plan::{End, Op};
+use crate::plan::{End, Op, Step};
 
 /// The first statement that the target refuses, if there is one. The target must not have the tables yet.
 pub async fn rehearse(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError> {
@@ -32,22 +33,40 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
                 | Op::ValidateConstraint(_)
                 | Op::SetDefault(_)
                 | Op::SetComment(_)
+                | Op::SetOwner(_)
+                | Op::Grant(_)
         );
         if !builds {
             continue;
         }
-        for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
-            let Err(error) = target.batch_execute(&statement.sql).await else { continue };
-            let Some(said) = error.as_db_error() else {
-                return Err(ExecError::target(format!("rehearse {}", step.id))(error));
-            };
-            return Ok(Some(Failure {
-                id: "target_refuses",
-                on: End::Target,
-                found: format!("{}: {} (SQLSTATE {})", step.id, said.message(), said.code().code()),
-                fix: Fix::Words("Mend the desired schema or the target, and plan again.".to_owned()),
-            }));
-        }
+        let error = match build_one(target, step).await {
+            Ok(true) => continue,
+            Ok(false) => return Ok(Some(refused(step, WITHOUT_EFFECT.to_owned()))),
+            Err(error) => error,
+        };
+        let Some(said) = error.as_db_error() else {
+            return Err(ExecError::target(format!("rehearse {}", step.id))(error));
+        };
+        return Ok(Some(refused(step, format!("{} (SQLSTATE {})", said.message(), said.code().code()))));
     }
     Ok(None)
+}
+
+async fn build_one(target: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
+    if matches!(step.op, Op::SetOwner(_) | Op::Grant(_)) {
+        return owners_and_grants::rehearse(target, step).await;
+    }
+    for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {
+        target.batch_execute(&statement.sql).await?;
+    }
+    Ok(true)
+}
+
+fn refused(step: &Step, said: String) -> Failure {
+    Failure {
+        id: "target_refuses",
+        on: End::Target,
+        found: format!("{}: {said}", step.id),
+        fix: Fix::Words("Mend the desired schema or the target, and plan again.".to_owned()),
+    }
 }

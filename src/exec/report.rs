@@ -1,17 +1,17 @@
 //! Where a migration stands, from the target's ledger and the source's slot: from any machine, executor or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::fence::{self, Standing};
 use super::throttle::{self, HeldBack};
-use super::{ExecError, back};
+use super::{ExecError, back, owners_and_grants};
 use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
 use crate::ledger::hook::CallEnd;
 use crate::ledger::way_back::{self, WayBackState};
-use crate::ledger::{cutover, hook, lock, migration, progress, skipped, step};
+use crate::ledger::{cutover, given, hook, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
 use crate::plan::{Hook, Op, Phase, Plan};
 use crate::replay::Lsn;
@@ -54,6 +54,9 @@ pub struct Status {
     /// Writes that came to the source behind a fence that refuses none, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub late_writes: Vec<String>,
+    /// Owners and grants that the target lacks since the switch, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_given: Vec<String>,
     /// What became of the way back, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way_back: Option<String>,
@@ -84,7 +87,7 @@ pub struct StepRow {
     pub id: String,
     /// Phase, where the plan is known.
     pub phase: Option<Phase>,
-    /// `pending`, `started`, `succeeded`.
+    /// `pending`, `started`, `succeeded`; `not_done` for an owner or a grant that the target lacks.
     pub status: String,
     /// Rows copied, for a copy.
     pub rows_done: Option<i64>,
@@ -197,6 +200,7 @@ pub async fn status(
         adopted: adoption::history(ledger, &found.id).await?.iter().map(adopted).collect(),
         pace,
         way_back: way_back_line(ledger, source, found, (plan.ok(), alive)).await?,
+        not_given: owners_and_grants::lines_of(ledger, &found.id, plan.ok()).await?,
         late_writes: late_writes(ledger, source, found, plan.ok()).await,
         added_columns: super::added::lines(ledger, &found.id).await?,
         repaired: super::verify::repair::lines(ledger, &found.id).await?,
@@ -326,8 +330,11 @@ async fn step_rows(
         _ => BTreeMap::new(),
     };
     let mut times = step::times(ledger, &found.id).await?;
+    let not_given = given::not_given(&**ledger, &found.id).await?.into_iter().map(|one| one.step).collect();
     let beyond = match plan {
-        Ok(plan) => beyond_steps(plan, cutover::read(ledger, &found.id).await?.state, found.state == "cleaned"),
+        Ok(plan) => {
+            beyond_steps(plan, cutover::read(ledger, &found.id).await?.state, found.state == "cleaned", &not_given)
+        }
         Err(_) => BTreeMap::new(),
     };
     let word = |id: &str| match (states.get(id), beyond.get(id)) {
@@ -367,7 +374,12 @@ fn copied<'t>(plan: Option<&Plan>, tables: &'t [TableRow], target: &str) -> Vec<
 }
 
 /// Steps that have no record of their own: those of the cutover are its states, and the stream ends in it.
-fn beyond_steps(plan: &Plan, state: CutoverState, cleaned: bool) -> BTreeMap<String, &'static str> {
+fn beyond_steps(
+    plan: &Plan,
+    state: CutoverState,
+    cleaned: bool,
+    not_given: &BTreeSet<String>,
+) -> BTreeMap<String, &'static str> {
     let of = |begun: CutoverState, done: CutoverState| match state {
         _ if state >= done => Some("succeeded"),
         _ if state >= begun => Some("started"),
@@ -379,6 +391,10 @@ fn beyond_steps(plan: &Plan, state: CutoverState, cleaned: bool) -> BTreeMap<Str
             Op::Drain(_) => of(CutoverState::Fenced, CutoverState::Drained),
             Op::VerifyFinal(_) => of(CutoverState::Drained, CutoverState::VerifiedFinal),
             Op::SetSequence(_) => of(CutoverState::VerifiedFinal, CutoverState::SequencesSet),
+            Op::SetOwner(_) | Op::Grant(_) => match not_given.contains(&step.id.0) {
+                true => Some("not_done"),
+                false => of(CutoverState::SequencesSet, CutoverState::Switched),
+            },
             Op::Switch(_) => of(CutoverState::SequencesSet, CutoverState::Switched),
             Op::StreamChanges(_) => (state >= CutoverState::Drained).then_some("succeeded"),
             // Whether the fence stands after a cleanup is the operator's choice.

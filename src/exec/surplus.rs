@@ -1,11 +1,13 @@
 //! Rights that a role has beyond what docs/rights.md says it needs: advice, each with the statement that takes it away.
 
+use std::collections::BTreeSet;
+
 use super::ExecError;
 use super::context::Run;
 use super::preflight::{Failure, Fix};
 use crate::catalog::Ident;
 use crate::pg::client::Client;
-use crate::plan::End;
+use crate::plan::{End, Op};
 use crate::sql;
 
 /// Predefined roles whose membership is not told: they show what sessions wait for, and end those that the operator
@@ -91,6 +93,18 @@ async fn memberships(run: &Run, on: End, client: &Client, user: &str) -> Result<
     };
     let schemas: Vec<String> =
         run.plan.projections.iter().map(|one| sql::literal(one.target.schema.as_str())).collect();
+    let owners = run.plan.steps.iter().filter_map(|step| match &step.op {
+        Op::SetOwner(op) => Some(sql::literal(op.owner.as_str())),
+        _ => None,
+    });
+    let owners: Vec<String> = owners.collect::<BTreeSet<_>>().into_iter().collect();
+    let brings_owner = match owners.is_empty() {
+        true => "false".to_owned(),
+        false => format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname IN ({}) AND pg_catalog.pg_has_role(g.oid, o.oid, 'MEMBER'))",
+            owners.join(", ")
+        ),
+    };
     // What the work needs of a membership: on the source the tables' owner, on the target what docs/rights.md grants.
     let useful = match on {
         End::Source => format!(
@@ -99,7 +113,7 @@ async fn memberships(run: &Run, on: End, client: &Client, user: &str) -> Result<
              OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'rds_replication' AND pg_catalog.pg_has_role(g.oid, r.oid, 'MEMBER'))"
         ),
         End::Target => format!(
-            "{parameter} OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname IN ('pcrd', {}) \
+            "{parameter} OR {brings_owner} OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname IN ('pcrd', {}) \
              AND pg_catalog.has_schema_privilege(g.oid, n.oid, 'CREATE')) OR $1::text[] IS NULL",
             schemas.join(", ")
         ),

@@ -1,5 +1,5 @@
-//! From the permanent fence to the end of the cutover: the operator's program moves the clients, at most once, and the
-//! target becomes the database. Every restart goes through here again.
+//! From the permanent fence to the end of the cutover: owners and applications get their rights on the target, the operator's
+//! program moves the clients, at most once, and the target becomes the database. Every restart goes through here again.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use super::context::Run;
 use super::event::EventKind;
 use super::fence::{self, Standing};
 use super::hook::{self, Ended};
+use super::owners_and_grants::{self, Wanted};
 use super::{ExecError, failpoint, late, pooler, renamed};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::hook::{self as calls, Call, CallEnd};
@@ -25,12 +26,12 @@ pub enum Word {
     GiveUp,
 }
 
-/// Moves the clients and makes the target the database; can be repeated. `word` is about the last call that is written
-/// down, and counts once.
+/// Gives rights on the target, moves the clients and makes it the database; can be repeated. `word` is about the last call
+/// that is written down, and counts once.
 ///
 /// # Errors
 /// Nobody knows whether the clients were moved: then the source stays closed.
-pub async fn complete(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+pub async fn complete(run: &Run, ledger: &Client, (word, rights): (Option<Word>, &Wanted)) -> Result<(), ExecError> {
     let _hold = run.holds.take();
     let found = state::read(ledger, &run.id).await?.state;
     if found != CutoverState::Switched {
@@ -44,6 +45,7 @@ pub async fn complete(run: &Run, ledger: &Client, word: Option<Word>) -> Result<
                 ),
             });
         }
+        owners_and_grants::give_all(run, ledger, rights).await?;
         move_clients(run, ledger, word).await?;
         if let Some(found) = pooler::still_on_source(run).await? {
             return Err(unknown_switch(run, format!("said that it had succeeded, but {found}")));
@@ -198,7 +200,19 @@ pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
         pooler::let_go(run).await;
         return Err(error);
     }
+    // Before the stream goes on: it is applied with rights that no code of others may have.
+    if let Err(error) = take_rights_back(run, ledger).await {
+        pooler::let_go(run).await;
+        return Err(error);
+    }
     after_opening(run, ledger, run.epoch).await
+}
+
+/// Before anything is applied again. Without rights that were given it does nothing.
+pub async fn take_rights_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    owners_and_grants::take_back(run, ledger).await?;
+    failpoint::hit("rights.taken-back")?;
+    owners_and_grants::nothing_left(run, ledger).await
 }
 
 /// Opens the source, unless the switch was decided and the operator has not taken that back.

@@ -2,7 +2,7 @@
 
 use crate::findings::{Rule, Severity};
 
-/// Every check; `type_missing` is the finding TYPE_MISSING.
+/// Every check; `type_missing` and `role_missing` are the findings TYPE_MISSING and ROLE_MISSING.
 pub static PREFLIGHT: &[&Rule] = &[
     &SOURCE_IS_PRIMARY,
     &WAL_LEVEL,
@@ -12,6 +12,9 @@ pub static PREFLIGHT: &[&Rule] = &[
     &REPLICATION_RIGHT,
     &CREATE_ON_DATABASE,
     &CREATE_ON_SCHEMA,
+    &OWNER_MEMBERSHIP,
+    &OWNER_CREATE,
+    &SCHEMA_GRANT,
     &SCHEMA_USAGE,
     &SELECT_RIGHT,
     &TABLE_OWNER,
@@ -321,4 +324,34 @@ static SUPERFLUOUS_RIGHT: Rule = Rule {
     effect: "It is told, and `apply` goes on.",
     why: "What is not allowed cannot go wrong.",
     instead: "Run the script that the check shows.",
+};
+
+static OWNER_MEMBERSHIP: Rule = Rule {
+    code: "owner_membership",
+    severity: Severity::Refused,
+    title: "the role may not give tables to their owner",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Only a member gives an object to a role, and the rows must still be written when the tables belong to it.",
+    instead: "Run the GRANT that the check shows, or leave the owners out with `migrate.carry: [grants]`.",
+};
+
+static OWNER_CREATE: Rule = Rule {
+    code: "owner_create",
+    severity: Severity::Refused,
+    title: "an owner may not create in the schema of its tables, and the role may not let it",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "Unless a superuser gives it, an object is given only to a role that could have made it.",
+    instead: "Run the GRANT that the check shows, and take it back after the switch; or plan again, and the owner is listed as not carried.",
+};
+
+static SCHEMA_GRANT: Rule = Rule {
+    code: "schema_grant",
+    severity: Severity::Refused,
+    title: "the role may not grant rights on a schema of the target",
+    lock: None,
+    effect: "`apply` refuses.",
+    why: "The schema is somebody else's, and without the right the application finds no table in it.",
+    instead: "Let the schema's owner run the GRANT that the check shows.",
 };

@@ -120,6 +120,16 @@ pub async fn advance(
     if n == 1 { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn: fence_lsn.unwrap_or(Lsn(0)) }) }
 }
 
+/// Holds the record of an attempt in this state until the transaction ends: nobody gives it up or takes it over meanwhile.
+///
+/// # Errors
+/// [`LedgerError::Fenced`] when it is another executor's, or in another state.
+pub async fn hold(client: &Client, id: &str, epoch: i64, state: CutoverState) -> Result<(), LedgerError> {
+    let query = "SELECT FROM pcrd.cutover WHERE migration = $1 AND epoch = $2 AND state = $3 FOR UPDATE";
+    let held = client.query_opt(query, &[&id, &epoch, &state.to_string()]).await?;
+    held.map(drop).ok_or(LedgerError::Fenced { epoch, lsn: Lsn(0) })
+}
+
 /// Goes back to ready: the fence is gone.
 pub async fn reset(client: &Client, id: &str) -> Result<(), LedgerError> {
     client

@@ -231,6 +231,8 @@ pub async fn forget_work(client: &mut Client, id: &str) -> Result<(), LedgerErro
         "restarted",
         "unreadable",
         "way_back",
+        "given",
+        "not_given",
     ] {
         transaction.execute(&format!("DELETE FROM pcrd.{table} WHERE migration = $1"), &[&id]).await?;
     }

@@ -7,6 +7,7 @@ pub mod adoption;
 pub mod chunk;
 pub mod cutover;
 pub mod error;
+pub mod given;
 pub mod hook;
 pub mod lock;
 pub mod migration;

@@ -201,3 +201,15 @@ CREATE TABLE IF NOT EXISTS pcrd.way_back (
   reason text,
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS pcrd.given (
+  migration text REFERENCES pcrd.migration,
+  object jsonb,
+  before jsonb NOT NULL,
+  PRIMARY KEY (migration, object)
+);
+CREATE TABLE IF NOT EXISTS pcrd.not_given (
+  migration text NOT NULL REFERENCES pcrd.migration,
+  step text NOT NULL,
+  statement text,
+  reason text NOT NULL
+);

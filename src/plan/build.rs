@@ -14,10 +14,10 @@ use crate::plan::whole::frozen;
 use crate::plan::{
     AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
     CreateSequence, CreateSlot, CreateTable, CreateType, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence,
-    GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetSequence, Settings, Side, Step, StreamChanges, Switch,
-    ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
+    Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetSequence, Settings, Side, Step,
+    StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
-use crate::resolve::{Extract, Resolved, ResolvedTable};
+use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable};
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Why no plan can be built. All of these are defects of pcrd, not of the input.
@@ -76,6 +76,7 @@ fn side(extract: &Extract) -> Side {
         types: extract.types.clone(),
         tables: extract.tables.clone(),
         sequences: extract.sequences.clone(),
+        schemas: extract.schemas.clone(),
     }
 }
 
@@ -116,7 +117,11 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     ops.extend(guard(&sources, resolved.source.server.major(), &partitioned));
     ops.push(Op::CreatePublication(CreatePublication { publication: publication.clone(), tables: sources.clone() }));
     ops.push(Op::CreateSlot(CreateSlot { slot: slot.clone() }));
-    ops.extend(resolved.schemas.iter().map(|schema| Op::CreateSchema(CreateSchema { schema: schema.clone() })));
+    let create_schema = |schema: &Ident| {
+        let must_be_new = resolved.rights.is_on_schema(schema);
+        Op::CreateSchema(CreateSchema { schema: schema.clone(), must_be_new })
+    };
+    ops.extend(resolved.schemas.iter().map(create_schema));
     let types = type_def::in_order(resolved.source.types.keys(), &resolved.source.types);
     ops.extend(
         types
@@ -166,6 +171,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         }));
     }
     ops.extend(built.iter().flat_map(|table| late_defaults(table)));
+    ops.extend(rights(resolved));
     ops.push(Op::Switch(Switch {}));
     ops.extend(rename_source(settings, &sources));
     ops.push(Op::DropFence(DropFence { tables: sources }));
@@ -179,6 +185,18 @@ pub(super) fn guard(sources: &[QualifiedName], major: u32, partitioned: &BTreeSe
     let is_guarded = |table: &&QualifiedName| major < TRUNCATE_SINCE || partitioned.contains(table);
     let tables: Vec<QualifiedName> = sources.iter().filter(is_guarded).cloned().collect();
     if tables.is_empty() { None } else { Some(Op::GuardTruncate(GuardTruncate { tables })) }
+}
+
+fn rights(resolved: &Resolved) -> impl Iterator<Item = Op> {
+    let owner = |one: &ResolvedOwner| {
+        let (on, owner, sequences) = (one.on.clone(), one.owner.clone(), one.sequences.clone());
+        Op::SetOwner(SetOwner { on, owner, sequences })
+    };
+    let grant = |one: &ResolvedGrant| {
+        let (on, to) = (one.on.clone(), one.to.clone());
+        Op::Grant(Grant { on, to, rights: one.rights.clone(), grantable: one.grantable.clone() })
+    };
+    resolved.rights.owners.iter().map(owner).chain(resolved.rights.grants.iter().map(grant))
 }
 
 fn sequence_columns(sequence: &Sequence) -> Vec<ColumnRef> {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{ColumnRef, GrantTarget, OwnerTarget, QualifiedName};
 use crate::plan::{CommentTarget, End, Lock, Op, Plan, Renamed};
 use crate::projection::Projection;
 use crate::sql::rewrite::referenced_table;
+
+/// Before, GRANT locked no table.
+const GRANT_LOCKS_SINCE: u32 = 18;
 
 /// Locks that the op takes on tables, the strongest on each; `tests/locks.rs` compares with servers. A table that the op
 /// creates is not among them: nobody can see it. On the target nobody else uses the tables before the switch.
@@ -61,6 +64,19 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             list.push(lock(End::Target, &op.table, "ACCESS SHARE", "one chunk"));
             list
         }
+        Op::Grant(_) if plan.target.server.major() < GRANT_LOCKS_SINCE => Vec::new(),
+        Op::Grant(op) => match &op.on {
+            GrantTarget::Table(table) | GrantTarget::Column(ColumnRef { table, .. }) => {
+                vec![lock(End::Target, table, "ACCESS SHARE", "milliseconds")]
+            }
+            GrantTarget::Schema(_) | GrantTarget::Sequence(_) => Vec::new(),
+        },
+        Op::SetOwner(op) => match &op.on {
+            OwnerTarget::Table(table) => {
+                vec![lock(End::Target, table, "ACCESS EXCLUSIVE", "milliseconds; at most 200 ms of waiting")]
+            }
+            OwnerTarget::Schema(_) | OwnerTarget::Sequence(_) => Vec::new(),
+        },
         Op::Fence(op) => {
             each(End::Source, &op.tables, "SHARE ROW EXCLUSIVE", "milliseconds; at most 300 ms of waiting an attempt")
         }
@@ -138,6 +154,11 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         Op::AnalyzeTable(op) if op.freeze => format!("{} was vacuumed and analysed after its copy ended", op.table),
         Op::AnalyzeTable(op) => format!("{} was analysed after its copy ended", op.table),
         Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
+        Op::SetOwner(op) => format!("it belongs to {}", op.owner),
+        Op::Grant(op) => match &op.to {
+            Some(role) => format!("{role} has these rights"),
+            None => "everybody has these rights".to_owned(),
+        },
         Op::Fence(_) if !plan.settings.cutover.fence.refuses() => {
             "the fence's row is there, and its lease runs".to_owned()
         }

@@ -1,6 +1,6 @@
 //! What every op is called, and where it belongs.
 
-use crate::catalog::QualifiedName;
+use crate::catalog::{GrantTarget, Ident, OwnerTarget, QualifiedName};
 use crate::plan::{CommentTarget, Op, Phase, StepId};
 
 /// The kinds of ops without their payloads: what rules speak about.
@@ -24,6 +24,8 @@ pub enum Kind {
     SetComment,
     AnalyzeTable,
     VerifyTable,
+    SetOwner,
+    Grant,
     Fence,
     Drain,
     VerifyFinal,
@@ -64,6 +66,8 @@ impl Op {
             Self::SetComment(_) => Kind::SetComment,
             Self::AnalyzeTable(_) => Kind::AnalyzeTable,
             Self::VerifyTable(_) => Kind::VerifyTable,
+            Self::SetOwner(_) => Kind::SetOwner,
+            Self::Grant(_) => Kind::Grant,
             Self::Fence(_) => Kind::Fence,
             Self::Drain(_) => Kind::Drain,
             Self::VerifyFinal(_) => Kind::VerifyFinal,
@@ -112,6 +116,20 @@ impl Op {
             Self::AnalyzeTable(op) if op.freeze => format!("vacuum:{}", op.table),
             Self::AnalyzeTable(op) => format!("analyze:{}", op.table),
             Self::VerifyTable(op) => format!("verify:{}", op.table),
+            Self::SetOwner(op) => match &op.on {
+                OwnerTarget::Schema(name) => format!("set_owner:schema:{name}"),
+                OwnerTarget::Table(name) => format!("set_owner:table:{name}"),
+                OwnerTarget::Sequence(name) => format!("set_owner:sequence:{name}"),
+            },
+            Self::Grant(op) => {
+                let to = grantee(op.to.as_ref());
+                match &op.on {
+                    GrantTarget::Schema(name) => format!("grant:schema:{name}:{to}"),
+                    GrantTarget::Table(name) => format!("grant:table:{name}:{to}"),
+                    GrantTarget::Column(at) => format!("grant:column:{}:{to}", within(&at.table, &at.column)),
+                    GrantTarget::Sequence(name) => format!("grant:sequence:{name}:{to}"),
+                }
+            }
             Self::Fence(_) => "fence".to_owned(),
             Self::Drain(_) => "drain".to_owned(),
             Self::VerifyFinal(_) => "verify_final".to_owned(),
@@ -151,6 +169,8 @@ impl Op {
             Self::PublishBack(_)
             | Self::CreateBackSlot(_)
             | Self::ProbeBack(_)
+            | Self::SetOwner(_)
+            | Self::Grant(_)
             | Self::Fence(_)
             | Self::Drain(_)
             | Self::VerifyFinal(_)
@@ -184,6 +204,15 @@ impl Op {
                 CommentTarget::Table(name) => Some(name),
                 CommentTarget::Column(at) | CommentTarget::Constraint(at) => Some(&at.table),
                 CommentTarget::Index(_) | CommentTarget::Sequence(_) => None,
+            },
+            Self::SetOwner(op) => match &op.on {
+                OwnerTarget::Table(name) => Some(name),
+                OwnerTarget::Schema(_) | OwnerTarget::Sequence(_) => None,
+            },
+            Self::Grant(op) => match &op.on {
+                GrantTarget::Table(name) => Some(name),
+                GrantTarget::Column(at) => Some(&at.table),
+                GrantTarget::Schema(_) | GrantTarget::Sequence(_) => None,
             },
             Self::CreateLedger(_)
             | Self::GuardTruncate(_)
@@ -223,4 +252,9 @@ impl Op {
 
 fn key_phase(key: bool) -> Phase {
     if key { Phase::Schema } else { Phase::Catchup }
+}
+
+/// No role has this name: PostgreSQL keeps it for itself, in quotes or without.
+fn grantee(to: Option<&Ident>) -> String {
+    to.map_or_else(|| "public".to_owned(), ToString::to_string)
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::name::IDENT_BYTES_MAX;
-use crate::catalog::{Fingerprint, Ident, QualifiedName, Sequence, Server, Table, TypeDef};
+use crate::catalog::{Fingerprint, Ident, QualifiedName, SchemaRights, Sequence, Server, Table, TypeDef};
 pub use crate::diff::{Action, Change};
 use crate::plan::cutover::Cutover;
 use crate::plan::op::Op;
@@ -89,6 +89,9 @@ pub struct Side {
     pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences that the plan reads.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
+    /// Owners and grants of the schemas of these, where the plan reads them; of the source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<Ident, SchemaRights>,
     /// Types that the plan creates on the target as they are here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub types: BTreeMap<QualifiedName, TypeDef>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Column, Ident, Key, QualifiedName, Sequence, TypeDef};
+use crate::catalog::{Column, GrantTarget, Ident, Key, OwnerTarget, QualifiedName, Right, Sequence, TypeDef};
 
 /// The kinds of steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,10 @@ pub enum Op {
     AnalyzeTable(AnalyzeTable),
     /// Compares all rows while the stream runs (V2).
     VerifyTable(VerifyTable),
+    /// Gives an object to its owner.
+    SetOwner(SetOwner),
+    /// Grants rights to a role, or to everybody.
+    Grant(Grant),
     /// Stops writes on the source, with a lease.
     Fence(Fence),
     /// Applies everything up to the fence.
@@ -102,7 +106,9 @@ CreateSlot { /// Name.
     slot: Ident } }
 payload! { /// See [`Op::CreateSchema`].
 CreateSchema { /// Name.
-    schema: Ident } }
+    schema: Ident, /// The plan gives rights on it: one that is there already is somebody's, and is not given away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_be_new: bool } }
 payload! { /// See [`Op::CreateType`].
 CreateType { /// Name, on both ends.
     name: QualifiedName, /// What it is, as on the source.
@@ -180,6 +186,21 @@ AnalyzeTable { /// Target table.
 payload! { /// See [`Op::VerifyTable`].
 VerifyTable { /// Target table: names the projection.
     table: QualifiedName } }
+payload! { /// See [`Op::SetOwner`].
+SetOwner { /// What.
+    on: OwnerTarget, /// The role.
+    owner: Ident, /// Sequences that go along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sequences: Vec<QualifiedName> } }
+payload! { /// See [`Op::Grant`].
+Grant { /// On what.
+    on: GrantTarget, /// The role; everybody when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<Ident>, /// Rights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rights: Vec<Right>, /// Further rights, WITH GRANT OPTION.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grantable: Vec<Right> } }
 payload! { /// See [`Op::Fence`].
 Fence { /// Source tables and leaves, in lock order.
     tables: Vec<QualifiedName> } }

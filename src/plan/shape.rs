@@ -1,11 +1,11 @@
 //! What the statements of a step may be: parsed by grammar/plan.pest, and what they name compared with the step. A
 //! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
 
-use crate::catalog::{Column, ColumnRef, Ident, QualifiedName, TypeDef};
+use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, TypeDef};
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_type;
 use crate::plan::statements::via_root;
-use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Op, Plan, Renamed, Statement, Step};
+use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Grant, Op, Plan, Renamed, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
 use crate::sql::ddl_type::{QUOTED, create_type, word};
 use crate::sql::{ddl, ident, literal, name, publication};
@@ -129,7 +129,10 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             let locks = plan.sources().into_iter().map(lock);
             locks.chain([source(Rule::create_slot, vec![ident(&op.slot)])]).collect()
         }
-        Op::CreateSchema(op) => vec![target(Rule::create_schema, vec![ident(&op.schema)])],
+        Op::CreateSchema(op) => {
+            let rule = if op.must_be_new { Rule::create_new_schema } else { Rule::create_schema };
+            vec![target(rule, vec![ident(&op.schema)])]
+        }
         Op::CreateType(op) => shape_type::new_type(&op.name, &op.def),
         Op::CreateTable(op) => new_table(op),
         Op::CreateSequence(op) => {
@@ -166,6 +169,17 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![target(rule, vec![name(&op.table)])]
         }
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::SetOwner(op) => {
+            let on = match &op.on {
+                OwnerTarget::Schema(schema) => ident(schema),
+                OwnerTarget::Table(on) | OwnerTarget::Sequence(on) => name(on),
+            };
+            vec![target(Rule::set_owner, vec![on, ident(&op.owner)])]
+        }
+        Op::Grant(op) => {
+            let some = [(&op.rights, false), (&op.grantable, true)].into_iter().filter(|(list, _)| !list.is_empty());
+            some.map(|(list, grantable)| target(Rule::grant_on, grant(op, list, grantable))).collect()
+        }
         Op::Fence(op) => fence(&op.tables, plan),
         Op::SetSequence(op) => vec![target(Rule::setval, vec![literal(&name(&op.target))])],
         Op::SetDefault(op) => {
@@ -224,6 +238,8 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::SetOwner(_)
+        | Op::Grant(_)
         | Op::Drain(_)
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)
@@ -353,6 +369,23 @@ fn sequence(sequence: &crate::catalog::Sequence) -> Vec<String> {
     let numbers = [sequence.start, sequence.increment, sequence.min, sequence.max, sequence.cache];
     let flag = if sequence.cycle { "CYCLE" } else { "NO CYCLE" };
     numbers.iter().map(ToString::to_string).chain([flag.to_owned()]).collect()
+}
+
+fn grant(op: &Grant, rights: &[Right], grantable: bool) -> Vec<String> {
+    let (on, column) = match &op.on {
+        GrantTarget::Schema(schema) => (ident(schema), None),
+        GrantTarget::Table(on) | GrantTarget::Sequence(on) => (name(on), None),
+        GrantTarget::Column(at) => (name(&at.table), Some(ident(&at.column))),
+    };
+    let mut says = Vec::new();
+    for right in rights {
+        says.push(right.word().to_owned());
+        says.extend(column.clone());
+    }
+    says.push(on);
+    says.push(op.to.as_ref().map_or_else(|| "PUBLIC".to_owned(), ident));
+    says.extend(grantable.then(|| "WITH GRANT OPTION".to_owned()));
+    says
 }
 
 fn constraint(op: &AddConstraint) -> Vec<String> {

@@ -63,6 +63,8 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_flag
         | Rule::the_only
         | Rule::the_option
+        | Rule::the_right
+        | Rule::the_public
         | Rule::the_word
         | Rule::the_number
         | Rule::constraint_name

@@ -3,7 +3,7 @@
 use crate::catalog::{Ident, QualifiedName};
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication};
+use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication, rights};
 
 /// Why an op has no statements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,10 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let locks = plan.sources().into_iter().map(lock);
             source(locks.chain([publication::create_slot(&op.slot)]))
         }
-        Op::CreateSchema(op) => target([ddl::create_schema(&op.schema)]),
+        Op::CreateSchema(op) => target([match op.must_be_new {
+            true => ddl::create_new_schema(&op.schema),
+            false => ddl::create_schema(&op.schema),
+        }]),
         Op::CreateType(op) => target(ddl_type::create_type(&op.name, &op.def, ddl_type::QUOTED)),
         Op::CreateSequence(op) => target([ddl::create_sequence(&op.name, &op.sequence)]),
         Op::CreateTable(op) => {
@@ -58,6 +61,12 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::AnalyzeTable(op) => target([ddl::analyze(&op.table)]),
         // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::SetOwner(op) => target([rights::set_owner(&op.on, &op.owner)]),
+        Op::Grant(op) => {
+            let some =
+                [(&op.rights, false), (&op.grantable, true)].into_iter().filter(|(rights, _)| !rights.is_empty());
+            target(some.map(|(list, grantable)| rights::grant(&op.on, op.to.as_ref(), list, grantable)))
+        }
         Op::Fence(op) => {
             let during = [fence::lock(&op.tables, &plan.partitioned()), fence::lease()].into_iter();
             let sentinel = (major >= publication::MESSAGES_SINCE).then(fence::sentinel);
@@ -119,6 +128,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::SetOwner(_)
+        | Op::Grant(_)
         | Op::Drain(_)
         | Op::VerifyFinal(_)
         | Op::SetSequence(_)

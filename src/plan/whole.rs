@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Column, Ident, QualifiedName, Table, TableKind};
 use crate::plan::build::guard;
 use crate::plan::rename::rename_source;
+use crate::plan::rights::{self, RightError};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, Op, Plan, Severity, StepId, StreamChanges, Switch,
@@ -68,6 +69,9 @@ pub enum WholeError {
     /// Another way back than that of the tables.
     #[error("the way back is not that of the plan's projections and tables")]
     Back,
+    /// Rights that do not come from the source.
+    #[error(transparent)]
+    Right(#[from] RightError),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -105,6 +109,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     snapshots(plan, &mut found);
     goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
+    found.extend(rights::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -212,6 +217,8 @@ fn is_protocol(op: &Op) -> bool {
         | Op::AddConstraint(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
+        | Op::SetOwner(_)
+        | Op::Grant(_)
         | Op::SetSequence(_)
         | Op::SetDefault(_) => false,
     }

@@ -216,6 +216,17 @@ impl Projection {
         if self.part.is_some() { &self.source } else { &self.target }
     }
 
+    /// The one source column that the value of a target column is made of; `None` where it is made of none, or of several.
+    pub fn only_read(&self, column: &Ident) -> Option<&Ident> {
+        match &self.columns.iter().find(|one| one.target == *column)?.value {
+            ColumnValue::Expr { reads, .. } => match reads.as_slice() {
+                [one] => Some(one),
+                _ => None,
+            },
+            ColumnValue::Frozen { .. } => None,
+        }
+    }
+
     /// True when rows are copied in chunks of key ranges; all others are copied under the slot's snapshot.
     pub fn is_copied_by_key(&self) -> bool {
         matches!(&self.identity, RowIdentity::OrderedKey { copy: CopyOrder::ByKey, .. })

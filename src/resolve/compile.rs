@@ -17,7 +17,7 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitions, rows, sequence, split, tables, whole,
+    ends, filter, hazard, index, merge, partitions, rights, rows, sequence, split, tables, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -120,6 +120,7 @@ pub fn resolve(
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
+    let rights = rights::rights(&scopes, (&tables, &sequences), (source, target), desired.carry, &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -129,7 +130,7 @@ pub fn resolve(
         return Err(report.errors);
     }
     Ok(Resolved {
-        source: source_extract(&scopes, source, &sequence_names, report.types.clone()),
+        source: source_extract(&scopes, (source, target), &sequence_names, report.types.clone()),
         target: target_extract(&scopes, target, &sequences),
         schemas: missing_schemas(
             &scopes,
@@ -139,6 +140,7 @@ pub fn resolve(
         ),
         tables,
         sequences,
+        rights,
         not_carried: report.not_carried,
         findings: report.findings,
         checks: report.checks,
@@ -299,12 +301,16 @@ fn computed(scope: &Scope<'_>, wanted: &Table) -> Vec<ComputedColumn> {
 
 fn source_extract(
     scopes: &[Scope<'_>],
-    source: &Catalog,
+    (source, target): (&Catalog, &Catalog),
     sequence_names: &SequenceNames,
     types: BTreeMap<QualifiedName, TypeDef>,
 ) -> Extract {
+    let of_types = rights::type_schemas(&types, target);
     let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
+    let schemas = scopes.iter().map(|scope| &scope.name.schema).chain(sequences.clone().map(|(name, _)| &name.schema));
+    let schemas: BTreeSet<&Ident> = schemas.chain(&of_types).collect();
     Extract {
+        schemas: schemas.into_iter().filter_map(|name| source.schema_rights.get_key_value(name)).map(cloned).collect(),
         server: source.server.clone(),
         tables: scopes.iter().map(|scope| (scope.name.clone(), Arc::new(scope.table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
@@ -312,10 +318,15 @@ fn source_extract(
     }
 }
 
+fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
+    (key.clone(), value.clone())
+}
+
 fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedSequence]) -> Extract {
     let tables = scopes.iter().filter_map(|scope| target.tables.get_key_value(scope.target_name));
     let sequences = sequences.iter().filter_map(|sequence| target.sequences.get_key_value(&sequence.target));
     Extract {
+        schemas: BTreeMap::new(),
         server: target.server.clone(),
         tables: tables.map(|(name, table)| (name.clone(), Arc::new(table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),

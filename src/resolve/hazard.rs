@@ -53,14 +53,6 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
         if table.row_security {
             report.leave("row security", scope.name, "policies are not carried yet; the target would show every row");
         }
-        for grant in &table.grants {
-            report.leave("grant", format!("{grant} on {}", scope.name), "grants are not carried yet");
-        }
-        for column in &table.columns {
-            for grant in &column.grants {
-                report.leave("grant", format!("{grant} on {}", at(&column.name)), "grants are not carried yet");
-            }
-        }
         match &table.replica_identity {
             ReplicaIdentity::Default => {}
             ReplicaIdentity::Full => report.leave("replica identity", scope.name, "FULL is not set on the target"),
@@ -71,11 +63,6 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
                 report.leave("replica identity", scope.name, "NOTHING is not set on the target");
             }
         }
-        report.leave(
-            "owner",
-            format!("{} of {}", table.owner, scope.name),
-            "the table will belong to the role that applies the plan",
-        );
         for dependent in dependents.get(scope.name).into_iter().flatten() {
             report.leave(&dependent.kind, &dependent.name, format!("depends on {}", scope.name));
         }
@@ -85,7 +72,7 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
         let names: BTreeSet<&str> = report.not_carried[before..]
             .iter()
             .map(|left| left.kind.as_str())
-            .filter(|kind| !matches!(*kind, "owner" | "replica identity"))
+            .filter(|kind| *kind != "replica identity")
             .collect();
         if !names.is_empty() {
             let kinds = names.into_iter().collect::<Vec<_>>().join(", ");

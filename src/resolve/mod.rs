@@ -29,6 +29,8 @@ pub mod options;
 mod origin;
 mod partitions;
 mod report;
+mod rights;
+mod rights_said;
 mod rows;
 mod scope;
 pub mod selection;

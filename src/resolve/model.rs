@@ -6,7 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Ident, QualifiedName, Sequence, Server, Table, TypeDef};
+use crate::catalog::{
+    GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table, TypeDef,
+};
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
 
@@ -23,6 +25,8 @@ pub struct Resolved {
     pub tables: Vec<ResolvedTable>,
     /// Sequences that go with them, identity sequences included.
     pub sequences: Vec<ResolvedSequence>,
+    /// To whom it all belongs, and who may use it.
+    pub rights: ResolvedRights,
     /// What stays behind.
     pub not_carried: Vec<NotCarried>,
     /// Hazards, accepted or not.
@@ -42,6 +46,8 @@ pub struct Extract {
     pub tables: BTreeMap<QualifiedName, Arc<Table>>,
     /// Sequences.
     pub sequences: BTreeMap<QualifiedName, Sequence>,
+    /// Owners and grants of the source's schemas.
+    pub schemas: BTreeMap<Ident, SchemaRights>,
     /// Types of the source that the target lacks.
     pub types: BTreeMap<QualifiedName, TypeDef>,
 }
@@ -109,4 +115,46 @@ pub struct ResolvedSequence {
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.
     pub wanted: Sequence,
+}
+
+/// Owners and grants of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResolvedRights {
+    /// Owners, where they are not the role that makes the object.
+    pub owners: Vec<ResolvedOwner>,
+    /// Grants.
+    pub grants: Vec<ResolvedGrant>,
+}
+
+impl ResolvedRights {
+    /// True when somebody gets the schema, or a right on it.
+    pub fn is_on_schema(&self, schema: &Ident) -> bool {
+        let owned = |one: &ResolvedOwner| matches!(&one.on, OwnerTarget::Schema(own) if own == schema);
+        let granted = |one: &ResolvedGrant| matches!(&one.on, GrantTarget::Schema(own) if own == schema);
+        self.owners.iter().any(owned) || self.grants.iter().any(granted)
+    }
+}
+
+/// To whom an object is to belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedOwner {
+    /// The object.
+    pub on: OwnerTarget,
+    /// The role.
+    pub owner: Ident,
+    /// Sequences that go along.
+    pub sequences: Vec<QualifiedName>,
+}
+
+/// What a role is to have of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedGrant {
+    /// The object.
+    pub on: GrantTarget,
+    /// The role; everybody when there is none.
+    pub to: Option<Ident>,
+    /// Rights, sorted.
+    pub rights: Vec<Right>,
+    /// Further rights, WITH GRANT OPTION, sorted.
+    pub grantable: Vec<Right>,
 }

@@ -208,13 +208,6 @@ fn hazards(scopes: &[Scope<'_>], source: &Catalog, (name, sequence): (&Qualified
         );
         report.find(&SEQUENCE_SHARED, name, message);
     }
-    if !sequence.grants.is_empty() {
-        report.leave(
-            "grant",
-            format!("{} on sequence {name}", sequence.grants.join(", ")),
-            "grants are not carried yet",
-        );
-    }
 }
 
 /// Same options, wider or narrower with the column that takes the values.

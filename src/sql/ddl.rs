@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use crate::catalog::{Column, ColumnRef, Compression, Ident, Key, QualifiedName, Sequence, Storage};
 use crate::sql::{ident, literal, name};
 
+/// `CREATE SCHEMA`; one that exists is somebody else's.
+pub fn create_new_schema(schema: &Ident) -> String {
+    format!("CREATE SCHEMA {}", ident(schema))
+}
+
 /// `CREATE SCHEMA`; one that exists is as good.
 pub fn create_schema(schema: &Ident) -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {}", ident(schema))

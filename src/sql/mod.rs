@@ -25,6 +25,7 @@ pub mod range;
 pub mod rewrite;
 #[cfg(test)]
 mod rewrite_tests;
+pub mod rights;
 pub mod token;
 pub mod violation;
 

@@ -82,13 +82,13 @@ fn readiness_lists_what_is_planned_and_what_is_left() {
      planned        default       public.listings.id
      planned        default       public.listings.updated_at
      planned        default       public.users.id
-     needs review   foreign key   public.listings.listings_agent_id_fkey     public.agents is not migrated
-     needs review   grant         reader=r/app on public.listings            grants are not carried yet
-     needs review   index         public.listings.listings_notes_idx         it reads the dropped column legacy_notes
-     needs review   owner         app of public.listings                     the table will belong to the role that applies the plan
-     needs review   owner         app of public.users                        the table will belong to the role that applies the plan
-     needs review   trigger       public.listings.listings_touch             triggers are not carried yet
-     needs review   view          view public.live_listings                  depends on public.listings
+     needs review   foreign key   public.listings.listings_agent_id_fkey      public.agents is not migrated
+     needs review   grant         SELECT to reader on table public.listings   the target's catalog was saved without its roles
+     needs review   index         public.listings.listings_notes_idx          it reads the dropped column legacy_notes
+     needs review   owner         app of table public.listings                the target's catalog was saved without its roles
+     needs review   owner         app of table public.users                   the target's catalog was saved without its roles
+     needs review   trigger       public.listings.listings_touch              triggers are not carried yet
+     needs review   view          view public.live_listings                   depends on public.listings
 
     0 present, 15 planned, 7 to review by you
     ");

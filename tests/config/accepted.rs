@@ -3,7 +3,7 @@ use std::path::Path;
 use pcrd::catalog::QualifiedName;
 use pcrd::config::VerifySettings;
 use pcrd::config::endpoint::PasswordWish;
-use pcrd::desired::{CopyWish, Order};
+use pcrd::desired::{Carry, CopyWish, Order};
 use pcrd::pg::conninfo::{ChannelBinding, RootCert, SslMode};
 use pcrd::plan::{Comparison, HashKind, Signal};
 
@@ -43,6 +43,7 @@ migrate:
   on_ddl: stop
   vacuum: true
   copy: by_key
+  carry: [grants]
   tables:
     - name: sales.listings
       target: public.offers
@@ -109,6 +110,7 @@ fn every_key_arrives() {
     assert_eq!(migrate.workers, Some(2));
     assert!(migrate.desired.vacuum);
     assert_eq!(migrate.desired.copy, CopyWish::ByKey);
+    assert_eq!(migrate.desired.carry, Carry { owners: false, grants: true });
     let said: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.said(*signal).unwrap()).collect();
     assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 70, 0]);
     assert_eq!(migrate.throttle.limit(Signal::TargetReplicaLag), None, "off");

@@ -60,9 +60,10 @@ fn every_point_has_a_test() {
         // Those of the removals are in `cleanup`, those of new columns in `additive`, of copies in pieces in `whole`, of a new plan
         // in `adopt`.
         // Those of a repair are in `repair`.
+        // Those of owners and grants are in `owners_and_grants` and `given_rights`.
         // Those of the operator's programs are in `hooks`, of the pooler in `pgbouncer`, of the way back in `way_back` and `way_back_kills`,
         // of the other names in `rename_fence`.
-        let of_another = ["cleanup.", "added.", "adopt.", "hook.", "pooler.", "repair.", "back.", "rename."]
+        let of_another = ["cleanup.", "added.", "adopt.", "hook.", "pooler.", "repair.", "back.", "rename.", "rights."]
             .iter()
             .any(|family| point.starts_with(family));
         assert!(here || of_another || in_whole.contains(point), "{point} is in no test");

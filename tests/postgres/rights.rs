@@ -63,7 +63,7 @@ async fn assert_nothing_written(source: &Client, target: &Client) {
 }
 
 /// Runs `apply` and grants what it asks for until it asks for nothing more; gives the ids of the checks that failed.
-async fn grant_what_is_asked(migration: &Migration, source: &Client, target: &Client) -> BTreeSet<String> {
+pub async fn grant_what_is_asked(migration: &Migration, source: &Client, target: &Client) -> BTreeSet<String> {
     let mut asked = BTreeSet::new();
     for _ in 0..5 {
         let output = migration.run(&["apply", "plan.json", "--yes", "--through", "prepare"]);

@@ -87,6 +87,7 @@ fn text(status: &Status) -> String {
     lines.extend(status.repaired.iter().map(|repair| format!("repaired  {repair}")));
     lines.extend(status.added_columns.iter().map(|column| format!("column    {column}")));
     lines.extend(status.way_back.iter().map(|way| format!("way back  {way}")));
+    lines.extend(status.not_given.iter().map(|line| format!("rights    {line}")));
     lines.extend(status.late_writes.iter().map(|late| format!("late      {late}")));
     if status.ready_for_cutover {
         lines.push("ready     yes; next: pcrd cutover".to_owned());

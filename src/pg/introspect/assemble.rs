@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
-use super::row::{ColumnRefRow, DependentRow, Pair, Rows, SequenceRow, ServerRow, TypeRow};
+use super::row::{ColumnRefRow, DefaultGrantsRow, DependentRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow};
 use crate::catalog::{
-    Attribute, Catalog, ColumnRef, Dependent, Extension, Ident, QualifiedName, RangeDef, Sequence, Server, Stats,
-    Table, TableKind, TypeDef,
+    Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, RangeDef, Roles,
+    SchemaRights, Sequence, Server, Stats, Table, TableKind, TypeDef,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
@@ -30,10 +30,24 @@ pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
 
 pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectError> {
     let mut schemas = Vec::with_capacity(rows.schemas.len());
+    let mut schema_rights = BTreeMap::new();
+    let mut kept_from: BTreeMap<Ident, BTreeSet<Ident>> = BTreeMap::new();
     for row in rows.schemas {
-        schemas.push(ident(row.name, "schema", "the database")?);
+        let owner = ident(row.owner, "the owner of schema", &row.name)?;
+        let name = ident(row.name, "schema", "the database")?;
+        if rows.roles.is_some() {
+            schema_rights.insert(name.clone(), SchemaRights { owner, grants: sorted(row.grants) });
+            // One that has no name here cannot be named by a plan either.
+            for role in row.kept_from.into_iter().filter_map(|role| Ident::new(role).ok()) {
+                kept_from.entry(name.clone()).or_default().insert(role);
+            }
+        }
+        schemas.push(name);
     }
     schemas.sort();
+    let roles = rows.roles.map(|rows| roles(rows, kept_from)).transpose()?;
+    let mut default_grants = rows.default_grants.into_iter().map(default_grant).collect::<Result<Vec<_>, _>>()?;
+    default_grants.sort();
     let mut extensions = BTreeMap::new();
     for row in rows.extensions {
         let schema = ident(row.schema, "the schema of extension", &row.name)?;
@@ -64,7 +78,46 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         sequences.insert(name, sequence);
     }
     let dependents = dependents(rows.dependents, &names)?;
-    Ok(Catalog { server, schemas, extensions, types, tables, sequences, dependents })
+    Ok(Catalog {
+        server,
+        schemas,
+        extensions,
+        types,
+        tables,
+        sequences,
+        dependents,
+        roles,
+        schema_rights,
+        default_grants,
+    })
+}
+
+fn roles(rows: Vec<RoleRow>, kept_from: BTreeMap<Ident, BTreeSet<Ident>>) -> Result<Roles, IntrospectError> {
+    let mut current = None;
+    let mut login = BTreeMap::new();
+    let mut out_of_reach = BTreeSet::new();
+    for row in rows {
+        // One that has no name here cannot be named by a plan either.
+        let Ok(name) = Ident::new(row.name) else { continue };
+        if row.current {
+            current = Some(name.clone());
+        }
+        if row.out_of_reach {
+            out_of_reach.insert(name.clone());
+        }
+        login.insert(name, row.login);
+    }
+    let missing = || IntrospectError::Missing { object: "the cluster".to_owned(), part: "role of this session" };
+    Ok(Roles { current: current.ok_or_else(missing)?, login, out_of_reach, kept_from })
+}
+
+fn default_grant(row: DefaultGrantsRow) -> Result<DefaultGrants, IntrospectError> {
+    Ok(DefaultGrants {
+        role: ident(row.role, "role", "default privileges")?,
+        schema: row.schema.map(|schema| ident(schema, "schema", "default privileges")).transpose()?,
+        kind: row.kind,
+        grants: sorted(row.grants),
+    })
 }
 
 /// A partitioned table has no rows of its own: its sizes are those of its partitions together.

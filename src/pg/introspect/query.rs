@@ -10,6 +10,9 @@ pub(super) const SESSION: &str = include_str!("../queries/session.sql");
 pub(super) const SERVER: Query = Query { what: "the server", text: include_str!("../queries/server.sql") };
 pub(super) const RESOLVE: Query = Query { what: "table names", text: include_str!("../queries/resolve.sql") };
 pub(super) const SCHEMAS: Query = Query { what: "schemas", text: include_str!("../queries/schemas.sql") };
+pub(super) const ROLES: Query = Query { what: "roles", text: include_str!("../queries/roles.sql") };
+pub(super) const DEFAULT_GRANTS: Query =
+    Query { what: "default privileges", text: include_str!("../queries/default_grants.sql") };
 pub(super) const EXTENSIONS: Query = Query { what: "extensions", text: include_str!("../queries/extensions.sql") };
 pub(super) const TYPES: Query = Query { what: "types", text: include_str!("../queries/types.sql") };
 pub(super) const TABLES: Query = Query { what: "tables", text: include_str!("../queries/tables.sql") };

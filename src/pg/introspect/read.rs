@@ -89,6 +89,13 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         return Err(IntrospectError::Version(server.version_num));
     }
     let none: &[(&(dyn ToSql + Sync), Type)] = &[];
+    let (roles, default_grants) = match only {
+        Some(_) => (None, Vec::new()),
+        None => {
+            let roles = fetch(client, &query::ROLES, major, none).await?;
+            (Some(roles), fetch(client, &query::DEFAULT_GRANTS, major, none).await?)
+        }
+    };
     let filter: &[(&(dyn ToSql + Sync), Type)] = &[(&only, Type::OID_ARRAY)];
     let rows = Rows {
         schemas: fetch(client, &query::SCHEMAS, major, none).await?,
@@ -102,6 +109,8 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         triggers: fetch(client, &query::TRIGGERS, major, filter).await?,
         sequences: fetch(client, &query::SEQUENCES, major, filter).await?,
         dependents: fetch(client, &query::DEPENDENTS, major, filter).await?,
+        roles,
+        default_grants,
     };
     assemble::catalog(server, rows)
 }

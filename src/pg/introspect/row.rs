@@ -25,6 +25,25 @@ pub(super) struct OidRow {
 #[derive(Deserialize)]
 pub(super) struct SchemaRow {
     pub(super) name: String,
+    pub(super) owner: String,
+    pub(super) grants: Vec<String>,
+    pub(super) kept_from: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RoleRow {
+    pub(super) name: String,
+    pub(super) login: bool,
+    pub(super) current: bool,
+    pub(super) out_of_reach: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DefaultGrantsRow {
+    pub(super) role: String,
+    pub(super) schema: Option<String>,
+    pub(super) kind: char,
+    pub(super) grants: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -231,4 +250,7 @@ pub(super) struct Rows {
     pub(super) triggers: Vec<TriggerRow>,
     pub(super) sequences: Vec<SequenceRow>,
     pub(super) dependents: Vec<DependentRow>,
+    /// `None` when only some tables are wanted.
+    pub(super) roles: Option<Vec<RoleRow>>,
+    pub(super) default_grants: Vec<DefaultGrantsRow>,
 }

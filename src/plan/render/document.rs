@@ -12,6 +12,7 @@ use crate::plan::render::back::{WayBack, way_back};
 use crate::plan::render::bare::bare;
 use crate::plan::render::limits::limits;
 use crate::plan::render::lookup::{Lookup, by_table};
+use crate::plan::rights::in_words;
 use crate::plan::{Action, Change, CheckPredicate, Evidence, Finding, Phase, Plan, Severity, StepId};
 use crate::projection::Projection;
 use crate::sql::literal;
@@ -31,6 +32,9 @@ pub struct Document {
     pub phases: Vec<(Phase, usize)>,
     /// What stays behind, by kind.
     pub not_carried: BTreeMap<String, usize>,
+    /// Owners and rights on the target: each object, and what the plan gives on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<(String, Vec<String>)>,
     /// How changes go back after the switch, where that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back: Option<WayBack>,
@@ -148,6 +152,7 @@ pub fn document_at(plan: &Plan, evidence: Option<&Evidence>, throughput: Through
         critical_path: critical_path(plan),
         limits: limits(plan),
         back: way_back(plan),
+        rights: in_words(plan),
         phases: phases.into_iter().collect(),
         not_carried,
         blocking: blocking

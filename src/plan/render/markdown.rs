@@ -46,6 +46,7 @@ struct Parts {
     tables: Vec<(String, Option<String>)>,
     steps: String,
     graph: Option<String>,
+    rights: String,
     back: String,
     not_carried: String,
     foot: String,
@@ -71,6 +72,7 @@ pub fn markdown(document: &Document, plan: &Plan) -> String {
             .collect(),
         steps: details(&format!("Steps and their locks ({})", plan.steps.len()), &steps(document, plan)),
         graph: has_graph.then(|| details("Graph of the steps", &fenced("mermaid", &graph::mermaid(plan)))),
+        rights: rights(document),
         back: document.back.as_ref().map_or_else(String::new, way_back),
         not_carried: not_carried(plan),
         foot: foot(plan),
@@ -93,6 +95,7 @@ impl Parts {
                 out.push_str(table);
                 out.push_str(ddl.as_ref().filter(|_| left < Left::Ddl).map_or("", String::as_str));
             }
+            out.push_str(&self.rights);
             out.push_str(&self.back);
             out.push_str(&self.not_carried);
         }
@@ -132,7 +135,10 @@ impl Parts {
         if left >= Left::Tables {
             let tables = counted(self.tables.len(), "table");
             let back = if self.back.is_empty() { "" } else { ", how it goes back" };
-            missing.push(format!("what changes in {tables}{back}, and what is not carried (`pcrd show plan.json -v`)"));
+            let rights = if self.rights.is_empty() { "" } else { ", who gets which rights" };
+            missing.push(format!(
+                "what changes in {tables}{rights}{back}, and what is not carried (`pcrd show plan.json -v`)"
+            ));
         }
         if left >= Left::Steps {
             missing.push("the steps and their locks (`pcrd show plan.json -v`)".to_owned());
@@ -345,6 +351,19 @@ fn locks(step: &Step) -> String {
         list.push(format!("and {} more", step.lock.len() - LOCKS_MAX));
     }
     list.join("<br>")
+}
+
+/// Everybody's rights, never shortened: a reviewer must see all of them.
+fn rights(document: &Document) -> String {
+    if document.rights.is_empty() {
+        return String::new();
+    }
+    let mut body = "| on the target | owner, and who may do what |\n|---|---|\n".to_owned();
+    for (object, lines) in &document.rights {
+        let lines: Vec<String> = lines.iter().map(|line| code(line)).collect();
+        body.push_str(&format!("| {} | {} |\n", code(object), lines.join("<br>")));
+    }
+    details(&format!("Owners and rights from the switch on ({})", document.rights.len()), &body)
 }
 
 fn way_back(back: &WayBack) -> String {

@@ -1,9 +1,12 @@
 //! From the fence to the switch.
 
-use crate::plan::Op;
+use std::collections::BTreeSet;
+
+use crate::catalog::{GrantTarget, OwnerTarget, QualifiedName, Right};
 use crate::plan::kind::Kind;
 use crate::plan::rules::rule::always;
 use crate::plan::rules::{Link, Rule, World};
+use crate::plan::{Grant, Op, SetOwner};
 use crate::sql::rewrite::sequences_named;
 
 /// See the module.
@@ -28,6 +31,20 @@ pub const RULES: &[Rule] = &[
         later: &[Kind::Fence],
         gives: always,
         needs: always,
+    },
+    Rule {
+        sentence: "who may create in a schema is settled before something in it belongs to a role",
+        earlier: &[Kind::SetOwner, Kind::Grant],
+        later: &[Kind::SetOwner],
+        gives: schema,
+        needs: within,
+    },
+    Rule {
+        sentence: "an object has its owner before others have rights on it: they would go with the one before",
+        earlier: &[Kind::SetOwner],
+        later: &[Kind::Grant],
+        gives: owned,
+        needs: granted_on,
     },
     Rule {
         sentence: "the stream runs before its end is fixed",
@@ -72,6 +89,27 @@ pub const RULES: &[Rule] = &[
         needs: always,
     },
     Rule {
+        sentence: "nothing is applied any more once somebody else has rights on the target",
+        earlier: &[Kind::VerifyFinal, Kind::ArmBack],
+        later: &[Kind::SetOwner, Kind::Grant],
+        gives: always,
+        needs: always,
+    },
+    Rule {
+        sentence: "a table and its sequences are complete before somebody else has rights on them",
+        earlier: &[Kind::SetSequence, Kind::SetDefault],
+        later: &[Kind::SetOwner, Kind::Grant],
+        gives: completes,
+        needs: given,
+    },
+    Rule {
+        sentence: "who may use the target is settled before it opens",
+        earlier: &[Kind::SetOwner, Kind::Grant],
+        later: &[Kind::Switch],
+        gives: always,
+        needs: always,
+    },
+    Rule {
         sentence: "the source's tables keep their names until the target is open",
         earlier: &[Kind::Switch],
         later: &[Kind::RenameSource],
@@ -79,6 +117,70 @@ pub const RULES: &[Rule] = &[
         needs: always,
     },
 ];
+
+/// The schema in which the step lets a role create, as the owner of an object there must be able to.
+fn schema(_: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::SetOwner(SetOwner { on: OwnerTarget::Schema(schema), .. }) => vec![Link::Schema(schema.clone())],
+        Op::Grant(Grant { on: GrantTarget::Schema(schema), rights, grantable, .. })
+            if rights.iter().chain(grantable).any(|right| *right == Right::Create) =>
+        {
+            vec![Link::Schema(schema.clone())]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The schema in which it lies.
+fn within(_: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::SetOwner(SetOwner { on: OwnerTarget::Table(name) | OwnerTarget::Sequence(name), .. }) => {
+            vec![Link::Schema(name.schema.clone())]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Everything whose owner the step sets.
+fn owned(_: &World, op: &Op) -> Vec<Link> {
+    let Op::SetOwner(set) = op else { return Vec::new() };
+    let on = match &set.on {
+        OwnerTarget::Schema(schema) => Link::Schema(schema.clone()),
+        OwnerTarget::Table(name) => Link::Table(name.clone()),
+        OwnerTarget::Sequence(name) => Link::Sequence(name.clone()),
+    };
+    std::iter::once(on).chain(set.sequences.iter().cloned().map(Link::Sequence)).collect()
+}
+
+/// What the step leaves as it is to stay.
+fn completes(_: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::SetSequence(set) => {
+            let tables: BTreeSet<&QualifiedName> = set.columns.iter().map(|at| &at.table).collect();
+            let tables = tables.into_iter().cloned().map(Link::Table);
+            tables.chain([Link::Sequence(set.target.clone())]).collect()
+        }
+        Op::SetDefault(set) => vec![Link::Table(set.column.table.clone())],
+        _ => Vec::new(),
+    }
+}
+
+/// Everything that the step gives somebody rights on.
+fn given(world: &World, op: &Op) -> Vec<Link> {
+    let mut links = owned(world, op);
+    links.extend(granted_on(world, op));
+    links
+}
+
+fn granted_on(_: &World, op: &Op) -> Vec<Link> {
+    let Op::Grant(grant) = op else { return Vec::new() };
+    vec![match &grant.on {
+        GrantTarget::Schema(schema) => Link::Schema(schema.clone()),
+        GrantTarget::Table(name) => Link::Table(name.clone()),
+        GrantTarget::Column(at) => Link::Table(at.table.clone()),
+        GrantTarget::Sequence(name) => Link::Sequence(name.clone()),
+    }]
+}
 
 fn set(_: &World, op: &Op) -> Vec<Link> {
     let Op::SetSequence(set) = op else { return Vec::new() };

@@ -1,0 +1,53 @@
+//! What of the source's objects goes to the target besides rows, columns, indexes and constraints.
+
+use crate::desired::fields::Fields;
+use crate::desired::problem::{Problem, ProblemKind};
+
+/// `migrate.carry`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carry {
+    /// Owners of schemas, tables and sequences.
+    pub owners: bool,
+    /// Grants on them and on columns.
+    pub grants: bool,
+}
+
+impl Default for Carry {
+    fn default() -> Self {
+        Self { owners: true, grants: true }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    All,
+    None,
+    Owners,
+    Grants,
+}
+
+/// Kinds that are listed as not carried, whatever is asked for, have no word yet.
+const WORDS: [(&str, Option<Kind>); 8] = [
+    ("all", Some(Kind::All)),
+    ("none", Some(Kind::None)),
+    ("owners", Some(Kind::Owners)),
+    ("grants", Some(Kind::Grants)),
+    ("comments", None),
+    ("policies", None),
+    ("triggers", None),
+    ("statistics", None),
+];
+
+/// Reads `carry`; everything is carried when it is not there.
+pub fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Carry {
+    let kinds = fields.choices("carry", &WORDS, problems);
+    if fields.entry("carry").is_none() {
+        return Carry::default();
+    }
+    let has = |kind: Kind| kinds.iter().any(|one| one.value == kind);
+    if let (Some(none), true) = (kinds.iter().find(|one| one.value == Kind::None), kinds.len() > 1) {
+        let message = format!("`{}` has `none` beside other kinds", fields.path_of("carry"));
+        problems.push(Problem::at(ProblemKind::Contradiction, none.span.clone(), message, "stands alone"));
+    }
+    Carry { owners: has(Kind::All) || has(Kind::Owners), grants: has(Kind::All) || has(Kind::Grants) }
+}

@@ -1,0 +1,480 @@
+//! Owners and grants on the target, given behind the permanent fence and before a client is moved: nothing is applied any
+//! more then, whose code could run with the executor's rights, and nobody else could write before. What cannot be given
+//! keeps nothing closed: it is recorded, and said with the statement that does it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::SqlState;
+
+use super::context::Run;
+use super::create_right::with_create;
+use super::shared::Shared;
+use super::table_parts::parts;
+use super::vacuum_away::vacuum_away;
+use super::{ExecError, failpoint, holdings, lock_holders};
+use crate::catalog::{ColumnRef, GrantTarget, Holdings, OwnerTarget};
+use crate::ledger::cutover::{self as state, CutoverState};
+use crate::ledger::given::{self, Before, NotGiven};
+use crate::pg::client::Client;
+use crate::plan::given_back::given_back;
+use crate::plan::rights::{self, Lost};
+use crate::plan::{End, Grant, Op, Plan, SetOwner, Step, StepId, statements};
+use crate::sql;
+
+/// For a lock that a reader of the target has. Both ends are closed meanwhile.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
+/// For all of them; then what is not to be had at once is left.
+const ALL_WAITS: Duration = Duration::from_secs(2);
+/// For a group that is applied. One that takes longer meets a lock, or the tries' end.
+const APPLY_PATIENCE: Duration = Duration::from_secs(10);
+/// Before the fence, nobody waits but the stream.
+const TRIES: u32 = 10;
+
+/// What a GRANT was that brought nothing.
+pub(super) const WITHOUT_EFFECT: &str = "the role that applies the plan may not, and the server has granted nothing";
+
+/// What is to be given.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pieces: Vec<Piece>,
+    gone: Vec<Gone>,
+}
+
+/// A step, or what the source still has of it.
+#[derive(Debug, Clone)]
+struct Piece {
+    step: StepId,
+    op: Op,
+    sql: String,
+}
+
+/// What the plan gives and the source does not have any more.
+#[derive(Debug, Clone)]
+struct Gone {
+    piece: Piece,
+    what: String,
+    /// It may have been taken away to stop writers, and the clients need it on the target.
+    is_late: bool,
+}
+
+/// What is known of the source from before.
+#[derive(Debug, Clone, Copy)]
+pub enum Earlier<'w> {
+    /// The operator's programs have not run yet.
+    Nothing,
+    /// This was found before they ran.
+    Look(&'w Wanted),
+    /// An executor that died had looked.
+    Lost,
+}
+
+impl Piece {
+    fn of(run: &Run, step: &StepId, op: Op) -> Result<Self, ExecError> {
+        let list = statements::statements(&op, &run.plan)
+            .map_err(|error| ExecError::Step { step: step.to_string(), reason: error.to_string() })?;
+        let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");
+        Ok(Self { step: step.clone(), op, sql })
+    }
+}
+
+fn gone(step: &str, what: &str) -> String {
+    format!(
+        "{step}: the source has changed since the plan was made, where {what} now; the target gives no more than that"
+    )
+}
+
+/// Why a right is not given that somebody lost during the cutover.
+fn late(what: &str) -> String {
+    format!("{what} on the source since the cutover began. Unless that is meant to stay so, it is to be given by hand")
+}
+
+/// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what was said
+/// before. What went away since the operator's programs may have run becomes an alarm: they may stop writers that way.
+pub async fn wanted(run: &Run, source: &Client, earlier: Earlier<'_>) -> Result<Wanted, ExecError> {
+    let steps = || run.plan.steps.iter().filter(|step| matches!(step.op, Op::SetOwner(_) | Op::Grant(_)));
+    let origins: BTreeSet<GrantTarget> = steps().flat_map(|step| rights::origins(&run.plan, &on(&step.op))).collect();
+    if origins.is_empty() {
+        return Ok(Wanted::default());
+    }
+    let there = holdings::read(&**source, &origins).await.map_err(ExecError::source("read owners and grants"))?;
+    let mut wanted = Wanted::default();
+    for step in steps() {
+        let still = rights::still(&run.plan, &step.op, &there);
+        for Lost { op, what } in still.gone {
+            let is_known = |one: &Gone| one.piece.step == step.id && one.what == what;
+            let is_late = match earlier {
+                Earlier::Nothing => false,
+                Earlier::Look(before) => !before.gone.iter().any(is_known),
+                Earlier::Lost => true,
+            };
+            if matches!(earlier, Earlier::Nothing) {
+                run.note(gone(&step.id.0, &what));
+            }
+            wanted.gone.push(Gone { piece: Piece::of(run, &step.id, op)?, what, is_late });
+        }
+        if let Some(op) = still.op {
+            wanted.pieces.push(Piece::of(run, &step.id, op)?);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Does all of it in a transaction that is rolled back, before the fence: what would fail behind it ends the cutover here.
+///
+/// # Errors
+/// [`ExecError::CutoverAborted`] with the step and what the server says.
+pub async fn try_out(run: &Run, shared: &Shared, wanted: &Wanted) -> Result<(), ExecError> {
+    if wanted.pieces.is_empty() {
+        return Ok(());
+    }
+    let doing = || ExecError::target("try out owners and grants");
+    // Its end rolls back what is broken off.
+    let client = &run.connect(End::Target, "rights").await?;
+    for attempt in 1..=TRIES {
+        run.stop_check()?;
+        // Tables are locked one after another, and a group that is applied may have them in another order.
+        let between = tokio::time::timeout(APPLY_PATIENCE, shared.between.lock()).await;
+        client.batch_execute("BEGIN").await.map_err(doing())?;
+        let given = give(client, wanted, true).await;
+        client.batch_execute("ROLLBACK").await.map_err(doing())?;
+        drop(between);
+        let troubles = given.map_err(doing())?.troubles;
+        let Some(first) = troubles.first() else { return Ok(()) };
+        let refused = troubles.iter().find(|one| !one.is_lock);
+        if refused.is_none() && attempt < TRIES {
+            run.waiting(format!("{} waits for a lock on the target", first.step));
+            // Long enough for what is applied to go on between.
+            run.sleep(LOCK_WAIT * 5).await?;
+            continue;
+        }
+        let Trouble { step, reason, .. } = refused.unwrap_or(first);
+        let holders = match refused {
+            Some(_) => String::new(),
+            None => format!(": {}", lock_holders::of_targets(&run.plan, client).await?),
+        };
+        return Err(ExecError::CutoverAborted {
+            reason: format!("step {step} could not be done behind the fence: {reason}{holders}"),
+        });
+    }
+    Ok(())
+}
+
+/// Gives everything, in one transaction with the record of how it was before. Can be repeated.
+///
+/// # Errors
+/// The target is gone, or another executor has taken over; never that something could not be given.
+pub async fn give_all(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), ExecError> {
+    if wanted.pieces.is_empty() && wanted.gone.is_empty() {
+        return Ok(());
+    }
+    failpoint::hit("rights.before-effect")?;
+    let doing = || ExecError::target("give owners and grants");
+    let began = Instant::now();
+    ledger.batch_execute("BEGIN").await.map_err(doing())?;
+    match recorded(run, ledger, wanted).await {
+        Ok(()) => {}
+        Err(error) => {
+            // The first error says more than what comes of it.
+            let _rolled_back = ledger.batch_execute("ROLLBACK").await;
+            return Err(error);
+        }
+    }
+    failpoint::hit("rights.before-commit")?;
+    ledger.batch_execute("COMMIT").await.map_err(doing())?;
+    failpoint::hit("rights.after-effect")?;
+    let ms = began.elapsed().as_millis();
+    run.note(format!("owners and grants: {} steps in {ms} ms", wanted.pieces.len()));
+    match lines(run, ledger).await {
+        Ok(lines) => lines.into_iter().for_each(|line| run.note(line)),
+        // Both ends are closed, and status says it too.
+        Err(error) => {
+            run.note(format!("what could not be given could not be read ({error}): pcrd status lists it"));
+        }
+    }
+    Ok(())
+}
+
+async fn recorded(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), ExecError> {
+    let doing = || ExecError::target("give owners and grants");
+    state::hold(ledger, &run.id, run.epoch, CutoverState::SequencesSet).await?;
+    let there = parts(&run.plan, ledger).await?;
+    let given = give(ledger, wanted, false).await.map_err(doing())?;
+    // The limit for the target's tables is too short for the ledger's.
+    ledger.batch_execute("SET LOCAL lock_timeout = '2s'").await.map_err(doing())?;
+    let parts_of = |on: &GrantTarget| match on {
+        GrantTarget::Table(table) => {
+            let name = sql::name(table);
+            there.iter().filter(|(of, _)| *of == name).map(|(_, part)| part.clone()).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    let before: Vec<Before> = given
+        .before
+        .into_iter()
+        .map(|(object, holding)| Before { parts: parts_of(&object), object, holding })
+        .collect();
+    given::record(&**ledger, &run.id, &before).await?;
+    let known = given::not_given(&**ledger, &run.id).await?;
+    let mut missing = Vec::new();
+    // What an executor before this one has given is not missing, whatever became of it on the source since.
+    for Gone { piece, what, is_late } in wanted.gone.iter().filter(|gone| !is_so(&gone.piece.op, &given.after)) {
+        let step = piece.step.to_string();
+        let was_before = |one: &NotGiven| one.step == step && one.statement.is_none() && one.reason == *what;
+        let (statement, reason) = match *is_late && !known.iter().any(was_before) {
+            true => (Some(piece.sql.clone()), late(what)),
+            false => (None, what.clone()),
+        };
+        missing.push(NotGiven { step, statement, reason });
+    }
+    for Trouble { step, sql, reason, .. } in given.troubles {
+        missing.push(NotGiven { step: step.to_string(), statement: Some(sql), reason });
+    }
+    Ok(given::set_not_given(&**ledger, &run.id, &missing).await?)
+}
+
+/// A step that could not be done.
+struct Trouble {
+    step: StepId,
+    sql: String,
+    reason: String,
+    is_lock: bool,
+}
+
+struct Given {
+    before: Holdings,
+    /// Not of a rehearsal that met a lock.
+    after: Holdings,
+    troubles: Vec<Trouble>,
+}
+
+/// Does, in the transaction that is open, what is not so yet: at once, or one by one where the server refuses that.
+async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Given, tokio_postgres::Error> {
+    let pieces = &wanted.pieces;
+    let all = pieces.iter().chain(wanted.gone.iter().map(|gone| &gone.piece));
+    let mut objects: BTreeSet<GrantTarget> = all.map(|piece| on(&piece.op)).collect();
+    // The columns of a table that gets an owner are the owner's too.
+    let tables: Vec<GrantTarget> = objects
+        .iter()
+        .filter_map(|on| match on {
+            GrantTarget::Column(ColumnRef { table, .. }) => Some(GrantTarget::Table(table.clone())),
+            _ => None,
+        })
+        .collect();
+    objects.extend(tables);
+    let before = holdings::read(&**client, &objects).await?;
+    let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
+    let tables: Vec<String> = open.iter().filter_map(|piece| owned_table(&piece.op)).collect();
+    let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
+    let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", wait.as_millis());
+    client.batch_execute(&limit).await?;
+    let mut troubles = match at_once(client, &open).await {
+        Ok(()) => Vec::new(),
+        Err(error) if error.as_db_error().is_some() => {
+            client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
+            one_by_one(client, &open, (wait, is_rehearsal)).await?
+        }
+        Err(error) => return Err(error),
+    };
+    if is_rehearsal && troubles.iter().any(|one| one.is_lock) {
+        return Ok(Given { before, after: Holdings::new(), troubles });
+    }
+    // GRANT by a role that may not is a warning, and nothing more.
+    let after = holdings::read(&**client, &objects).await?;
+    for piece in pieces.iter().filter(|piece| !is_so(&piece.op, &after)) {
+        if troubles.iter().all(|trouble| trouble.step != piece.step) {
+            let (step, sql, reason) = (piece.step.clone(), piece.sql.clone(), WITHOUT_EFFECT.to_owned());
+            troubles.push(Trouble { step, sql, reason, is_lock: false });
+        }
+    }
+    Ok(Given { before, after, troubles })
+}
+
+async fn at_once(client: &Client, open: &[&Piece]) -> Result<(), tokio_postgres::Error> {
+    let is_schema = |piece: &&Piece| matches!(on(&piece.op), GrantTarget::Schema(_));
+    // Who may create in a schema is settled before something in it gets an owner.
+    for is_first in [true, false] {
+        let these = open.iter().copied().filter(|piece| is_schema(piece) == is_first);
+        let text = with_create(client, these.map(|piece| (&piece.op, piece.sql.as_str()))).await?;
+        client.batch_execute(&text).await?;
+    }
+    Ok(())
+}
+
+async fn one_by_one(
+    client: &Client,
+    open: &[&Piece],
+    (wait, is_rehearsal): (Duration, bool),
+) -> Result<Vec<Trouble>, tokio_postgres::Error> {
+    let until = Instant::now() + ALL_WAITS;
+    let mut troubles = Vec::new();
+    for piece in open {
+        let wait = wait.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
+        let sql = with_create(client, [(&piece.op, piece.sql.as_str())].into_iter()).await?;
+        let text = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {sql}; RELEASE given", wait.as_millis());
+        let Err(error) = client.batch_execute(&text).await else { continue };
+        let Some(said) = error.as_db_error() else { return Err(error) };
+        troubles.push(Trouble {
+            step: piece.step.clone(),
+            sql: piece.sql.clone(),
+            reason: format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+            is_lock: *said.code() == SqlState::LOCK_NOT_AVAILABLE,
+        });
+        client.batch_execute("ROLLBACK TO SAVEPOINT given").await?;
+        // The stream waits for the tables that are locked already.
+        if is_rehearsal && troubles.last().is_some_and(|last| last.is_lock) {
+            break;
+        }
+    }
+    Ok(troubles)
+}
+
+/// What a step is about.
+fn on(op: &Op) -> GrantTarget {
+    match op {
+        Op::SetOwner(op) => op.on.as_grant_target(),
+        Op::Grant(op) => op.on.clone(),
+        _ => unreachable!("only these give something"),
+    }
+}
+
+/// The table that gets an owner: for that it is locked against everybody.
+fn owned_table(op: &Op) -> Option<String> {
+    match op {
+        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), .. }) => Some(sql::name(table)),
+        _ => None,
+    }
+}
+
+fn is_so(op: &Op, there: &Holdings) -> bool {
+    let Some(found) = there.get(&on(op)) else { return false };
+    match op {
+        Op::SetOwner(op) => found.owner == op.owner,
+        Op::Grant(op) => {
+            let has = found.granted(op.to.as_ref());
+            Some(&found.owner) == op.to.as_ref()
+                || (op.rights.iter().all(|right| has.contains_key(right))
+                    && op.grantable.iter().all(|right| has.get(right) == Some(&true)))
+        }
+        _ => true,
+    }
+}
+
+/// True when the server says that this step of the plan needs nothing, without regard to the ledger.
+pub(super) async fn is_done(client: &Client, op: &Op) -> Result<bool, tokio_postgres::Error> {
+    Ok(is_so(op, &holdings::read(&**client, &BTreeSet::from([on(op)])).await?))
+}
+
+/// Runs a step in the transaction of a rehearsal. False when the server took the statements and they did nothing.
+pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
+    if is_done(client, &step.op).await? {
+        return Ok(true);
+    }
+    let statements = step.statements.iter().map(|statement| (&step.op, statement.sql.as_str()));
+    client.batch_execute(&with_create(client, statements).await?).await?;
+    is_done(client, &step.op).await
+}
+
+/// True when rights were given that nobody has taken back, or nobody has looked since what is left of them.
+pub async fn is_given(run: &Run, ledger: &Client) -> Result<bool, ExecError> {
+    Ok(!given::all(&**ledger, &run.id).await?.is_empty())
+}
+
+/// Takes back whatever anybody got since rights were given, for a cutover that is given up behind its permanent fence. Can
+/// be repeated; without such rights it does nothing.
+pub async fn take_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let recorded = given::all(&**ledger, &run.id).await?;
+    if recorded.is_empty() || state::read(ledger, &run.id).await?.state == CutoverState::Switched {
+        return Ok(());
+    }
+    let doing = || ExecError::target("take back owners and grants");
+    let objects: BTreeSet<GrantTarget> = recorded.iter().map(|one| one.object.clone()).collect();
+    let before: Holdings = recorded.into_iter().map(|one| (one.object, one.holding)).collect();
+    ledger.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(doing())?;
+    let taken = async {
+        let now: Holdings = holdings::read(&**ledger, &objects).await?;
+        let statements = given_back(&run.plan, &before, &now);
+        ledger.batch_execute(&statements.join("; ")).await?;
+        Ok::<usize, tokio_postgres::Error>(statements.len())
+    };
+    match taken.await.map_err(doing()) {
+        Ok(0) => ledger.batch_execute("COMMIT").await.map_err(doing()),
+        Ok(_) => {
+            ledger.batch_execute("COMMIT").await.map_err(doing())?;
+            run.note("owners and grants of the target were taken back");
+            Ok(())
+        }
+        Err(error) => {
+            // The first error says more than what comes of it.
+            let _rolled_back = ledger.batch_execute("ROLLBACK").await;
+            Err(error)
+        }
+    }
+}
+
+/// After rights were taken back: nothing of those who had them is left on the tables, where it would run with the
+/// executor's rights. Then it is as if they had never been given.
+///
+/// # Errors
+/// [`ExecError::Step`] with what is there.
+pub async fn nothing_left(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let recorded = given::all(&**ledger, &run.id).await?;
+    if !recorded.is_empty() {
+        let now = parts(&run.plan, ledger).await?;
+        for one in &recorded {
+            let GrantTarget::Table(table) = &one.object else { continue };
+            let name = sql::name(table);
+            let now: BTreeSet<String> =
+                now.iter().filter(|(of, _)| *of == name).map(|(_, part)| part.clone()).collect();
+            let other: Vec<&str> = now.symmetric_difference(&one.parts).map(String::as_str).collect();
+            if !other.is_empty() {
+                return Err(ExecError::Step {
+                    step: "giving up the cutover".to_owned(),
+                    reason: format!(
+                        "while others had rights on {table} of the target, this was changed: {}. The source is open. Make it as it \
+                         was, for rows are applied with more rights than others have, and pcrd apply goes on; what was made anew \
+                         under its old name is another thing, and pcrd abort gives the migration up",
+                        other.join(", ")
+                    ),
+                });
+            }
+        }
+    }
+    Ok(given::forget(ledger, &run.id).await?)
+}
+
+/// What was not given, in words, each with the statement that does it.
+pub async fn lines(run: &Run, ledger: &Client) -> Result<Vec<String>, ExecError> {
+    lines_of(ledger, &run.id, Some(&run.plan)).await
+}
+
+/// The same of a migration that nobody runs. What the target has by now is told as missing only where the plan is not known.
+pub async fn lines_of(ledger: &Client, id: &str, plan: Option<&Plan>) -> Result<Vec<String>, ExecError> {
+    let mut found = Vec::new();
+    for NotGiven { step, statement, reason } in given::not_given(&**ledger, id).await? {
+        let Some(statement) = statement else {
+            found.push(gone(&step, &reason));
+            continue;
+        };
+        if let Some(op) = plan.and_then(|plan| op_of(plan, &step, &statement))
+            && is_done(ledger, &op).await.map_err(ExecError::target("look at owners and grants"))?
+        {
+            continue;
+        }
+        found.push(format!("ALARM: {step} was not done: {reason}. Run on the target: {statement}"));
+    }
+    Ok(found)
+}
+
+/// What a statement does: the step, or one right of it.
+fn op_of(plan: &Plan, step: &str, statement: &str) -> Option<Op> {
+    let op = &plan.steps.iter().find(|one| one.id.0 == step)?.op;
+    let Op::Grant(grant) = op else { return Some(op.clone()) };
+    let does = |one: &Grant| {
+        let option = one.rights.is_empty();
+        let list = if option { &one.grantable } else { &one.rights };
+        sql::rights::grant(&one.on, one.to.as_ref(), list, option) == statement
+    };
+    let single = rights::singly(grant).into_iter().find(does);
+    Some(single.map_or_else(|| op.clone(), Op::Grant))
+}
