@@ -142,9 +142,9 @@ async fn names_that_break_statements_and_deaths_in_between() {
     stage.cut_over().assert_switched();
     let all = format!("SELECT * FROM {root}");
     stage.assert_equal(&all, &all).await;
-    for nth in 0..names.len() {
+    for (nth, name) in names.iter().enumerate() {
         let refused = stage.source.batch_execute(&format!("DELETE FROM {}", partition(nth))).await.unwrap_err();
-        assert_eq!(refused.code().unwrap().code(), "25006", "{}", names[nth]);
+        assert_eq!(refused.code().unwrap().code(), "25006", "{name}");
     }
     stage.migration.ok(&["cleanup", "--yes", "--open-source"]);
     assert_eq!(text(&stage.source, "SELECT count(*)::text FROM pg_trigger WHERE NOT tgisinternal").await, "0");
