@@ -345,6 +345,12 @@ async fn taken(servers: &Servers, plan: &Plan, step: &Step) -> Locks {
     {
         return servers.held_meanwhile(&op.table, &step.statements[0].sql).await;
     }
+    if matches!(step.op, Op::DropFence(_)) {
+        let renames = plan.steps.iter().filter(|step| matches!(step.op, Op::RenameSource(_)));
+        for statement in renames.flat_map(|step| &step.statements) {
+            servers.statement(statement.on, &statement.sql).await;
+        }
+    }
     servers.both("BEGIN").await;
     for statement in &step.statements {
         servers.statement(statement.on, &statement.sql).await;

@@ -8,6 +8,7 @@ pub mod build;
 mod canonical;
 pub mod check;
 pub mod compare;
+mod computed;
 pub mod cutover;
 pub mod digest;
 pub mod effects;

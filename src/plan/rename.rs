@@ -17,6 +17,14 @@ pub(super) fn rename_source(settings: &Settings, sources: &[QualifiedName]) -> O
     (settings.cutover.fence == FenceKind::Rename).then_some(Op::RenameSource(RenameSource { tables }))
 }
 
+/// The tables under their other names, where the fence renames: those that its triggers stand on at the end.
+pub(super) fn names_back(settings: &Settings, sources: &[QualifiedName]) -> Vec<Renamed> {
+    match rename_source(settings, sources) {
+        Some(Op::RenameSource(op)) => op.tables,
+        _ => Vec::new(),
+    }
+}
+
 /// A name that says what it was. One that would be too long ends in a digest, so that no two become one.
 fn other_name(name: &Ident) -> Ident {
     let mut other = format!("{PREFIX}{}", name.as_str());

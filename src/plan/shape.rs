@@ -2,6 +2,7 @@
 //! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
 
 use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, TypeDef};
+use crate::plan::rename::names_back;
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_type;
 use crate::plan::statements::via_root;
@@ -206,8 +207,11 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         Op::DropSlot(op) => vec![source(Rule::drop_slot, vec![literal(op.slot.as_str())])],
         Op::DropPublication(op) => vec![source(Rule::drop_publication, vec![ident(&op.publication)])],
         Op::DropFence(op) => {
+            let says = |table: &Renamed| vec![name(&table.renamed()), ident(&table.from.name)];
+            let back = names_back(&plan.settings, &op.tables);
+            let back = back.iter().map(|table| source(Rule::rename_table, says(table)));
             let triggers = drop_triggers(FENCE, &op.tables).into_iter().chain(drop_triggers(GUARD, &op.tables));
-            triggers.chain((0..4).map(|_| source(Rule::drop_of_pcrd, Vec::new()))).collect()
+            back.chain(triggers).chain((0..4).map(|_| source(Rule::drop_of_pcrd, Vec::new()))).collect()
         }
     }
 }

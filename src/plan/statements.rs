@@ -1,6 +1,7 @@
 //! The SQL of every op: what reading a plan derives again and compares.
 
 use crate::catalog::{Ident, QualifiedName};
+use crate::plan::rename::names_back;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication, rights};
@@ -92,8 +93,10 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::DropSlot(op) => source([publication::drop_slot(&op.slot)]),
         Op::DropPublication(op) => source([publication::drop(&op.publication)]),
         Op::DropFence(op) => source(
-            fence::drop_triggers(&op.tables)
-                .into_iter()
+            names_back(&plan.settings, &op.tables)
+                .iter()
+                .map(|table| fence::rename(&table.renamed(), &table.from.name))
+                .chain(fence::drop_triggers(&op.tables))
                 .chain(fence::drop_guard(&op.tables))
                 .chain(fence::drop_schema()),
         ),

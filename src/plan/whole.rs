@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Column, Ident, QualifiedName, Table, TableKind};
+use crate::catalog::{Ident, QualifiedName, TableKind};
 use crate::plan::build::guard;
+use crate::plan::computed::wrongly_compared;
 use crate::plan::rename::rename_source;
 use crate::plan::rights::{self, RightError};
 use crate::plan::{
@@ -288,19 +289,6 @@ fn is_whole_target_of(plan: &Plan, projection: &Projection) -> bool {
     let is_alone = !plan.is_split(&projection.source) && plan.onto(&projection.target).count() == 1;
     let has_blocks = matches!(projection.identity, RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { .. }, .. });
     is_alone && plan.back.is_empty() && projection.identity != RowIdentity::FullRow && !has_blocks
-}
-
-/// A computed column that is compared with something else than a column of the source of its type.
-fn wrongly_compared<'p>(projection: &'p Projection, source: &Table, table: &'p CreateTable) -> Option<&'p Ident> {
-    let entry = |name: &Ident| projection.computed.iter().find(|one| &one.target == name);
-    let is_wrong = |column: &&Column| match entry(&column.name) {
-        Some(one) => one.ty != column.ty || source.column(&one.source).is_none_or(|there| there.ty != one.ty),
-        None => false,
-    };
-    let (computed, written): (Vec<_>, Vec<_>) = table.columns.iter().partition(|column| column.generated.is_some());
-    let other = projection.computed.iter().find(|one| written.iter().any(|column| column.name == one.target));
-    let unknown = projection.computed.iter().find(|one| table.columns.iter().all(|column| column.name != one.target));
-    other.or(unknown).map(|one| &one.target).or_else(|| computed.into_iter().find(is_wrong).map(|column| &column.name))
 }
 
 /// Columns stand quoted in expressions. A large value that the stream does not send is found by what is read.
