@@ -84,6 +84,7 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
         pooler: None,
         back: None,
         wish: None,
+        only_goes_on: false,
         plan: plan.clone(),
         adopts: None,
         repair: None,

@@ -66,6 +66,8 @@ pub struct Job {
     pub wish: Option<Wish>,
     /// An error may name a row by any key.
     pub show_values: bool,
+    /// Nothing is begun, nor begun again.
+    pub only_goes_on: bool,
 }
 
 impl Job {
@@ -80,6 +82,7 @@ impl Job {
             repair: None,
             wish: None,
             show_values: false,
+            only_goes_on: false,
         }
     }
 }
@@ -96,7 +99,7 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, word, repair, wish, show_values } = job;
+    let Job { plan, adopts, until, limits, word, repair, wish, show_values, only_goes_on } = job;
     check_programs(config, &plan)?;
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
@@ -127,6 +130,7 @@ pub async fn run_plan_with(
             pooler,
             back,
             wish,
+            only_goes_on,
             events,
             shutdown: shutdown_heard,
         };
@@ -390,6 +394,10 @@ pub async fn ask(
     kind: &str,
     argument: Option<&str>,
 ) -> Result<String, CommandError> {
+    if !executor_comes_back(ctx, ledger, found).await? {
+        let text = format!("no executor is running, so nobody can {kind}");
+        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply plan.json goes on; pcrd status"));
+    }
     let said = ask_whoever_is_left(ctx, ledger, found, kind, argument).await?;
     said.ok_or_else(ended)
 }
@@ -422,10 +430,6 @@ pub async fn answer(
     kind: &str,
     argument: Option<&str>,
 ) -> Result<Option<request::Outcome>, CommandError> {
-    if !executor_comes_back(ctx, ledger, found).await? {
-        let text = format!("no executor is running, so nobody can {kind}");
-        return Err(CommandError::new(Exit::Failed, text).with_next("pcrd apply plan.json goes on; pcrd status"));
-    }
     let by = format!("pid {}", std::process::id());
     let id = request::put(ledger, &found.id, kind, argument, &by).await.map_err(failed)?;
     let mut seen = std::time::Instant::now();

@@ -64,6 +64,11 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
         return Err(LedgerError::Finished(run.id.clone()).into());
     }
     let begun = known.as_ref().is_some_and(|known| known.state == "running");
+    if run.only_goes_on && !begun {
+        let state = known.map_or("unknown".to_owned(), |known| known.state.replace('_', " "));
+        let reason = format!("the migration is {state} by now, not running, and nothing was begun again");
+        return Err(ExecError::Step { step: "cutover".to_owned(), reason });
+    }
     // What was begun may have a fence to take down or to complete, whatever else has changed: `apply` looks at that
     // first, and at the drift after it. What was given up begins afresh: nothing that was looked at then counts.
     if !begun {

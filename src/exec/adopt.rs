@@ -10,7 +10,7 @@ use super::fence::{self, Standing};
 use super::preflight;
 use super::restart_point::{self, Point};
 use super::table::{self, TableTask};
-use super::{ExecError, added, admission, back, continuity, failpoint, in_the_way, published, slot, witness};
+use super::{ExecError, added, admission, back, continuity, failpoint, in_the_way, published, renamed, slot, witness};
 use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::added as columns;
 use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
@@ -18,7 +18,7 @@ use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::migration::{Migration, Registration};
 use crate::ledger::step::StepState;
 use crate::ledger::unreadable::{self, Unreadable};
-use crate::ledger::{LedgerError, chunk, migration, progress, step};
+use crate::ledger::{LedgerError, chunk, given, migration, progress, step};
 use crate::pg::client::Client;
 use crate::plan::adoption::{self, NotAdoptable, Recorded, Steps};
 use crate::plan::{Check, End, OnDdl, Op, Plan, StepId};
@@ -120,6 +120,10 @@ async fn before_cutover(earlier: &Earlier<'_>, ledger: &Client, source: &Client)
     let state = cutover::read(ledger, &earlier.run.id).await?.state;
     if state != CutoverState::Ready {
         return Err(NotAdoptable::Cutover(state.to_string()).into());
+    }
+    // What tells that others may have put code on the target's tables does not come along.
+    if !given::all(&**ledger, &earlier.run.id).await?.is_empty() {
+        return Err(NotAdoptable::Cutover("given up, and its rights are not all taken back".to_owned()).into());
     }
     if fence::standing(&earlier.run, source).await? != Standing::None {
         return Err(NotAdoptable::Cutover("fenced".to_owned()).into());
@@ -230,7 +234,8 @@ async fn fits(
     let known = columns::all(ledger, &earlier.run.id).await?;
     let known: Vec<_> = known.into_iter().filter(|column| !again.contains(&column.table)).collect();
     added::look(run, ledger, source, &known).await?;
-    let failures = preflight::target_checks(run, ledger, source).await?;
+    let mut failures = preflight::target_checks(run, ledger, source).await?;
+    failures.extend(renamed::hindrances(run, source).await?);
     if !failures.is_empty() {
         return Err(ExecError::Preflight(failures));
     }

@@ -59,6 +59,8 @@ pub struct Request {
     pub back: Option<Conninfo>,
     /// What the operator wants of the way back.
     pub wish: Option<Wish>,
+    /// A migration that somebody has given up meanwhile is not begun again.
+    pub only_goes_on: bool,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -230,6 +232,7 @@ async fn attempt(
     run.back.clone_from(&request.back);
     run.refused = refused;
     run.came = came;
+    run.only_goes_on = request.only_goes_on;
     // Once; an attempt after that finds it done.
     run.adopts = request.adopts.clone().filter(|_| !*admitted);
     let mut ledger = run.connect(End::Target, "executor").await?;

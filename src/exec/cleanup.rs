@@ -76,8 +76,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     let targets: Vec<_> = run.plan.targets().into_iter().cloned().collect();
     admission::take_lock(run, &ledger, &source, &targets).await?;
     let refuse = |reason: &str| Err(ExecError::Step { step: "cleanup".to_owned(), reason: reason.to_owned() });
-    let state = migration::find(&ledger, &run.id).await?.map(|found| found.state);
-    let is_over = matches!(state.as_deref(), Some("cut_over" | "cleaned" | "rolled_back"));
+    let is_over = is_cut_over(run, &ledger).await?;
     let back = way_back::read(&ledger, &run.id).await?.map(|found| found.state);
     if matches!(back, Some(WayBackState::Open | WayBackState::RollingBack))
         && let Err(behind @ ExecError::TargetBehind { .. }) = super::back::is_closed(run, &ledger, &source).await
@@ -138,9 +137,14 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
              yourself when it is not"
         ));
     }
+    let mut removed = Vec::new();
+    if wishes.open_source {
+        renamed::rename_back(run, &source).await?;
+    } else if let Err(error) = renamed::rename(run).await {
+        removed.push(format!("nothing of the source's names: {error}"));
+    }
     let is_closed = open_partitions::are_others_closed(&run.plan, &run.id, &source).await?;
     let open = if is_rolled_back { Vec::new() } else { open_partitions::of(&run.plan, &run.id, &source).await? };
-    let mut removed = Vec::new();
     removed.extend(open_partitions::lines(&open).into_iter().map(|line| format!("nothing of what is open: {line}")));
     for table in &wishes.drop_source {
         let filters = run.plan.projections.iter().filter(|projection| projection.source == *table);
@@ -149,14 +153,19 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
                 "{table} has rows that were not migrated, because of its filter; drop it yourself"
             ));
         }
-        let found = renamed::current(run, &source, table).await?;
-        // While it is locked nobody writes to a partition of it that the fence does not close.
-        let doing = || ExecError::source(format!("lock {table}"));
         // A cleanup that was broken off may have dropped it.
-        let is_looked_at = is_closed && run.plan.partitioned().contains(table) && is_there(&source, &found).await?;
-        if is_looked_at {
-            let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(&found));
-            source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
+        let Some(found) = renamed::current(run, (&ledger, &source), table).await? else {
+            removed.push(format!("nothing of {table}: it is not on the source any more"));
+            continue;
+        };
+        // While it is locked nobody renames it, nor writes to a partition of it that the fence does not close.
+        let doing = || ExecError::source(format!("lock {table}"));
+        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(&found));
+        source.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {lock}")).await.map_err(doing())?;
+        if renamed::current(run, (&ledger, &source), table).await?.as_ref() != Some(&found) {
+            return refuse(&format!("{table} got another name a moment ago: run the same command again"));
+        }
+        if is_closed && run.plan.partitioned().contains(table) {
             if let Some(partition) = open_partitions::with_rows(&found, &source).await? {
                 return refuse(&format!(
                     "partition {partition} of {table} came after the switch and has rows that no other server has: move them, or \
@@ -165,9 +174,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
             }
         }
         drop_table(End::Source, &source, &found, &mut removed).await?;
-        if is_looked_at {
-            source.batch_execute("COMMIT").await.map_err(doing())?;
-        }
+        source.batch_execute("COMMIT").await.map_err(doing())?;
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;
@@ -181,7 +188,6 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
     if fence::standing(run, &source).await? != Standing::None
         && (wishes.open_source || is_rolled_back || fence::fenced(run, &source).await?.is_empty())
     {
-        renamed::rename_back(run, &source).await?;
         fence::remove(run, &source).await?;
         removed.push("write fence".to_owned());
     }
@@ -303,9 +309,15 @@ async fn remove_guard(run: &Run, ledger: &Client, source: &Client, removed: &mut
         let left = partition_guard::remove_guards(run, source).await?;
         removed.extend(left.into_iter().map(|why| format!("TRUNCATE guard, but not everywhere: {why}")));
     }
-    if steps.started(&step.id) {
-        for statement in &step.revert {
-            partition_guard::drop_patiently(source, &statement.sql).await?;
+    if steps.started(&step.id)
+        && let Op::GuardTruncate(op) = &step.op
+    {
+        // Under the names that they have: another table of a name may be guarded for another migration.
+        for table in &op.tables {
+            let Some(found) = renamed::current(run, (ledger, source), table).await? else { continue };
+            for statement in sql::fence::drop_guard(&[found]) {
+                partition_guard::drop_patiently(source, &statement).await?;
+            }
         }
         removed.push("TRUNCATE guard".to_owned());
     }

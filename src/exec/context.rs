@@ -56,6 +56,8 @@ pub struct Run {
     pub holds: Holds,
     /// Its source is the target, and its target the source.
     pub is_mirrored: bool,
+    /// A migration that somebody has given up meanwhile is not begun again.
+    pub only_goes_on: bool,
 }
 
 /// Milliseconds since the Unix epoch, for events.
@@ -95,6 +97,7 @@ impl Run {
             back: None,
             holds: Holds::default(),
             is_mirrored: false,
+            only_goes_on: false,
         }
     }
 

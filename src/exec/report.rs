@@ -395,7 +395,7 @@ fn beyond_steps(
                 true => Some("not_done"),
                 false => of(CutoverState::SequencesSet, CutoverState::Switched),
             },
-            Op::Switch(_) => of(CutoverState::SequencesSet, CutoverState::Switched),
+            Op::Switch(_) | Op::RenameSource(_) => of(CutoverState::SequencesSet, CutoverState::Switched),
             Op::StreamChanges(_) => (state >= CutoverState::Drained).then_some("succeeded"),
             // Whether the fence stands after a cleanup is the operator's choice.
             Op::DropSlot(_) | Op::DropPublication(_) => cleaned.then_some("succeeded"),

@@ -60,7 +60,10 @@ pub async fn complete(run: &Run, ledger: &Client, (word, rights): (Option<Word>,
     if !matches!(said, Some(CallEnd::Succeeded | CallEnd::Failed | CallEnd::NotStarted)) {
         hook::call(run, ledger, run.epoch, Hook::AfterSwitch).await?;
     }
-    renamed::rename(run).await?;
+    // Writers are refused, and the clients are on the target: who still reads the source must not keep anything open.
+    if let Err(error) = renamed::rename(run).await {
+        run.note(format!("ALARM: tables of the source keep their names, so that who reads them does not fail: {error}. pcrd cleanup tries again"));
+    }
     for line in late::lines(run, ledger).await.unwrap_or_else(|error| vec![unknown(&error)]) {
         run.note(line);
     }
@@ -217,7 +220,11 @@ pub async fn take_rights_back(run: &Run, ledger: &Client) -> Result<(), ExecErro
 
 /// Opens the source, unless the switch was decided and the operator has not taken that back.
 pub async fn open_source(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
-    match fence::standing(run, source).await? {
+    let standing = fence::standing(run, source).await?;
+    if standing != Standing::None {
+        renamed::rename_back(run, source).await?;
+    }
+    match standing {
         Standing::None => Ok(()),
         Standing::Permanent if is_given_up(run, ledger, None).await? => fence::remove(run, source).await,
         Standing::Leased | Standing::Permanent => fence::lower(run, source).await,

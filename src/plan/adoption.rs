@@ -210,9 +210,10 @@ fn difference(
     (!same).then(|| "it is created otherwise on the target".to_owned())
 }
 
-/// Why it is copied in its order makes no other rows.
+/// Why it is copied in its order makes no other rows, nor does what is compared besides.
 fn without_reason(projection: &Projection) -> Projection {
     let mut projection = projection.clone();
+    projection.computed.clear();
     if let RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { reason }, .. } = &mut projection.identity {
         reason.clear();
     }

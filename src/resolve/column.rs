@@ -176,6 +176,9 @@ fn identity(
     Ok(Some(Identity { always: identity.always, sequence: sequence.clone() }))
 }
 
+/// Of a virtual column.
+pub(crate) const NOT_COMPARED: &str = "the target computes its values when they are read; they are not compared";
+
 fn regenerate(
     scope: &Scope<'_>,
     at: &str,
@@ -195,6 +198,7 @@ fn regenerate(
         return Err(ResolveError::new(kind).at(span).help("drop the generated column too"));
     }
     let message = match wish.ty {
+        _ if !generated.stored => NOT_COMPARED,
         None => "the target computes its values itself; verification compares them",
         Some(_) => "the target computes its values itself; of another type, they are not compared",
     };

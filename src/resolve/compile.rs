@@ -286,13 +286,16 @@ fn resolved_table(
     table
 }
 
-/// Of another type, the source's values are others than those that the target computes.
+/// Of another type, the source's values are others than those that the target computes. A virtual column has none, and to
+/// read it may fail.
 fn computed(scope: &Scope<'_>, wanted: &Table) -> Vec<ComputedColumn> {
-    let generated = wanted.columns.iter().filter(|column| column.generated.is_some());
+    let is_kept = |column: &&Column| column.generated.as_ref().is_some_and(|generated| generated.stored);
+    let generated = wanted.columns.iter().filter(is_kept);
     generated
         .filter_map(|column| {
             let (source, _) = scope.renames.iter().find(|(_, target)| **target == column.name)?;
-            let is_alike = scope.table.column(source)?.ty == column.ty;
+            let found = scope.table.column(source)?;
+            let is_alike = found.ty == column.ty && found.generated.as_ref().is_none_or(|generated| generated.stored);
             let (target, ty) = (column.name.clone(), column.ty.clone());
             is_alike.then(|| ComputedColumn { source: source.clone(), target, ty })
         })

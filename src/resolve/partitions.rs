@@ -221,6 +221,6 @@ fn left_behind(root: &Table, name: &QualifiedName, partition: &Table, report: &m
         }
     }
     for grant in &partition.grants {
-        report.leave("grant", format!("{grant} on {name}"), "grants are not carried yet");
+        report.leave("grant", format!("{grant} on {name}"), "those of the table are carried, not of a partition");
     }
 }

@@ -9,7 +9,9 @@ use crate::catalog::{
 use crate::desired::{AddedColumn, At, ColumnWish, Order, Whole};
 use crate::findings::rules::GENERATED_RECOMPUTED;
 use crate::projection::{ColumnValue, ProjectedColumn};
-use crate::resolve::column::{Columns, Predicate, carried_default, generates, sql_error, take, user_expression, value};
+use crate::resolve::column::{
+    Columns, NOT_COMPARED, Predicate, carried_default, generates, sql_error, take, user_expression, value,
+};
 use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::merge::is_counterpart;
 use crate::resolve::report::Report;
@@ -58,6 +60,7 @@ pub(crate) fn kept(
     if let Some(generated) = &wanted.generated {
         generates(scope, &at, generated, span)?;
         let message = match column.ty == wanted.ty {
+            _ if !generated.stored => NOT_COMPARED,
             true => "the target computes its values itself; verification compares them",
             false => "the target computes its values itself; of another type, they are not compared",
         };

@@ -249,6 +249,25 @@ async fn a_cutover_that_nobody_took_is_made_by_who_asked() {
     assert_eq!(text(&scene.target, "SELECT outcome FROM pcrd.request WHERE kind = 'cutover'").await, "withdrawn");
 }
 
+/// Whoever has asked before must not begin again what was given up since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_given_up_meanwhile_is_not_cut_over() {
+    let scene = scene("").await;
+    let asked = asked_of_the_dead(&scene).await;
+    let signal = |name: &str| {
+        let pid = asked.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    scene.command(&["abort", "--yes"], 0);
+    signal("-CONT");
+    let said = tokio::task::block_in_place(|| asked.wait_at_most(Duration::from_secs(60)));
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("the migration is aborted by now"), "{}", said.stderr);
+    assert_eq!(text(&scene.target, "SELECT state FROM pcrd.migration").await, "aborted");
+    assert_eq!(text(&scene.target, "SELECT (to_regclass('items') IS NULL)::text").await, "true");
+}
+
 /// It was told that nobody did it: the next executor must not do it after all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_nobody_took_is_not_done_later() {

@@ -59,6 +59,9 @@ async fn readers_of_the_source_fail_after_the_switch() {
         run(&stage.source, "UPDATE items SET n = 0 WHERE id = 1").await;
         stage.migration.ok(&["cutover", "--yes"]);
         assert_eq!(tokio::task::block_in_place(|| running.finish()).code, Some(0));
+        run(&stage.source, "CREATE TABLE items (its integer)").await;
+        stage.migration.ok(&["verify"]);
+        run(&stage.source, "DROP TABLE items").await;
         assert_renamed(&stage).await;
         // They are the source's still, until it is told otherwise.
         stage.migration.ok(&["cleanup", "--yes"]);
@@ -66,6 +69,9 @@ async fn readers_of_the_source_fail_after_the_switch() {
         stage.migration.ok(&["cleanup", "--yes", "--open-source"]);
         assert_eq!(names(&stage).await, before);
         assert_eq!(refusal(&stage.source, "DELETE FROM seen").await, None);
+        assert_eq!(refusal(&stage.source, "TRUNCATE items").await, None, "{major}");
+        let left = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pcrd'";
+        assert_eq!(text(&stage.source, left).await, "0", "{major}");
         stage.end().await;
     }
 }
@@ -76,9 +82,37 @@ async fn dropped_under_the_name_that_it_has() {
     let stage = stage(&pair, "drops").await;
     assert_eq!(switched(&stage, "").code, Some(0));
     run(&stage.source, "DROP VIEW seen; CREATE TABLE items (its integer)").await;
+    for _ in 0..2 {
+        stage.migration.ok(&["cleanup", "--yes", "--drop-source", "--yes-drop", "public.items"]);
+        let left = names(&stage).await;
+        assert!(left.starts_with("items,pcrd_old_A"), "another table of the name stays: {left}");
+    }
+    stage.end().await;
+    // Nor where somebody else has renamed it.
+    let stage = staged(&pair, "by_hand", DDL, TABLES, "cutover: { fence_timeout: 60 }").await;
+    assert_eq!(switched(&stage, "").code, Some(0));
+    run(&stage.source, "DROP VIEW seen; ALTER TABLE items RENAME TO older; CREATE TABLE items (its integer)").await;
     stage.migration.ok(&["cleanup", "--yes", "--drop-source", "--yes-drop", "public.items"]);
     let left = names(&stage).await;
-    assert!(left.starts_with("items,pcrd_old_A"), "another table of the name stays: {left}");
+    assert!(left.contains("items") && !left.contains("older"), "{left}");
+}
+
+/// The clients are on the target: the switch is done, and what is left is told and tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_meanwhile_keeps_nothing_open() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "meanwhile").await;
+    let mut running = stage.start("");
+    tokio::task::block_in_place(|| running.wait_for("\"type\":\"gate\",\"ready\":true"));
+    run(&stage.source, "CREATE TYPE pcrd_old_items AS ENUM ()").await;
+    stage.migration.ok(&["cutover", "--yes"]);
+    let said = tokio::task::block_in_place(|| running.finish());
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.lines.iter().any(|line| line.contains("ALARM: tables of the source keep their names")), "{said:?}");
+    assert_eq!(refusal(&stage.source, "DELETE FROM items").await.as_deref(), Some("25006"));
+    run(&stage.source, "DROP TYPE pcrd_old_items").await;
+    stage.migration.ok(&["cleanup", "--yes"]);
+    assert_renamed(&stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

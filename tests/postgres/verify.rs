@@ -207,3 +207,18 @@ async fn what_the_target_computes_is_compared_with_what_the_source_has() {
     assert_eq!(said.code, Some(5), "{}", said.stderr);
     assert!(said.stderr.contains("row (77) differs in double"), "{}", said.stderr);
 }
+
+/// To read a virtual column may fail, and the application's own rows must not end a verification.
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_columns_are_not_read() {
+    let pair = TestPair::start(18, 18);
+    let ddl = "CREATE TABLE items (id integer PRIMARY KEY, n integer, \
+               share integer GENERATED ALWAYS AS (100 / n) VIRTUAL, twice integer GENERATED ALWAYS AS (2 * n) STORED); \
+               INSERT INTO items SELECT g, g - 1 FROM generate_series(1, 50) AS g; ANALYZE items";
+    let stage =
+        Stage::new(&pair, "virtual", ddl, "    - { name: items, columns: { id: { type: bigint } } }\n", "").await;
+    let mut running = stage.start("");
+    tokio::task::block_in_place(|| running.wait_for(READY));
+    says(&verify(&stage, &[]), 0);
+    tokio::task::block_in_place(|| running.interrupt());
+}

@@ -115,5 +115,5 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
     drop(ledger);
     // Whatever it finds, it must not cut over what was given up.
     let until = if word == Some(Word::GiveUp) { Until::Phase(Phase::Prepare) } else { Until::Cutover };
-    finish(ctx, run_plan(ctx, Job { limits, word, ..Job::new(plan, until) }).await?)
+    finish(ctx, run_plan(ctx, Job { limits, word, only_goes_on: true, ..Job::new(plan, until) }).await?)
 }

@@ -8,7 +8,7 @@ use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
 use crate::exec::left_out::LeftOut;
 use crate::exec::table::{self, TableTask};
-use crate::exec::{ExecError, added, setup, snapshots};
+use crate::exec::{ExecError, added, renamed, setup, snapshots};
 use crate::ledger::added as columns;
 use crate::plan::End;
 use crate::verify::{Report, TableReport};
@@ -37,6 +37,11 @@ pub async fn standalone(run: &Run, wish: &Wish) -> Result<Report, ExecError> {
     for mut task in tasks.into_iter().filter(|task| wish.takes(&task.name)) {
         run.stop_check()?;
         task.frozen = setup::frozen(run, &target, &task).await?;
+        let Some(found) = renamed::current(run, (&target, &source), task.source_name()).await? else {
+            let difference = "it is gone from the source".to_owned();
+            return Err(ExecError::Stale { what: task.source_name().to_string(), difference });
+        };
+        task.projection.source = found;
         // One snapshot of the target: applications write it.
         snapshots::begin(&source, &task).await?;
         target
