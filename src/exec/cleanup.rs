@@ -165,13 +165,14 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
         if renamed::current(run, (&ledger, &source), table).await?.as_ref() != Some(&found) {
             return refuse(&format!("{table} got another name a moment ago: run the same command again"));
         }
-        if is_closed && run.plan.partitioned().contains(table) {
-            if let Some(partition) = open_partitions::with_rows(&found, &source).await? {
-                return refuse(&format!(
-                    "partition {partition} of {table} came after the switch and has rows that no other server has: move them, or \
+        if is_closed
+            && run.plan.partitioned().contains(table)
+            && let Some(partition) = open_partitions::with_rows(&found, &source).await?
+        {
+            return refuse(&format!(
+                "partition {partition} of {table} came after the switch and has rows that no other server has: move them, or \
                      drop {table} yourself"
-                ));
-            }
+            ));
         }
         drop_table(End::Source, &source, &found, &mut removed).await?;
         source.batch_execute("COMMIT").await.map_err(doing())?;

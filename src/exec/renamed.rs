@@ -92,10 +92,9 @@ pub(super) async fn current(
     (ledger, source): (&Client, &Client),
     table: &QualifiedName,
 ) -> Result<Option<QualifiedName>, ExecError> {
-    let oid = match witness::last_oid(run, ledger, table).await? {
-        Some(oid) => oid,
+    let Some(oid) = witness::last_oid(run, ledger, table).await? else {
         // Of a plan that no executor has looked at.
-        None => return Ok(fence::fenced(run, source).await?.into_iter().find(|fenced| fenced == table)),
+        return Ok(fence::fenced(run, source).await?.into_iter().find(|fenced| fenced == table));
     };
     let query = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 AND c.relkind IN ('r', 'p')";
