@@ -19,6 +19,8 @@ mod merged;
 mod new_types;
 #[path = "tamper/rights.rs"]
 mod rights;
+#[path = "tamper/triggers.rs"]
+mod triggers;
 
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {
@@ -274,6 +276,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::AddConstraint
                     | Kind::ValidateConstraint
                     | Kind::SetComment
+                    | Kind::CreateFunction
+                    | Kind::CreateTrigger
                     | Kind::SetOwner
                     | Kind::Grant
                     | Kind::SetSequence
