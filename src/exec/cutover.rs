@@ -127,7 +127,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     {
         return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
     }
-    let ready = verify::ready(engine).await?;
+    // On the heap, for in a debug build it does not fit on the stack of a thread.
+    let ready = Box::pin(verify::ready(engine)).await?;
     run.stop_check()?;
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);

@@ -62,7 +62,7 @@ pub async fn ready(engine: &Engine) -> Result<Ready, ExecError> {
         Ok(())
     };
     // What was not compared again by then remains touched.
-    tokio::time::timeout(ROUNDS_PATIENCE, rounds).await.unwrap_or(Ok::<(), ExecError>(()))?;
+    tokio::time::timeout(ROUNDS_PATIENCE, Box::pin(rounds)).await.unwrap_or(Ok::<(), ExecError>(()))?;
     let (source, target) = tokio::try_join!(run.connect(End::Source, "verify"), run.connect(End::Target, "verify"))?;
     let mut sizes = Vec::new();
     for task in engine.tables.iter() {
