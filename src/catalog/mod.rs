@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod index;
 pub mod model;
 pub mod name;
+pub mod partitioning;
 pub mod type_def;
 
 pub use acl::*;
@@ -19,4 +20,5 @@ pub use fingerprint::Fingerprint;
 pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
+pub use partitioning::{Partition, PartitionBy, PartitionMethod, Partitioning};
 pub use type_def::{Attribute, RangeDef, TypeDef};

@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch};
+use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch, target_partitions};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -34,6 +34,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
                 .to_owned(),
         });
     }
+    target_partitions::none_of_others(run, &ledger).await?;
     let mut removed = super::back::remove_from_target(run, &ledger).await?;
     removed.extend(super::back::remove_from_source(run, &ledger, &source).await?);
     removed.extend(from_source(run, &ledger, &source).await?);

@@ -74,6 +74,7 @@ pub mod surplus;
 pub mod switch;
 pub mod table;
 mod table_parts;
+mod target_partitions;
 pub mod throttle;
 mod time_limit;
 mod together;

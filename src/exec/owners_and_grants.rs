@@ -264,7 +264,7 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
     objects.extend(tables);
     let before = holdings::read(&**client, &objects).await?;
     let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
-    let tables: Vec<String> = open.iter().filter_map(|piece| owned_table(&piece.op)).collect();
+    let tables: Vec<String> = open.iter().flat_map(|piece| owned_tables(&piece.op)).collect();
     let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
     let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", wait.as_millis());
     client.batch_execute(&limit).await?;
@@ -338,11 +338,13 @@ fn on(op: &Op) -> GrantTarget {
     }
 }
 
-/// The table that gets an owner: for that it is locked against everybody.
-fn owned_table(op: &Op) -> Option<String> {
+/// The tables that get an owner: for that they are locked against everybody.
+fn owned_tables(op: &Op) -> Vec<String> {
     match op {
-        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), .. }) => Some(sql::name(table)),
-        _ => None,
+        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), partitions, .. }) => {
+            [table].into_iter().chain(partitions).map(sql::name).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

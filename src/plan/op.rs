@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Column, GrantTarget, Ident, Key, OwnerTarget, QualifiedName, Right, Sequence, TypeDef};
+use crate::catalog::{
+    Column, GrantTarget, Ident, Key, OwnerTarget, Partitioning, QualifiedName, Right, Sequence, TypeDef,
+};
 
 /// The kinds of steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,7 +125,9 @@ CreateTable { /// Target name.
     columns: Vec<Column>, /// The key.
     key: Option<Key>, /// Options of identity sequences, by column.
     identities: std::collections::BTreeMap<Ident, Sequence>, /// Storage parameters.
-    reloptions: Vec<String> } }
+    reloptions: Vec<String>, /// How it is split, with its partitions; they are created with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partitioning: Option<Partitioning> } }
 payload! { /// See [`Op::FreezeDefaults`].
 FreezeDefaults { /// Target table.
     table: QualifiedName, /// Columns with their defaults.
@@ -191,7 +195,9 @@ SetOwner { /// What.
     on: OwnerTarget, /// The role.
     owner: Ident, /// Sequences that go along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sequences: Vec<QualifiedName> } }
+    sequences: Vec<QualifiedName>, /// Of a partitioned table: its partitions, which get the same owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    partitions: Vec<QualifiedName> } }
 payload! { /// See [`Op::Grant`].
 Grant { /// On what.
     on: GrantTarget, /// The role; everybody when there is none.

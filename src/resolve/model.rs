@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table, TypeDef,
+    GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, SchemaRights, Sequence, Server, Table, TypeDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -84,6 +84,8 @@ pub struct ResolvedTable {
     pub vacuum: bool,
     /// What reordering the target's columns for the least padding does to a row, when they were.
     pub packed: Option<RowBytes>,
+    /// How the target is split, with its partitions.
+    pub partitioning: Option<Partitioning>,
 }
 
 impl ResolvedTable {

@@ -19,6 +19,7 @@ pub mod fence;
 pub mod filter;
 pub mod hash;
 pub mod part;
+pub mod partition_key;
 pub mod publication;
 pub mod quote;
 pub mod range;
@@ -29,6 +30,6 @@ pub mod rights;
 pub mod token;
 pub mod violation;
 
-pub use expr::{Frozen, ProjectionError, source_table, with_partitions};
+pub use expr::{Frozen, ProjectionError, source_table, target_table, with_partitions};
 pub use quote::{ident, literal, name};
 pub use range::{KeyRange, Side};
