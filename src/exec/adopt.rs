@@ -10,7 +10,10 @@ use super::fence::{self, Standing};
 use super::preflight;
 use super::restart_point::{self, Point};
 use super::table::{self, TableTask};
-use super::{ExecError, added, admission, back, continuity, failpoint, in_the_way, published, renamed, slot, witness};
+use super::{
+    ExecError, added, admission, back, continuity, failpoint, in_the_way, published, renamed, slot, target_partitions,
+    witness,
+};
 use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::added as columns;
 use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
@@ -302,6 +305,9 @@ async fn commit(
         not_behind(run, &transaction, point).await?;
     }
     let (before, dropped) = (&change.earlier.run.plan, &change.steps.dropped);
+    for table in dropped.iter().filter(|table| before.is_split_up(table)) {
+        target_partitions::lock(&transaction, table).await?;
+    }
     let others = in_the_way::of_others(&transaction, (before, &run.plan), &change.followed, dropped).await?;
     for statement in &change.steps.undo {
         let doing = ExecError::target(format!("take back what the new plan does otherwise ({statement})"));

@@ -34,7 +34,9 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
                 .to_owned(),
         });
     }
-    target_partitions::none_of_others(run, &ledger).await?;
+    for (table, own) in &target_partitions::own(run, &ledger).await? {
+        target_partitions::none_of_others(&*ledger, table, own).await?;
+    }
     let mut removed = super::back::remove_from_target(run, &ledger).await?;
     removed.extend(super::back::remove_from_source(run, &ledger, &source).await?);
     removed.extend(from_source(run, &ledger, &source).await?);
@@ -363,7 +365,12 @@ async fn remove_schema(source: &Client, removed: &mut Vec<String>) -> Result<(),
 async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, ExecError> {
     let steps = Steps::read(run, ledger).await?;
     let mut removed = Vec::new();
+    let partitions = target_partitions::own(run, ledger).await?;
     let transaction = ledger.transaction().await.map_err(ExecError::target("abort"))?;
+    for (table, own) in &partitions {
+        target_partitions::lock(&transaction, table).await?;
+        target_partitions::none_of_others(&transaction, table, own).await?;
+    }
     for step in run.plan.steps.iter().rev() {
         // Only what this plan recorded as created; a table that was there before stays.
         if !steps.done(&step.id) {

@@ -111,7 +111,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     hook::check_programs(&run)?;
     pooler::check(&run).await?;
-    target_partitions::complete(&run, &engine.ledger, &engine.source, &engine.tables).await?;
+    let in_default = target_partitions::complete(&run, &engine.ledger, &engine.source, &engine.tables).await?;
     verify::before_fence(engine).await?;
     let questions = constraints::questions(&run, &engine.ledger).await?;
     constraints::ask(&engine.ledger, &questions).await?;
@@ -155,7 +155,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         }
     };
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
-    target_partitions::complete(&run, &engine.ledger, &engine.source, &engine.tables).await?;
+    let (target, tables) = (&engine.ledger, &engine.tables);
+    target_partitions::complete_behind_fence(&run, target, &engine.source, tables, &in_default).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
     if !fence::make_permanent(&run, &engine.source, &engine.tables, left).await? {

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::{GenericClient, Transaction};
+
 use super::ExecError;
 use super::context::Run;
 use super::failpoint;
@@ -15,12 +17,14 @@ use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::projection::Projection;
 use crate::sql;
-use crate::sql::partition_key::{is_plain_bound, partition_by};
+use crate::sql::partition_key::{bound_words, is_plain_bound, partition_by};
 
 /// Readers and writers of a parent do not wait for this; those of its DEFAULT partition would.
-const LOCK_WAIT_MS: u32 = 300;
+const BESIDE_WRITERS: &str = "SET LOCAL lock_timeout = 300";
 /// Before anything is applied nobody is in the way.
-const FIRST_WAIT_MS: u32 = 5000;
+const FIRST: &str = "SET LOCAL lock_timeout = 5000";
+/// The source is closed. A DEFAULT partition is read as a whole, however large it is.
+const BEHIND_FENCE: &str = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 1000";
 
 /// The partitions of a table at every level, parents first.
 const TREE: &str = "WITH RECURSIVE tree AS (SELECT h.inhparent AS parent, h.inhrelid AS oid, 1 AS level \
@@ -44,7 +48,8 @@ const NAMES: &str = "WITH RECURSIVE tree AS (SELECT h.inhrelid AS oid FROM pg_ca
 pub(super) struct Followed {
     /// By number of the table, the names on the source for which the target lacked nothing.
     complete: BTreeMap<usize, BTreeSet<QualifiedName>>,
-    said: BTreeSet<QualifiedName>,
+    /// With whether rows of a DEFAULT partition were in the way.
+    said: BTreeSet<(QualifiedName, bool)>,
 }
 
 /// A partition of the source that the target has not.
@@ -57,7 +62,8 @@ struct Lacking {
     is_in_default: bool,
 }
 
-/// Creates on the targets what their sources have, before anything is applied and before the switch.
+/// Creates on the targets what their sources have, before anything is applied and before the fence. Gives the partitions whose
+/// rows are in a DEFAULT partition.
 ///
 /// # Errors
 /// [`ExecError::Step`] for a partition that cannot be created, with the statement; the same command goes on once it is there.
@@ -66,15 +72,41 @@ pub(super) async fn complete(
     target: &Client,
     source: &Client,
     tables: &[TableTask],
+) -> Result<BTreeSet<QualifiedName>, ExecError> {
+    complete_but(run, (target, source), tables, &BTreeSet::new(), FIRST).await
+}
+
+/// The same behind the fence, where that is quick, but for those that were in vain before it.
+///
+/// # Errors
+/// As [`complete`].
+pub(super) async fn complete_behind_fence(
+    run: &Run,
+    target: &Client,
+    source: &Client,
+    tables: &[TableTask],
+    in_default: &BTreeSet<QualifiedName>,
 ) -> Result<(), ExecError> {
+    complete_but(run, (target, source), tables, in_default, BEHIND_FENCE).await.map(drop)
+}
+
+async fn complete_but(
+    run: &Run,
+    (target, source): (&Client, &Client),
+    tables: &[TableTask],
+    known: &BTreeSet<QualifiedName>,
+    limits: &str,
+) -> Result<BTreeSet<QualifiedName>, ExecError> {
+    let mut in_default = BTreeSet::new();
     for task in tables.iter().filter(|task| is_kept(task)) {
-        for lacking in create_lacking(run, target, source, task, FIRST_WAIT_MS).await? {
+        for lacking in create_lacking(run, target, source, task, (known, limits)).await? {
             let (table, Lacking { name, statement, why, is_in_default }) = (&task.projection.target, lacking);
             if is_in_default {
                 run.note(format!(
                     "rows of {name} are in the DEFAULT partition of {table}, where the target has put them before it could have \
                      that partition: none is missing"
                 ));
+                in_default.insert(name);
                 continue;
             }
             let reason = format!(
@@ -84,11 +116,12 @@ pub(super) async fn complete(
             return Err(ExecError::Step { step: format!("create_table:{table}"), reason });
         }
     }
-    Ok(())
+    Ok(in_default)
 }
 
 /// The same while rows are copied and applied, after each look at the source. What cannot be created yet is tried again at the
-/// next look, and said once: until a row needs it nothing is wrong, and then the target refuses that row.
+/// next look, and said once: until a row needs it nothing is wrong, and then the target refuses that row. What rows of a DEFAULT
+/// partition are in the way of is not: that partition is locked and read as a whole each time.
 pub(super) async fn follow(
     run: &Run,
     target: &Client,
@@ -105,18 +138,25 @@ pub(super) async fn follow(
         let lacking = if names_lacking(target, source, task).await?.is_empty() {
             Vec::new()
         } else {
-            create_lacking(run, target, source, task, LOCK_WAIT_MS).await?
+            create_lacking(run, target, source, task, (&BTreeSet::new(), BESIDE_WRITERS)).await?
         };
-        if lacking.is_empty() {
+        if lacking.iter().all(|one| one.is_in_default) {
             followed.complete.insert(task.index, names);
         }
-        for Lacking { name, statement, why, .. } in lacking {
-            if followed.said.insert(name.clone()) {
-                run.note(format!(
+        for Lacking { name, statement, why, is_in_default } in lacking {
+            if !followed.said.insert((name.clone(), is_in_default)) {
+                continue;
+            }
+            run.note(match is_in_default {
+                true => format!(
+                    "the target has no partition {name} yet: rows of it are in a DEFAULT partition ({why}), as those that come \
+                     will be; it is created before the cutover where they have gone by then"
+                ),
+                false => format!(
                     "the target has no partition {name} yet, and is asked again ({why}); a row of it would stop the run, which \
                      loses nothing. By hand: {statement};"
-                ));
-            }
+                ),
+            });
         }
     }
     Ok(())
@@ -133,12 +173,15 @@ async fn names_lacking(
     task: &TableTask,
 ) -> Result<BTreeSet<QualifiedName>, ExecError> {
     let projection = &task.projection;
-    let there = names((End::Target, target), &projection.target).await?;
-    let wanted = names((End::Source, source), &projection.source).await?;
+    let there = names((End::Target, &**target), &projection.target).await?;
+    let wanted = names((End::Source, &**source), &projection.source).await?;
     Ok(wanted.iter().map(|name| projection.partition_name(name)).filter(|name| !there.contains(name)).collect())
 }
 
-async fn names((end, client): (End, &Client), table: &QualifiedName) -> Result<BTreeSet<QualifiedName>, ExecError> {
+async fn names(
+    (end, client): (End, &impl GenericClient),
+    table: &QualifiedName,
+) -> Result<BTreeSet<QualifiedName>, ExecError> {
     let doing = format!("look for the partitions of {table}");
     let rows = client.query(NAMES, &[&sql::name(table)]).await.map_err(failed(end, doing))?;
     rows.iter().map(|row| qualified(row, 0)).collect()
@@ -204,17 +247,16 @@ async fn create_lacking(
     target: &Client,
     source: &Client,
     task: &TableTask,
-    wait_ms: u32,
+    (known, limits): (&BTreeSet<QualifiedName>, &str),
 ) -> Result<Vec<Lacking>, ExecError> {
     let projection = &task.projection;
     let there = tree((End::Target, target), projection).await?;
-    // The literals of a wider integer are quoted.
-    let bound = |one: &Partition| (one.of.clone(), one.bound.replace('\'', ""));
+    let bound = |one: &Partition| (one.of.clone(), bound_words(&one.bound));
     let names: BTreeMap<&QualifiedName, &Partition> = there.iter().map(|one| (&one.name, one)).collect();
     let bounds: BTreeSet<_> = there.iter().map(bound).collect();
     let mut lacking = Vec::new();
     for partition in tree((End::Source, source), projection).await? {
-        if bounds.contains(&bound(&partition)) {
+        if known.contains(&partition.name) || bounds.contains(&bound(&partition)) {
             continue;
         }
         if let Some(other) = names.get(&partition.name) {
@@ -223,9 +265,9 @@ async fn create_lacking(
             lacking.push(Lacking { statement, name: partition.name, why, is_in_default: false });
             continue;
         }
-        match create(run, target, &partition, wait_ms).await? {
+        match create(run, target, &partition, limits).await? {
             None => {
-                run.note(format!("{} has the new partition {} on the target too", projection.target, partition.name))
+                run.note(format!("{} has the new partition {} on the target too", projection.target, partition.name));
             }
             Some((why, is_in_default)) => {
                 let statement = sql::ddl::create_partition(&partition);
@@ -241,14 +283,14 @@ async fn create(
     run: &Run,
     target: &Client,
     partition: &Partition,
-    wait_ms: u32,
+    limits: &str,
 ) -> Result<Option<(String, bool)>, ExecError> {
     if !is_plain_bound(&partition.bound) {
         return Ok(Some((format!("its bound is not one of plain values: {}", partition.bound), false)));
     }
     let doing = || ExecError::target(format!("create the partition {}", partition.name));
     failpoint::hit("target-partitions.before-create")?;
-    target.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {wait_ms}")).await.map_err(doing())?;
+    target.batch_execute(&format!("BEGIN; {limits}")).await.map_err(doing())?;
     for statement in sql::ddl::attach_partition(partition) {
         match target.batch_execute(&statement).await {
             Ok(()) => {}
@@ -270,12 +312,14 @@ async fn create(
     Ok(None)
 }
 
-/// DROP TABLE takes all partitions along. One that neither the plan nor the source has is somebody else's.
-///
-/// # Errors
-/// [`ExecError::Step`] with its name.
-pub(super) async fn none_of_others(run: &Run, target: &Client) -> Result<(), ExecError> {
+/// Partitions that the plan or the source has, by the tables that this run has created. DROP TABLE takes all along: any other is
+/// somebody else's.
+pub(super) async fn own(
+    run: &Run,
+    target: &Client,
+) -> Result<BTreeMap<QualifiedName, BTreeSet<QualifiedName>>, ExecError> {
     let steps = Steps::read(run, target).await?;
+    let mut all = BTreeMap::new();
     for step in run.plan.steps.iter().filter(|step| steps.done(&step.id)) {
         let Op::CreateTable(created) = &step.op else { continue };
         let Some(whole) = &created.partitioning else { continue };
@@ -285,14 +329,32 @@ pub(super) async fn none_of_others(run: &Run, target: &Client) -> Result<(), Exe
             let seen = known.map(|text| witness::partitions_in(&text)).transpose()?.unwrap_or_default();
             own.extend(seen.iter().map(|name| projection.partition_name(name)));
         }
-        let found = names((End::Target, target), &created.name).await?;
-        if let Some(other) = found.iter().find(|name| !own.contains(name)) {
-            let reason = format!(
-                "{other} is a partition of {} that pcrd has not made; detach it, and run the same command again",
-                created.name
-            );
-            return Err(ExecError::Step { step: step.id.to_string(), reason });
-        }
+        all.insert(created.name.clone(), own);
+    }
+    Ok(all)
+}
+
+/// # Errors
+/// [`ExecError::Step`] with the name of a partition that is somebody else's.
+pub(super) async fn none_of_others(
+    target: &impl GenericClient,
+    table: &QualifiedName,
+    own: &BTreeSet<QualifiedName>,
+) -> Result<(), ExecError> {
+    let found = names((End::Target, target), table).await?;
+    let Some(other) = found.iter().find(|name| !own.contains(name)) else { return Ok(()) };
+    let reason =
+        format!("{other} is a partition of {table} that pcrd has not made; detach it, and run the same command again");
+    Err(ExecError::Step { step: format!("create_table:{table}"), reason })
+}
+
+/// Until the transaction ends nobody attaches a partition to the table, where it is there.
+pub(super) async fn lock(transaction: &Transaction<'_>, table: &QualifiedName) -> Result<(), ExecError> {
+    let doing = || ExecError::target(format!("lock {table}"));
+    let is_there = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    if transaction.query_one(is_there, &[&sql::name(table)]).await.map_err(doing())?.get(0) {
+        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", sql::name(table));
+        transaction.batch_execute(&lock).await.map_err(doing())?;
     }
     Ok(())
 }

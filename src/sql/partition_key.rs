@@ -54,6 +54,15 @@ pub fn is_plain_bound(text: &str) -> bool {
     tokens(text).is_ok_and(|list| !list.is_empty() && list.iter().all(is_plain))
 }
 
+/// The words of a bound, to compare it with another: the server quotes the literals of a wider integer.
+pub fn bound_words(text: &str) -> Vec<String> {
+    let word = |token: &Token| match &token.kind {
+        TokenKind::Text(quoted) if quoted.parse::<i64>().is_ok() => quoted.clone(),
+        _ => text[token.start..token.end].to_owned(),
+    };
+    tokens(text).map_or_else(|_| vec![text.to_owned()], |list| list.iter().map(word).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +98,15 @@ mod tests {
         for other in ["", "FOR VALUES FROM (now()) TO (1)", "FOR VALUES IN (\"x\")", "DEFAULT; DROP TABLE t"] {
             assert!(!is_plain_bound(other), "{other}");
         }
+    }
+
+    #[test]
+    fn bounds_are_compared_by_their_constants() {
+        let is_same = |one: &str, other: &str| bound_words(one) == bound_words(other);
+        assert!(is_same("FOR VALUES FROM (10) TO (MAXVALUE)", "FOR VALUES FROM ('10') TO (MAXVALUE)"));
+        assert!(is_same("FOR VALUES IN ('-5')", "FOR VALUES IN ('-5')"));
+        assert!(!is_same("FOR VALUES IN ('a', 'b')", "FOR VALUES IN ('a, b')"));
+        assert!(!is_same("FOR VALUES IN ('null')", "FOR VALUES IN (NULL)"));
+        assert!(!is_same("FOR VALUES IN ('a')", "FOR VALUES IN ('A')"));
     }
 }

@@ -195,6 +195,41 @@ async fn a_row_without_a_partition_stops_the_run_and_nothing_is_lost() {
     stage.assert_equal(PLACES, PLACES).await;
 }
 
+/// A DEFAULT partition takes the rows whose own partition could not be created: nothing stops, nothing is lost, and it is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_partition_takes_what_has_no_other() {
+    let pair = TestPair::start(15, 15);
+    let ddl = format!(
+        "CREATE TABLE items_rest (n integer, id integer NOT NULL); {DDL}; ALTER TABLE items ATTACH PARTITION items_rest DEFAULT"
+    );
+    let stage = Stage::new(&pair, "rest", &ddl, TABLES, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    run(&stage.target, "CREATE TABLE items_1 (mine integer); CREATE TABLE items_2 (mine integer)").await;
+    for nth in [1, 2] {
+        let comes = format!("CREATE TABLE items_{nth} PARTITION OF items FOR VALUES FROM ({nth}000) TO ({nth}999)");
+        run(&stage.source, &comes).await;
+        running.wait_for(&format!("the target has no partition public.items_{nth} yet, and is asked again"));
+    }
+    run(&stage.source, "INSERT INTO items VALUES (1001, 1), (2002, 2); UPDATE items SET id = 1002 WHERE id = 5").await;
+    stage.until_applied().await;
+    run(&stage.target, "DROP TABLE items_1; DROP TABLE items_2").await;
+    running.wait_for("the target has no partition public.items_2 yet: rows of it are in a DEFAULT partition");
+    // Nothing is in the way of one of them any more.
+    run(&stage.source, "DELETE FROM items WHERE id = 2002").await;
+    stage.until_applied().await;
+    running.kill();
+    stage.cut_over().assert_switched();
+    stage.assert_equal("SELECT id::bigint, n FROM items", "SELECT id, n FROM items").await;
+    let places =
+        "SELECT string_agg(format('%s in %s', id, tableoid::regclass), ', ' ORDER BY id) FROM items WHERE id >= 1000";
+    assert_eq!(text(&stage.target, places).await, "1001 in items_rest, 1002 in items_rest");
+    let tree =
+        "SELECT count(*)::text FROM pg_inherits WHERE inhparent = 'items'::regclass AND inhrelid = 'items_2'::regclass";
+    assert_eq!(text(&stage.target, tree).await, "1");
+    stage.end().await;
+}
+
 /// What is given up leaves nothing of pcrd's on the target, and what others have attached there stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_up_takes_no_partition_of_others() {
