@@ -186,7 +186,9 @@ async fn a_row_without_a_partition_stops_the_run_and_nothing_is_lost() {
     assert_ne!(said.code, Some(0));
     let statement =
         "CREATE TABLE \"public\".\"items_1\" PARTITION OF \"public\".\"items\" FOR VALUES FROM (1000) TO (2000)";
-    let words = |text: &str| text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    let words = |text: &str| {
+        text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ").replace("\\\"", "\"")
+    };
     assert!(words(&said.stderr).contains(statement), "{}", said.stderr);
     run(&stage.target, "ALTER TABLE items_1 RENAME TO others").await;
     // By hand, as it says.
@@ -289,7 +291,7 @@ async fn what_cannot_have_the_same_partitions_is_refused_by_name() {
         (tree, "{ name: t, columns: { id: { type: numeric } } }", "bounds would mean something else"),
         (tree, "{ name: t, target: leaf }", "would be called public.leaf"),
         (
-            "CREATE TABLE t (id integer, k text, PRIMARY KEY (id, k)) PARTITION BY RANGE (k COLLATE \"C\")",
+            "CREATE TABLE t (id integer, k text, PRIMARY KEY (id, k)) PARTITION BY RANGE (k text_pattern_ops)",
             "{ name: t }",
             "a collation or an operator class",
         ),
