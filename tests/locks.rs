@@ -44,6 +44,10 @@ CREATE TABLE app.named (id integer PRIMARY KEY, name integer NOT NULL CONSTRAINT
 ALTER TABLE app.named REPLICA IDENTITY USING INDEX named_name;
 CREATE TABLE app.keyless (a integer, b text); ALTER TABLE app.keyless REPLICA IDENTITY FULL;
 ALTER TABLE app.orders OWNER TO goes_back; ALTER SEQUENCE app.tickets OWNER TO goes_back; ALTER SCHEMA app OWNER TO goes_back;
+CREATE SCHEMA called; CREATE FUNCTION called.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER fires AFTER UPDATE OF "user" ON app.orders FOR EACH ROW WHEN (old."user" <> new."user") EXECUTE PROCEDURE called.fires();
+CREATE CONSTRAINT TRIGGER later_fires AFTER INSERT ON app.coded DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE PROCEDURE called.fires();
+ALTER TABLE app.coded DISABLE TRIGGER later_fires;
 GRANT SELECT, INSERT ON app.orders TO PUBLIC; GRANT UPDATE (total) ON app.orders TO PUBLIC; GRANT USAGE ON app.tickets TO PUBLIC;
 GRANT USAGE ON SCHEMA app TO PUBLIC;
 "#;
@@ -242,6 +246,8 @@ impl Servers {
             | Op::AddConstraint(_)
             | Op::ValidateConstraint(_)
             | Op::SetComment(_)
+            | Op::CreateFunction(_)
+            | Op::CreateTrigger(_)
             | Op::SetOwner(_)
             | Op::Grant(_)
             | Op::AnalyzeTable(_)
@@ -393,6 +399,7 @@ async fn trace(source_major: u32, target_major: u32) -> (BTreeSet<String>, Vec<S
     servers.both("SET search_path TO pg_catalog; SET lock_timeout TO '20s'").await;
     servers.both("CREATE ROLE goes_back LOGIN SUPERUSER").await;
     servers.run(End::Source, &format!("SET search_path TO public; {SOURCE} SET search_path TO pg_catalog")).await;
+    servers.run(End::Target, "CREATE SCHEMA called").await;
     let plan = compile(&servers).await;
     let mut kinds = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -21,6 +21,8 @@ mod new_types;
 mod partitions;
 #[path = "tamper/rights.rs"]
 mod rights;
+#[path = "tamper/triggers.rs"]
+mod triggers;
 
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {
@@ -276,6 +278,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::AddConstraint
                     | Kind::ValidateConstraint
                     | Kind::SetComment
+                    | Kind::CreateFunction
+                    | Kind::CreateTrigger
                     | Kind::SetOwner
                     | Kind::Grant
                     | Kind::SetSequence

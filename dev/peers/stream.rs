@@ -71,6 +71,12 @@ fn natives(what: Backlog, major: u32) -> Vec<Native> {
 pub(crate) async fn run(what: Backlog, major: u32, rows: u64, rounds: usize) -> Report {
     let servers = Servers::start_of(major, rows).await;
     let source = connect(&servers.source, "postgres").await;
+    for server in [&servers.source, &servers.target] {
+        // It would fall into somebody's turn: after the backlog, and after each contender's changes.
+        let session = connect(server, "postgres").await;
+        session.batch_execute("ALTER SYSTEM SET autovacuum = off").await.unwrap();
+        session.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
     let dir = tempfile::tempdir().unwrap();
     servers.fresh("of_pcrd").await;
     plan(dir.path(), &servers, "of_pcrd");
@@ -93,7 +99,7 @@ pub(crate) async fn run(what: Backlog, major: u32, rows: u64, rounds: usize) -> 
         }
     };
     report.note(format!("{backlog_note}; PostgreSQL {major} to {major}"));
-    report.note("pcrd converts, renames, drops and reorders columns and commits durably; the subscription copies as it is, with its default of asynchronous commits".to_owned());
+    report.note("pcrd converts, renames, drops and reorders columns and commits durably; the subscription copies as it is, with its default of asynchronous commits; no autovacuum".to_owned());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         match what {

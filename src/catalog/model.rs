@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights, TypeDef,
+    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights, Trigger,
+    TriggerFunction, TypeDef,
 };
 
 /// What one database holds, as far as pcrd must know it.
@@ -36,6 +37,10 @@ pub struct Catalog {
     /// Default privileges, sorted; empty where `roles` is `None`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub default_grants: Vec<DefaultGrants>,
+    /// Functions that a trigger can call; `None` when only some tables were read, or when the catalog was saved by a pcrd
+    /// that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger_functions: Option<BTreeMap<QualifiedName, TriggerFunction>>,
 }
 
 /// Identity and settings of a cluster that decide whether values mean the same on both sides.
@@ -219,16 +224,6 @@ pub enum ReplicaIdentity {
     Full,
     /// Nothing: UPDATE and DELETE cannot be published.
     Nothing,
-}
-
-/// A user trigger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Trigger {
-    /// `pg_get_triggerdef`.
-    pub definition: String,
-    /// `tgenabled`: O origin, A always, R replica, D disabled.
-    pub enabled: char,
 }
 
 /// A sequence with every option.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::{AclItem, Catalog, ColumnRef, GrantTarget, Held, OwnerTarget, QualifiedName, Right};
+use crate::plan::triggers::{is_as_planned, is_function};
 use crate::plan::{CommentTarget, Grant, Op, Plan};
 use crate::sql::rewrite::{sequences, sequences_named, skeleton};
 
@@ -85,6 +86,15 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         Op::SetComment(op) => {
             let (address, found) = comment(&op.on, target);
             Some(("comment", address, found == Some(&op.text)))
+        }
+        Op::CreateFunction(op) => {
+            let found = target.trigger_functions.as_ref().and_then(|functions| functions.get(&op.name));
+            let is_there = found.and_then(|found| found.definition.as_ref()).is_some_and(|text| is_function(op, text));
+            Some(("function", op.name.to_string(), is_there))
+        }
+        Op::CreateTrigger(op) => {
+            let found = target.tables.get(&op.table).and_then(|table| table.triggers.get(&op.name));
+            Some(("trigger", in_table(&op.table, &op.name), found.is_some_and(|found| is_as_planned(op, found))))
         }
         Op::SetOwner(op) => {
             let (address, found) = match &op.on {

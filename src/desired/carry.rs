@@ -10,11 +10,13 @@ pub struct Carry {
     pub owners: bool,
     /// Grants on them and on columns.
     pub grants: bool,
+    /// Triggers.
+    pub triggers: bool,
 }
 
 impl Default for Carry {
     fn default() -> Self {
-        Self { owners: true, grants: true }
+        Self { owners: true, grants: true, triggers: true }
     }
 }
 
@@ -24,6 +26,7 @@ enum Kind {
     None,
     Owners,
     Grants,
+    Triggers,
 }
 
 /// Kinds that are listed as not carried, whatever is asked for, have no word yet.
@@ -32,9 +35,9 @@ const WORDS: [(&str, Option<Kind>); 8] = [
     ("none", Some(Kind::None)),
     ("owners", Some(Kind::Owners)),
     ("grants", Some(Kind::Grants)),
+    ("triggers", Some(Kind::Triggers)),
     ("comments", None),
     ("policies", None),
-    ("triggers", None),
     ("statistics", None),
 ];
 
@@ -49,5 +52,6 @@ pub fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Carry {
         let message = format!("`{}` has `none` beside other kinds", fields.path_of("carry"));
         problems.push(Problem::at(ProblemKind::Contradiction, none.span.clone(), message, "stands alone"));
     }
-    Carry { owners: has(Kind::All) || has(Kind::Owners), grants: has(Kind::All) || has(Kind::Grants) }
+    let is_carried = |kind: Kind| has(Kind::All) || has(kind);
+    Carry { owners: is_carried(Kind::Owners), grants: is_carried(Kind::Grants), triggers: is_carried(Kind::Triggers) }
 }

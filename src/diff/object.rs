@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::change;
-use crate::catalog::{Column, Compression, Constraint, Ident, Identity, Index, QualifiedName, Storage, Table};
+use crate::catalog::{
+    Column, Compression, Constraint, ConstraintKind, Ident, Identity, Index, QualifiedName, Storage, Table,
+};
 use crate::diff::{Action, Change};
 use crate::sql::alike::alike;
 use crate::sql::ddl_index::{create_index, key_with_options};
@@ -102,8 +104,10 @@ pub(super) fn object_changes(source: &QualifiedName, carried: &Table, after: &Ta
         let not_valid = if constraint.validated || said { "" } else { " NOT VALID" };
         format!("CONSTRAINT {definition}{not_valid}")
     };
-    let pairs = both(&carried.constraints, &after.constraints);
-    for (own, (old, new)) in pairs {
+    // A constraint trigger is one of the triggers.
+    let is_trigger = |one: Option<&Constraint>| one.is_some_and(|one| one.kind == ConstraintKind::Trigger);
+    let pairs = both(&carried.constraints, &after.constraints).into_iter();
+    for (own, (old, new)) in pairs.filter(|(_, (old, new))| !is_trigger(*old) && !is_trigger(*new)) {
         let texts = (old.map(|one| constraint(carried, one)), new.map(|one| constraint(after, one)));
         let same_comment = old.map(|one| &one.comment) == new.map(|one| &one.comment) || old.is_none() || new.is_none();
         if !same(texts.0.as_deref(), texts.1.as_deref()) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExecError;
-use super::owners_and_grants::is_done;
+use super::is_done::is_done;
 use super::preflight::{Failure, Fix};
 use crate::catalog::{GrantTarget, Ident, OwnerTarget, Right};
 use crate::pg::client::Client;

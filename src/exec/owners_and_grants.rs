@@ -1,6 +1,6 @@
-//! Owners and grants on the target, given behind the permanent fence and before a client is moved: nothing is applied any
-//! more then, whose code could run with the executor's rights, and nobody else could write before. What cannot be given
-//! keeps nothing closed: it is recorded, and said with the statement that does it.
+//! Owners, grants and triggers of the target, given behind the permanent fence and before a client is moved: nothing is
+//! applied any more then, whose code could run with the executor's rights, and nobody else could write before. What cannot
+//! be given keeps nothing closed: it is recorded, and said with the statement that does it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,17 +9,19 @@ use tokio_postgres::error::SqlState;
 
 use super::context::Run;
 use super::create_right::with_create;
+use super::is_done::{Found, is_done, is_so, locked_tables, on};
 use super::shared::Shared;
 use super::table_parts::parts;
 use super::vacuum_away::vacuum_away;
-use super::{ExecError, failpoint, holdings, lock_holders};
-use crate::catalog::{ColumnRef, GrantTarget, Holdings, OwnerTarget};
+use super::{ExecError, failpoint, functions, lock_holders};
+use crate::catalog::{ColumnRef, GrantTarget, Holdings, Ident, QualifiedName};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::given::{self, Before, NotGiven};
 use crate::pg::client::Client;
 use crate::plan::given_back::given_back;
 use crate::plan::rights::{self, Lost};
-use crate::plan::{End, Grant, Op, Plan, SetOwner, Step, StepId, statements};
+use crate::plan::triggers::{self, removed};
+use crate::plan::{End, Grant, Op, Plan, Step, StepId, statements};
 use crate::sql;
 
 /// For a lock that a reader of the target has. Both ends are closed meanwhile.
@@ -30,6 +32,9 @@ const ALL_WAITS: Duration = Duration::from_secs(2);
 const APPLY_PATIENCE: Duration = Duration::from_secs(10);
 /// Before the fence, nobody waits but the stream.
 const TRIES: u32 = 10;
+
+/// A function comes as it is on the source, whatever its body is about.
+pub(super) const UNREAD: &str = "SET LOCAL check_function_bodies = off";
 
 /// What a GRANT was that brought nothing.
 pub(super) const WITHOUT_EFFECT: &str = "the role that applies the plan may not, and the server has granted nothing";
@@ -92,15 +97,21 @@ fn late(what: &str) -> String {
 /// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what was said
 /// before. What went away since the operator's programs may have run becomes an alarm: they may stop writers that way.
 pub async fn wanted(run: &Run, source: &Client, earlier: Earlier<'_>) -> Result<Wanted, ExecError> {
-    let steps = || run.plan.steps.iter().filter(|step| matches!(step.op, Op::SetOwner(_) | Op::Grant(_)));
+    let gives = |op: &Op| matches!(op, Op::CreateFunction(_) | Op::CreateTrigger(_) | Op::SetOwner(_) | Op::Grant(_));
+    let steps = || run.plan.steps.iter().filter(|step| gives(&step.op));
     let origins: BTreeSet<GrantTarget> = steps().flat_map(|step| rights::origins(&run.plan, &on(&step.op))).collect();
     if origins.is_empty() {
         return Ok(Wanted::default());
     }
-    let there = holdings::read(&**source, &origins).await.map_err(ExecError::source("read owners and grants"))?;
+    let doing = ExecError::source("read owners, grants and triggers");
+    let there = Found::read(source, &origins, steps().map(|step| &step.op)).await.map_err(doing)?;
     let mut wanted = Wanted::default();
     for step in steps() {
-        let still = rights::still(&run.plan, &step.op, &there);
+        let still = match &step.op {
+            Op::CreateFunction(op) => triggers::still_function(op, &there.functions),
+            Op::CreateTrigger(op) => triggers::still(&run.plan, op, &there.triggers),
+            op => rights::still(&run.plan, op, &there.holdings),
+        };
         for Lost { op, what } in still.gone {
             let is_known = |one: &Gone| one.piece.step == step.id && one.what == what;
             let is_late = match earlier {
@@ -202,15 +213,20 @@ async fn recorded(run: &Run, ledger: &Client, wanted: &Wanted) -> Result<(), Exe
     let given = give(ledger, wanted, false).await.map_err(doing())?;
     // The limit for the target's tables is too short for the ledger's.
     ledger.batch_execute("SET LOCAL lock_timeout = '2s'").await.map_err(doing())?;
+    let made: Vec<QualifiedName> = given.before.functions.keys().cloned().collect();
     let parts_of = |on: &GrantTarget| match on {
         GrantTarget::Table(table) => {
             let name = sql::name(table);
             there.iter().filter(|(of, _)| *of == name).map(|(_, part)| part.clone()).collect()
         }
+        GrantTarget::Schema(schema) => {
+            made.iter().filter(|function| function.schema == *schema).map(functions::part).collect()
+        }
         _ => BTreeSet::new(),
     };
     let before: Vec<Before> = given
         .before
+        .holdings
         .into_iter()
         .map(|(object, holding)| Before { parts: parts_of(&object), object, holding })
         .collect();
@@ -242,9 +258,9 @@ struct Trouble {
 }
 
 struct Given {
-    before: Holdings,
+    before: Found,
     /// Not of a rehearsal that met a lock.
-    after: Holdings,
+    after: Found,
     troubles: Vec<Trouble>,
 }
 
@@ -252,7 +268,7 @@ struct Given {
 async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Given, tokio_postgres::Error> {
     let pieces = &wanted.pieces;
     let all = pieces.iter().chain(wanted.gone.iter().map(|gone| &gone.piece));
-    let mut objects: BTreeSet<GrantTarget> = all.map(|piece| on(&piece.op)).collect();
+    let mut objects: BTreeSet<GrantTarget> = all.clone().map(|piece| on(&piece.op)).collect();
     // The columns of a table that gets an owner are the owner's too.
     let tables: Vec<GrantTarget> = objects
         .iter()
@@ -262,11 +278,11 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
         })
         .collect();
     objects.extend(tables);
-    let before = holdings::read(&**client, &objects).await?;
+    let before = Found::read(client, &objects, all.clone().map(|piece| &piece.op)).await?;
     let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
-    let tables: Vec<String> = open.iter().flat_map(|piece| owned_tables(&piece.op)).collect();
+    let tables: Vec<String> = open.iter().flat_map(|piece| locked_tables(&piece.op)).collect();
     let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
-    let limit = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given", wait.as_millis());
+    let limit = format!("SET LOCAL lock_timeout = {}; {UNREAD}; SAVEPOINT given", wait.as_millis());
     client.batch_execute(&limit).await?;
     let mut troubles = match at_once(client, &open).await {
         Ok(()) => Vec::new(),
@@ -277,11 +293,12 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
         Err(error) => return Err(error),
     };
     if is_rehearsal && troubles.iter().any(|one| one.is_lock) {
-        return Ok(Given { before, after: Holdings::new(), troubles });
+        return Ok(Given { before, after: Found::default(), troubles });
     }
     // GRANT by a role that may not is a warning, and nothing more.
-    let after = holdings::read(&**client, &objects).await?;
-    for piece in pieces.iter().filter(|piece| !is_so(&piece.op, &after)) {
+    let after = Found::read(client, &objects, all.map(|piece| &piece.op)).await?;
+    let may_be_silent = |piece: &&Piece| matches!(piece.op, Op::SetOwner(_) | Op::Grant(_));
+    for piece in pieces.iter().filter(may_be_silent).filter(|piece| !is_so(&piece.op, &after)) {
         if troubles.iter().all(|trouble| trouble.step != piece.step) {
             let (step, sql, reason) = (piece.step.clone(), piece.sql.clone(), WITHOUT_EFFECT.to_owned());
             troubles.push(Trouble { step, sql, reason, is_lock: false });
@@ -329,44 +346,6 @@ async fn one_by_one(
     Ok(troubles)
 }
 
-/// What a step is about.
-fn on(op: &Op) -> GrantTarget {
-    match op {
-        Op::SetOwner(op) => op.on.as_grant_target(),
-        Op::Grant(op) => op.on.clone(),
-        _ => unreachable!("only these give something"),
-    }
-}
-
-/// The tables that get an owner: for that they are locked against everybody.
-fn owned_tables(op: &Op) -> Vec<String> {
-    match op {
-        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), partitions, .. }) => {
-            [table].into_iter().chain(partitions).map(sql::name).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn is_so(op: &Op, there: &Holdings) -> bool {
-    let Some(found) = there.get(&on(op)) else { return false };
-    match op {
-        Op::SetOwner(op) => found.owner == op.owner,
-        Op::Grant(op) => {
-            let has = found.granted(op.to.as_ref());
-            Some(&found.owner) == op.to.as_ref()
-                || (op.rights.iter().all(|right| has.contains_key(right))
-                    && op.grantable.iter().all(|right| has.get(right) == Some(&true)))
-        }
-        _ => true,
-    }
-}
-
-/// True when the server says that this step of the plan needs nothing, without regard to the ledger.
-pub(super) async fn is_done(client: &Client, op: &Op) -> Result<bool, tokio_postgres::Error> {
-    Ok(is_so(op, &holdings::read(&**client, &BTreeSet::from([on(op)])).await?))
-}
-
 /// Runs a step in the transaction of a rehearsal. False when the server took the statements and they did nothing.
 pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
     if is_done(client, &step.op).await? {
@@ -374,7 +353,7 @@ pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio
     }
     let statements = step.statements.iter().map(|statement| (&step.op, statement.sql.as_str()));
     client.batch_execute(&with_create(client, statements).await?).await?;
-    is_done(client, &step.op).await
+    Ok(matches!(step.op, Op::CreateFunction(_) | Op::CreateTrigger(_)) || is_done(client, &step.op).await?)
 }
 
 /// True when rights were given that nobody has taken back, or nobody has looked since what is left of them.
@@ -391,27 +370,33 @@ pub async fn take_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     }
     let doing = || ExecError::target("take back owners and grants");
     let objects: BTreeSet<GrantTarget> = recorded.iter().map(|one| one.object.clone()).collect();
-    let before: Holdings = recorded.into_iter().map(|one| (one.object, one.holding)).collect();
+    let was_there = |table: &QualifiedName, trigger: &Ident| {
+        let of_table = recorded.iter().filter(|one| one.object == GrantTarget::Table(table.clone()));
+        of_table.flat_map(|one| &one.parts).any(|part| part.starts_with(&format!("trigger {} (", trigger.as_str())))
+    };
+    let before: Holdings = recorded.iter().map(|one| (one.object.clone(), one.holding.clone())).collect();
     ledger.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(doing())?;
     let taken = async {
-        let now: Holdings = holdings::read(&**ledger, &objects).await?;
-        let statements = given_back(&run.plan, &before, &now);
+        let now = Found::read(ledger, &objects, run.plan.steps.iter().map(|step| &step.op)).await?;
+        let mut statements = removed(&run.plan, &now.triggers, was_there);
+        statements.extend(given_back(&run.plan, &before, &now.holdings));
         ledger.batch_execute(&statements.join("; ")).await?;
         Ok::<usize, tokio_postgres::Error>(statements.len())
     };
     match taken.await.map_err(doing()) {
-        Ok(0) => ledger.batch_execute("COMMIT").await.map_err(doing()),
-        Ok(_) => {
+        Ok(count) => {
             ledger.batch_execute("COMMIT").await.map_err(doing())?;
-            run.note("owners and grants of the target were taken back");
-            Ok(())
+            if count > 0 {
+                run.note("what the switch had given on the target was taken back: owners, grants, triggers");
+            }
         }
         Err(error) => {
             // The first error says more than what comes of it.
             let _rolled_back = ledger.batch_execute("ROLLBACK").await;
-            Err(error)
+            return Err(error);
         }
     }
+    functions::drop_made(run, ledger, &recorded).await
 }
 
 /// After rights were taken back: nothing of those who had them is left on the tables, where it would run with the

@@ -3,7 +3,7 @@
 
 use super::ExecError;
 use super::context::Run;
-use super::owners_and_grants::{self, WITHOUT_EFFECT};
+use super::owners_and_grants::{self, UNREAD, WITHOUT_EFFECT};
 use super::preflight::{Failure, Fix};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
@@ -12,7 +12,7 @@ use crate::plan::{End, Op, Step};
 pub async fn rehearse(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError> {
     let failed = ExecError::target("build the tables in a transaction that is rolled back");
     target
-        .batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'")
+        .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'; {UNREAD}"))
         .await
         .map_err(failed)?;
     let refused = build(run, target).await;
@@ -33,6 +33,8 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
                 | Op::ValidateConstraint(_)
                 | Op::SetDefault(_)
                 | Op::SetComment(_)
+                | Op::CreateFunction(_)
+                | Op::CreateTrigger(_)
                 | Op::SetOwner(_)
                 | Op::Grant(_)
         );
@@ -53,7 +55,7 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
 }
 
 async fn build_one(target: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
-    if matches!(step.op, Op::SetOwner(_) | Op::Grant(_)) {
+    if matches!(step.op, Op::CreateFunction(_) | Op::CreateTrigger(_) | Op::SetOwner(_) | Op::Grant(_)) {
         return owners_and_grants::rehearse(target, step).await;
     }
     for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {

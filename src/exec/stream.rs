@@ -32,7 +32,7 @@ const GROUP_CHANGES: usize = 10_000;
 /// … or at this age …
 const GROUP_AGE: Duration = Duration::from_millis(200);
 /// … or when nothing has come for so long …
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(3);
 /// … or when nothing is there to read at this age: what comes in single changes is not kept waiting by the next.
 const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
 /// Beside an application that the copy gives way to, groups are this old before they are committed: of many small ones each

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt, pin_mut, stream};
+use futures_util::future::{OptionFuture, join};
+use futures_util::{FutureExt, SinkExt, StreamExt, pin_mut, stream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_postgres::{SimpleQueryMessage, Statement};
 
@@ -399,44 +400,57 @@ async fn sent(
     target: &Client,
     truncates: Vec<String>,
     copies: Vec<(Statement, Bytes)>,
-    steps: Vec<Step>,
+    mut steps: Vec<Step>,
 ) -> Result<bool, ExecError> {
     let failed = || ExecError::target("apply a batch");
-    // A COPY that could not even begin would leave an answer that nobody expects: what comes before it must have succeeded.
-    let begin = truncates.into_iter().chain(["SAVEPOINT pcrd_batch".to_owned()]).collect::<Vec<_>>().join("; ");
-    target.batch_execute(&begin).await.map_err(failed())?;
-    for (statement, rows) in copies {
-        let sink = target.copy_in::<_, Bytes>(&statement).await.map_err(failed())?;
+    if !truncates.is_empty() {
+        target.batch_execute(&truncates.join("; ")).await.map_err(failed())?;
+    }
+    let mut savepoint = Some(target.batch_execute("SAVEPOINT pcrd_batch"));
+    let mut agreed = Ok(true);
+    let mut copies = copies.into_iter().peekable();
+    while let Some((statement, rows)) = copies.next() {
+        // A COPY that could not even begin leaves an answer that nobody expects: of what comes before it everything must
+        // have succeeded, or be a savepoint.
+        let (saved, sink) = join(OptionFuture::from(savepoint.take()), target.copy_in::<_, Bytes>(&statement)).await;
+        saved.transpose().map_err(failed())?;
+        let sink = sink.map_err(failed())?;
         pin_mut!(sink);
-        let filled = match sink.feed(rows).await {
-            Ok(()) => sink.finish().await.map(|_rows| ()),
-            Err(error) => Err(error),
+        let fill = async {
+            sink.feed(rows).await?;
+            sink.finish().await
         };
-        match filled {
-            Ok(()) => {}
-            Err(error) if error.as_db_error().is_some() => return undone(target, false).await,
-            Err(error) => return Err(failed()(error)),
+        let behind = if copies.peek().is_none() { std::mem::take(&mut steps) } else { Vec::new() };
+        let (filled, ran) = join(fill, run(target, behind)).await;
+        agreed = filled.and(ran);
+        if !matches!(agreed, Ok(true)) {
+            break;
         }
     }
-    let agreed = match run(target, steps).await {
-        Ok(agreed) => agreed,
-        Err(error) if error.as_db_error().is_some() => false,
-        Err(error) => return Err(failed()(error)),
-    };
-    undone(target, agreed).await
-}
-
-/// Ends the subtransaction of a batch, unless it agreed with nothing left of it.
-async fn undone(target: &Client, agreed: bool) -> Result<bool, ExecError> {
-    let end = if agreed { "" } else { "ROLLBACK TO SAVEPOINT pcrd_batch; " };
-    let ended = target.batch_execute(&format!("{end}RELEASE SAVEPOINT pcrd_batch")).await;
-    ended.map_err(ExecError::target("apply a batch"))?;
-    Ok(agreed)
+    if let Some(savepoint) = savepoint {
+        let (saved, ran) = join(savepoint, run(target, steps)).await;
+        saved.map_err(failed())?;
+        agreed = ran;
+    }
+    match agreed {
+        Ok(true) => {
+            // Nothing waits for the answer: if the server should refuse, it refuses whatever comes next.
+            let _not_yet = target.batch_execute("RELEASE SAVEPOINT pcrd_batch").now_or_never();
+            Ok(true)
+        }
+        Err(error) if error.as_db_error().is_none() => Err(failed()(error)),
+        Ok(false) | Err(_) => {
+            let undo = "ROLLBACK TO SAVEPOINT pcrd_batch; RELEASE SAVEPOINT pcrd_batch";
+            target.batch_execute(undo).await.map_err(failed())?;
+            Ok(false)
+        }
+    }
 }
 
 async fn run(target: &Client, steps: Vec<Step>) -> Result<bool, tokio_postgres::Error> {
     let running: Vec<_> = steps.into_iter().map(|step| step.run(target)).collect();
-    let depth = running.len();
+    // Of no depth it would never end.
+    let depth = running.len().max(1);
     let answers: Vec<Result<bool, tokio_postgres::Error>> = stream::iter(running).buffered(depth).collect().await;
     // What failed first says why; what was sent after it is refused for that.
     answers.into_iter().try_fold(true, |all, answer| Ok(all & answer?))

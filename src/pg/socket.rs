@@ -35,6 +35,36 @@ const SEGMENT_BYTES: u32 = 4_000;
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// What arrives wakes nobody.
+    RestingTcp(std::net::TcpStream),
+    /// The same.
+    RestingUnix(std::os::unix::net::UnixStream),
+    /// The system refused to watch it, or not to.
+    Gone,
+}
+
+impl Socket {
+    /// Until somebody reads or writes again, what arrives wakes nobody: the system wakes the thread that watches a socket at
+    /// each arrival, whether or not a task waits for it, and whoever sends pays for that too.
+    pub(super) fn rest(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Self::Gone) {
+            Self::Tcp(stream) => Self::RestingTcp(stream.into_std()?),
+            Self::Unix(stream) => Self::RestingUnix(stream.into_std()?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn watched(&mut self) -> io::Result<&mut Self> {
+        if matches!(self, Self::RestingTcp(_) | Self::RestingUnix(_)) {
+            *self = match std::mem::replace(self, Self::Gone) {
+                Self::RestingTcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
+                Self::RestingUnix(stream) => Self::Unix(UnixStream::from_std(stream)?),
+                other => other,
+            };
+        }
+        Ok(self)
+    }
 }
 
 /// Connects. The caller bounds the time.
@@ -98,34 +128,88 @@ async fn connect_to_one_of(addresses: impl Iterator<Item = SocketAddr>, small_se
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match self.get_mut().watched()? {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            _ => Poll::Ready(Err(gone())),
         }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        match self.get_mut().watched()? {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            _ => Poll::Ready(Err(gone())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match self.get_mut().watched()? {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            _ => Poll::Ready(Err(gone())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match self.get_mut().watched()? {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            _ => Poll::Ready(Err(gone())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn passes_on_after_a_rest(mut socket: Socket, mut peer: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut read = [0; 4];
+        peer.write_all(b"some").await.unwrap();
+        socket.read_exact(&mut read).await.unwrap();
+        // What comes while nobody looks, and what comes after that.
+        socket.rest().unwrap();
+        socket.rest().unwrap();
+        peer.write_all(b"more").await.unwrap();
+        socket.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"more");
+        socket.rest().unwrap();
+        let (found, ()) = tokio::join!(socket.read(&mut read), async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            peer.write_all(b"last").await.unwrap();
+        });
+        assert_eq!((found.unwrap(), &read), (4, b"last"));
+        socket.rest().unwrap();
+        socket.write_all(b"said").await.unwrap();
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"said");
+        socket.rest().unwrap();
+        drop(peer);
+        assert_eq!(socket.read(&mut read).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_over_tcp_while_a_socket_rests() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        passes_on_after_a_rest(Socket::Tcp(stream), peer).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_over_a_unix_socket_while_it_rests() {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        passes_on_after_a_rest(Socket::Unix(stream), peer).await;
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
-    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, Ident, Key, OwnerTarget, QualifiedName, Sequence,
-    type_def,
+    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, FunctionDef, Ident, Key, OwnerTarget, QualifiedName,
+    Sequence, type_def,
 };
 use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
@@ -13,12 +13,13 @@ use crate::plan::rules::World;
 use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
 use crate::plan::{
-    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateIndex, CreateLedger, CreatePublication, CreateSchema,
-    CreateSequence, CreateSlot, CreateTable, CreateType, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence,
-    Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetSequence, Settings, Side, Step,
-    StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
+    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger,
+    CreatePublication, CreateSchema, CreateSequence, CreateSlot, CreateTable, CreateTrigger, CreateType, Drain,
+    DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault,
+    SetOwner, SetSequence, Settings, Side, Step, StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable,
+    back, digest, effects, statements,
 };
-use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable};
+use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable, ResolvedTrigger};
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Why no plan can be built. All of these are defects of pcrd, not of the input.
@@ -78,6 +79,7 @@ fn side(extract: &Extract) -> Side {
         tables: extract.tables.clone(),
         sequences: extract.sequences.clone(),
         schemas: extract.schemas.clone(),
+        functions: extract.functions.clone(),
     }
 }
 
@@ -174,6 +176,11 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         }));
     }
     ops.extend(built.iter().flat_map(|table| late_defaults(table)));
+    let function = |(name, def): (&QualifiedName, &FunctionDef)| {
+        Op::CreateFunction(CreateFunction { name: name.clone(), def: def.clone() })
+    };
+    ops.extend(resolved.functions.iter().map(function));
+    ops.extend(resolved.triggers.iter().map(create_trigger));
     ops.extend(rights(resolved));
     ops.push(Op::Switch(Switch {}));
     ops.extend(rename_source(settings, &sources));
@@ -188,6 +195,11 @@ pub(super) fn guard(sources: &[QualifiedName], major: u32, partitioned: &BTreeSe
     let is_guarded = |table: &&QualifiedName| major < TRUNCATE_SINCE || partitioned.contains(table);
     let tables: Vec<QualifiedName> = sources.iter().filter(is_guarded).cloned().collect();
     if tables.is_empty() { None } else { Some(Op::GuardTruncate(GuardTruncate { tables })) }
+}
+
+fn create_trigger(one: &ResolvedTrigger) -> Op {
+    let (table, name) = (one.table.clone(), one.name.clone());
+    Op::CreateTrigger(CreateTrigger { table, name, def: one.def.clone(), firing: one.firing })
 }
 
 fn rights(resolved: &Resolved) -> impl Iterator<Item = Op> {

@@ -64,6 +64,9 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             list.push(lock(End::Target, &op.table, "ACCESS SHARE", "one chunk"));
             list
         }
+        Op::CreateTrigger(op) => {
+            vec![lock(End::Target, &op.table, "SHARE ROW EXCLUSIVE", "milliseconds; at most 200 ms of waiting")]
+        }
         Op::Grant(_) if plan.target.server.major() < GRANT_LOCKS_SINCE => Vec::new(),
         Op::Grant(op) => match &op.on {
             GrantTarget::Table(table) | GrantTarget::Column(ColumnRef { table, .. }) => {
@@ -110,6 +113,7 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         | Op::CreateType(_)
         | Op::CreateTable(_)
         | Op::FreezeDefaults(_)
+        | Op::CreateFunction(_)
         | Op::Drain(_)
         | Op::Switch(_)
         | Op::CreateBackSlot(_)
@@ -158,6 +162,8 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         Op::AnalyzeTable(op) if op.freeze => format!("{} was vacuumed and analysed after its copy ended", op.table),
         Op::AnalyzeTable(op) => format!("{} was analysed after its copy ended", op.table),
         Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
+        Op::CreateFunction(op) => format!("function {}() exists with this body", op.name),
+        Op::CreateTrigger(op) => format!("trigger {} on {} does this", op.name, op.table),
         Op::SetOwner(op) => format!("it belongs to {}", op.owner),
         Op::Grant(op) => match &op.to {
             Some(role) => format!("{role} has these rights"),

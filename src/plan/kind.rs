@@ -24,6 +24,8 @@ pub enum Kind {
     SetComment,
     AnalyzeTable,
     VerifyTable,
+    CreateFunction,
+    CreateTrigger,
     SetOwner,
     Grant,
     Fence,
@@ -66,6 +68,8 @@ impl Op {
             Self::SetComment(_) => Kind::SetComment,
             Self::AnalyzeTable(_) => Kind::AnalyzeTable,
             Self::VerifyTable(_) => Kind::VerifyTable,
+            Self::CreateFunction(_) => Kind::CreateFunction,
+            Self::CreateTrigger(_) => Kind::CreateTrigger,
             Self::SetOwner(_) => Kind::SetOwner,
             Self::Grant(_) => Kind::Grant,
             Self::Fence(_) => Kind::Fence,
@@ -116,6 +120,8 @@ impl Op {
             Self::AnalyzeTable(op) if op.freeze => format!("vacuum:{}", op.table),
             Self::AnalyzeTable(op) => format!("analyze:{}", op.table),
             Self::VerifyTable(op) => format!("verify:{}", op.table),
+            Self::CreateFunction(op) => format!("create_function:{}", op.name),
+            Self::CreateTrigger(op) => format!("create_trigger:{}", within(&op.table, &op.name)),
             Self::SetOwner(op) => match &op.on {
                 OwnerTarget::Schema(name) => format!("set_owner:schema:{name}"),
                 OwnerTarget::Table(name) => format!("set_owner:table:{name}"),
@@ -169,6 +175,8 @@ impl Op {
             Self::PublishBack(_)
             | Self::CreateBackSlot(_)
             | Self::ProbeBack(_)
+            | Self::CreateFunction(_)
+            | Self::CreateTrigger(_)
             | Self::SetOwner(_)
             | Self::Grant(_)
             | Self::Fence(_)
@@ -199,6 +207,7 @@ impl Op {
             Self::ValidateConstraint(op) => Some(&op.table),
             Self::AnalyzeTable(op) => Some(&op.table),
             Self::VerifyTable(op) => Some(&op.table),
+            Self::CreateTrigger(op) => Some(&op.table),
             Self::SetDefault(op) => Some(&op.column.table),
             Self::SetComment(op) => match &op.on {
                 CommentTarget::Table(name) => Some(name),
@@ -222,6 +231,7 @@ impl Op {
             | Self::CreateType(_)
             | Self::CreateSequence(_)
             | Self::StreamChanges(_)
+            | Self::CreateFunction(_)
             | Self::Fence(_)
             | Self::Drain(_)
             | Self::VerifyFinal(_)

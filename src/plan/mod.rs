@@ -27,10 +27,12 @@ pub mod rights;
 pub mod rules;
 pub mod shape;
 mod shape_grammar;
+mod shape_trigger;
 mod shape_type;
 pub mod statements;
 mod strict;
 pub mod throttle;
+pub mod triggers;
 pub mod whole;
 
 pub use build::{BuildError, build};

@@ -95,6 +95,9 @@ pub struct Side {
     /// Types that the plan creates on the target as they are here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub types: BTreeMap<QualifiedName, TypeDef>,
+    /// Functions that the plan creates on the target as they are here: `pg_get_functiondef`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<QualifiedName, String>,
 }
 
 /// Choices that hold for the whole plan.

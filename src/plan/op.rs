@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Column, GrantTarget, Ident, Key, OwnerTarget, Partitioning, QualifiedName, Right, Sequence, TypeDef,
+    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, QualifiedName, Right, Sequence,
+    TriggerDef, TypeDef,
 };
 
 /// The kinds of steps.
@@ -45,6 +46,10 @@ pub enum Op {
     AnalyzeTable(AnalyzeTable),
     /// Compares all rows while the stream runs (V2).
     VerifyTable(VerifyTable),
+    /// Creates a function on the target that triggers call.
+    CreateFunction(CreateFunction),
+    /// Creates a trigger on the target.
+    CreateTrigger(CreateTrigger),
     /// Gives an object to its owner.
     SetOwner(SetOwner),
     /// Grants rights to a role, or to everybody.
@@ -190,6 +195,16 @@ AnalyzeTable { /// Target table.
 payload! { /// See [`Op::VerifyTable`].
 VerifyTable { /// Target table: names the projection.
     table: QualifiedName } }
+payload! { /// See [`Op::CreateFunction`].
+CreateFunction { /// Name, on both ends. It has no arguments.
+    name: QualifiedName, /// What it is, as on the source.
+    def: FunctionDef } }
+payload! { /// See [`Op::CreateTrigger`].
+CreateTrigger { /// Target table.
+    table: QualifiedName, /// Name, on both ends.
+    name: Ident, /// What it does, with the target's names.
+    def: TriggerDef, /// When it fires.
+    firing: Firing } }
 payload! { /// See [`Op::SetOwner`].
 SetOwner { /// What.
     on: OwnerTarget, /// The role.

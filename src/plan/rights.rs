@@ -237,9 +237,10 @@ fn is_granted(plan: &Plan, op: &Grant) -> bool {
         }
 }
 
-/// Who is to have what on the target, in words: the owner of each object, then each role with its rights.
+/// Who is to have what on the target, in words: the owner of each object, then each role with its rights, then what fires.
 pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
-    let mut found: BTreeMap<GrantTarget, Vec<String>> = BTreeMap::new();
+    let (mut found, mut triggers) =
+        (BTreeMap::<GrantTarget, Vec<String>>::new(), BTreeMap::<GrantTarget, Vec<String>>::new());
     for step in &plan.steps {
         match &step.op {
             Op::SetOwner(op) => {
@@ -255,8 +256,20 @@ pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
                 let to = op.to.as_ref().map_or_else(|| "everybody (PUBLIC)".to_owned(), ToString::to_string);
                 found.entry(op.on.clone()).or_default().push(format!("{to}: {}", rights.join(", ")));
             }
+            Op::CreateFunction(op) => {
+                let line = format!("function {}() is created as on the source", op.name);
+                triggers.entry(GrantTarget::Schema(op.name.schema.clone())).or_default().push(line);
+            }
+            Op::CreateTrigger(op) => {
+                let firing = op.firing.words().map_or_else(String::new, |words| format!(" ({words})"));
+                let line = format!("trigger {} calls {}{firing}", op.name, op.def.function);
+                triggers.entry(GrantTarget::Table(op.table.clone())).or_default().push(line);
+            }
             _ => {}
         }
+    }
+    for (on, lines) in triggers {
+        found.entry(on).or_default().extend(lines);
     }
     found.into_iter().map(|(on, lines)| (shown(&on), lines)).collect()
 }

@@ -4,6 +4,7 @@
 use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, PartitionBy, QualifiedName, Right, TypeDef};
 use crate::plan::rename::names_back;
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::shape_trigger;
 use crate::plan::shape_type;
 use crate::plan::statements::via_root;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Grant, Op, Plan, Renamed, Statement, Step};
@@ -170,6 +171,8 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![target(rule, vec![name(&op.table)])]
         }
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::CreateFunction(op) => vec![shape_trigger::new_function(op)],
+        Op::CreateTrigger(op) => shape_trigger::new_trigger(op),
         Op::SetOwner(op) => {
             let on = match &op.on {
                 OwnerTarget::Schema(schema) => ident(schema),
@@ -243,6 +246,8 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::CreateFunction(_)
+        | Op::CreateTrigger(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Drain(_)

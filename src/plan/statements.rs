@@ -4,7 +4,9 @@ use crate::catalog::{Ident, OwnerTarget, QualifiedName};
 use crate::plan::rename::names_back;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
-use crate::sql::{self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, publication, rights};
+use crate::sql::{
+    self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, publication, rights, trigger,
+};
 
 /// Why an op has no statements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +65,12 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::AnalyzeTable(op) => target([ddl::analyze(&op.table)]),
         // Comparison queries depend on the chunks' bounds; `verify` renders them through the projection.
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
+        Op::CreateFunction(op) => target([function::create(&op.name, &op.def)]),
+        Op::CreateTrigger(op) => {
+            let create = trigger::create(&op.table, &op.name, &op.def, plan.target.server.major());
+            let firing = trigger::set_firing(&op.table, &op.name, op.firing);
+            target([create].into_iter().chain(firing))
+        }
         Op::SetOwner(op) => {
             let partitions = op.partitions.iter().map(|one| OwnerTarget::Table(one.clone()));
             target([op.on.clone()].into_iter().chain(partitions).map(|on| rights::set_owner(&on, &op.owner)))
@@ -135,6 +143,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::CreateFunction(_)
+        | Op::CreateTrigger(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Drain(_)

@@ -7,6 +7,7 @@ use crate::plan::build::guard;
 use crate::plan::computed::wrongly_compared;
 use crate::plan::rename::rename_source;
 use crate::plan::rights::{self, RightError};
+use crate::plan::triggers::{self, TriggerError};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, Op, Plan, Severity, StepId, StreamChanges, Switch,
@@ -73,6 +74,9 @@ pub enum WholeError {
     /// Rights that do not come from the source.
     #[error(transparent)]
     Right(#[from] RightError),
+    /// A trigger that does not come from the source.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -111,6 +115,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
     found.extend(rights::problems(plan).into_iter().map(WholeError::from));
+    found.extend(triggers::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }
@@ -218,6 +223,8 @@ fn is_protocol(op: &Op) -> bool {
         | Op::AddConstraint(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
+        | Op::CreateFunction(_)
+        | Op::CreateTrigger(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::SetSequence(_)

@@ -17,7 +17,8 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitioning, partitions, rights, rows, sequence, split, tables, whole,
+    ends, filter, hazard, index, merge, partitioning, partitions, rights, rows, sequence, split, tables, trigger,
+    whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -115,7 +116,8 @@ pub fn resolve(
     ends::of_servers(&scopes, source, target, options.unfenced, &mut report);
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
-    hazard::of_dependents(&scopes, source, &mut report);
+    let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
+    hazard::of_dependents(&scopes, source, &triggers, &mut report);
     partitions::findings(&scopes, source, &mut report);
     partitioning::unique_names(&scopes, &tables, &mut report);
     partitioning::findings(&scopes, &tables, &mut report);
@@ -133,7 +135,10 @@ pub fn resolve(
         return Err(report.errors);
     }
     Ok(Resolved {
-        source: source_extract(&scopes, (source, target), &sequence_names, report.types.clone()),
+        source: Extract {
+            functions: triggers.definitions(source),
+            ..source_extract(&scopes, (source, target), &sequence_names, report.types.clone())
+        },
         target: target_extract(&scopes, target, &sequences),
         schemas: missing_schemas(
             &scopes,
@@ -143,6 +148,8 @@ pub fn resolve(
         ),
         tables,
         sequences,
+        functions: triggers.functions,
+        triggers: triggers.carried,
         rights,
         not_carried: report.not_carried,
         findings: report.findings,
@@ -325,6 +332,7 @@ fn source_extract(
         tables: scopes.iter().map(|scope| (scope.name.clone(), Arc::new(scope.table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
         types,
+        functions: BTreeMap::new(),
     }
 }
 
@@ -341,6 +349,7 @@ fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedS
         tables: tables.map(|(name, table)| (name.clone(), Arc::new(table.structure()))).collect(),
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
         types: BTreeMap::new(),
+        functions: BTreeMap::new(),
     }
 }
 

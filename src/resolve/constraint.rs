@@ -25,8 +25,8 @@ pub(crate) fn constraints(
             ConstraintKind::PrimaryKey | ConstraintKind::Unique => Ok(key(scope, constraint, indexes)),
             ConstraintKind::Check => check(scope, constraint),
             ConstraintKind::Exclude => exclude(scope, constraint),
-            ConstraintKind::ForeignKey => continue,
-            ConstraintKind::Trigger => Ok(Err("triggers are not carried yet".to_owned())),
+            // A constraint trigger is one of the triggers.
+            ConstraintKind::ForeignKey | ConstraintKind::Trigger => continue,
         };
         match result {
             Ok(Ok(constraint)) => {

@@ -8,6 +8,7 @@ use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::partitions::is_partition_of;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
+use crate::resolve::trigger::Triggers;
 
 /// A relation that already has the target's name: only the plan that made it may go on with it.
 pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut Report) {
@@ -38,7 +39,7 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
 }
 
 /// Lists what is not carried, by name.
-pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut Report) {
+pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, triggers: &Triggers, report: &mut Report) {
     let referring = referring(scopes, source);
     let dependents = by_table(&source.dependents);
     let mut seen = BTreeSet::new();
@@ -46,9 +47,8 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
         let at = |object: &Ident| format!("{}.{object}", scope.name);
         let table = scope.table;
         let before = report.not_carried.len();
-        for (name, trigger) in &table.triggers {
-            let disabled = if trigger.enabled == 'D' { " (disabled)" } else { "" };
-            report.leave("trigger", at(name), format!("triggers are not carried yet{disabled}"));
+        for (name, why) in triggers.left.get(scope.name).into_iter().flatten() {
+            report.leave("trigger", at(name), why);
         }
         if table.row_security {
             report.leave("row security", scope.name, "policies are not carried yet; the target would show every row");
@@ -74,11 +74,16 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, report: &mut
             .map(|left| left.kind.as_str())
             .filter(|kind| *kind != "replica identity")
             .collect();
+        let mut messages = Vec::new();
         if !names.is_empty() {
             let kinds = names.into_iter().collect::<Vec<_>>().join(", ");
-            let message = format!("things that depend on the table stay behind ({kinds}); the plan lists them by name");
+            messages
+                .push(format!("things that depend on the table stay behind ({kinds}); the plan lists them by name"));
+        }
+        messages.extend(triggers.unread(scope));
+        if !messages.is_empty() {
             let severity = if table.row_security { Severity::Warning } else { UNTRACKABLE_DEPENDENCY.severity };
-            report.find_as(&UNTRACKABLE_DEPENDENCY, severity, scope.name, message);
+            report.find_as(&UNTRACKABLE_DEPENDENCY, severity, scope.name, messages.join("; "));
         }
     }
 }

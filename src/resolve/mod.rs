@@ -38,6 +38,7 @@ pub mod selection;
 mod sequence;
 pub mod split;
 mod tables;
+mod trigger;
 mod types;
 mod volatility;
 mod whole;

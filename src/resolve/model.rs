@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, SchemaRights, Sequence, Server, Table, TypeDef,
+    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, SchemaRights, Sequence,
+    Server, Table, TriggerDef, TypeDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -25,6 +26,10 @@ pub struct Resolved {
     pub tables: Vec<ResolvedTable>,
     /// Sequences that go with them, identity sequences included.
     pub sequences: Vec<ResolvedSequence>,
+    /// Functions that they call and the target lacks.
+    pub functions: BTreeMap<QualifiedName, FunctionDef>,
+    /// Triggers of the target.
+    pub triggers: Vec<ResolvedTrigger>,
     /// To whom it all belongs, and who may use it.
     pub rights: ResolvedRights,
     /// What stays behind.
@@ -50,6 +55,8 @@ pub struct Extract {
     pub schemas: BTreeMap<Ident, SchemaRights>,
     /// Types of the source that the target lacks.
     pub types: BTreeMap<QualifiedName, TypeDef>,
+    /// Functions of the source that the target lacks, as the server writes them.
+    pub functions: BTreeMap<QualifiedName, String>,
 }
 
 /// One table, before and after.
@@ -117,6 +124,19 @@ pub struct ResolvedSequence {
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.
     pub wanted: Sequence,
+}
+
+/// A trigger of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedTrigger {
+    /// Target table.
+    pub table: QualifiedName,
+    /// Name, on both ends.
+    pub name: Ident,
+    /// What it does, with the target's names.
+    pub def: TriggerDef,
+    /// When it fires.
+    pub firing: Firing,
 }
 
 /// Owners and grants of the target.

@@ -17,6 +17,7 @@ pub mod expr;
 pub mod expression;
 pub mod fence;
 pub mod filter;
+pub mod function;
 pub mod hash;
 pub mod part;
 pub mod partition_key;
@@ -28,6 +29,7 @@ pub mod rewrite;
 mod rewrite_tests;
 pub mod rights;
 pub mod token;
+pub mod trigger;
 pub mod violation;
 
 pub use expr::{Frozen, ProjectionError, source_table, target_table, with_partitions};

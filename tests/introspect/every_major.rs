@@ -203,6 +203,11 @@ fn families(catalog: &Catalog) {
     assert!(table(catalog, "mother").grants.is_empty());
     let stamp = &all.triggers[&id("stamp")];
     assert!(stamp.enabled == 'A' && stamp.definition.contains("BEFORE INSERT OR UPDATE OF price ON zoo.everything"));
+    let parts = pcrd::sql::trigger::parse(&stamp.definition).unwrap();
+    assert_eq!((parts.columns.as_slice(), parts.function), (&[id("price")][..], zoo("stamp")));
+    let stamps = &catalog.trigger_functions.as_ref().unwrap()[&zoo("stamp")];
+    let body = pcrd::sql::function::parse(stamps.definition.as_ref().unwrap()).unwrap().body;
+    assert_eq!((body.as_str(), &stamps.owner), ("BEGIN RETURN NEW; END", &id("postgres")));
     assert_eq!(all.triggers.len(), 2, "those behind foreign keys are no triggers of the user");
     let guarded = table(catalog, "guarded");
     assert!(guarded.row_security && guarded.row_security_forced && !all.row_security);

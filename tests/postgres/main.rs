@@ -81,6 +81,8 @@ mod tls;
 mod toast;
 mod together;
 mod torture;
+mod trigger_functions;
+mod triggers;
 mod truncate;
 mod vacuum;
 mod values;

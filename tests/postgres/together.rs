@@ -81,6 +81,36 @@ async fn unique_values_that_move() {
     stage.cut_over().assert_switched();
 }
 
+/// What is sent behind one table's rows without waiting goes away with them when it must be applied again; the batches
+/// before and behind it stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_two_tables_of_which_one_is_refused() {
+    let pair = TestPair::start(15, 15);
+    let ddl = format!(
+        "{ITEMS}; CREATE TABLE others (id integer PRIMARY KEY, n integer); INSERT INTO others SELECT g, 0 FROM generate_series(1, 400) AS g"
+    );
+    let stage = Stage::new(&pair, "pairs", &ddl, &format!("{YAML}    - {{ name: others }}\n"), "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    let both = "UPDATE others SET n = n + 1; UPDATE items SET n = n + 1";
+    let swap = "UPDATE items SET u = -u WHERE id <= 20; UPDATE items SET u = 21 + u WHERE id <= 20";
+    for _ in 0..4 {
+        run(&stage.source, &format!("BEGIN; {both}; COMMIT")).await;
+        run(&stage.source, &format!("BEGIN; UPDATE others SET n = n + 1 WHERE id > 200; {swap}; {both}; COMMIT")).await;
+        caught_up(&stage).await;
+        stage.assert_equal("SELECT id, n FROM others", "SELECT id, n FROM others").await;
+        // After a batch that was applied again others are spared the attempt.
+        for _ in 0..17 {
+            run(&stage.source, "UPDATE others SET n = n + 1 WHERE id <= 10").await;
+        }
+    }
+    caught_up(&stage).await;
+    let said = interrupted(running);
+    assert!(Stage::counter(&said, "batches_together") >= 2, "{:?}", said.counters());
+    assert!(Stage::counter(&said, "batches_again") >= 1, "{:?}", said.counters());
+    stage.cut_over().assert_switched();
+}
+
 /// A row that is missing on the target, or there although it should not be, stops the run as it does by itself; nothing of
 /// the batch stays.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
-use super::row::{ColumnRefRow, DefaultGrantsRow, DependentRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow};
+use super::row::{
+    ColumnRefRow, DefaultGrantsRow, DependentRow, FunctionRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow,
+};
 use crate::catalog::{
     Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, RangeDef, Roles,
-    SchemaRights, Sequence, Server, Stats, Table, TableKind, TypeDef,
+    SchemaRights, Sequence, Server, Stats, Table, TableKind, TriggerFunction, TypeDef,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
@@ -78,6 +80,15 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         sequences.insert(name, sequence);
     }
     let dependents = dependents(rows.dependents, &names)?;
+    // One that has no name here cannot be named by a plan either.
+    let function = |row: FunctionRow| {
+        let FunctionRow { schema, name, definition, owner, grants, extension } = row;
+        let extension = extension.map(Ident::new).transpose().ok()?;
+        let owner = Ident::new(owner).ok()?;
+        let function = TriggerFunction { definition, owner, grants: sorted(grants), extension };
+        Some((QualifiedName::new(schema, name).ok()?, function))
+    };
+    let trigger_functions = rows.trigger_functions.map(|rows| rows.into_iter().filter_map(function).collect());
     Ok(Catalog {
         server,
         schemas,
@@ -89,6 +100,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         roles,
         schema_rights,
         default_grants,
+        trigger_functions,
     })
 }
 

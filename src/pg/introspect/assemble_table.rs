@@ -76,8 +76,10 @@ pub(super) fn table(row: TableRow, parts: &mut Parts) -> Result<(QualifiedName, 
     }
     let mut triggers = BTreeMap::new();
     for trigger in take(&mut parts.triggers, row.oid) {
-        let trigger_name = ident(trigger.name, "trigger of", &shown)?;
-        triggers.insert(trigger_name, Trigger { definition: trigger.definition, enabled: trigger.enabled });
+        let TriggerRow { name, definition, enabled, extension, .. } = trigger;
+        let trigger_name = ident(name, "trigger of", &shown)?;
+        let extension = extension.map(|name| ident(name, "the extension of a trigger of", &shown)).transpose()?;
+        triggers.insert(trigger_name, Trigger { definition, enabled, extension });
     }
     let replica_identity = replica_identity(&row, &shown)?;
     let mut children = pairs(row.children, "table")?;

@@ -22,6 +22,8 @@ pub(super) const COLUMN_STATS: Query =
 pub(super) const INDEXES: Query = Query { what: "indexes", text: include_str!("../queries/indexes.sql") };
 pub(super) const CONSTRAINTS: Query = Query { what: "constraints", text: include_str!("../queries/constraints.sql") };
 pub(super) const TRIGGERS: Query = Query { what: "triggers", text: include_str!("../queries/triggers.sql") };
+pub(super) const TRIGGER_FUNCTIONS: Query =
+    Query { what: "trigger functions", text: include_str!("../queries/trigger_functions.sql") };
 pub(super) const SEQUENCES: Query = Query { what: "sequences", text: include_str!("../queries/sequences.sql") };
 pub(super) const DEPENDENTS: Query =
     Query { what: "dependent objects", text: include_str!("../queries/dependents.sql") };

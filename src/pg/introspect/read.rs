@@ -89,11 +89,12 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         return Err(IntrospectError::Version(server.version_num));
     }
     let none: &[(&(dyn ToSql + Sync), Type)] = &[];
-    let (roles, default_grants) = match only {
-        Some(_) => (None, Vec::new()),
+    let (roles, default_grants, trigger_functions) = match only {
+        Some(_) => (None, Vec::new(), None),
         None => {
             let roles = fetch(client, &query::ROLES, major, none).await?;
-            (Some(roles), fetch(client, &query::DEFAULT_GRANTS, major, none).await?)
+            let default_grants = fetch(client, &query::DEFAULT_GRANTS, major, none).await?;
+            (Some(roles), default_grants, Some(fetch(client, &query::TRIGGER_FUNCTIONS, major, none).await?))
         }
     };
     let filter: &[(&(dyn ToSql + Sync), Type)] = &[(&only, Type::OID_ARRAY)];
@@ -111,6 +112,7 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         dependents: fetch(client, &query::DEPENDENTS, major, filter).await?,
         roles,
         default_grants,
+        trigger_functions,
     };
     assemble::catalog(server, rows)
 }

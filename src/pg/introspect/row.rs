@@ -202,6 +202,17 @@ pub(super) struct TriggerRow {
     pub(super) name: String,
     pub(super) definition: String,
     pub(super) enabled: char,
+    pub(super) extension: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FunctionRow {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) definition: Option<String>,
+    pub(super) owner: String,
+    pub(super) grants: Vec<String>,
+    pub(super) extension: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -253,4 +264,6 @@ pub(super) struct Rows {
     /// `None` when only some tables are wanted.
     pub(super) roles: Option<Vec<RoleRow>>,
     pub(super) default_grants: Vec<DefaultGrantsRow>,
+    /// `None` when only some tables are wanted.
+    pub(super) trigger_functions: Option<Vec<FunctionRow>>,
 }

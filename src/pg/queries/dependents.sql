@@ -44,6 +44,13 @@ WITH wanted AS (
     ) AS on_table(objid, oid) ON on_table.objid = p.oid
     JOIN wanted w ON w.oid = on_table.oid
     UNION
+    SELECT 'comment', pg_catalog.format('trigger %I on %I.%I', g.tgname, w.schema, w.name), w.oid
+    FROM pg_catalog.pg_trigger g
+    JOIN wanted w ON w.oid = g.tgrelid
+    JOIN pg_catalog.pg_description c
+        ON c.objoid = g.oid AND c.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND c.objsubid = 0
+    WHERE NOT g.tgisinternal
+    UNION
     SELECT 'function', d.objid::pg_catalog.regprocedure::text, d.oid
     FROM depending d
     WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass

@@ -24,8 +24,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// What a message weighs beyond its bytes, so that the queue of a million empty ones is bounded too.
 const MESSAGE_OVERHEAD: usize = 128;
 
-/// While the consumer has something to do, what arrives gathers in the socket for so long: a server sends every change by
-/// itself, and to be woken for each costs more than to read it.
+/// After something was read, what follows gathers in the socket for so long, unless it is much already: a server sends every
+/// change by itself, and to be woken for each costs both ends more than to read it.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// Messages are handed over in pieces of about this weight, or as many as have arrived.
@@ -105,15 +105,16 @@ impl Reader {
     }
 
     async fn read(&mut self, clock: &mut Clock) -> Result<std::convert::Infallible, End> {
+        let mut gather = false;
         loop {
-            let busy = self.room.available_permits() < self.queue_bytes;
             let taken = self.take_buffered(clock).await;
             // What came before an error comes before it here too; when the consumer wants no more, that is all.
             if matches!(taken, Ok(()) | Err(End::Failed(_))) {
                 self.deliver_piece(clock).await?;
             }
             taken?;
-            if busy {
+            if std::mem::take(&mut gather) {
+                self.wire.rest().map_err(PgError::from)?;
                 tokio::time::sleep(GATHER).await;
             }
             tokio::select! {
@@ -125,6 +126,7 @@ impl Reader {
                     clock.asked = false;
                     // Over TLS a read gives one record, and a record may be one change.
                     while self.wire.buffered() < PIECE_BYTES && self.wire.read_more().now_or_never().transpose()?.is_some_and(|read| read > 0) {}
+                    gather = self.wire.buffered() < PIECE_BYTES;
                 }
                 _ = clock.tick.tick() => {
                     self.pass_on_held_back(clock);

@@ -98,6 +98,14 @@ impl Wire {
         self.inbound.len()
     }
 
+    /// What arrives wakes nobody until the next read or write.
+    pub(super) fn rest(&mut self) -> io::Result<()> {
+        match &mut self.transport {
+            Transport::Plain(socket) => socket.rest(),
+            Transport::Tls(stream) => stream.get_mut().0.rest(),
+        }
+    }
+
     /// Reads once; 0 is the end of the stream. Cancel-safe.
     pub(super) async fn read_more(&mut self) -> Result<usize, PgError> {
         let missing = self.frame_bytes()?.map_or(0, |total| total.saturating_sub(self.inbound.len()));

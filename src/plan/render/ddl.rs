@@ -68,6 +68,8 @@ fn shapes(op: &Op) -> Option<&QualifiedName> {
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
         | Op::VerifyTable(_)
+        | Op::CreateFunction(_)
+        | Op::CreateTrigger(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Fence(_)

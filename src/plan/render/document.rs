@@ -32,7 +32,7 @@ pub struct Document {
     pub phases: Vec<(Phase, usize)>,
     /// What stays behind, by kind.
     pub not_carried: BTreeMap<String, usize>,
-    /// Owners and rights on the target: each object, and what the plan gives on it.
+    /// Owners, rights and triggers of the target: each object, and what the plan gives and makes on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<(String, Vec<String>)>,
     /// How changes go back after the switch, where that is asked for.

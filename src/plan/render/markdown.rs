@@ -358,12 +358,12 @@ fn rights(document: &Document) -> String {
     if document.rights.is_empty() {
         return String::new();
     }
-    let mut body = "| on the target | owner, and who may do what |\n|---|---|\n".to_owned();
+    let mut body = "| on the target | owner, who may do what, and what fires |\n|---|---|\n".to_owned();
     for (object, lines) in &document.rights {
         let lines: Vec<String> = lines.iter().map(|line| code(line)).collect();
         body.push_str(&format!("| {} | {} |\n", code(object), lines.join("<br>")));
     }
-    details(&format!("Owners and rights from the switch on ({})", document.rights.len()), &body)
+    details(&format!("Owners, rights and triggers from the switch on ({})", document.rights.len()), &body)
 }
 
 fn way_back(back: &WayBack) -> String {

@@ -40,6 +40,20 @@ pub const RULES: &[Rule] = &[
         needs: within,
     },
     Rule {
+        sentence: "a function exists before a trigger calls it",
+        earlier: &[Kind::CreateFunction],
+        later: &[Kind::CreateTrigger],
+        gives: function,
+        needs: calls,
+    },
+    Rule {
+        sentence: "a table has its triggers before somebody else has rights on it, who could keep them from being made",
+        earlier: &[Kind::CreateTrigger],
+        later: &[Kind::SetOwner, Kind::Grant],
+        gives: fires_on,
+        needs: given,
+    },
+    Rule {
         sentence: "an object has its owner before others have rights on it: they would go with the one before",
         earlier: &[Kind::SetOwner],
         later: &[Kind::Grant],
@@ -89,22 +103,22 @@ pub const RULES: &[Rule] = &[
         needs: always,
     },
     Rule {
-        sentence: "nothing is applied any more once somebody else has rights on the target",
+        sentence: "nothing is applied any more once somebody else has rights on the target, or something fires there",
         earlier: &[Kind::VerifyFinal, Kind::ArmBack],
-        later: &[Kind::SetOwner, Kind::Grant],
+        later: &[Kind::CreateFunction, Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
         gives: always,
         needs: always,
     },
     Rule {
         sentence: "a table and its sequences are complete before somebody else has rights on them",
         earlier: &[Kind::SetSequence, Kind::SetDefault],
-        later: &[Kind::SetOwner, Kind::Grant],
+        later: &[Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
         gives: completes,
         needs: given,
     },
     Rule {
-        sentence: "who may use the target is settled before it opens",
-        earlier: &[Kind::SetOwner, Kind::Grant],
+        sentence: "who may use the target, and what fires there, is settled before it opens",
+        earlier: &[Kind::CreateFunction, Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
         later: &[Kind::Switch],
         gives: always,
         needs: always,
@@ -169,7 +183,23 @@ fn completes(_: &World, op: &Op) -> Vec<Link> {
 fn given(world: &World, op: &Op) -> Vec<Link> {
     let mut links = owned(world, op);
     links.extend(granted_on(world, op));
+    links.extend(fires_on(world, op));
     links
+}
+
+fn function(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateFunction(create) = op else { return Vec::new() };
+    vec![Link::Function(create.name.clone())]
+}
+
+fn calls(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateTrigger(trigger) = op else { return Vec::new() };
+    vec![Link::Function(trigger.def.function.clone())]
+}
+
+fn fires_on(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateTrigger(trigger) = op else { return Vec::new() };
+    vec![Link::Table(trigger.table.clone())]
 }
 
 fn granted_on(_: &World, op: &Op) -> Vec<Link> {

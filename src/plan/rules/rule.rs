@@ -36,6 +36,8 @@ pub enum Link {
     Table(QualifiedName),
     /// A sequence.
     Sequence(QualifiedName),
+    /// A function.
+    Function(QualifiedName),
     /// An index.
     Index(QualifiedName),
     /// A constraint of a table.
