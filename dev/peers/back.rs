@@ -4,11 +4,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pcrd::demo::{self, Demo, Load, Side, Summary, Writer};
 use pcrd::pg::client;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::cutover::{PAUSE_MAX_MS, PAUSE_MS};
@@ -63,7 +64,7 @@ pub(crate) async fn run(wish: Wish, rounds: usize) -> Figures {
     let _down = Down(dir.path());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
-        let summary = roll_back(dir.path(), &demo, &wish).await;
+        let (summary, states) = roll_back(dir.path(), &demo, &wish).await;
         let checked = demo::check_acknowledged(&demo.source, Side::Source, &summary).await.unwrap();
         assert!(checked.compared > 0, "nothing was compared");
         let session = client::connect(&demo.source, "pcrd-bench").await.unwrap();
@@ -81,6 +82,11 @@ pub(crate) async fn run(wish: Wish, rounds: usize) -> Figures {
         figures.add("rows compared", checked.compared as f64, "", None);
         figures.add("pause of the switch, median of the clients", quantile(&there, 0.5), "ms", Some(PAUSE_MS));
         figures.add("pause of the switch, longest", quantile(&there, 1.0), "ms", Some(PAUSE_MAX_MS));
+        for pair in states.windows(2) {
+            let (from, to) = (&pair[0], &pair[1]);
+            let ms = to.at.duration_since(from.at).as_secs_f64() * 1e3;
+            figures.add(&format!("switch, from {} to {}", from.to, to.to), ms, "ms", None);
+        }
         figures.add("pause of the rollback, median of the clients", quantile(&back, 0.5), "ms", Some(PAUSE_MS));
         figures.add("pause of the rollback, longest", quantile(&back, 1.0), "ms", Some(PAUSE_MAX_MS));
     }
@@ -102,7 +108,7 @@ async fn tell(demo: &Demo, wrong: &[i64]) {
 }
 
 /// There and back again.
-async fn roll_back(dir: &Path, demo: &Demo, wish: &Wish) -> Summary {
+async fn roll_back(dir: &Path, demo: &Demo, wish: &Wish) -> (Summary, Vec<Arrow>) {
     demo::setup(&demo.source).await.unwrap();
     demo::reset(&demo.source).await.unwrap();
     demo::reset(&demo.target).await.unwrap();
@@ -120,6 +126,7 @@ async fn roll_back(dir: &Path, demo: &Demo, wish: &Wish) -> Summary {
         Running::start(command(dir, &["--json", "apply", "plan.json", "--yes", "--through", "cutover"], &password));
     apply.wait_for("\"switched\"").await;
     writer.switch_to(Side::Target);
+    let states = std::mem::take(&mut apply.states);
     apply.wait_for("changes of the target go back").await;
     tokio::time::sleep(Duration::from_secs(wish.seconds)).await;
     assert_eq!(writer.failure(), None);
@@ -130,7 +137,7 @@ async fn roll_back(dir: &Path, demo: &Demo, wish: &Wish) -> Summary {
     apply.end().await;
     tokio::time::sleep(ALONE).await;
     assert_eq!(writer.failure(), None);
-    writer.stop().await.unwrap()
+    (writer.stop().await.unwrap(), states)
 }
 
 fn configure(dir: &Path, demo: &Demo) {
@@ -163,11 +170,25 @@ impl Drop for Down<'_> {
     }
 }
 
+/// A state of the cutover, and when it was reached.
+struct Arrow {
+    at: Instant,
+    to: String,
+}
+
+/// The line of an event.
+#[derive(Debug, Deserialize)]
+struct Event {
+    r#type: String,
+    state: String,
+}
+
 /// A call of the program whose lines are read while it runs.
 struct Running {
     child: Child,
-    lines: mpsc::UnboundedReceiver<String>,
+    lines: mpsc::UnboundedReceiver<(Instant, String)>,
     seen: Vec<String>,
+    states: Vec<Arrow>,
 }
 
 impl Running {
@@ -177,20 +198,29 @@ impl Running {
         let (sender, lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+                if sender.send((Instant::now(), line)).is_err() {
                     return;
                 }
             }
         });
-        Self { child, lines, seen: Vec::new() }
+        Self { child, lines, seen: Vec::new(), states: Vec::new() }
     }
 
     /// Waits for a line with this text.
     async fn wait_for(&mut self, text: &str) {
         loop {
             match tokio::time::timeout(PATIENCE, self.lines.recv()).await {
-                Ok(Some(line)) if line.contains(text) => return,
-                Ok(Some(line)) => self.seen.push(line),
+                Ok(Some((at, line))) => {
+                    if let Ok(Event { r#type, state }) = serde_json::from_str(&line)
+                        && r#type == "cutover"
+                    {
+                        self.states.push(Arrow { at, to: state });
+                    }
+                    if line.contains(text) {
+                        return;
+                    }
+                    self.seen.push(line);
+                }
                 Ok(None) | Err(_) => panic!("`{text}` was never said:\n{}", self.seen.join("\n")),
             }
         }

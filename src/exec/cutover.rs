@@ -131,6 +131,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     {
         return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
     }
+    let ready = verify::ready(engine).await?;
     run.stop_check()?;
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
@@ -139,7 +140,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     let began = Instant::now();
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, (&nonce, fence_lsn), &questions, (prepared, &wanted)) => result,
+            result = fenced(engine, (&nonce, fence_lsn), (&ready, &questions), (prepared, &wanted)) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
@@ -216,7 +217,7 @@ async fn keep_lease(run: &Run, keeper: &Client) -> ExecError {
 async fn fenced(
     engine: &mut Engine,
     (nonce, fence_lsn): (&Nonce, Lsn),
-    questions: &[constraints::Question],
+    (ready, questions): (&verify::Ready, &[constraints::Question]),
     (prepared, wanted): (Option<back::Prepared>, &Wanted),
 ) -> Result<Wanted, ExecError> {
     let run = Arc::clone(&engine.run);
@@ -226,7 +227,7 @@ async fn fenced(
     advance(engine, CutoverState::Fenced, CutoverState::Drained, None).await?;
     failpoint::hit("cutover.after-drained")?;
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
-    verify::at_fence(engine).await?;
+    verify::at_fence(engine, ready).await?;
     constraints::ask(&engine.ledger, questions).await?;
     gaps::ask(&run, &engine.source).await?;
     if !questions.is_empty() {

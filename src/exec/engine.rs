@@ -239,11 +239,13 @@ pub(super) async fn start_applier(
     progress: &Progress,
     sentinels: mpsc::UnboundedSender<Sentinel>,
 ) -> Result<Applier, ExecError> {
-    let target = run.connect_applier("apply").await?;
-    let rereader = Rereader::new(Arc::clone(run), Arc::clone(shared), run.connect(End::Source, "reread").await?);
     let name = run.session_name("stream");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "start replication".to_owned(), error };
-    let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
+    let replication = async { replication::connect(&run.source, &name).await.map_err(pg) };
+    // That of the way back is started while nobody can write.
+    let (target, source, mut connection) =
+        tokio::try_join!(run.connect_applier("apply"), run.connect(End::Source, "reread"), replication)?;
+    let rereader = Rereader::new(Arc::clone(run), Arc::clone(shared), source);
     let identity = connection.identify_system().await.map_err(pg)?;
     if identity.system_id != run.plan.source.server.system_identifier {
         return Err(ExecError::Stale {

@@ -32,12 +32,13 @@ impl Triggers {
         self.functions.keys().filter_map(|name| Some((name.clone(), text(name)?))).collect()
     }
 
-    /// What the functions of carried triggers may name, and nobody has looked for.
+    /// What functions that the target has may name, and nobody has looked for.
     pub(crate) fn unread(&self, scope: &Scope<'_>) -> Option<String> {
         let is_renamed = |(old, new): (&Ident, &Ident)| old != new;
         let is_otherwise =
             scope.name != scope.target_name || !scope.dropped.is_empty() || scope.renames.iter().any(is_renamed);
         let own = self.carried.iter().filter(|one| one.table == *scope.target_name);
+        let own = own.filter(|one| !self.functions.contains_key(&one.def.function));
         let functions: BTreeSet<String> = own.map(|one| one.def.function.to_string()).collect();
         (is_otherwise && !functions.is_empty()).then(|| {
             let functions = functions.into_iter().collect::<Vec<_>>().join(", ");
@@ -60,7 +61,7 @@ pub(crate) fn triggers(
         let names: BTreeSet<&Ident> = onto.iter().flat_map(|one| one.table.triggers.keys()).collect();
         for name in names {
             let found = of_all(&onto, name, carry).and_then(|(def, firing)| {
-                let made = function(&def.function, scopes, (source, target))?;
+                let made = function(&def.function, (&onto, scopes), (source, target))?;
                 Ok((def, firing, made))
             });
             match found {
@@ -127,7 +128,7 @@ fn carried(scope: &Scope<'_>, name: &Ident, trigger: &Trigger) -> Result<(Trigge
 /// The function, where the plan makes it: the target lacks it, and it can be carried. PostgreSQL's own are on every server.
 fn function(
     function: &QualifiedName,
-    scopes: &[Scope<'_>],
+    (onto, scopes): (&[&Scope<'_>], &[Scope<'_>]),
     (source, target): (&Catalog, &Catalog),
 ) -> Result<Option<FunctionDef>, String> {
     if function.schema.as_str() == "pg_catalog" {
@@ -144,7 +145,10 @@ fn function(
         Some(found) if let Some(extension) = &found.extension => format!("it belongs to the extension {extension}"),
         Some(_) if !has_schema(function, scopes, target) => "its schema is not there either".to_owned(),
         Some(found) => match found.definition.as_deref().map(parse_function) {
-            Some(Ok(def)) => return Ok(Some(def)),
+            Some(Ok(def)) => match old_name(&def.body, onto, scopes) {
+                None => return Ok(Some(def)),
+                Some(old) => format!("its body names {old}"),
+            },
             Some(Err(error)) => error.to_string(),
             None => "it is not written in PL/pgSQL".to_owned(),
         },
@@ -153,6 +157,38 @@ fn function(
         "its function {}() is not on the target, and not carried: {why}. Create it there first",
         name(function)
     ))
+}
+
+/// What a function names that is called otherwise on the target, or not there: a migrated table, a column of the table
+/// that it fires for, or one of another table that it names. Comments count too: a trigger that is listed costs less than one that fails.
+fn old_name(body: &str, onto: &[&Scope<'_>], scopes: &[Scope<'_>]) -> Option<String> {
+    let own = |scope: &Scope<'_>| onto.iter().any(|one| one.name == scope.name);
+    scopes.iter().find_map(|scope| {
+        let is_named = has_word(body, scope.name.name.as_str());
+        if is_named && scope.name != scope.target_name {
+            return Some(format!("{}, which is {} on the target", scope.name, scope.target_name));
+        }
+        if !is_named && !own(scope) {
+            return None;
+        }
+        let new = |old: &Ident| scope.renames.get(old).filter(|new| *new != old);
+        scope.table.columns.iter().map(|column| &column.name).filter(|old| has_word(body, old.as_str())).find_map(
+            |old| {
+                let column = scope.address(old);
+                let is_dropped =
+                    scope.dropped.contains(old).then(|| format!("{column}, which the target does not have"));
+                is_dropped.or_else(|| new(old).map(|new| format!("{column}, which is {new} on the target")))
+            },
+        )
+    })
+}
+
+/// True where the name stands by itself in the text, in whatever case.
+fn has_word(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(&name)
+        .any(|(at, _)| !text[..at].ends_with(is_inside) && !text[at + name.len()..].starts_with(is_inside))
 }
 
 /// The schema is there, or made for a table.

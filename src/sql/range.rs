@@ -110,6 +110,16 @@ pub fn next_key(
 /// The planner's estimate of the table's rows, 0 when it was never analysed: one bigint. Of a partitioned table, the sum of
 /// its partitions' estimates: nobody analyses the table itself.
 pub fn estimate(projection: &Projection) -> String {
+    of_all(projection, "greatest(c.reltuples, 0)")
+}
+
+/// Asks for the size of the source's rows, without indexes and large values.
+pub fn bytes(projection: &Projection) -> String {
+    of_all(projection, "COALESCE(pg_catalog.pg_relation_size(c.oid), 0)")
+}
+
+/// A sum over the source table, or over its partitions.
+fn of_all(projection: &Projection, figure: &str) -> String {
     let (schema, table) = (literal(projection.source.schema.as_str()), literal(projection.source.name.as_str()));
     let of = format!(
         "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
@@ -119,11 +129,11 @@ pub fn estimate(projection: &Projection) -> String {
         return format!(
             "WITH RECURSIVE tree AS (SELECT c.oid {of} UNION ALL SELECT h.inhrelid FROM tree \
              JOIN pg_catalog.pg_inherits AS h ON h.inhparent = tree.oid) \
-             SELECT COALESCE(sum(greatest(c.reltuples, 0)), 0)::pg_catalog.int8 FROM tree \
+             SELECT COALESCE(sum({figure}), 0)::pg_catalog.int8 FROM tree \
              JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid WHERE c.relkind = 'r'"
         );
     }
-    format!("SELECT greatest(c.reltuples, 0)::pg_catalog.int8 {of}")
+    format!("SELECT ({figure})::pg_catalog.int8 {of}")
 }
 
 /// Keys of about `percent` per cent of the table's blocks, in key order, as text columns.

@@ -149,9 +149,14 @@ impl Running {
 
     /// Asks it to stop, as Ctrl-C does.
     pub fn interrupt(self) -> Said {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success(), "{sent}");
+        self.signal("-INT");
         self.finish()
+    }
+
+    /// Sends `-STOP`, `-CONT` or another.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "{name}: {sent}");
     }
 
     /// Ends it as a crash would.

@@ -12,7 +12,7 @@ pub mod strays;
 pub mod whole;
 pub mod wish;
 
-pub use fence::at_fence;
+pub use fence::{Ready, at_fence, ready};
 pub use pass::{before_fence, tables};
 pub use repair::answer;
 pub use standalone::standalone;
