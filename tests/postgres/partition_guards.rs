@@ -114,11 +114,8 @@ async fn partitions_that_need_more_locks_than_there_are() {
         let output = stage.migration.run(&["apply", "plan.json", "--yes", "--through", "catchup"]);
         let (is_done, said) = (output.status.success(), words(output));
         assert_eq!(is_done, fit, "{name}: {said}");
-        assert_eq!(
-            said.contains("lock_headroom") && said.contains("max_locks_per_transaction"),
-            !fit,
-            "{name}: {said}"
-        );
+        // What is let pass may be said to leave little room, when it takes long enough for a look.
+        assert!(fit || said.contains("lock_headroom") && said.contains("max_locks_per_transaction"), "{name}: {said}");
         assert_eq!(said.contains("ask for at most 2 workers"), !fit, "{name}: {said}");
         if fit {
             stage.cut_over().assert_switched();
