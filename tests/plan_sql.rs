@@ -79,7 +79,7 @@ async fn create_source(client: &Client, plan: &Plan) {
         run(client, &ddl::create_schema(&name.schema), "source").await;
         let plain = |column: &Column| Column { default: None, identity: None, generated: None, ..column.clone() };
         let columns: Vec<Column> = table.columns.iter().map(plain).collect();
-        for statement in ddl::create_table(name, &columns, table.primary_key.as_ref(), &BTreeMap::new(), &[]) {
+        for statement in ddl::create_table(name, &columns, table.primary_key.as_ref(), &BTreeMap::new(), &[], None) {
             run(client, &statement, "source").await;
         }
     }

@@ -111,6 +111,7 @@ fn projection(
         computed: Vec::new(),
         part: None,
         partitioned: false,
+        onto_partitions: false,
         filter: None,
     }
 }

@@ -17,6 +17,8 @@ mod back;
 mod merged;
 #[path = "tamper/new_types.rs"]
 mod new_types;
+#[path = "tamper/partitions.rs"]
+mod partitions;
 #[path = "tamper/rights.rs"]
 mod rights;
 #[path = "tamper/triggers.rs"]

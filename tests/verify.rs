@@ -77,6 +77,7 @@ fn projection(identity: RowIdentity) -> Projection {
         part: None,
         filter: None,
         partitioned: false,
+        onto_partitions: false,
     }
 }
 

@@ -53,6 +53,11 @@ pub fn written(key: &[String]) -> String {
 
 /// What to do about a row that the target refuses. A key that may not be shown is left to `--show-values`.
 pub fn next_of_refused(refused: &Refused, show_values: bool) -> String {
+    if refused.lacks_partition {
+        return "run the same command again: before anything else it creates the partitions that the source has and the target \
+                lacks, and says which statement does where it cannot; nothing is lost meanwhile; pcrd abort gives the migration up"
+            .to_owned();
+    }
     let mut next =
         "mend what refuses the row on the target, or the row on the source, and run the same command again, which \
                     loses nothing; "
@@ -127,6 +132,7 @@ mod tests {
             lsn: Lsn(0x1_0000_00ff),
             error: PgError::Server(Box::new(ServerError::from_fields([(b'C', sqlstate.as_bytes())].into_iter()))),
             beside_reread: false,
+            lacks_partition: false,
         };
         let line = "pcrd skip --lsn 1/FF --table 'public.\"it'\\''s\"' --key 7 --reason";
         for code in ["23514", "23505", "22P02", "P0001", "44000", "ZZ123"] {
@@ -136,6 +142,8 @@ mod tests {
             assert!(!next_of_refused(&refused(code, Some("7")), false).contains("skip"), "{code}");
         }
         assert!(!next_of_refused(&refused("23514", None), true).contains("skip"));
+        let homeless = Refused { lacks_partition: true, ..refused("23514", Some("7")) };
+        assert!(!next_of_refused(&homeless, true).contains("skip") && homeless.to_read_again().is_none());
         let masked = Refused { row: ", row (…)".to_owned(), ..refused("23514", Some("a'b")) };
         assert!(next_of_refused(&masked, false).contains("--key KEY "));
         assert!(next_of_refused(&masked, true).contains("--key '[\"a\\u0027b\"]' "));

@@ -86,6 +86,17 @@ pub async fn hide(ctx: &Context, config: &Config, source: &Catalog, target: &mut
     for table in &made.tables {
         catalog.tables.remove(table);
     }
+    // Its partitions go with a table, at every level.
+    let mut gone = made.tables.clone();
+    while let Some(parent) = gone.pop() {
+        let partitions =
+            catalog.tables.iter().filter(|(_, one)| one.partition_bound.is_some() && one.parents.contains(&parent));
+        let partitions: Vec<QualifiedName> = partitions.map(|(name, _)| name.clone()).collect();
+        for partition in partitions {
+            catalog.tables.remove(&partition);
+            gone.push(partition);
+        }
+    }
     catalog.sequences.retain(|name, sequence| {
         let of_table = sequence.owned_by.as_ref().is_some_and(|at| made.tables.contains(&at.table));
         !made.sequences.contains(name) && !of_table

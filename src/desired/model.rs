@@ -63,7 +63,7 @@ pub struct DesiredTable {
     pub vacuum: Option<bool>,
     /// In which order rows are copied; as all are when not given.
     pub copy: Option<At<CopyWish>>,
-    /// Of a partitioned source: its rows go into one flat table.
+    /// Of a partitioned source: its rows go into one flat table, and not into the same partitions.
     pub flat: bool,
     /// Wishes by source column.
     pub columns: BTreeMap<Ident, At<ColumnWish>>,

@@ -26,7 +26,7 @@ pub struct Globbed {
     pub copy: Option<At<CopyWish>>,
     /// Whether the targets are vacuumed and frozen before the cutover; as all are when not given.
     pub vacuum: Option<bool>,
-    /// Partitioned ones go into flat tables.
+    /// Partitioned ones go into flat tables, and not into the same partitions.
     pub flat: bool,
 }
 

@@ -225,9 +225,10 @@ fn table(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<DesiredTabl
     })
 }
 
-/// `partitions: none`.
+/// `partitions: none`; `same` is what is done anyway.
 fn flat(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> bool {
-    fields.choice("partitions", &[("none", Some(()))], problems).is_some()
+    let words = [("same", Some(false)), ("none", Some(true))];
+    fields.choice("partitions", &words, problems).is_some_and(|flat| flat.value)
 }
 
 fn key(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<At<Vec<Ident>>> {

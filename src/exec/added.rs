@@ -247,8 +247,9 @@ async fn record(run: &Run, ledger: &mut Client, new: &AddedColumn) -> Result<(),
 
 /// Adds the column to the target's table, where that is there and does not have it: one that is created later gets it then.
 fn statement(plan: &Plan, added: &AddedColumn) -> Option<String> {
-    let target = &alone(plan, &added.table).filter(|_| added.followed)?.target;
-    let add = sql::added::add_column(target, &added.column, added.missing.as_deref());
+    let onto = alone(plan, &added.table).filter(|_| added.followed)?;
+    let missing = added.missing.as_deref();
+    let add = sql::added::add_column(&onto.target, onto.onto_partitions, &added.column, missing);
     Some(format!("SET LOCAL lock_timeout = '5s'; {add}"))
 }
 

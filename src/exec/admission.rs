@@ -236,19 +236,22 @@ async fn check_target(
         if steps.get(&planned.id.0) == Some(&step::StepState::Succeeded) {
             continue;
         }
-        let row = ledger
-            .query_one(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1 AND c.relname = $2)",
-                &[&create.name.schema.as_str(), &create.name.name.as_str()],
-            )
-            .await
-            .map_err(ExecError::target("look for the target table"))?;
-        if row.get(0) {
-            return Err(ExecError::Stale {
-                what: create.name.to_string(),
-                difference: "a table of this name exists on the target and this plan did not create it".to_owned(),
-            });
+        let partitions = create.partitioning.iter().flat_map(|whole| &whole.partitions).map(|one| &one.name);
+        for name in [&create.name].into_iter().chain(partitions) {
+            let row = ledger
+                .query_one(
+                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE n.nspname = $1 AND c.relname = $2)",
+                    &[&name.schema.as_str(), &name.name.as_str()],
+                )
+                .await
+                .map_err(ExecError::target("look for the target table"))?;
+            if row.get(0) {
+                return Err(ExecError::Stale {
+                    what: name.to_string(),
+                    difference: "a table of this name exists on the target and this plan did not create it".to_owned(),
+                });
+            }
         }
     }
     Ok(())

@@ -10,7 +10,10 @@ use super::fence::{self, Standing};
 use super::preflight;
 use super::restart_point::{self, Point};
 use super::table::{self, TableTask};
-use super::{ExecError, added, admission, back, continuity, failpoint, in_the_way, published, renamed, slot, witness};
+use super::{
+    ExecError, added, admission, back, continuity, failpoint, in_the_way, published, renamed, slot, target_partitions,
+    witness,
+};
 use crate::catalog::{Ident, QualifiedName};
 use crate::ledger::added as columns;
 use crate::ledger::adoption::{self as ledger_of, Adoption, Forgotten};
@@ -302,12 +305,15 @@ async fn commit(
         not_behind(run, &transaction, point).await?;
     }
     let (before, dropped) = (&change.earlier.run.plan, &change.steps.dropped);
-    let others = in_the_way::of_others(&transaction, before, &change.followed, dropped).await?;
+    for table in dropped.iter().filter(|table| before.is_split_up(table)) {
+        target_partitions::lock(&transaction, table).await?;
+    }
+    let others = in_the_way::of_others(&transaction, (before, &run.plan), &change.followed, dropped).await?;
     for statement in &change.steps.undo {
         let doing = ExecError::target(format!("take back what the new plan does otherwise ({statement})"));
         transaction.batch_execute(statement).await.map_err(doing)?;
     }
-    empty(&transaction, &change.steps.emptied).await?;
+    empty(&transaction, &run.plan, &change.steps.emptied).await?;
     ledger_of::forget(&transaction, &run.id, &forgotten(change), &change.steps.kept.iter().collect::<Vec<_>>()).await?;
     if let Some(point) = &change.point {
         for (table, _) in &point.witnesses {
@@ -354,12 +360,13 @@ async fn not_behind(run: &Run, transaction: &tokio_postgres::Transaction<'_>, po
 /// does not hold for TRUNCATE. Sequences go on: they are set when the target is switched to.
 async fn empty(
     transaction: &tokio_postgres::Transaction<'_>,
+    plan: &Plan,
     tables: &BTreeSet<QualifiedName>,
 ) -> Result<(), ExecError> {
     if tables.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = tables.iter().map(|table| format!("ONLY {}", sql::name(table))).collect();
+    let names: Vec<String> = tables.iter().map(|table| sql::with_partitions(table, plan.is_split_up(table))).collect();
     let statement = format!(
         "SET LOCAL session_replication_role = replica; TRUNCATE {}; SET LOCAL session_replication_role = DEFAULT",
         names.join(", ")

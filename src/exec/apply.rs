@@ -15,7 +15,10 @@ use super::hook::Holds;
 use super::identity::{Identities, Identity};
 use super::switch::Word;
 use super::verify;
-use super::{ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, whole, witness};
+use super::{
+    ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, target_partitions, whole,
+    witness,
+};
 use crate::catalog::QualifiedName;
 use crate::ledger::added as columns;
 use crate::ledger::{chunk, progress, request};
@@ -268,6 +271,7 @@ async fn attempt(
     setup::slot_created(&run, &ledger).await?;
     setup::create_objects(&run, &mut ledger).await?;
     added::complete(&run, &mut ledger, &known).await?;
+    target_partitions::complete(&run, &ledger, &source, &tables).await?;
     if let Until::Phase(phase @ (Phase::Prepare | Phase::Schema)) = request.until {
         return Ok(Outcome::Reached(phase));
     }

@@ -9,7 +9,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::ExecError;
-use super::error::Refused;
+use super::error::{Refused, lacks_partition};
 use super::no_way_back;
 use super::shared::{Counters, count};
 use super::table::TableTask;
@@ -349,6 +349,8 @@ impl Batch {
                         .as_db_error()
                         .and_then(|error| error.constraint())
                         .map(|name| format!(" (constraint {name})"));
+                    let code = error.code().map(|code| code.code());
+                    let lacks_partition = lacks_partition(task, code, constraint.as_deref());
                     return Err(ExecError::Refused(Arc::new(Refused {
                         end: End::Target,
                         kind,
@@ -359,6 +361,7 @@ impl Batch {
                         lsn,
                         error: error.into(),
                         beside_reread: false,
+                        lacks_partition,
                     })));
                 }
             }

@@ -7,7 +7,7 @@ use super::context::Run;
 use super::fence::{self, Standing};
 use super::slot;
 use super::steps::Steps;
-use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch};
+use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch, target_partitions};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::way_back::{self, WayBackState};
@@ -33,6 +33,9 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
             reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
                 .to_owned(),
         });
+    }
+    for (table, own) in &target_partitions::own(run, &ledger).await? {
+        target_partitions::none_of_others(&*ledger, table, own).await?;
     }
     let mut removed = super::back::remove_from_target(run, &ledger).await?;
     removed.extend(super::back::remove_from_source(run, &ledger, &source).await?);
@@ -362,7 +365,12 @@ async fn remove_schema(source: &Client, removed: &mut Vec<String>) -> Result<(),
 async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, ExecError> {
     let steps = Steps::read(run, ledger).await?;
     let mut removed = Vec::new();
+    let partitions = target_partitions::own(run, ledger).await?;
     let transaction = ledger.transaction().await.map_err(ExecError::target("abort"))?;
+    for (table, own) in &partitions {
+        target_partitions::lock(&transaction, table).await?;
+        target_partitions::none_of_others(&transaction, table, own).await?;
+    }
     for step in run.plan.steps.iter().rev() {
         // Only what this plan recorded as created; a table that was there before stays.
         if !steps.done(&step.id) {

@@ -418,6 +418,7 @@ async fn question(
         .zip(&symbols)
         .map(|(schema, symbol)| Ok(violation::operator(&identifier(schema)?, symbol)))
         .collect::<Result<_, ExecError>>()?;
+    let rows = with_partitions(table, run.plan.is_split_up(table));
     let (sql, meaning) = match (&constraint.references, constraint.kind) {
         (Some(references), _) => {
             let collations: Vec<(Option<String>, Option<String>)> =
@@ -435,7 +436,7 @@ async fn question(
                 columns.push(Reference { near: near.clone(), far: far.clone(), equals, collation });
             }
             let match_full = constraint.definition.contains(MATCH_FULL);
-            let sql = violation::orphans(table, &references.table, &columns, match_full);
+            let sql = violation::orphans(&rows, &references.table, &columns, match_full);
             (sql, format!("without their row of {}", references.table))
         }
         (None, ConstraintKind::Exclude) => {
@@ -447,7 +448,7 @@ async fn question(
         (None, _) => {
             let nulls = if row.get::<_, bool>(6) { DistinctNulls::No } else { DistinctNulls::Yes };
             let values: Vec<String> = constraint.columns.iter().map(crate::sql::ident).collect();
-            (duplicates_where(&with_partitions(table, false), &values, None, nulls), "with the same values".to_owned())
+            (duplicates_where(&rows, &values, None, nulls), "with the same values".to_owned())
         }
     };
     Ok(Question { address, meaning, sql })

@@ -15,7 +15,10 @@ use super::hook::{self, Hold};
 use super::owners_and_grants::{Earlier, Wanted};
 use super::steps::Steps;
 use super::switch::{self, Word};
-use super::{ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, verify};
+use super::{
+    ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, target_partitions,
+    verify,
+};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
@@ -108,6 +111,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     hook::check_programs(&run)?;
     pooler::check(&run).await?;
+    let in_default = target_partitions::complete(&run, &engine.ledger, &engine.source, &engine.tables).await?;
     verify::before_fence(engine).await?;
     let questions = constraints::questions(&run, &engine.ledger).await?;
     constraints::ask(&engine.ledger, &questions).await?;
@@ -153,6 +157,8 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         }
     };
     late::none_came(&run, &engine.source, engine.shared.applied()).await?;
+    let (target, tables) = (&engine.ledger, &engine.tables);
+    target_partitions::complete_behind_fence(&run, target, &engine.source, tables, &in_default).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
     if !fence::make_permanent(&run, &engine.source, &engine.tables, left).await? {

@@ -250,6 +250,9 @@ pub struct Refused {
     pub error: crate::pg::error::PgError,
     /// Rows of the target are newer than the stream, because they were read again.
     pub beside_reread: bool,
+    /// The target has the partitions of its source, and none for the row. Every row of that partition would fare alike, and the
+    /// next attempt looks for the partition before anything else.
+    pub lacks_partition: bool,
 }
 
 impl Refused {
@@ -259,7 +262,7 @@ impl Refused {
         let class = self.error.sqlstate()?.get(..2)?;
         let is_of_row =
             !matches!(class, "08" | "25" | "28" | "3B" | "40" | "42" | "53" | "55" | "57" | "58" | "F0" | "XX");
-        self.key.as_deref().filter(|_| is_of_row)
+        self.key.as_deref().filter(|_| is_of_row && !self.lacks_partition)
     }
 
     /// The key under which the source can be asked for the row again: a value that does not fit may have been mended
@@ -267,8 +270,17 @@ impl Refused {
     pub fn to_read_again(&self) -> Option<(String, Vec<String>)> {
         let code = self.error.sqlstate();
         let may_fit = code.is_some_and(is_of_value) || self.beside_reread && matches!(code, Some("23505" | "23P01"));
-        self.key.clone().filter(|_| may_fit).map(|key| (self.table.clone(), key))
+        self.key.clone().filter(|_| may_fit && !self.lacks_partition).map(|key| (self.table.clone(), key))
     }
+}
+
+/// Of a table with partitions no other refusal of this code is about no constraint.
+pub(super) fn lacks_partition(
+    task: &super::table::TableTask,
+    sqlstate: Option<&str>,
+    constraint: Option<&str>,
+) -> bool {
+    task.projection.onto_partitions && sqlstate == Some("23514") && constraint.is_none()
 }
 
 /// A value does not fit its type, its domain, a check, or what a function of the user's asks for.

@@ -24,6 +24,8 @@ pub const ALL: &[&str] = &[
     "step.after-effect",
     "partitions.before-guard",
     "partitions.after-guard",
+    "target-partitions.before-create",
+    "target-partitions.before-commit",
     "lanes.after-layout",
     "chunk.begin",
     "chunk.after-snapshot",

@@ -19,13 +19,15 @@ const REFERENCES: &str = "WITH again AS (SELECT pg_catalog.to_regclass(name) AS 
      k.confrelid IN (SELECT oid FROM again WHERE oid IS NOT NULL) FROM pg_catalog.pg_constraint k \
      JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace \
-     WHERE k.contype = 'f' AND (k.confrelid IN (SELECT oid FROM again) OR k.conindid IN (SELECT oid FROM gone)) \
+     WHERE k.contype = 'f' AND coalesce((pg_catalog.to_jsonb(k)->>'conparentid')::pg_catalog.int8, 0) = 0 AND (k.confrelid IN (SELECT oid FROM again) OR k.conindid IN (SELECT oid FROM gone)) \
      AND k.conrelid NOT IN (SELECT oid FROM again WHERE oid IS NOT NULL)";
 
 /// What there is on tables, in words, each with the table's name as it was given.
-const OBJECTS: &str = "WITH t AS (SELECT name, c.* FROM pg_catalog.unnest($1::text[]) AS name \
+const OBJECTS: &str = "WITH RECURSIVE t AS (SELECT name, c.* FROM pg_catalog.unnest($1::text[]) AS name \
        JOIN (SELECT oid AS relation, relowner, relacl, reloptions, relrowsecurity FROM pg_catalog.pg_class) c \
        ON c.relation = pg_catalog.to_regclass(name)), \
+     tree AS (SELECT name, h.inhrelid FROM t JOIN pg_catalog.pg_inherits h ON h.inhparent = relation \
+       UNION ALL SELECT name, h.inhrelid FROM tree JOIN pg_catalog.pg_inherits h ON h.inhparent = tree.inhrelid), \
      a AS (SELECT name, relation, attnum, attname, attacl FROM t JOIN pg_catalog.pg_attribute ON attrelid = relation \
        AND attnum > 0 AND NOT attisdropped), \
      grants AS (SELECT name, '' AS of_column, g.* FROM t, pg_catalog.aclexplode(coalesce(relacl, pg_catalog.acldefault('r', relowner))) g \
@@ -42,6 +44,9 @@ const OBJECTS: &str = "WITH t AS (SELECT name, c.* FROM pg_catalog.unnest($1::te
        JOIN pg_catalog.pg_publication p ON p.oid = prpubid \
      UNION ALL SELECT name, 'column ' || attname FROM a \
      UNION ALL SELECT name, 'setting ' || setting FROM t, pg_catalog.unnest(reloptions) setting \
+     UNION ALL SELECT name, pg_catalog.concat('partition ', n.nspname, '.', c.relname) FROM tree \
+       JOIN pg_catalog.pg_class c ON c.oid = tree.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+       WHERE c.relispartition \
      UNION ALL SELECT name, 'row security' FROM t WHERE relrowsecurity \
      UNION ALL SELECT name, 'owner ' || pg_catalog.pg_get_userbyid(relowner) FROM t \
      UNION ALL SELECT name, 'comment' FROM t JOIN pg_catalog.pg_description ON objoid = relation \
@@ -102,7 +107,7 @@ pub(super) async fn references(
 /// What is on these tables and was not put there by the run: by the plan that created them, or as one of these columns.
 pub(super) async fn of_others(
     transaction: &Transaction<'_>,
-    before: &Plan,
+    (before, after): (&Plan, &Plan),
     followed: &BTreeSet<(QualifiedName, Ident)>,
     tables: &BTreeSet<QualifiedName>,
 ) -> Result<BTreeSet<Object>, ExecError> {
@@ -113,6 +118,14 @@ pub(super) async fn of_others(
     for step in &before.steps {
         for own in own(&step.op) {
             found.remove(&own);
+        }
+    }
+    // One that the source got since is made again.
+    for step in &after.steps {
+        if let Op::CreateTable(create) = &step.op {
+            for one in create.partitioning.iter().flat_map(|whole| &whole.partitions) {
+                found.remove(&(create.name.clone(), partition(&one.name)));
+            }
         }
     }
     Ok(found)
@@ -161,7 +174,9 @@ fn own(op: &Op) -> Vec<Object> {
             let columns = create.columns.iter().map(|column| format!("column {}", column.name.as_str()));
             let key = create.key.iter().map(|key| format!("constraint {}", key.name.as_str()));
             let settings = create.reloptions.iter().map(|option| format!("setting {option}"));
-            columns.chain(key).chain(settings).map(|object| on(&create.name, object)).collect()
+            let partitions = create.partitioning.iter().flat_map(|whole| &whole.partitions);
+            let partitions = partitions.map(|one| partition(&one.name));
+            columns.chain(key).chain(settings).chain(partitions).map(|object| on(&create.name, object)).collect()
         }
         Op::CreateIndex(op) => vec![on(&op.table, format!("index {}", op.name.as_str()))],
         Op::AddConstraint(op) => vec![on(&op.table, format!("constraint {}", op.name.as_str()))],
@@ -172,6 +187,10 @@ fn own(op: &Op) -> Vec<Object> {
         },
         _ => Vec::new(),
     }
+}
+
+fn partition(name: &QualifiedName) -> String {
+    format!("partition {}.{}", name.schema.as_str(), name.name.as_str())
 }
 
 /// Says in words that a server has no room for the locks: its transaction is over, and nothing was changed.

@@ -48,12 +48,14 @@ pub(super) fn on(op: &Op) -> GrantTarget {
     }
 }
 
-/// The table that the step locks against more than its readers.
-pub(super) fn locked_table(op: &Op) -> Option<String> {
+/// The tables that the step locks against more than their readers.
+pub(super) fn locked_tables(op: &Op) -> Vec<String> {
     match op {
-        Op::CreateTrigger(CreateTrigger { table, .. })
-        | Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), .. }) => Some(sql::name(table)),
-        _ => None,
+        Op::CreateTrigger(CreateTrigger { table, .. }) => vec![sql::name(table)],
+        Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), partitions, .. }) => {
+            [table].into_iter().chain(partitions).map(sql::name).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -1,11 +1,12 @@
-//! Whether the source has room for the locks of those who read partitioned tables: each locks every partition and each index of
-//! it, and who finds no room for a lock fails, the application too.
+//! Whether a server has room for the locks of those who read or write partitioned tables: each locks every partition and each
+//! index of it, and who finds no room for a lock fails, the application too.
 
 use std::collections::BTreeSet;
 
 use super::ExecError;
 use crate::catalog::QualifiedName;
 use crate::pg::client::Client;
+use crate::plan::{End, Op, Plan};
 
 /// Who may read a table beside the workers: the applier, the comparison, and a reader that is being replaced by a slower one.
 const READERS: u64 = 3;
@@ -47,7 +48,7 @@ impl Headroom {
         let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
         let room = self.per_transaction * self.processes;
         format!(
-            "reading the partitions of {} may take {} locks on {} relations at once beside the {} there are, and the server has \
+            "reading or writing the partitions of {} may take {} locks on {} relations at once beside the {} there are, and the server has \
              room for {} on {room}",
             names.join(", "),
             self.holds,
@@ -80,12 +81,48 @@ pub(super) async fn of(
     tables: &BTreeSet<&QualifiedName>,
     (workers, own): (usize, &str),
 ) -> Result<Option<Headroom>, ExecError> {
-    let (mut largest, mut relations) = (0, 0);
+    let mut each = Vec::new();
     for table in tables {
-        let locks = locks(source, table).await?;
-        largest = largest.max(locks);
-        relations += locks;
+        each.push(locks(source, table).await?);
     }
+    counted((End::Source, source), &each, (workers, own)).await
+}
+
+/// The same of the target, whose partitions the plan has yet to create: who writes to a table locks all of them too.
+pub(super) async fn of_target(
+    target: &Client,
+    plan: &Plan,
+    session: (usize, &str),
+) -> Result<Option<Headroom>, ExecError> {
+    let each: Vec<u64> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.op {
+            Op::CreateTable(op) => Some((op, op.partitioning.as_ref()?)),
+            _ => None,
+        })
+        .map(|(table, whole)| {
+            let is_index = |op: &Op| match op {
+                Op::CreateIndex(op) => op.table == table.name,
+                // A foreign key has none: one too many does no harm.
+                Op::AddConstraint(op) => op.table == table.name,
+                _ => false,
+            };
+            let indexes =
+                plan.steps.iter().filter(|step| is_index(&step.op)).count() + usize::from(table.key.is_some());
+            (1 + whole.partitions.len() as u64) * (1 + indexes as u64)
+        })
+        .collect();
+    counted((End::Target, target), &each, session).await
+}
+
+/// Of tables with so many relations each.
+async fn counted(
+    (end, client): (End, &Client),
+    each: &[u64],
+    (workers, own): (usize, &str),
+) -> Result<Option<Headroom>, ExecError> {
+    let (relations, largest) = (each.iter().sum::<u64>(), each.iter().copied().max().unwrap_or(0));
     if relations == 0 {
         return Ok(None);
     }
@@ -101,7 +138,11 @@ pub(super) async fn of(
                    'max_prepared_transactions', 'max_worker_processes', 'max_wal_senders', CASE WHEN EXISTS \
                    (SELECT FROM pg_catalog.pg_settings n WHERE n.name = 'autovacuum_worker_slots') \
                    THEN 'autovacuum_worker_slots' ELSE 'autovacuum_max_workers' END))";
-    let row = source.query_one(query, &[&own]).await.map_err(ExecError::source("ask for the room for locks"))?;
+    let row = client.query_one(query, &[&own]).await.map_err(|error| ExecError::Postgres {
+        side: end,
+        doing: "ask for the room for locks".to_owned(),
+        error: error.into(),
+    })?;
     let number = |at: usize| row.get::<_, i64>(at).unsigned_abs();
     Ok(Some(Headroom {
         relations,

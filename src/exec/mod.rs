@@ -77,6 +77,7 @@ pub mod switch;
 pub mod table;
 mod table_parts;
 mod table_triggers;
+mod target_partitions;
 pub mod throttle;
 mod time_limit;
 mod together;

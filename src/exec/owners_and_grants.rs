@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::context::Run;
 use super::create_right::with_create;
-use super::is_done::{Found, is_done, is_so, locked_table, on};
+use super::is_done::{Found, is_done, is_so, locked_tables, on};
 use super::shared::Shared;
 use super::table_parts::parts;
 use super::vacuum_away::vacuum_away;
@@ -280,7 +280,7 @@ async fn give(client: &Client, wanted: &Wanted, is_rehearsal: bool) -> Result<Gi
     objects.extend(tables);
     let before = Found::read(client, &objects, all.clone().map(|piece| &piece.op)).await?;
     let open: Vec<&Piece> = pieces.iter().filter(|piece| !is_so(&piece.op, &before)).collect();
-    let tables: Vec<String> = open.iter().filter_map(|piece| locked_table(&piece.op)).collect();
+    let tables: Vec<String> = open.iter().flat_map(|piece| locked_tables(&piece.op)).collect();
     let wait = vacuum_away(client, &tables).await?.unwrap_or(LOCK_WAIT);
     let limit = format!("SET LOCAL lock_timeout = {}; {UNREAD}; SAVEPOINT given", wait.as_millis());
     client.batch_execute(&limit).await?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::ExecError;
 use super::batch::shown;
 use super::copy::paste;
-use super::error::{Refused, is_of_value};
+use super::error::{Refused, is_of_value, lacks_partition};
 use super::stream::Applier;
 use super::table::TableTask;
 use crate::pg::error::PgError;
@@ -92,6 +92,7 @@ impl ExecError {
             PgError::Server(server) => server.constraint.as_ref().map(|name| format!(" (constraint {name})")),
             _ => None,
         };
+        let lacks_partition = lacks_partition(task, error.sqlstate(), constraint.as_deref());
         Self::Refused(Arc::new(Refused {
             end: End::Target,
             kind: "a row read again",
@@ -102,6 +103,7 @@ impl ExecError {
             lsn,
             error,
             beside_reread: false,
+            lacks_partition,
         }))
     }
 }

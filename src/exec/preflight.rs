@@ -328,6 +328,11 @@ pub(super) async fn target_checks(run: &Run, target: &Client, source: &Client) -
         fail("target_is_primary", "the server is a standby".to_owned(), "Connect to the primary.".into());
         return Ok(failures);
     }
+    let headroom = lock_headroom::of_target(target, &run.plan, (run.workers(), &run.session_name(""))).await?;
+    if let Some(headroom) = headroom.filter(Headroom::is_missing) {
+        let tables = run.plan.projections.iter().filter(|one| one.onto_partitions).map(|one| &one.target).collect();
+        fail("lock_headroom", headroom.found(&tables), Fix::Words(headroom.fix()));
+    }
     let (one, other) = (&run.plan.source.server, &run.plan.target.server);
     if one.system_identifier == other.system_identifier && one.database_oid == other.database_oid {
         fail(

@@ -88,8 +88,8 @@ impl Rereader {
 pub async fn remove(target: &Client, task: &TableTask, key: &[String]) -> Result<(), ExecError> {
     let predicate = sql::range::key_predicate(&task.projection, Side::Target, key)?;
     let statement = format!(
-        "DELETE FROM ONLY {} WHERE {predicate}{}",
-        sql::name(&task.projection.target),
+        "DELETE FROM {} WHERE {predicate}{}",
+        sql::target_table(&task.projection),
         sql::part::and_own(&task.projection, "")
     );
     target.batch_execute(&statement).await.map_err(ExecError::target(format!("replace a row of {}", task.name)))

@@ -170,7 +170,10 @@ pub async fn create_objects(run: &Run, ledger: &mut Client) -> Result<(), ExecEr
 
 /// What is quick and comes by the thousand, many in a transaction.
 async fn create(run: &Run, steps: &mut Steps<'_>, ledger: &mut Client, list: &[&Step]) -> Result<(), ExecError> {
-    for group in list.chunks(TOGETHER) {
+    // Each partition and each of its indexes is locked until the transaction ends.
+    let has_partitions = |step: &&Step| matches!(&step.op, Op::CreateTable(create) if create.partitioning.is_some());
+    let groups = list.chunk_by(|one, next| !has_partitions(one) && !has_partitions(next));
+    for group in groups.flat_map(|group| group.chunks(TOGETHER)) {
         run.stop_check()?;
         steps.run_on_target(ledger, group).await?;
     }

@@ -22,8 +22,8 @@ pub async fn delete(target: &Client, task: &TableTask, ranges: &[RangeKeys], spa
         let range = KeyRange { lo: lo.as_deref(), hi: hi.as_deref() };
         let predicate = sql::range::range_predicate(&task.projection, Side::Target, range)?;
         let statement = format!(
-            "DELETE FROM ONLY {} WHERE {}{}{spared}",
-            sql::name(&task.projection.target),
+            "DELETE FROM {} WHERE {}{}{spared}",
+            sql::target_table(&task.projection),
             predicate.as_deref().unwrap_or("true"),
             sql::part::and_own(&task.projection, "")
         );

@@ -16,6 +16,7 @@ use super::preflight;
 use super::shared::Shared;
 use super::snapshots;
 use super::table::TableTask;
+use super::target_partitions::{self, Followed};
 use super::touched::Touched;
 use super::witness;
 use crate::ledger::request::Request;
@@ -55,6 +56,7 @@ pub async fn run(
     let mut in_turn = others.iter().cycle();
     let (mut held_back, mut pace) = (None, None);
     let mut counted = None;
+    let mut followed = Followed::default();
     let mut lagging: Option<(Lsn, Instant)> = None;
     loop {
         if tokio::time::timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok() {
@@ -84,7 +86,7 @@ pub async fn run(
         }
         requests(&run, &ledger, &cutovers).await?;
         if let Some(asked) = shared.looks_wanted() {
-            look(&run, &ledger, &source, &partitioned).await?;
+            look(&run, &ledger, &source, &partitioned, &mut followed).await?;
             shared.set_looked(asked);
         }
         let is_due = said.elapsed() >= Duration::from_secs(1);
@@ -113,7 +115,7 @@ pub async fn run(
             }
             // Who fills a partition waits until it was looked at, and cannot know how many tables there are.
             if !failpoint::disabled("rule.look") {
-                look(&run, &ledger, &source, &partitioned).await?;
+                look(&run, &ledger, &source, &partitioned, &mut followed).await?;
             }
             say_small_headroom(&run, &source, &partitioned, &mut counted).await?;
             run.emit(
@@ -131,8 +133,15 @@ pub async fn run(
 }
 
 /// Looks at the partitioned tables.
-async fn look(run: &Run, ledger: &Client, source: &Client, tables: &[&TableTask]) -> Result<(), ExecError> {
+async fn look(
+    run: &Run,
+    ledger: &Client,
+    source: &Client,
+    tables: &[&TableTask],
+    followed: &mut Followed,
+) -> Result<(), ExecError> {
     witness::follow_all(run, ledger, source, tables, None).await?;
+    target_partitions::follow(run, ledger, source, tables, followed).await?;
     let followed: Vec<&TableTask> = tables.iter().copied().filter(|task| !task.on_ddl.is_stop()).collect();
     if followed.is_empty() {
         return Ok(());

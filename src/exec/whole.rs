@@ -158,8 +158,8 @@ async fn empty(run: &Run, tables: &[&TableTask]) -> Result<(), ExecError> {
     for task in tables {
         run.stop_check()?;
         let empty = match sql::part::own(&task.projection, "") {
-            Some(own) => format!("DELETE FROM ONLY {} WHERE {own}", sql::name(&task.projection.target)),
-            None => format!("TRUNCATE ONLY {}", sql::name(&task.projection.target)),
+            Some(own) => format!("DELETE FROM {} WHERE {own}", sql::target_table(&task.projection)),
+            None => format!("TRUNCATE {}", sql::target_table(&task.projection)),
         };
         let doing = || ExecError::target(format!("empty {}", task.name));
         target.batch_execute(&format!("BEGIN; {empty}")).await.map_err(doing())?;

@@ -385,6 +385,12 @@ pub async fn unbroken(run: &Run, ledger: &Client, source: &Client, task: &TableT
     }
 }
 
+/// The names of the partitions that a look had which was recorded.
+pub(super) fn partitions_in(recorded: &str) -> Result<Vec<QualifiedName>, ExecError> {
+    let seen: Option<Witness> = serde_json::from_str(recorded).map_err(damaged)?;
+    Ok(seen.into_iter().flat_map(|seen| seen.partitions.into_values()).map(|one| one.name).collect())
+}
+
 /// The oid that the table had at the last look that was recorded.
 pub(super) async fn last_oid(run: &Run, ledger: &Client, table: &QualifiedName) -> Result<Option<u32>, ExecError> {
     let Some(text) = migration::setting(ledger, &run.id, &setting_of(table)).await? else { return Ok(None) };

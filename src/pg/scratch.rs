@@ -192,7 +192,7 @@ impl Scratch {
         let columns: Vec<Column> = definition.table.columns.iter().map(|column| self.column(column)).collect();
         let table = self.moved(definition.name);
         let none = BTreeMap::new();
-        let mut sql = ddl::create_table(&table, &columns, None, &none, &definition.table.reloptions);
+        let mut sql = ddl::create_table(&table, &columns, None, &none, &definition.table.reloptions, None);
         sql.extend(parts.iter().map(|part| (*part).to_owned()));
         sql.join(";\n")
     }

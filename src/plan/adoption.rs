@@ -236,6 +236,12 @@ fn is_same(old: &Op, new: &Op) -> bool {
                     carry(sequence, other);
                 }
             }
+            // What came since is created beside those that are there.
+            if let (Some(was), Some(is)) = (&mut old.partitioning, &new.partitioning)
+                && was.grew_into(is)
+            {
+                was.clone_from(is);
+            }
         }
         _ => {}
     }

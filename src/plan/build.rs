@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
-    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, FunctionDef, Ident, Key, QualifiedName, Sequence,
-    type_def,
+    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, FunctionDef, Ident, Key, OwnerTarget, QualifiedName,
+    Sequence, type_def,
 };
 use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
@@ -147,8 +147,10 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     }
     ops.extend(built.iter().map(|table| Op::CopyTable(CopyTable { table: table.target.clone() })));
     ops.push(Op::StreamChanges(StreamChanges { slot: slot.clone(), publication: publication.clone() }));
+    let split = resolved.tables.iter().filter(|table| table.partitioning.is_some());
+    let split: BTreeSet<&QualifiedName> = split.map(|table| &table.target).collect();
     for table in &built {
-        ops.extend(objects(table));
+        ops.extend(objects(table, &split));
         ops.extend(comments(table));
     }
     ops.extend(resolved.sequences.iter().filter_map(|sequence| {
@@ -201,9 +203,12 @@ fn create_trigger(one: &ResolvedTrigger) -> Op {
 }
 
 fn rights(resolved: &Resolved) -> impl Iterator<Item = Op> {
-    let owner = |one: &ResolvedOwner| {
+    let owner = move |one: &ResolvedOwner| {
         let (on, owner, sequences) = (one.on.clone(), one.owner.clone(), one.sequences.clone());
-        Op::SetOwner(SetOwner { on, owner, sequences })
+        let of_it = resolved.tables.iter().filter(|table| on == OwnerTarget::Table(table.target.clone()));
+        let partitions = of_it.flat_map(|table| &table.partitioning).flat_map(|whole| &whole.partitions);
+        let partitions = partitions.map(|partition| partition.name.clone()).collect();
+        Op::SetOwner(SetOwner { on, owner, sequences, partitions })
     };
     let grant = |one: &ResolvedGrant| {
         let (on, to) = (one.on.clone(), one.to.clone());
@@ -245,12 +250,17 @@ fn create_table(table: &ResolvedTable, identities: &BTreeMap<QualifiedName, Sequ
         key: table.wanted.primary_key.clone().filter(|key| is_row_key(table, key)),
         identities: own.collect(),
         reloptions: table.wanted.reloptions.clone(),
+        partitioning: table.partitioning.clone(),
     })
 }
 
-/// Indexes and constraints, foreign keys last.
-fn objects(table: &ResolvedTable) -> Vec<Op> {
+/// Indexes and constraints, foreign keys last; `split` are the targets with partitions.
+fn objects(table: &ResolvedTable, split: &BTreeSet<&QualifiedName>) -> Vec<Op> {
     let wanted = &table.wanted;
+    let is_at_partitions = |constraint: &Constraint| {
+        let far = constraint.references.as_ref().map(|far| &far.table);
+        split.contains(&table.target) || far.is_some_and(|far| split.contains(far))
+    };
     let is_key = |name: &Ident| table.key_index.as_ref() == Some(name);
     let in_create_table =
         |name: &Ident| wanted.primary_key.as_ref().is_some_and(|key| &key.name == name && is_row_key(table, key));
@@ -288,8 +298,10 @@ fn objects(table: &ResolvedTable) -> Vec<Op> {
     }
     for (name, constraint) in &wanted.constraints {
         if constraint.kind == ConstraintKind::ForeignKey {
-            ops.push(add(name, constraint, true));
-            if constraint.validated {
+            // Servers before 18 know no NOT VALID there, and validation of one would pass over the partitions.
+            let at_once = constraint.validated && is_at_partitions(constraint);
+            ops.push(add(name, constraint, !at_once));
+            if constraint.validated && !at_once {
                 ops.push(Op::ValidateConstraint(ValidateConstraint {
                     table: table.target.clone(),
                     name: name.clone(),

@@ -76,7 +76,8 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         },
         Op::SetOwner(op) => match &op.on {
             OwnerTarget::Table(table) => {
-                vec![lock(End::Target, table, "ACCESS EXCLUSIVE", "milliseconds; at most 200 ms of waiting")]
+                let all: Vec<QualifiedName> = [table].into_iter().chain(&op.partitions).cloned().collect();
+                each(End::Target, &all, "ACCESS EXCLUSIVE", "milliseconds; at most 200 ms of waiting")
             }
             OwnerTarget::Schema(_) | OwnerTarget::Sequence(_) => Vec::new(),
         },
@@ -145,7 +146,10 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         Op::CreateSchema(op) => format!("schema {} exists", op.schema),
         Op::CreateType(op) => format!("type {} exists with exactly these parts", op.name),
         Op::CreateSequence(op) => format!("sequence {} exists with these options", op.name),
-        Op::CreateTable(op) => format!("table {} exists with exactly these columns and key", op.name),
+        Op::CreateTable(op) => match &op.partitioning {
+            None => format!("table {} exists with exactly these columns and key", op.name),
+            Some(_) => format!("table {} exists with exactly these columns, key and partitions", op.name),
+        },
         Op::FreezeDefaults(op) => format!("the ledger holds a value for each frozen column of {}", op.table),
         Op::CopyTable(op) => {
             format!("the ledger's chunks cover every row of {} and the stream has passed the last one", op.table)

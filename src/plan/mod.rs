@@ -20,6 +20,7 @@ pub mod kind;
 mod merged;
 pub mod model;
 pub mod op;
+mod partitioned;
 mod rename;
 pub mod render;
 pub mod rights;

@@ -430,6 +430,11 @@ impl Plan {
         partitioned.map(|projection| &projection.source).collect()
     }
 
+    /// True for a target table with partitions.
+    pub fn is_split_up(&self, target: &QualifiedName) -> bool {
+        self.onto(target).any(|projection| projection.onto_partitions)
+    }
+
     /// True when an index finds rows of the table by this column: the key that it is created with begins with it.
     pub fn is_found_by(&self, table: &QualifiedName, column: &Ident) -> bool {
         self.steps.iter().any(|step| match &step.op {

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, QualifiedName, Right, Sequence, TriggerDef,
-    TypeDef,
+    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, QualifiedName, Right, Sequence,
+    TriggerDef, TypeDef,
 };
 
 /// The kinds of steps.
@@ -130,7 +130,9 @@ CreateTable { /// Target name.
     columns: Vec<Column>, /// The key.
     key: Option<Key>, /// Options of identity sequences, by column.
     identities: std::collections::BTreeMap<Ident, Sequence>, /// Storage parameters.
-    reloptions: Vec<String> } }
+    reloptions: Vec<String>, /// How it is split, with its partitions; they are created with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partitioning: Option<Partitioning> } }
 payload! { /// See [`Op::FreezeDefaults`].
 FreezeDefaults { /// Target table.
     table: QualifiedName, /// Columns with their defaults.
@@ -208,7 +210,9 @@ SetOwner { /// What.
     on: OwnerTarget, /// The role.
     owner: Ident, /// Sequences that go along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sequences: Vec<QualifiedName> } }
+    sequences: Vec<QualifiedName>, /// Of a partitioned table: its partitions, which get the same owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    partitions: Vec<QualifiedName> } }
 payload! { /// See [`Op::Grant`].
 Grant { /// On what.
     on: GrantTarget, /// The role; everybody when there is none.

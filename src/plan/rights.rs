@@ -200,6 +200,14 @@ fn is_given(plan: &Plan, op: &SetOwner) -> bool {
             _ => false,
         })
     };
+    let of_table = plan.steps.iter().find_map(|step| match (&step.op, &op.on) {
+        (Op::CreateTable(create), OwnerTarget::Table(table)) if create.name == *table => create.partitioning.as_ref(),
+        _ => None,
+    });
+    let partitions = of_table.iter().flat_map(|whole| &whole.partitions).map(|partition| &partition.name);
+    if !op.partitions.iter().eq(partitions) {
+        return false;
+    }
     match &op.on {
         OwnerTarget::Schema(schema) => op.sequences.is_empty() && creates_schema(plan, schema),
         OwnerTarget::Sequence(name) => op.sequences.is_empty() && sequences(plan).any(|(target, _)| target == name),

@@ -1,7 +1,7 @@
 //! What the statements of a step may be: parsed by grammar/plan.pest, and what they name compared with the step. A
 //! statement is free text where PostgreSQL's own is (expressions, types, constraints, indexes); nothing may hide there.
 
-use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, TypeDef};
+use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, PartitionBy, QualifiedName, Right, TypeDef};
 use crate::plan::rename::names_back;
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_trigger;
@@ -178,7 +178,8 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
                 OwnerTarget::Schema(schema) => ident(schema),
                 OwnerTarget::Table(on) | OwnerTarget::Sequence(on) => name(on),
             };
-            vec![target(Rule::set_owner, vec![on, ident(&op.owner)])]
+            let all = [on].into_iter().chain(op.partitions.iter().map(name));
+            all.map(|on| target(Rule::set_owner, vec![on, ident(&op.owner)])).collect()
         }
         Op::Grant(op) => {
             let some = [(&op.rights, false), (&op.grantable, true)].into_iter().filter(|(list, _)| !list.is_empty());
@@ -343,11 +344,22 @@ fn new_table(op: &CreateTable) -> Vec<Shape> {
         says.push(ident(&key.name));
         says.extend(key.columns.iter().chain(&key.include).map(ident));
     }
+    says.extend(op.partitioning.iter().flat_map(|whole| split_by(&whole.by)));
     let storage = |column: &Column| {
         let word = ddl::storage_word(column.storage?).to_owned();
         Some(target(Rule::column_storage, vec![name(&op.name), ident(&column.name), word]))
     };
-    [target(Rule::new_table, says)].into_iter().chain(op.columns.iter().filter_map(storage)).collect()
+    let partitions = op.partitioning.iter().flat_map(|whole| &whole.partitions).map(|one| {
+        let mut says = vec![name(&one.name), name(&one.of), one.bound.clone()];
+        says.extend(one.by.iter().flat_map(split_by));
+        target(Rule::new_partition, says)
+    });
+    let storage = op.columns.iter().filter_map(storage);
+    [target(Rule::new_table, says)].into_iter().chain(storage).chain(partitions).collect()
+}
+
+fn split_by(by: &PartitionBy) -> Vec<String> {
+    [by.method.word().to_owned()].into_iter().chain(by.columns.iter().map(ident)).collect()
 }
 
 fn new_column(op: &CreateTable, column: &Column) -> Vec<String> {

@@ -70,6 +70,8 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_public
         | Rule::the_word
         | Rule::the_number
+        | Rule::the_method
+        | Rule::the_bound
         | Rule::constraint_name
         | Rule::attr_not_valid => {
             found.push(pair.as_str().trim());

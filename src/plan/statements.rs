@@ -1,6 +1,6 @@
 //! The SQL of every op: what reading a plan derives again and compares.
 
-use crate::catalog::{Ident, QualifiedName};
+use crate::catalog::{Ident, OwnerTarget, QualifiedName};
 use crate::plan::rename::names_back;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
@@ -41,7 +41,8 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         Op::CreateType(op) => target(ddl_type::create_type(&op.name, &op.def, ddl_type::QUOTED)),
         Op::CreateSequence(op) => target([ddl::create_sequence(&op.name, &op.sequence)]),
         Op::CreateTable(op) => {
-            target(ddl::create_table(&op.name, &op.columns, op.key.as_ref(), &op.identities, &op.reloptions))
+            let (key, partitioning) = (op.key.as_ref(), op.partitioning.as_ref());
+            target(ddl::create_table(&op.name, &op.columns, key, &op.identities, &op.reloptions, partitioning))
         }
         Op::FreezeDefaults(op) => {
             let columns: Vec<_> = op.columns.iter().map(|c| (&c.column, c.ty.as_str(), c.default.as_str())).collect();
@@ -70,7 +71,10 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let firing = trigger::set_firing(&op.table, &op.name, op.firing);
             target([create].into_iter().chain(firing))
         }
-        Op::SetOwner(op) => target([rights::set_owner(&op.on, &op.owner)]),
+        Op::SetOwner(op) => {
+            let partitions = op.partitions.iter().map(|one| OwnerTarget::Table(one.clone()));
+            target([op.on.clone()].into_iter().chain(partitions).map(|on| rights::set_owner(&on, &op.owner)))
+        }
         Op::Grant(op) => {
             let some =
                 [(&op.rights, false), (&op.grantable, true)].into_iter().filter(|(rights, _)| !rights.is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Ident, QualifiedName, TableKind};
+use crate::catalog::{Ident, QualifiedName};
 use crate::plan::build::guard;
 use crate::plan::computed::wrongly_compared;
 use crate::plan::rename::rename_source;
@@ -13,8 +13,8 @@ use crate::plan::{
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, Op, Plan, Severity, StepId, StreamChanges, Switch,
     VerifyFinal, VerifyTable,
 };
-use crate::plan::{back, merged};
-use crate::projection::{ColumnValue, CopyOrder, ProjectedColumn, Projection, RowIdentity};
+use crate::plan::{back, merged, partitioned};
+use crate::projection::{ColumnValue, ProjectedColumn, Projection};
 use crate::resolve::Among;
 use crate::resolve::split::gap_check;
 use crate::sql::check::{
@@ -248,12 +248,7 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
     let Some(source) = plan.source.tables.get(&projection.source) else {
         return Err(format!("the source has no table {}", projection.source));
     };
-    if projection.partitioned != (source.kind == TableKind::Partitioned) {
-        return Err(format!("it does not say whether {} is partitioned", projection.source));
-    }
-    if projection.partitioned && !is_whole_target_of(plan, projection) {
-        return Err(format!("{} is partitioned, and has no target of its own, found by a key", projection.source));
-    }
+    partitioned::fits(plan, projection, source, table)?;
     // The stream counts columns by their place.
     let sent = source.columns.iter().filter(|column| column.generated.is_none());
     let named = projection.source_columns.iter().map(|column| (&column.name, &column.ty));
@@ -289,13 +284,6 @@ fn fits(plan: &Plan, projection: &Projection, table: Option<&CreateTable>) -> Re
         Some(key) => Err(format!("no value is made for the key column {key}")),
         None => Ok(()),
     }
-}
-
-/// What is possible with a partitioned source: one target, which has no other source, and nothing goes back.
-fn is_whole_target_of(plan: &Plan, projection: &Projection) -> bool {
-    let is_alone = !plan.is_split(&projection.source) && plan.onto(&projection.target).count() == 1;
-    let has_blocks = matches!(projection.identity, RowIdentity::OrderedKey { copy: CopyOrder::ByBlocks { .. }, .. });
-    is_alone && plan.back.is_empty() && projection.identity != RowIdentity::FullRow && !has_blocks
 }
 
 /// Columns stand quoted in expressions. A large value that the stream does not send is found by what is read.

@@ -137,6 +137,7 @@ pub fn back(forward: &Forward<'_>) -> Back {
         filter: None,
         part: None,
         partitioned: false,
+        onto_partitions: false,
     });
     Back { projection, columns, stays, ends, ..none }
 }

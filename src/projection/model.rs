@@ -36,6 +36,9 @@ pub struct Projection {
     /// The source is partitioned: its rows are those of its partitions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partitioned: bool,
+    /// The target is partitioned: rows are found, changed and compared in its partitions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onto_partitions: bool,
 }
 
 /// A column that the target computes by itself from others, of the same type as what the source has in its place.
@@ -214,6 +217,15 @@ impl Projection {
     /// sources.
     pub fn task(&self) -> &QualifiedName {
         if self.part.is_some() { &self.source } else { &self.target }
+    }
+
+    /// What a partition of the source is called on a target with the same partitions: it goes with its table into another schema.
+    pub fn partition_name(&self, partition: &QualifiedName) -> QualifiedName {
+        if *partition == self.source {
+            return self.target.clone();
+        }
+        let schema = if partition.schema == self.source.schema { &self.target.schema } else { &partition.schema };
+        QualifiedName { schema: schema.clone(), name: partition.name.clone() }
     }
 
     /// The one source column that the value of a target column is made of; `None` where it is made of none, or of several.

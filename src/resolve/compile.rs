@@ -17,7 +17,8 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitions, rights, rows, sequence, split, tables, trigger, whole,
+    ends, filter, hazard, index, merge, partitioning, partitions, rights, rows, sequence, split, tables, trigger,
+    whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -85,7 +86,8 @@ pub fn resolve(
         scopes.iter().zip(&made).map(|(scope, made)| (scope.target_name.clone(), made.wanted.clone())).collect();
     let sequences = sequence::sequences(&scopes, source, desired, &sequence_names, &wanted, &mut report);
     for (scope, made) in scopes.iter().zip(&mut made) {
-        let foreign = constraint::foreign_keys(scope, &scopes, &wanted, &mut report);
+        let mut foreign = constraint::foreign_keys(scope, &scopes, &wanted, &mut report);
+        partitioning::without_unfit(scope, &mut foreign, &mut report);
         made.wanted.constraints.extend(foreign.clone());
         if let Some(carried) = made.carried.as_mut() {
             carried.constraints.extend(constraint::carried_foreign_keys(scope, &scopes));
@@ -117,6 +119,8 @@ pub fn resolve(
     let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
     hazard::of_dependents(&scopes, source, &triggers, &mut report);
     partitions::findings(&scopes, source, &mut report);
+    partitioning::unique_names(&scopes, &tables, &mut report);
+    partitioning::findings(&scopes, &tables, &mut report);
     merge::join(&scopes, &mut tables, &mut report);
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
@@ -197,7 +201,8 @@ fn both_tables(scope: &Scope<'_>, columns: &mut Columns, report: &mut Report) ->
 /// The target table without foreign keys, which need every other table.
 fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> Table {
     let indexes = index::indexes(scope, report);
-    let constraints = constraint::constraints(scope, &indexes, report);
+    let mut constraints = constraint::constraints(scope, &indexes, report);
+    partitioning::without_unfit(scope, &mut constraints, report);
     // A constraint that stays behind takes its index along.
     let indexes: BTreeMap<_, _> = indexes
         .into_iter()
@@ -262,7 +267,9 @@ fn resolved_table(
         filter: columns.filter,
         part: scope.part.clone(),
         partitioned: scope.table.kind == TableKind::Partitioned,
+        onto_partitions: partitioning::is_kept(scope),
     };
+    let partitioning = partitioning::partitioning(scope, &wanted, &projection, report);
     report.errors.extend(filter::unfit(scope, &projection));
     let mut predicates = columns.predicates;
     predicates.extend(missing_labels(scope, &projection, report));
@@ -287,6 +294,7 @@ fn resolved_table(
         late_defaults: columns.late_defaults,
         vacuum: scope.desired.vacuum.unwrap_or(all.vacuum),
         packed,
+        partitioning,
     };
     tables::of_table(scope, &table, report);
     table

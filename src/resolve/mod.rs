@@ -27,6 +27,7 @@ mod merge;
 pub mod model;
 pub mod options;
 mod origin;
+mod partitioning;
 mod partitions;
 mod report;
 mod rights;

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, QualifiedName, Right, SchemaRights, Sequence, Server, Table,
-    TriggerDef, TypeDef,
+    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, SchemaRights, Sequence,
+    Server, Table, TriggerDef, TypeDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -91,6 +91,8 @@ pub struct ResolvedTable {
     pub vacuum: bool,
     /// What reordering the target's columns for the least padding does to a row, when they were.
     pub packed: Option<RowBytes>,
+    /// How the target is split, with its partitions.
+    pub partitioning: Option<Partitioning>,
 }
 
 impl ResolvedTable {

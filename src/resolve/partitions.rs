@@ -1,4 +1,4 @@
-//! A partitioned source whose target is one flat table: what must hold of it and of its partitions, and what is said of them.
+//! A partitioned source: what must hold of it and of its partitions, and what is said of them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,11 @@ use crate::resolve::error::{ResolveError, ResolveErrorKind};
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::sql;
+use crate::sql::partition_key::partition_by;
 use crate::sql::publication::ROOTS_SINCE;
+
+/// What else may be asked for.
+pub(super) const FLAT: &str = "write `partitions: none` beside its name, for one table with all rows";
 
 /// Why a partitioned table cannot be a source.
 pub(crate) struct Refusal {
@@ -67,17 +71,18 @@ pub(crate) fn refusal(desired: &DesiredTable, table: &Table, source: &Catalog) -
         let what = "a partitioned table, whose changes this server publishes by partition only";
         return refuse(what, &PARTITIONED, help);
     }
-    if !desired.flat {
-        let help = match desired.origin {
-            Origin::Config => format!(
-                "write `{{ name: {name}, partitions: none }}`: the target is one table with the rows of all partitions"
-            ),
-            Origin::Schema => format!(
-                "write `-- pcrd: ignore` at it, and `{{ name: {name}, partitions: none }}` under `migrate.tables`: the target \
-                 is one table with the rows of all partitions"
-            ),
-        };
+    if !desired.flat && desired.origin == Origin::Schema {
+        let help = format!(
+            "write `-- pcrd: ignore` at it, and `{{ name: {name}, partitions: same }}` under `migrate.tables` for the same \
+             partitions, or `partitions: none` for one table with the rows of all"
+        );
         return refuse("a partitioned table", &PARTITIONED, help);
+    }
+    let key = table.partition_key.as_deref();
+    if !desired.flat && key.and_then(partition_by).is_none() {
+        let help = format!("{} cannot be carried; {FLAT}", key.unwrap_or("its key"));
+        let what = "a partitioned table whose key has an expression, a collation or an operator class of its own";
+        return refuse(what, &PARTITIONED, help);
     }
     if table.persistence != Persistence::Permanent {
         return refuse("an unlogged table, which is not replicated", &UNLOGGED, alter("SET LOGGED"));
@@ -178,7 +183,9 @@ pub(crate) fn findings(scopes: &[Scope<'_>], source: &Catalog, report: &mut Repo
             leaves.len(),
             leaves.join(", ")
         );
-        report.find(&PARTITIONS_FOLLOWED, scope.name, message);
+        if scope.desired.flat {
+            report.find(&PARTITIONS_FOLLOWED, scope.name, message);
+        }
         let message = "a trigger refuses TRUNCATE of the table and of each of its partitions until cleanup: the stream would not \
                        show that of a partition";
         report.find(&TRUNCATE_REFUSED, scope.name, message);

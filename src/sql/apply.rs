@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::Ident;
 use crate::projection::{Filter, Projection, RowIdentity};
-use crate::sql::expr::{Frozen, ProjectionError, Value, commas, equals, key_values, only, position, values};
+use crate::sql::expr::{Frozen, ProjectionError, Value, commas, equals, key_values, position, target_table, values};
 use crate::sql::filter::only_belonging;
 use crate::sql::part::and_own;
 use crate::sql::{ident, name};
@@ -115,7 +115,7 @@ fn insert_sql(
 pub fn delete(applied: Applied<'_>) -> Result<Statement, ProjectionError> {
     let mut params = Params::default();
     let row = find_row(applied, &mut params, &|_| Tuple::Old, None)?;
-    let sql = format!("DELETE FROM {} AS t USING {} WHERE {}", only(&applied.projection.target), row.from, row.found);
+    let sql = format!("DELETE FROM {} AS t USING {} WHERE {}", target_table(applied.projection), row.from, row.found);
     Ok(Statement { sql, params: params.0 })
 }
 
@@ -166,18 +166,18 @@ pub fn update(applied: Applied<'_>, shape: UpdateShape<'_>) -> Result<Update, Pr
     }
     let new_values = set.iter().chain(&guard).enumerate().map(|(number, value)| format!("{} AS v{number}", value.sql));
     let sql = if set.is_empty() && guard.is_empty() {
-        format!("SELECT 1 FROM {} AS t, {} WHERE {found} FOR UPDATE OF t", only(&projection.target), old_row.from)
+        format!("SELECT 1 FROM {} AS t, {} WHERE {found} FOR UPDATE OF t", target_table(projection), old_row.from)
     } else if set.is_empty() {
         format!(
             "SELECT 1 FROM {} AS t, (SELECT {} FROM {new_row}) AS n, {} WHERE {found} FOR UPDATE OF t",
-            only(&projection.target),
+            target_table(projection),
             commas(new_values),
             old_row.from,
         )
     } else {
         format!(
             "UPDATE {} AS t SET {} FROM (SELECT {} FROM {new_row}) AS n, {} WHERE {found}",
-            only(&projection.target),
+            target_table(projection),
             commas(set.iter().enumerate().map(|(number, value)| format!("{} = n.v{number}", ident(value.target)))),
             commas(new_values),
             old_row.from,
@@ -230,7 +230,7 @@ pub(crate) fn find_row(
         from: format!(
             "(SELECT r.ctid AS at FROM {} AS r, (SELECT {items} FROM {row}) AS o \
              WHERE ROW({here})::record OPERATOR(pg_catalog.*=) ROW({there})::record{narrowed}{} LIMIT 1) AS f",
-            only(&projection.target),
+            target_table(projection),
             and_own(projection, "r."),
         ),
         found: "t.ctid = f.at".to_owned(),

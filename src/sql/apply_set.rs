@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::catalog::Ident;
 use crate::projection::RowIdentity;
 use crate::sql::apply::Applied;
-use crate::sql::expr::{ProjectionError, Value, commas, equals, key_values, only, position, values};
+use crate::sql::expr::{ProjectionError, Value, commas, equals, key_values, position, target_table, values};
 use crate::sql::part::and_own;
 use crate::sql::{ident, name};
 
@@ -121,7 +121,7 @@ pub fn delete(applied: Applied<'_>, carrier: &Carrier) -> Result<Option<SetState
     let Some(rows) = rows(applied, carrier, key.iter())? else { return Ok(None) };
     let before = format!(
         "DELETE FROM {} AS t USING (SELECT {} FROM {}",
-        only(&applied.projection.target),
+        target_table(applied.projection),
         commas(keys(&key)),
         rows.before,
     );
@@ -163,7 +163,7 @@ pub fn update(applied: Applied<'_>, carrier: &Carrier, sent: &[bool]) -> Result<
     let new = set.iter().enumerate().map(|(number, value)| format!("{} AS v{number}", value.sql));
     let before = format!(
         "UPDATE {} AS t SET {} FROM (SELECT {} FROM {}",
-        only(&projection.target),
+        target_table(projection),
         commas(set.iter().enumerate().map(|(number, value)| format!("{} = n.v{number}", ident(value.target)))),
         commas(new.chain(keys(&key))),
         rows.before,

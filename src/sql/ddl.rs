@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Column, ColumnRef, Compression, Ident, Key, QualifiedName, Sequence, Storage};
+use crate::catalog::{
+    Column, ColumnRef, Compression, Ident, Key, Partition, PartitionBy, Partitioning, QualifiedName, Sequence, Storage,
+};
 use crate::sql::{ident, literal, name};
 
 /// `CREATE SCHEMA`; one that exists is somebody else's.
@@ -15,24 +17,57 @@ pub fn create_schema(schema: &Ident) -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {}", ident(schema))
 }
 
-/// `CREATE TABLE` with its key, followed by what only ALTER TABLE can say on every supported version.
+/// `CREATE TABLE` with its key, followed by what only ALTER TABLE can say on every supported version, and by its partitions:
+/// they are created with what the table has by then.
 pub fn create_table(
     table: &QualifiedName,
     columns: &[Column],
     key: Option<&Key>,
     identities: &BTreeMap<Ident, Sequence>,
     reloptions: &[String],
+    partitioning: Option<&Partitioning>,
 ) -> Vec<String> {
     let mut lines: Vec<String> = columns.iter().map(|column| column_line(column, identities)).collect();
     lines.extend(key.map(|key| format!("CONSTRAINT {} {}", ident(&key.name), primary_key(key))));
     let body = if lines.is_empty() { String::new() } else { format!("\n  {}\n", lines.join(",\n  ")) };
-    let mut statements = vec![format!("CREATE TABLE {} ({body}){}", name(table), with_options(reloptions))];
+    let by = partition_by(partitioning.map(|whole| &whole.by));
+    let mut statements = vec![format!("CREATE TABLE {} ({body}){by}{}", name(table), with_options(reloptions))];
     for column in columns {
         if let Some(storage) = column.storage {
             statements.push(set_storage(table, &column.name, storage));
         }
     }
+    statements.extend(partitioning.iter().flat_map(|whole| &whole.partitions).map(create_partition));
     statements
+}
+
+/// `CREATE TABLE … PARTITION OF …`.
+pub fn create_partition(partition: &Partition) -> String {
+    format!(
+        "CREATE TABLE {} PARTITION OF {} {}{}{}",
+        name(&partition.name),
+        name(&partition.of),
+        partition.bound,
+        partition_by(partition.by.as_ref()),
+        with_options(&partition.reloptions)
+    )
+}
+
+/// What creates a partition beside those who write to the table: an empty table that is then attached, for which its parent
+/// is locked against nobody who reads or writes.
+pub fn attach_partition(partition: &Partition) -> [String; 2] {
+    let (own, of) = (name(&partition.name), name(&partition.of));
+    let by = partition_by(partition.by.as_ref());
+    let like = "INCLUDING ALL EXCLUDING COMMENTS EXCLUDING INDEXES EXCLUDING IDENTITY EXCLUDING STATISTICS";
+    [
+        format!("CREATE TABLE {own} (LIKE {of} {like}){by}{}", with_options(&partition.reloptions)),
+        format!("ALTER TABLE {of} ATTACH PARTITION {own} {}", partition.bound),
+    ]
+}
+
+/// ` PARTITION BY …`, or nothing.
+fn partition_by(by: Option<&PartitionBy>) -> String {
+    by.map_or_else(String::new, |by| format!(" PARTITION BY {} ({})", by.method.word(), list(&by.columns)))
 }
 
 /// `ALTER TABLE … SET STORAGE`.

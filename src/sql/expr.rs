@@ -148,6 +148,11 @@ pub fn source_table(projection: &Projection) -> String {
     with_partitions(&projection.source, projection.partitioned)
 }
 
+/// The target of a projection as FROM takes it.
+pub fn target_table(projection: &Projection) -> String {
+    with_partitions(&projection.target, projection.onto_partitions)
+}
+
 /// Joins rendered pieces with commas.
 pub(crate) fn commas<I: IntoIterator<Item = String>>(pieces: I) -> String {
     pieces.into_iter().collect::<Vec<_>>().join(", ")

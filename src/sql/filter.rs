@@ -6,7 +6,7 @@
 
 use crate::projection::{Filter, Projection};
 use crate::sql::apply::{Applied, OldTuple, Params, Statement, Tuple, find_row};
-use crate::sql::expr::{ProjectionError, Value, commas, only, position, values};
+use crate::sql::expr::{ProjectionError, Value, commas, position, target_table, values};
 use crate::sql::{ident, name};
 
 /// `… IS TRUE`, over unqualified source columns.
@@ -103,7 +103,7 @@ pub fn delete(applied: Applied<'_>, filter: &Filter, old: OldTuple) -> Result<St
     let found = find_row(applied, &mut params, &|_| Tuple::Old, known.then_some(filter))?;
     let removed = format!(
         "WITH d AS (DELETE FROM {} AS t USING {} WHERE {} RETURNING 1)",
-        only(&projection.target),
+        target_table(projection),
         found.from,
         found.found
     );
@@ -144,7 +144,7 @@ pub fn look(
     let sql = format!(
         "SELECT (SELECT {} FROM {row}), EXISTS (SELECT FROM {} AS t, {} WHERE {})",
         belongs(filter),
-        only(&projection.target),
+        target_table(projection),
         found.from,
         found.found
     );

@@ -4,8 +4,8 @@
 use crate::catalog::ColumnType;
 use crate::projection::{Projection, RowIdentity};
 use crate::sql::expr::{
-    Frozen, ProjectionError, Value, commas, compared, equals, has_own_operators, key_values, only, source_column,
-    source_table,
+    Frozen, ProjectionError, Value, commas, compared, equals, has_own_operators, key_values, source_column,
+    source_table, target_table,
 };
 use crate::sql::filter::belongs;
 use crate::sql::part::own;
@@ -239,7 +239,7 @@ fn numbers(digest: Digest, text: &str) -> [String; 2] {
 fn from_where(projection: &Projection, rows: Rows<'_>) -> Result<String, ProjectionError> {
     let table = match rows.side {
         Side::Source => source_table(projection),
-        Side::Target => format!("{} AS t", only(&projection.target)),
+        Side::Target => format!("{} AS t", target_table(projection)),
     };
     let mut conditions: Vec<String> = rows.predicate.map(|predicate| format!("({predicate})")).into_iter().collect();
     conditions.extend(match rows.side {

@@ -20,6 +20,7 @@ pub mod filter;
 pub mod function;
 pub mod hash;
 pub mod part;
+pub mod partition_key;
 pub mod publication;
 pub mod quote;
 pub mod range;
@@ -31,6 +32,6 @@ pub mod token;
 pub mod trigger;
 pub mod violation;
 
-pub use expr::{Frozen, ProjectionError, source_table, with_partitions};
+pub use expr::{Frozen, ProjectionError, source_table, target_table, with_partitions};
 pub use quote::{ident, literal, name};
 pub use range::{KeyRange, Side};

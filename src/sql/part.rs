@@ -2,7 +2,7 @@
 
 use crate::catalog::{ColumnType, Ident, QualifiedName};
 use crate::projection::{Part, Projection};
-use crate::sql::expr::{commas, constant, only};
+use crate::sql::expr::{commas, constant, target_table};
 use crate::sql::token::{Token, tokens};
 use crate::sql::{ident, literal};
 
@@ -20,7 +20,7 @@ pub fn constants(projection: &Projection) -> Option<String> {
     let part = projection.part.as_ref().filter(|part| !part.others.is_empty())?;
     // They take type and collation of the column: literals have none of their own.
     let each = values(part).map(|value| format!(" UNION ALL SELECT {value}")).collect::<String>();
-    let column = format!("SELECT {} FROM {} WHERE false", ident(&part.column), only(&projection.target));
+    let column = format!("SELECT {} FROM {} WHERE false", ident(&part.column), target_table(projection));
     Some(format!("SELECT CAST(c.v AS pg_catalog.text) FROM ({column}{each}) AS c(v) ORDER BY c.v"))
 }
 
@@ -41,7 +41,7 @@ pub fn strays(projection: &Projection, ordered: &[String], max: usize) -> Option
     Some(format!(
         "SELECT {} FROM {} AS t WHERE ({}) AND {column} NOT IN ({}) LIMIT {max}",
         commas(shown.map(|value| format!("CAST({value} AS pg_catalog.text)"))),
-        only(&projection.target),
+        target_table(projection),
         gaps.join(" OR "),
         commas(values(part)),
     ))

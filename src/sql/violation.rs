@@ -23,7 +23,8 @@ pub fn operator(schema: &Ident, symbol: &str) -> String {
 }
 
 /// Rows of `near` that refer to no row of `far`; under MATCH FULL also those that are NULL in part.
-pub fn orphans(near: &QualifiedName, far: &QualifiedName, columns: &[Reference], match_full: bool) -> String {
+/// `near` is a table as FROM takes it.
+pub fn orphans(near: &str, far: &QualifiedName, columns: &[Reference], match_full: bool) -> String {
     let near_of = |column: &Reference| format!("n.{}", ident(&column.near));
     let complete: Vec<String> = columns.iter().map(|column| format!("{} IS NOT NULL", near_of(column))).collect();
     let equal = columns.iter().map(|column| {
@@ -41,7 +42,7 @@ pub fn orphans(near: &QualifiedName, far: &QualifiedName, columns: &[Reference],
         empty.join(" AND ")
     });
     let bad = if match_full { format!("{missing} OR {partial}") } else { missing };
-    format!("SELECT count(*) FROM {} AS n WHERE {bad}", only(near))
+    format!("SELECT count(*) FROM {near} AS n WHERE {bad}")
 }
 
 /// Pairs of rows that an exclusion constraint forbids. `elements` are SQL over the table's columns, each with its

@@ -2,7 +2,7 @@
 
 use crate::migration::Migration;
 use crate::support::{TestPair, connect_to, run, sorted_copy, text};
-use crate::writers::{BY_BLOCKS, INT, KEYLESS, KeyKind, PARTITIONED, Writers};
+use crate::writers::{BY_BLOCKS, INT, KEYLESS, KeyKind, PARTITIONED, SPLIT_UP, Writers};
 use pcrd::exec::failpoint;
 
 fn rows(kind: KeyKind) -> u32 {
@@ -60,12 +60,24 @@ fn every_point_has_a_test() {
         // Those of the removals are in `cleanup`, those of new columns in `additive`, of copies in pieces in `whole`, of a new plan
         // in `adopt`.
         // Those of a repair are in `repair`.
+        // Those of new partitions are in `same_partitions`.
         // Those of owners and grants are in `owners_and_grants` and `given_rights`.
         // Those of the operator's programs are in `hooks`, of the pooler in `pgbouncer`, of the way back in `way_back` and `way_back_kills`,
         // of the other names in `rename_fence`.
-        let of_another = ["cleanup.", "added.", "adopt.", "hook.", "pooler.", "repair.", "back.", "rename.", "rights."]
-            .iter()
-            .any(|family| point.starts_with(family));
+        let of_another = [
+            "cleanup.",
+            "added.",
+            "adopt.",
+            "hook.",
+            "pooler.",
+            "repair.",
+            "back.",
+            "rename.",
+            "rights.",
+            "target-partitions.",
+        ]
+        .iter()
+        .any(|family| point.starts_with(family));
         assert!(here || of_another || in_whole.contains(point), "{point} is in no test");
     }
 }
@@ -158,6 +170,19 @@ async fn killed_with_a_partitioned_source() {
     die_and_go_on(PARTITIONED, &points(|point| point.starts_with("partitions."))).await;
     let others = ["setup.after-publication", "chunk.before-commit", "apply.before-commit", "cutover.after-fence"];
     die_and_go_on(PARTITIONED, &others).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_the_same_partitions() {
+    let points = [
+        "step.after-effect",
+        "chunk.mid-copy",
+        "chunk.before-commit",
+        "apply.mid-transaction",
+        "apply.before-commit",
+        "cutover.after-fence",
+    ];
+    die_and_go_on(SPLIT_UP, &points).await;
 }
 
 /// Only the rest of the server is busy: the position moves on without a change of ours.

@@ -63,6 +63,7 @@ mod reserved;
 mod rights;
 mod rights_in_doubt;
 mod rights_without_power;
+mod same_partitions;
 mod secrets;
 mod selection;
 mod settings;

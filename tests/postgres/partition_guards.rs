@@ -89,9 +89,11 @@ async fn partitions_that_came_after_the_switch_are_not_dropped_with_their_rows()
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_need_more_locks_than_there_are() {
     let pair = TestPair::start_with(15, 15, &[("fsync", "off"), ("max_locks_per_transaction", "10")]);
-    for (name, partitions, fit) in [("fit", 160, true), ("many", 225, false)] {
+    for (name, partitions, fit, tables) in
+        [("fit", 160, true, TABLES), ("many", 225, false, TABLES), ("same", 160, true, "    - items\n")]
+    {
         let ddl = "CREATE TABLE items (id integer PRIMARY KEY, n integer) PARTITION BY RANGE (id)";
-        let stage = Stage::new(&pair, name, ddl, TABLES, "  workers: 4\n  batch_size: 100").await;
+        let stage = Stage::new(&pair, name, ddl, tables, "  workers: 4\n  batch_size: 100").await;
         let create = format!(
             "DO $$ BEGIN FOR n IN 0 .. {partitions} - 1 LOOP
                EXECUTE format('CREATE TABLE items_%s PARTITION OF items FOR VALUES FROM (%s) TO (%s)', n, 10 * n, 10 * (n + 1)); COMMIT;
@@ -112,11 +114,8 @@ async fn partitions_that_need_more_locks_than_there_are() {
         let output = stage.migration.run(&["apply", "plan.json", "--yes", "--through", "catchup"]);
         let (is_done, said) = (output.status.success(), words(output));
         assert_eq!(is_done, fit, "{name}: {said}");
-        assert_eq!(
-            said.contains("lock_headroom") && said.contains("max_locks_per_transaction"),
-            !fit,
-            "{name}: {said}"
-        );
+        // What is let pass may be said to leave little room, when it takes long enough for a look.
+        assert!(fit || said.contains("lock_headroom") && said.contains("max_locks_per_transaction"), "{name}: {said}");
         assert_eq!(said.contains("ask for at most 2 workers"), !fit, "{name}: {said}");
         if fit {
             stage.cut_over().assert_switched();

@@ -156,7 +156,12 @@ async fn what_cannot_be_a_source_is_refused_by_name() {
     let with_leaf = format!("{by_range} CREATE TABLE leaf PARTITION OF t FOR VALUES FROM (0) TO (9);");
     let flat = "{ name: t, partitions: none }";
     for (nth, (major, ddl, table, says)) in [
-        (15, with_leaf.clone(), "{ name: t }", "partitions: none"),
+        (
+            15,
+            format!("CREATE SCHEMA s; {by_range} CREATE TABLE s.leaf PARTITION OF t FOR VALUES FROM (0) TO (9);"),
+            "{ name: t }",
+            "partitions: none",
+        ),
         (15, with_leaf.clone(), "{ name: leaf, partitions: none }", "a partition"),
         (12, with_leaf.clone(), flat, "by partition only"),
         (15, "CREATE TABLE t (id integer) PARTITION BY RANGE (id)".to_owned(), flat, "without a primary key"),

@@ -123,6 +123,9 @@ pub const PARTITIONED: KeyKind = KeyKind {
     ..INT
 };
 
+/// The same tree, and the target has it too.
+pub const SPLIT_UP: KeyKind = KeyKind { name: "split_up", options: "", ..PARTITIONED };
+
 impl KeyKind {
     pub fn key(&self, n: u32) -> String {
         self.nth.replace("$n", &n.to_string())

@@ -149,6 +149,7 @@ fn a_schema_is_given_away_only_by_a_plan_that_fails_where_it_is_there() {
                 on: OwnerTarget::Schema(name("public")),
                 owner: own,
                 sequences: Vec::new(),
+                partitions: Vec::new(),
             }));
         }
     };

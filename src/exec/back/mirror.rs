@@ -97,6 +97,7 @@ fn ops(plan: &Plan) -> Vec<Op> {
             key: table.primary_key.clone(),
             identities: BTreeMap::new(),
             reloptions: Vec::new(),
+            partitioning: None,
         })
     }));
     let back = |step: &Step| match &step.op {

@@ -178,6 +178,7 @@ fn nowhere(way: &Back) -> Projection {
         filter: None,
         part: None,
         partitioned: false,
+        onto_partitions: false,
     }
 }
 

@@ -174,7 +174,7 @@ async fn count(sides: &Sides<'_>, aside: Aside, report: &mut TableReport) -> Res
     let number = async |side: Side| {
         let (table, condition) = match side {
             Side::Source => (sql::source_table(projection), sql::filter::source_condition(projection, None)),
-            Side::Target => (sql::with_partitions(&projection.target, false), sql::part::own(projection, "")),
+            Side::Target => (sql::target_table(projection), sql::part::own(projection, "")),
         };
         let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
         let query = format!("SELECT count(*) FROM {table}{condition}");

@@ -203,11 +203,11 @@ impl Repairer<'_> {
             rows_copied: 0,
             keys_spared: spared.iter().map(Vec::len).sum::<usize>() as i64,
         };
-        let target = sql::name(&task.projection.target);
+        let target = sql::target_table(&task.projection);
         for (place, spared) in places.iter().zip(&spared) {
             let rows = condition(task, Side::Target, &place.selection, spared)?;
             let own = sql::part::and_own(&task.projection, "");
-            let delete = format!("DELETE FROM ONLY {target} WHERE {rows}{own}");
+            let delete = format!("DELETE FROM {target} WHERE {rows}{own}");
             repair.rows_deleted += self.target.execute(&delete, &[]).await.map_err(doing())? as i64;
         }
         failpoint::hit("repair.after-delete")?;

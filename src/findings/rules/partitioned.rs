@@ -9,7 +9,8 @@ pub static PARTITIONED: Rule = Rule {
     title: "a partitioned table",
     lock: None,
     effect: "No plan is made.",
-    why: "Its rows live in its partitions: pcrd makes one flat table of them, where that is asked for, the server is \
-          PostgreSQL 13 or later, the table goes into one target alone, and nothing is to go back.",
-    instead: "Write `partitions: none` beside its name.",
+    why: "Its rows live in its partitions: pcrd makes the same partitions, or one flat table where that is asked for, where the \
+          servers are PostgreSQL 13 or later, the table goes into one target alone, and nothing is to go back. The same partitions \
+          need a key of plain columns that stay as they are, and all rows.",
+    instead: "Write `partitions: none` beside its name, for one flat table.",
 };

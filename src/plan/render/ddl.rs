@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Column, Constraint, ConstraintKind, Ident, QualifiedName, Sequence, Table};
+use crate::catalog::{
+    Column, Constraint, ConstraintKind, Ident, PartitionBy, Partitioning, QualifiedName, Sequence, Table,
+};
 use crate::plan::render::escape::{Place, escape};
 use crate::plan::{Op, Plan};
 use crate::projection::Projection;
 use crate::sql::ddl::{add_constraint, create_table, primary_key};
 use crate::sql::ddl_index::{create_index, foreign_key, key_constraint, timing};
+use crate::sql::partition_key::partition_by;
 use crate::sql::rewrite;
 
 /// The DDL of each target table as a unified diff, in the order of the projections; `None` where nothing differs. A target
@@ -110,7 +113,8 @@ fn target(ops: &[&Op]) -> String {
                 ..column.clone()
             };
             let columns: Vec<Column> = op.columns.iter().map(with_default).collect();
-            table = create_table(&op.name, &columns, None, &op.identities, &op.reloptions);
+            let root = op.partitioning.as_ref().map(|whole| without_partitions(whole.by.clone()));
+            table = create_table(&op.name, &columns, None, &op.identities, &op.reloptions, root.as_ref());
             if let Some(key) = &op.key {
                 constraints.insert(&key.name, add_constraint(&op.name, &key.name, &primary_key(key), false));
             }
@@ -154,6 +158,7 @@ fn source(
         let definition = definition(name, table, constraint);
         add_constraint(name, constraint_name, &definition, !constraint.validated)
     };
+    let root = table.partition_key.as_deref().and_then(partition_by).map(without_partitions);
     let indexes = table.indexes.iter().filter(|(_, index)| index.constraint.is_none()).map(|(index_name, index)| {
         let mut index = index.clone();
         let quoted = |text: &String| quoted(text, &name.name, table);
@@ -164,11 +169,16 @@ fn source(
         create_index(index_name, name, &index)
     });
     script(
-        create_table(name, &columns, None, &identities, &table.reloptions)
+        create_table(name, &columns, None, &identities, &table.reloptions, root.as_ref())
             .into_iter()
             .chain(table.constraints.iter().map(constraint))
             .chain(indexes),
     )
+}
+
+/// Partitions are the same on both ends, or told of.
+fn without_partitions(by: PartitionBy) -> Partitioning {
+    Partitioning { by, partitions: Vec::new() }
 }
 
 fn definition(table_name: &QualifiedName, table: &Table, constraint: &Constraint) -> String {
