@@ -17,6 +17,8 @@ mod back;
 mod merged;
 #[path = "tamper/new_types.rs"]
 mod new_types;
+#[path = "tamper/policies.rs"]
+mod policies;
 #[path = "tamper/rights.rs"]
 mod rights;
 #[path = "tamper/triggers.rs"]
@@ -278,6 +280,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::SetComment
                     | Kind::CreateFunction
                     | Kind::CreateTrigger
+                    | Kind::CreatePolicy
+                    | Kind::SetRowSecurity
                     | Kind::SetOwner
                     | Kind::Grant
                     | Kind::SetSequence

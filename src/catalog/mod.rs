@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod index;
 pub mod model;
 pub mod name;
+pub mod policy;
 pub mod trigger;
 pub mod type_def;
 
@@ -20,5 +21,6 @@ pub use fingerprint::Fingerprint;
 pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
+pub use policy::{Policy, PolicyCommand, PolicyDef, RowSecurity};
 pub use trigger::{Firing, FunctionDef, Trigger, TriggerDef, TriggerEvent, TriggerFunction, TriggerTiming};
 pub use type_def::{Attribute, RangeDef, TypeDef};

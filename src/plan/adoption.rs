@@ -263,6 +263,7 @@ fn of_rows(table: &Table) -> Table {
         indexes,
         constraints: BTreeMap::new(),
         triggers: BTreeMap::new(),
+        policies: BTreeMap::new(),
         reloptions: Vec::new(),
         grants: Vec::new(),
         comment: None,

@@ -17,7 +17,7 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitions, rights, rows, sequence, split, tables, trigger, whole,
+    ends, filter, hazard, index, merge, partitions, policy, rights, rows, sequence, split, tables, trigger, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -115,13 +115,15 @@ pub fn resolve(
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
     let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
-    hazard::of_dependents(&scopes, source, &triggers, &mut report);
+    let policies = policy::policies(&scopes, &tables, (source, target), desired.carry);
+    hazard::of_dependents(&scopes, source, (&triggers, &policies), &mut report);
     partitions::findings(&scopes, source, &mut report);
     merge::join(&scopes, &mut tables, &mut report);
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
-    let rights = rights::rights(&scopes, (&tables, &sequences), (source, target), desired.carry, &mut report);
+    let rights =
+        rights::rights(&scopes, (&tables, &sequences), (source, target), (desired.carry, &policies), &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -146,6 +148,7 @@ pub fn resolve(
         sequences,
         functions: triggers.functions,
         triggers: triggers.carried,
+        row_security: policies.carried,
         rights,
         not_carried: report.not_carried,
         findings: report.findings,
@@ -213,6 +216,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
         indexes,
         constraints,
         triggers: BTreeMap::new(),
+        policies: BTreeMap::new(),
         row_security: false,
         row_security_forced: false,
         grants: Vec::new(),

@@ -28,6 +28,7 @@ pub mod model;
 pub mod options;
 mod origin;
 mod partitions;
+mod policy;
 mod report;
 mod rights;
 mod rights_said;

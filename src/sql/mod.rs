@@ -20,6 +20,7 @@ pub mod filter;
 pub mod function;
 pub mod hash;
 pub mod part;
+pub mod policy;
 pub mod publication;
 pub mod quote;
 pub mod range;
