@@ -32,8 +32,7 @@ pub struct Policy {
     /// Functions that it calls and PostgreSQL does not bring: `schema.name(types)`, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
-    /// What else it needs that PostgreSQL, an extension or a type does not bring, in words, sorted: tables, whole rows,
-    /// operators, ….
+    /// What else it needs that PostgreSQL, an extension or a type does not bring, in words, sorted: tables, operators, ….
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
 }

@@ -118,9 +118,9 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     snapshots(plan, &mut found);
     goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
+    found.extend(policies::problems(plan).into_iter().map(WholeError::from));
     found.extend(rights::problems(plan).into_iter().map(WholeError::from));
     found.extend(triggers::problems(plan).into_iter().map(WholeError::from));
-    found.extend(policies::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }

@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Ident, Policy, PolicyDef, QualifiedName, RowSecuri
 use crate::desired::Carry;
 use crate::resolve::scope::Scope;
 use crate::resolve::{ResolvedRowSecurity, ResolvedTable};
-use crate::sql::policy::{as_on_source, has_query, quoted};
+use crate::sql::policy::{as_on_source, has_query, has_row, quoted};
 
 /// What becomes of the policies of everything that is migrated.
 #[derive(Debug, Default)]
@@ -184,6 +184,9 @@ fn carried(scope: &Scope<'_>, policy: &Policy, table: &ResolvedTable, target: &C
         let unreadable = |error| format!("it cannot be read: {error}");
         if has_query(text).map_err(unreadable)? {
             return Err(Left::Because("it has a query whose names pcrd does not follow".to_owned()));
+        }
+        if has_row(text).map_err(unreadable)? {
+            return Err(Left::Because("it reads the whole row".to_owned()));
         }
         let rewritten = scope.rename(text).map_err(unreadable)?;
         reads.extend(rewritten.reads);

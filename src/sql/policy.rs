@@ -78,6 +78,12 @@ pub fn has_query(text: &str) -> Result<bool, TokenError> {
     Ok(false)
 }
 
+/// True when the text reads whole rows of the table: no column of them is named.
+pub fn has_row(text: &str) -> Result<bool, TokenError> {
+    let list = tokens(text)?;
+    Ok(list.windows(2).any(|pair| pair[0].is(".") && pair[1].is("*")))
+}
+
 /// A policy of the target with the names of the source's columns, each of which has the values of the target's alone.
 pub fn as_on_source<'c>(
     def: &PolicyDef,
@@ -86,9 +92,11 @@ pub fn as_on_source<'c>(
 ) -> Result<PolicyDef, TokenError> {
     let computed = |column: &Ident| projection.computed.iter().find(|one| one.target == *column).map(|one| &one.source);
     let of = |column: &Ident| projection.only_read(column).or_else(|| computed(column));
-    let names: BTreeMap<Ident, String> = target_columns
-        .map(|column| (column.clone(), of(column).map_or_else(|| OF_NOTHING.to_owned(), ident)))
-        .collect();
+    // A column that only the source has is none of the target's.
+    let of_source = projection.source_columns.iter().map(|column| (column.name.clone(), OF_NOTHING.to_owned()));
+    let of_target =
+        target_columns.map(|column| (column.clone(), of(column).map_or_else(|| OF_NOTHING.to_owned(), ident)));
+    let names: BTreeMap<Ident, String> = of_source.chain(of_target).collect();
     with(def, |text| Ok(substitute(text, &projection.target.name, &names)?.sql))
 }
 
@@ -196,6 +204,14 @@ mod tests {
         ] {
             assert_eq!(has_query(some), Ok(true), "{some}");
         }
+    }
+
+    #[test]
+    fn whole_rows_are_known() {
+        for row in ["(docs.* IS NOT NULL)", "app.f(\"Do cs\".*)"] {
+            assert_eq!(has_row(row), Ok(true), "{row}");
+        }
+        assert_eq!(has_row("((a * 1.5) > 2.) AND (b = '.*')"), Ok(false));
     }
 
     #[test]

@@ -275,7 +275,7 @@ async fn a_role_without_power_is_told_what_it_needs_to_see_every_row() {
     let said = wait(stage.start_through(""));
     assert_code(&said, Some(3));
     let why = words(&format!("{}\n{}", said.lines.join("\n"), said.stderr));
-    assert!(why.contains("row_security") && why.contains("ALTER ROLE \"mover\" BYPASSRLS"), "{why}");
+    assert!(why.contains("row_security") && why.contains("BYPASSRLS") && why.contains("mover"), "{why}");
     assert_eq!(text(&stage.target, "SELECT to_regclass('app.\"Pa pers\"') IS NULL").await, "t");
     run(&stage.target, "ALTER ROLE mover BYPASSRLS").await;
     let (writing, _) = writer(&pair, "powerless").await;
@@ -361,7 +361,7 @@ async fn the_way_back_passes_row_security() {
     let said = wait(stage.start_through(""));
     assert_code(&said, Some(3));
     let why = words(&said.stderr);
-    assert!(why.contains("ALTER ROLE \"goes_back\" BYPASSRLS"), "{why}");
+    assert!(why.contains("row_security") && why.contains("BYPASSRLS") && why.contains("goes_back"), "{why}");
     run(&stage.source, "ALTER ROLE goes_back BYPASSRLS").await;
     let mut apply = stage.start_through("");
     tokio::task::block_in_place(|| apply.wait_for("changes of the target go back"));

@@ -1,6 +1,6 @@
 -- Policies, each with what its expressions need. What PostgreSQL brings with itself is not in pg_depend.
 WITH policy AS (
-    SELECT p.*
+    SELECT p.oid, p.polrelid, p.polname, p.polcmd, p.polpermissive, p.polroles, p.polqual, p.polwithcheck
     FROM pg_catalog.pg_policy p
     JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -39,9 +39,9 @@ SELECT p.polrelid::int8 AS table_oid,
        ) AS functions,
        ARRAY(
            SELECT DISTINCT CASE
-               WHEN d.is_own THEN 'the whole row, or the table itself'
+               WHEN d.is_own THEN 'the table itself'
                ELSE (SELECT pg_catalog.concat(i.type, ' ', i.identity)
-                     FROM pg_catalog.pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) AS i)
+                     FROM pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS i)
            END
            FROM needed d
            WHERE d.policy = p.oid
