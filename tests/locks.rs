@@ -48,6 +48,8 @@ CREATE SCHEMA called; CREATE FUNCTION called.fires() RETURNS trigger LANGUAGE pl
 CREATE TRIGGER fires AFTER UPDATE OF "user" ON app.orders FOR EACH ROW WHEN (old."user" <> new."user") EXECUTE PROCEDURE called.fires();
 CREATE CONSTRAINT TRIGGER later_fires AFTER INSERT ON app.coded DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE PROCEDURE called.fires();
 ALTER TABLE app.coded DISABLE TRIGGER later_fires;
+CREATE POLICY mine ON app.coded AS RESTRICTIVE FOR SELECT USING (code > 0); ALTER TABLE app.coded ENABLE ROW LEVEL SECURITY;
+ALTER TABLE app.coded FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT ON app.orders TO PUBLIC; GRANT UPDATE (total) ON app.orders TO PUBLIC; GRANT USAGE ON app.tickets TO PUBLIC;
 GRANT USAGE ON SCHEMA app TO PUBLIC;
 "#;
@@ -248,6 +250,8 @@ impl Servers {
             | Op::SetComment(_)
             | Op::CreateFunction(_)
             | Op::CreateTrigger(_)
+            | Op::CreatePolicy(_)
+            | Op::SetRowSecurity(_)
             | Op::SetOwner(_)
             | Op::Grant(_)
             | Op::AnalyzeTable(_)

@@ -85,12 +85,13 @@ async fn create_source(client: &Client, plan: &Plan) {
     }
 }
 
-/// The role that the step gives something to.
-fn role(step: &Step) -> Option<Ident> {
+/// Roles that the step names.
+fn roles(step: &Step) -> Vec<Ident> {
     match &step.op {
-        Op::SetOwner(op) => Some(op.owner.clone()),
-        Op::Grant(op) => op.to.clone(),
-        _ => None,
+        Op::SetOwner(op) => vec![op.owner.clone()],
+        Op::Grant(op) => op.to.iter().cloned().collect(),
+        Op::CreatePolicy(op) => op.def.roles.clone(),
+        _ => Vec::new(),
     }
 }
 
@@ -110,7 +111,7 @@ async fn run_steps(source: &Client, target: &Client, plan: &Plan, wanted: impl F
 async fn every_statement_runs_and_every_revert_undoes() {
     let cluster = Cluster::start_with(15, &[("fsync", "off"), ("wal_level", "logical")]).unwrap();
     let admin = connect(&cluster, "postgres", None).await;
-    let roles: BTreeSet<Ident> = plans().values().flat_map(|plan| &plan.steps).filter_map(role).collect();
+    let roles: BTreeSet<Ident> = plans().values().flat_map(|plan| &plan.steps).flat_map(roles).collect();
     assert!(!roles.is_empty());
     for role in roles {
         run(&admin, &create_role(&role, false), "roles").await;

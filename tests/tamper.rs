@@ -19,6 +19,8 @@ mod merged;
 mod new_types;
 #[path = "tamper/partitions.rs"]
 mod partitions;
+#[path = "tamper/policies.rs"]
+mod policies;
 #[path = "tamper/rights.rs"]
 mod rights;
 #[path = "tamper/triggers.rs"]
@@ -280,6 +282,8 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::SetComment
                     | Kind::CreateFunction
                     | Kind::CreateTrigger
+                    | Kind::CreatePolicy
+                    | Kind::SetRowSecurity
                     | Kind::SetOwner
                     | Kind::Grant
                     | Kind::SetSequence

@@ -37,8 +37,13 @@ impl fmt::Display for Drift {
 const EXISTS: &str = "exists";
 
 /// Families of objects in a table: the field that holds them, and what one of them is called.
-const FAMILIES: [(&str, &str); 4] =
-    [("columns", "column"), ("indexes", "index"), ("constraints", "constraint"), ("triggers", "trigger")];
+const FAMILIES: [(&str, &str); 5] = [
+    ("columns", "column"),
+    ("indexes", "index"),
+    ("constraints", "constraint"),
+    ("triggers", "trigger"),
+    ("policies", "policy"),
+];
 
 /// Lists every difference in structure. Empty exactly when the fingerprints are equal; statistics do not count.
 pub fn explain_drift(before: &Table, after: &Table) -> Vec<Drift> {

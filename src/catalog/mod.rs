@@ -12,6 +12,7 @@ pub mod index;
 pub mod model;
 pub mod name;
 pub mod partitioning;
+pub mod policy;
 pub mod trigger;
 pub mod type_def;
 
@@ -22,5 +23,6 @@ pub use index::*;
 pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
 pub use partitioning::{Partition, PartitionBy, PartitionMethod, Partitioning};
+pub use policy::{Policy, PolicyCommand, PolicyDef, RowSecurity};
 pub use trigger::{Firing, FunctionDef, Trigger, TriggerDef, TriggerEvent, TriggerFunction, TriggerTiming};
 pub use type_def::{Attribute, RangeDef, TypeDef};

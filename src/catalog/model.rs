@@ -1,12 +1,12 @@
 //! Tables and what belongs to them, in the shape that `pg::introspect` fills and `plan` carries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, QualifiedName, Roles, SchemaRights, Trigger,
+    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, Policy, QualifiedName, Roles, SchemaRights, Trigger,
     TriggerFunction, TypeDef,
 };
 
@@ -41,6 +41,10 @@ pub struct Catalog {
     /// that did not look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger_functions: Option<BTreeMap<QualifiedName, TriggerFunction>>,
+    /// Functions that a policy can call: `schema.name(types)`. `None` when only some tables were read, or when the catalog
+    /// was saved by a pcrd that did not look; then it knows of no policies either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<BTreeSet<String>>,
 }
 
 /// Identity and settings of a cluster that decide whether values mean the same on both sides.
@@ -147,6 +151,9 @@ pub struct Table {
     /// `relpartbound` of a partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_bound: Option<String>,
+    /// Policies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Ident, Policy>,
     /// Row-level security: enabled, forced.
     #[serde(default, skip_serializing_if = "is_false")]
     pub row_security: bool,

@@ -5,7 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::catalog::{AclItem, Catalog, ColumnRef, GrantTarget, Held, OwnerTarget, QualifiedName, Right};
+use crate::catalog::{AclItem, Catalog, ColumnRef, GrantTarget, Held, OwnerTarget, QualifiedName, Right, RowSecurity};
+use crate::plan::policies;
 use crate::plan::triggers::{is_as_planned, is_function};
 use crate::plan::{CommentTarget, Grant, Op, Plan};
 use crate::sql::rewrite::{sequences, sequences_named, skeleton};
@@ -63,6 +64,11 @@ pub fn manifest(plan: &Plan, target: &Catalog) -> Vec<Item> {
     items
 }
 
+fn securities(table: &QualifiedName, target: &Catalog) -> policies::Securities {
+    let found = target.tables.get(table);
+    found.map(|found| (table.clone(), RowSecurity::of(found))).into_iter().collect()
+}
+
 /// Kind, address and presence of the object that a step makes; `None` for steps that make none.
 fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
     let in_table = |table: &QualifiedName, name: &dyn fmt::Display| format!("{table}.{name}");
@@ -95,6 +101,14 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
         Op::CreateTrigger(op) => {
             let found = target.tables.get(&op.table).and_then(|table| table.triggers.get(&op.name));
             Some(("trigger", in_table(&op.table, &op.name), found.is_some_and(|found| is_as_planned(op, found))))
+        }
+        Op::CreatePolicy(policy) => Some((
+            "policy",
+            in_table(&policy.table, &policy.name),
+            policies::is_so(op, &securities(&policy.table, target)),
+        )),
+        Op::SetRowSecurity(set) => {
+            Some(("row security", set.table.to_string(), policies::is_so(op, &securities(&set.table, target))))
         }
         Op::SetOwner(op) => {
             let (address, found) = match &op.on {

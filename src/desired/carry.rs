@@ -12,11 +12,13 @@ pub struct Carry {
     pub grants: bool,
     /// Triggers.
     pub triggers: bool,
+    /// Policies, and row security.
+    pub policies: bool,
 }
 
 impl Default for Carry {
     fn default() -> Self {
-        Self { owners: true, grants: true, triggers: true }
+        Self { owners: true, grants: true, triggers: true, policies: true }
     }
 }
 
@@ -27,6 +29,7 @@ enum Kind {
     Owners,
     Grants,
     Triggers,
+    Policies,
 }
 
 /// Kinds that are listed as not carried, whatever is asked for, have no word yet.
@@ -36,8 +39,8 @@ const WORDS: [(&str, Option<Kind>); 8] = [
     ("owners", Some(Kind::Owners)),
     ("grants", Some(Kind::Grants)),
     ("triggers", Some(Kind::Triggers)),
+    ("policies", Some(Kind::Policies)),
     ("comments", None),
-    ("policies", None),
     ("statistics", None),
 ];
 
@@ -53,5 +56,10 @@ pub fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Carry {
         problems.push(Problem::at(ProblemKind::Contradiction, none.span.clone(), message, "stands alone"));
     }
     let is_carried = |kind: Kind| has(Kind::All) || has(kind);
-    Carry { owners: is_carried(Kind::Owners), grants: is_carried(Kind::Grants), triggers: is_carried(Kind::Triggers) }
+    Carry {
+        owners: is_carried(Kind::Owners),
+        grants: is_carried(Kind::Grants),
+        triggers: is_carried(Kind::Triggers),
+        policies: is_carried(Kind::Policies),
+    }
 }

@@ -1,12 +1,13 @@
-//! Whether a server shows as done what the last steps of a cutover do: owners, grants, triggers and what those call.
+//! Whether a server shows as done what the last steps of a cutover do: owners, grants, policies, triggers and what those call.
 
 use std::collections::BTreeSet;
 
-use super::{functions, holdings, table_triggers};
+use super::{functions, holdings, table_policies, table_triggers};
 use crate::catalog::{GrantTarget, Holdings, OwnerTarget, QualifiedName};
 use crate::pg::client::Client;
+use crate::plan::policies::{self, Securities};
 use crate::plan::triggers::{Functions, Triggers, is_function, is_made};
-use crate::plan::{CreateTrigger, Op, SetOwner};
+use crate::plan::{CreatePolicy, CreateTrigger, Op, SetOwner, SetRowSecurity};
 use crate::sql;
 
 /// What a server has of these.
@@ -15,6 +16,8 @@ pub(super) struct Found {
     pub(super) holdings: Holdings,
     /// Of the tables; empty where no step makes any.
     pub(super) triggers: Triggers,
+    /// Of the tables; empty where no step is about it.
+    pub(super) securities: Securities,
     /// Those that steps make.
     pub(super) functions: Functions,
 }
@@ -31,9 +34,19 @@ impl Found {
             true => table_triggers::read(client, objects).await?,
             false => Triggers::new(),
         };
+        let securities = match steps.clone().any(|op| matches!(op, Op::CreatePolicy(_) | Op::SetRowSecurity(_))) {
+            true => {
+                let tables = objects.iter().filter_map(|on| match on {
+                    GrantTarget::Table(table) => Some(table),
+                    _ => None,
+                });
+                table_policies::read(client, tables).await?
+            }
+            false => Securities::new(),
+        };
         let made: BTreeSet<&QualifiedName> =
             steps.filter_map(|op| if let Op::CreateFunction(op) = op { Some(&op.name) } else { None }).collect();
-        Ok(Self { holdings, triggers, functions: functions::read(client, &made).await? })
+        Ok(Self { holdings, triggers, securities, functions: functions::read(client, &made).await? })
     }
 }
 
@@ -42,6 +55,9 @@ pub(super) fn on(op: &Op) -> GrantTarget {
     match op {
         Op::CreateFunction(op) => GrantTarget::Schema(op.name.schema.clone()),
         Op::CreateTrigger(op) => GrantTarget::Table(op.table.clone()),
+        Op::CreatePolicy(CreatePolicy { table, .. }) | Op::SetRowSecurity(SetRowSecurity { table, .. }) => {
+            GrantTarget::Table(table.clone())
+        }
         Op::SetOwner(op) => op.on.as_grant_target(),
         Op::Grant(op) => op.on.clone(),
         _ => unreachable!("only these give something"),
@@ -51,7 +67,9 @@ pub(super) fn on(op: &Op) -> GrantTarget {
 /// The tables that the step locks against more than their readers.
 pub(super) fn locked_tables(op: &Op) -> Vec<String> {
     match op {
-        Op::CreateTrigger(CreateTrigger { table, .. }) => vec![sql::name(table)],
+        Op::CreateTrigger(CreateTrigger { table, .. })
+        | Op::CreatePolicy(CreatePolicy { table, .. })
+        | Op::SetRowSecurity(SetRowSecurity { table, .. }) => vec![sql::name(table)],
         Op::SetOwner(SetOwner { on: OwnerTarget::Table(table), partitions, .. }) => {
             [table].into_iter().chain(partitions).map(sql::name).collect()
         }
@@ -64,6 +82,7 @@ pub(super) fn is_so(op: &Op, there: &Found) -> bool {
     match op {
         Op::CreateFunction(op) => return there.functions.get(&op.name).is_some_and(|text| is_function(op, text)),
         Op::CreateTrigger(op) => return is_made(op, &there.triggers),
+        Op::CreatePolicy(_) | Op::SetRowSecurity(_) => return policies::is_so(op, &there.securities),
         _ => {}
     }
     let Some(found) = there.holdings.get(&on(op)) else { return false };

@@ -1,14 +1,15 @@
 //! Before anything begins: whether the role that applies the plan may give the target's objects to their owners, and grant
-//! what the plan grants.
+//! what the plan grants; and whether it sees their rows then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExecError;
 use super::is_done::is_done;
 use super::preflight::{Failure, Fix};
+use super::table_policies::sees_all;
 use crate::catalog::{GrantTarget, Ident, OwnerTarget, Right};
 use crate::pg::client::Client;
-use crate::plan::{End, Grant, Op, Plan, SetOwner, rights};
+use crate::plan::{CreatePolicy, End, Grant, Op, Plan, SetOwner, SetRowSecurity, rights};
 use crate::sql;
 
 /// What would keep the steps from being done, and is better known before the first row is copied.
@@ -17,11 +18,21 @@ pub(super) async fn checks(plan: &Plan, target: &Client) -> Result<Vec<Failure>,
     let owners: Vec<&SetOwner> =
         steps().filter_map(|op| if let Op::SetOwner(op) = op { Some(op) } else { None }).collect();
     let grants: Vec<&Grant> = steps().filter_map(|op| if let Op::Grant(op) = op { Some(op) } else { None }).collect();
-    if owners.is_empty() && grants.is_empty() {
+    let policies: Vec<&CreatePolicy> =
+        steps().filter_map(|op| if let Op::CreatePolicy(op) = op { Some(op) } else { None }).collect();
+    let forced: Vec<&SetRowSecurity> = steps()
+        .filter_map(|op| if let Op::SetRowSecurity(op) = op { Some(op) } else { None })
+        .filter(|op| op.enabled && op.forced)
+        .collect();
+    if owners.is_empty() && grants.is_empty() && policies.is_empty() && forced.is_empty() {
         return Ok(Vec::new());
     }
-    let named: BTreeSet<&Ident> =
-        owners.iter().map(|op| &op.owner).chain(grants.iter().filter_map(|op| op.to.as_ref())).collect();
+    let named: BTreeSet<&Ident> = owners
+        .iter()
+        .map(|op| &op.owner)
+        .chain(grants.iter().filter_map(|op| op.to.as_ref()))
+        .chain(policies.iter().flat_map(|op| &op.def.roles))
+        .collect();
     let roles = roles(target, &named).await?;
     let mut failures = Vec::new();
     let mut fail = |id, found: String, fix: Fix| failures.push(Failure { id, on: End::Target, found, fix });
@@ -30,6 +41,16 @@ pub(super) async fn checks(plan: &Plan, target: &Client) -> Result<Vec<Failure>,
         fail("role_missing", found, Fix::Statement(sql::rights::create_role(role, false)));
     }
     let me = current(target).await?;
+    if let Some(op) = forced.first()
+        && !sees_all(target).await?
+    {
+        let user = sql::ident(&me.name);
+        let found = format!(
+            "row-level security will be forced on {} at the switch, and hides its rows from role {user}",
+            op.table
+        );
+        fail("row_security", found, Fix::Statement(format!("ALTER ROLE {user} BYPASSRLS")));
+    }
     for owner in owners.iter().map(|op| &op.owner).collect::<BTreeSet<_>>() {
         let Some(role) = roles.get(owner.as_str()).filter(|role| !role.is_ours) else { continue };
         let (name, user) = (sql::ident(owner), sql::ident(&me.name));

@@ -76,6 +76,7 @@ pub mod surplus;
 pub mod switch;
 pub mod table;
 mod table_parts;
+mod table_policies;
 mod table_triggers;
 mod target_partitions;
 pub mod throttle;

@@ -1,4 +1,4 @@
-//! Owners, grants and triggers of the target, given behind the permanent fence and before a client is moved: nothing is
+//! Owners, grants, policies and triggers of the target, given behind the permanent fence and before a client is moved: nothing is
 //! applied any more then, whose code could run with the executor's rights, and nobody else could write before. What cannot
 //! be given keeps nothing closed: it is recorded, and said with the statement that does it.
 
@@ -12,6 +12,7 @@ use super::create_right::with_create;
 use super::is_done::{Found, is_done, is_so, locked_tables, on};
 use super::shared::Shared;
 use super::table_parts::parts;
+use super::table_policies;
 use super::vacuum_away::vacuum_away;
 use super::{ExecError, failpoint, functions, lock_holders};
 use crate::catalog::{ColumnRef, GrantTarget, Holdings, Ident, QualifiedName};
@@ -19,6 +20,7 @@ use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::given::{self, Before, NotGiven};
 use crate::pg::client::Client;
 use crate::plan::given_back::given_back;
+use crate::plan::policies;
 use crate::plan::rights::{self, Lost};
 use crate::plan::triggers::{self, removed};
 use crate::plan::{End, Grant, Op, Plan, Step, StepId, statements};
@@ -39,6 +41,9 @@ pub(super) const UNREAD: &str = "SET LOCAL check_function_bodies = off";
 /// What a GRANT was that brought nothing.
 pub(super) const WITHOUT_EFFECT: &str = "the role that applies the plan may not, and the server has granted nothing";
 
+/// What is not given without its table's policies.
+const UNHIDDEN: &str = "its table's policies and row security are not all there, which come first: the role would see more than on the source";
+
 /// What is to be given.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -52,6 +57,8 @@ struct Piece {
     step: StepId,
     op: Op,
     sql: String,
+    /// The table whose rows somebody sees then.
+    shows: Option<QualifiedName>,
 }
 
 /// What the plan gives and the source does not have any more.
@@ -79,7 +86,8 @@ impl Piece {
         let list = statements::statements(&op, &run.plan)
             .map_err(|error| ExecError::Step { step: step.to_string(), reason: error.to_string() })?;
         let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");
-        Ok(Self { step: step.clone(), op, sql })
+        let shows = policies::shows(&run.plan, &op).cloned();
+        Ok(Self { step: step.clone(), op, sql, shows })
     }
 }
 
@@ -97,17 +105,27 @@ fn late(what: &str) -> String {
 /// Reads from the source what of the plan's owners and grants it still has, and says what it has not, but for what was said
 /// before. What went away since the operator's programs may have run becomes an alarm: they may stop writers that way.
 pub async fn wanted(run: &Run, source: &Client, earlier: Earlier<'_>) -> Result<Wanted, ExecError> {
-    let gives = |op: &Op| matches!(op, Op::CreateFunction(_) | Op::CreateTrigger(_) | Op::SetOwner(_) | Op::Grant(_));
-    let steps = || run.plan.steps.iter().filter(|step| gives(&step.op));
+    let steps = || run.plan.steps.iter().filter(|step| step.op.gives());
     let origins: BTreeSet<GrantTarget> = steps().flat_map(|step| rights::origins(&run.plan, &on(&step.op))).collect();
     if origins.is_empty() {
         return Ok(Wanted::default());
     }
-    let doing = ExecError::source("read owners, grants and triggers");
-    let there = Found::read(source, &origins, steps().map(|step| &step.op)).await.map_err(doing)?;
+    let doing = || ExecError::source("read owners, grants, policies and triggers");
+    let there = Found::read(source, &origins, steps().map(|step| &step.op)).await.map_err(doing())?;
+    let securities = table_policies::read(source, run.plan.sources()).await.map_err(doing())?;
     let mut wanted = Wanted::default();
     for step in steps() {
+        let shown = policies::shows(&run.plan, &step.op).or(policies::hides(&step.op));
+        let changed = shown.and_then(|table| policies::changed(&run.plan, table, &securities));
+        if let (Some(table), Earlier::Nothing) = (changed, earlier) {
+            let reason = format!(
+                "the policies or the row security of {table} on the source are not those of the plan: plan anew"
+            );
+            return Err(ExecError::CutoverAborted { reason });
+        }
         let still = match &step.op {
+            op if changed.is_some() && policies::hides(op).is_none() => policies::withheld(op),
+            op @ (Op::CreatePolicy(_) | Op::SetRowSecurity(_)) => policies::still(&run.plan, op, &securities),
             Op::CreateFunction(op) => triggers::still_function(op, &there.functions),
             Op::CreateTrigger(op) => triggers::still(&run.plan, op, &there.triggers),
             op => rights::still(&run.plan, op, &there.holdings),
@@ -324,13 +342,19 @@ async fn one_by_one(
     (wait, is_rehearsal): (Duration, bool),
 ) -> Result<Vec<Trouble>, tokio_postgres::Error> {
     let until = Instant::now() + ALL_WAITS;
-    let mut troubles = Vec::new();
+    let (mut troubles, mut unhidden) = (Vec::new(), BTreeSet::new());
     for piece in open {
+        if piece.shows.as_ref().is_some_and(|table| unhidden.contains(table)) {
+            let (step, sql, reason) = (piece.step.clone(), piece.sql.clone(), UNHIDDEN.to_owned());
+            troubles.push(Trouble { step, sql, reason, is_lock: false });
+            continue;
+        }
         let wait = wait.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(1));
         let sql = with_create(client, [(&piece.op, piece.sql.as_str())].into_iter()).await?;
         let text = format!("SET LOCAL lock_timeout = {}; SAVEPOINT given; {sql}; RELEASE given", wait.as_millis());
         let Err(error) = client.batch_execute(&text).await else { continue };
         let Some(said) = error.as_db_error() else { return Err(error) };
+        unhidden.extend(policies::hides(&piece.op));
         troubles.push(Trouble {
             step: piece.step.clone(),
             sql: piece.sql.clone(),
@@ -353,7 +377,8 @@ pub(super) async fn rehearse(client: &Client, step: &Step) -> Result<bool, tokio
     }
     let statements = step.statements.iter().map(|statement| (&step.op, statement.sql.as_str()));
     client.batch_execute(&with_create(client, statements).await?).await?;
-    Ok(matches!(step.op, Op::CreateFunction(_) | Op::CreateTrigger(_)) || is_done(client, &step.op).await?)
+    let may_be_silent = matches!(step.op, Op::SetOwner(_) | Op::Grant(_));
+    Ok(!may_be_silent || is_done(client, &step.op).await?)
 }
 
 /// True when rights were given that nobody has taken back, or nobody has looked since what is left of them.
@@ -370,15 +395,22 @@ pub async fn take_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     }
     let doing = || ExecError::target("take back owners and grants");
     let objects: BTreeSet<GrantTarget> = recorded.iter().map(|one| one.object.clone()).collect();
-    let was_there = |table: &QualifiedName, trigger: &Ident| {
+    let had = |table: &QualifiedName, part: &str| {
         let of_table = recorded.iter().filter(|one| one.object == GrantTarget::Table(table.clone()));
-        of_table.flat_map(|one| &one.parts).any(|part| part.starts_with(&format!("trigger {} (", trigger.as_str())))
+        of_table.flat_map(|one| &one.parts).any(|one| one.starts_with(part))
+    };
+    let had_trigger = |table: &QualifiedName, name: &Ident| had(table, &format!("trigger {} (", name.as_str()));
+    let had_policy = |table: &QualifiedName, name: &Ident| had(table, &format!("policy {} (", name.as_str()));
+    let was_set = |table: &QualifiedName| {
+        let is_forced = ["t", "f"].iter().any(|on| had(table, &format!("row security (on: {on}, forced: t)")));
+        (had(table, "row security (on: t"), is_forced)
     };
     let before: Holdings = recorded.iter().map(|one| (one.object.clone(), one.holding.clone())).collect();
     ledger.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.map_err(doing())?;
     let taken = async {
         let now = Found::read(ledger, &objects, run.plan.steps.iter().map(|step| &step.op)).await?;
-        let mut statements = removed(&run.plan, &now.triggers, was_there);
+        let mut statements = removed(&run.plan, &now.triggers, had_trigger);
+        statements.extend(policies::removed(&run.plan, &now.securities, had_policy, was_set));
         statements.extend(given_back(&run.plan, &before, &now.holdings));
         ledger.batch_execute(&statements.join("; ")).await?;
         Ok::<usize, tokio_postgres::Error>(statements.len())
@@ -387,7 +419,7 @@ pub async fn take_back(run: &Run, ledger: &Client) -> Result<(), ExecError> {
         Ok(count) => {
             ledger.batch_execute("COMMIT").await.map_err(doing())?;
             if count > 0 {
-                run.note("what the switch had given on the target was taken back: owners, grants, triggers");
+                run.note("what the switch had given on the target was taken back: owners, grants, policies, triggers");
             }
         }
         Err(error) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ExecError;
 use super::context::Run;
 use super::lock_headroom::Headroom;
-use super::{leftover, lock_headroom, may_give, new_types, order, partitions, renamed, sight};
+use super::{back, leftover, lock_headroom, may_give, new_types, order, partitions, renamed, sight};
 use crate::catalog::QualifiedName;
 use crate::catalog::type_def::named;
 use crate::pg::client::Client;
@@ -289,6 +289,14 @@ async fn source_checks(run: &Run, source: &Client) -> Result<Vec<Failure>, ExecE
                 "Drop the subscription before the migration.".into(),
             );
         }
+    }
+    if let Some((table, role)) = back::hidden(run, source).await? {
+        let role = sql::ident(&role);
+        fail(
+            "row_security",
+            format!("row-level security hides rows of {table} from role {role}, as which changes are to go back"),
+            Fix::Statement(format!("ALTER ROLE {role} BYPASSRLS")),
+        );
     }
     Ok(failures)
 }

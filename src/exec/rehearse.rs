@@ -35,6 +35,8 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
                 | Op::SetComment(_)
                 | Op::CreateFunction(_)
                 | Op::CreateTrigger(_)
+                | Op::CreatePolicy(_)
+                | Op::SetRowSecurity(_)
                 | Op::SetOwner(_)
                 | Op::Grant(_)
         );
@@ -55,7 +57,7 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
 }
 
 async fn build_one(target: &Client, step: &Step) -> Result<bool, tokio_postgres::Error> {
-    if matches!(step.op, Op::CreateFunction(_) | Op::CreateTrigger(_) | Op::SetOwner(_) | Op::Grant(_)) {
+    if step.op.gives() {
         return owners_and_grants::rehearse(target, step).await;
     }
     for statement in step.statements.iter().filter(|statement| statement.on == End::Target) {

@@ -391,12 +391,10 @@ fn beyond_steps(
             Op::Drain(_) => of(CutoverState::Fenced, CutoverState::Drained),
             Op::VerifyFinal(_) => of(CutoverState::Drained, CutoverState::VerifiedFinal),
             Op::SetSequence(_) => of(CutoverState::VerifiedFinal, CutoverState::SequencesSet),
-            Op::CreateFunction(_) | Op::CreateTrigger(_) | Op::SetOwner(_) | Op::Grant(_) => {
-                match not_given.contains(&step.id.0) {
-                    true => Some("not_done"),
-                    false => of(CutoverState::SequencesSet, CutoverState::Switched),
-                }
-            }
+            _ if step.op.gives() => match not_given.contains(&step.id.0) {
+                true => Some("not_done"),
+                false => of(CutoverState::SequencesSet, CutoverState::Switched),
+            },
             Op::Switch(_) | Op::RenameSource(_) => of(CutoverState::SequencesSet, CutoverState::Switched),
             Op::StreamChanges(_) => (state >= CutoverState::Drained).then_some("succeeded"),
             // Whether the fence stands after a cleanup is the operator's choice.

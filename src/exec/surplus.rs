@@ -65,13 +65,18 @@ async fn of_role(run: &Run, on: End, client: &Client) -> Result<Vec<Failure>, Ex
         }
         tell("superuser", found, Fix::Statement(format!("ALTER ROLE {user} NOSUPERUSER")));
     }
-    let policies: bool = role.get(7);
+    let forces =
+        run.plan.steps.iter().any(|step| matches!(&step.op, Op::SetRowSecurity(op) if op.enabled && op.forced));
+    let policies = match on {
+        End::Source => role.get(7),
+        End::Target => forces,
+    };
     // The way back reads the target's log.
     let goes_back = run.plan.settings.cutover.reverse.is_some();
     for (has, attribute, may) in [
         (role.get(3), "CREATEDB", "create databases"),
         (role.get(4), "CREATEROLE", "create roles and grant them"),
-        (role.get::<_, bool>(5) && !(on == End::Source && policies), "BYPASSRLS", "read and write past every policy"),
+        (role.get::<_, bool>(5) && !policies, "BYPASSRLS", "read and write past every policy"),
         (role.get::<_, bool>(6) && on == End::Target && !goes_back, "REPLICATION", "read the whole log of the cluster"),
     ] {
         if has {

@@ -164,7 +164,8 @@ static ROW_SECURITY: Rule = Rule {
     title: "row-level security hides rows from the role",
     lock: None,
     effect: "`apply` refuses.",
-    why: "Hidden rows would be missing on the target, and nothing would fail.",
+    why: "Hidden rows would be missing, and nothing would be compared with them: on the target when they are hidden on the source, on the \
+          way back when they are hidden from the role that writes there, and after the switch where the target hides them from its owner.",
     instead: "Give the role BYPASSRLS for the time of the migration.",
 };
 

@@ -269,6 +269,7 @@ fn of_rows(table: &Table) -> Table {
         indexes,
         constraints: BTreeMap::new(),
         triggers: BTreeMap::new(),
+        policies: BTreeMap::new(),
         reloptions: Vec::new(),
         grants: Vec::new(),
         comment: None,

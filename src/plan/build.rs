@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{
-    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, FunctionDef, Ident, Key, OwnerTarget, QualifiedName,
-    Sequence, type_def,
+    Column, ColumnRef, Constraint, ConstraintKind, Fingerprint, FunctionDef, Ident, Key, OwnerTarget, PolicyDef,
+    QualifiedName, RowSecurity, Sequence, type_def,
 };
 use crate::diff::{Change, TableDiff, table_changes};
 use crate::plan::graph::{Cycle, order};
@@ -13,13 +13,15 @@ use crate::plan::rules::World;
 use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
 use crate::plan::{
-    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger,
+    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger, CreatePolicy,
     CreatePublication, CreateSchema, CreateSequence, CreateSlot, CreateTable, CreateTrigger, CreateType, Drain,
     DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault,
-    SetOwner, SetSequence, Settings, Side, Step, StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable,
-    back, digest, effects, statements,
+    SetOwner, SetRowSecurity, SetSequence, Settings, Side, Step, StreamChanges, Switch, ValidateConstraint,
+    VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
-use crate::resolve::{Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedTable, ResolvedTrigger};
+use crate::resolve::{
+    Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedRowSecurity, ResolvedTable, ResolvedTrigger,
+};
 use crate::sql::publication::TRUNCATE_SINCE;
 
 /// Why no plan can be built. All of these are defects of pcrd, not of the input.
@@ -181,6 +183,9 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     };
     ops.extend(resolved.functions.iter().map(function));
     ops.extend(resolved.triggers.iter().map(create_trigger));
+    for one in &resolved.row_security {
+        ops.extend(row_security(one));
+    }
     ops.extend(rights(resolved));
     ops.push(Op::Switch(Switch {}));
     ops.extend(rename_source(settings, &sources));
@@ -200,6 +205,15 @@ pub(super) fn guard(sources: &[QualifiedName], major: u32, partitioned: &BTreeSe
 fn create_trigger(one: &ResolvedTrigger) -> Op {
     let (table, name) = (one.table.clone(), one.name.clone());
     Op::CreateTrigger(CreateTrigger { table, name, def: one.def.clone(), firing: one.firing })
+}
+
+fn row_security(one: &ResolvedRowSecurity) -> impl Iterator<Item = Op> {
+    let policy = |(name, def): (&Ident, &PolicyDef)| {
+        Op::CreatePolicy(CreatePolicy { table: one.table.clone(), name: name.clone(), def: def.clone() })
+    };
+    let RowSecurity { enabled, forced, policies } = &one.security;
+    let set = SetRowSecurity { table: one.table.clone(), enabled: *enabled, forced: *forced };
+    policies.iter().map(policy).chain((*enabled || *forced).then_some(Op::SetRowSecurity(set)))
 }
 
 fn rights(resolved: &Resolved) -> impl Iterator<Item = Op> {

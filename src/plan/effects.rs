@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{ColumnRef, GrantTarget, OwnerTarget, QualifiedName};
-use crate::plan::{CommentTarget, End, Lock, Op, Plan, Renamed};
+use crate::plan::{CommentTarget, CreatePolicy, End, Lock, Op, Plan, Renamed, SetRowSecurity};
 use crate::projection::Projection;
 use crate::sql::rewrite::referenced_table;
 
@@ -66,6 +66,9 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         }
         Op::CreateTrigger(op) => {
             vec![lock(End::Target, &op.table, "SHARE ROW EXCLUSIVE", "milliseconds; at most 200 ms of waiting")]
+        }
+        Op::CreatePolicy(CreatePolicy { table, .. }) | Op::SetRowSecurity(SetRowSecurity { table, .. }) => {
+            vec![lock(End::Target, table, "ACCESS EXCLUSIVE", "milliseconds; at most 200 ms of waiting")]
         }
         Op::Grant(_) if plan.target.server.major() < GRANT_LOCKS_SINCE => Vec::new(),
         Op::Grant(op) => match &op.on {
@@ -164,6 +167,8 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         Op::VerifyTable(op) => format!("the ledger holds a clean comparison of every chunk of {}", op.table),
         Op::CreateFunction(op) => format!("function {}() exists with this body", op.name),
         Op::CreateTrigger(op) => format!("trigger {} on {} does this", op.name, op.table),
+        Op::CreatePolicy(op) => format!("policy {} on {} does this", op.name, op.table),
+        Op::SetRowSecurity(op) => format!("row security of {} is so", op.table),
         Op::SetOwner(op) => format!("it belongs to {}", op.owner),
         Op::Grant(op) => match &op.to {
             Some(role) => format!("{role} has these rights"),

@@ -26,6 +26,8 @@ pub enum Kind {
     VerifyTable,
     CreateFunction,
     CreateTrigger,
+    CreatePolicy,
+    SetRowSecurity,
     SetOwner,
     Grant,
     Fence,
@@ -70,6 +72,8 @@ impl Op {
             Self::VerifyTable(_) => Kind::VerifyTable,
             Self::CreateFunction(_) => Kind::CreateFunction,
             Self::CreateTrigger(_) => Kind::CreateTrigger,
+            Self::CreatePolicy(_) => Kind::CreatePolicy,
+            Self::SetRowSecurity(_) => Kind::SetRowSecurity,
             Self::SetOwner(_) => Kind::SetOwner,
             Self::Grant(_) => Kind::Grant,
             Self::Fence(_) => Kind::Fence,
@@ -122,6 +126,8 @@ impl Op {
             Self::VerifyTable(op) => format!("verify:{}", op.table),
             Self::CreateFunction(op) => format!("create_function:{}", op.name),
             Self::CreateTrigger(op) => format!("create_trigger:{}", within(&op.table, &op.name)),
+            Self::CreatePolicy(op) => format!("create_policy:{}", within(&op.table, &op.name)),
+            Self::SetRowSecurity(op) => format!("set_row_security:{}", op.table),
             Self::SetOwner(op) => match &op.on {
                 OwnerTarget::Schema(name) => format!("set_owner:schema:{name}"),
                 OwnerTarget::Table(name) => format!("set_owner:table:{name}"),
@@ -177,6 +183,8 @@ impl Op {
             | Self::ProbeBack(_)
             | Self::CreateFunction(_)
             | Self::CreateTrigger(_)
+            | Self::CreatePolicy(_)
+            | Self::SetRowSecurity(_)
             | Self::SetOwner(_)
             | Self::Grant(_)
             | Self::Fence(_)
@@ -208,6 +216,8 @@ impl Op {
             Self::AnalyzeTable(op) => Some(&op.table),
             Self::VerifyTable(op) => Some(&op.table),
             Self::CreateTrigger(op) => Some(&op.table),
+            Self::CreatePolicy(op) => Some(&op.table),
+            Self::SetRowSecurity(op) => Some(&op.table),
             Self::SetDefault(op) => Some(&op.column.table),
             Self::SetComment(op) => match &op.on {
                 CommentTarget::Table(name) => Some(name),
@@ -257,6 +267,65 @@ impl Op {
     pub fn builds_key(&self) -> bool {
         let index = matches!(self, Self::CreateIndex(op) if op.key);
         index || matches!(self, Self::AddConstraint(op) if op.key)
+    }
+
+    /// True for a step that makes the target somebody else's: behind the permanent fence, all of them in one transaction.
+    pub fn gives(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateFunction(_)
+                | Self::CreateTrigger(_)
+                | Self::CreatePolicy(_)
+                | Self::SetRowSecurity(_)
+                | Self::SetOwner(_)
+                | Self::Grant(_)
+        )
+    }
+
+    /// True for a step that moves rows safely: which of these a plan has follows from its tables, settings and servers.
+    pub fn is_protocol(&self) -> bool {
+        match self {
+            Self::CreateLedger(_)
+            | Self::GuardTruncate(_)
+            | Self::CreatePublication(_)
+            | Self::CreateSlot(_)
+            | Self::FreezeDefaults(_)
+            | Self::CopyTable(_)
+            | Self::StreamChanges(_)
+            | Self::AnalyzeTable(_)
+            | Self::VerifyTable(_)
+            | Self::Fence(_)
+            | Self::Drain(_)
+            | Self::VerifyFinal(_)
+            | Self::Switch(_)
+            | Self::RenameSource(_)
+            | Self::PublishBack(_)
+            | Self::CreateBackSlot(_)
+            | Self::ProbeBack(_)
+            | Self::ArmBack(_)
+            | Self::StreamBack(_)
+            | Self::DropBackSlot(_)
+            | Self::DropBackPublication(_)
+            | Self::DropSlot(_)
+            | Self::DropPublication(_)
+            | Self::DropFence(_) => true,
+            Self::CreateSchema(_)
+            | Self::CreateType(_)
+            | Self::CreateTable(_)
+            | Self::CreateSequence(_)
+            | Self::CreateIndex(_)
+            | Self::AddConstraint(_)
+            | Self::ValidateConstraint(_)
+            | Self::SetComment(_)
+            | Self::CreateFunction(_)
+            | Self::CreateTrigger(_)
+            | Self::CreatePolicy(_)
+            | Self::SetRowSecurity(_)
+            | Self::SetOwner(_)
+            | Self::Grant(_)
+            | Self::SetSequence(_)
+            | Self::SetDefault(_) => false,
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, QualifiedName, Right, Sequence,
-    TriggerDef, TypeDef,
+    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, PolicyDef, QualifiedName, Right,
+    Sequence, TriggerDef, TypeDef,
 };
 
 /// The kinds of steps.
@@ -50,6 +50,10 @@ pub enum Op {
     CreateFunction(CreateFunction),
     /// Creates a trigger on the target.
     CreateTrigger(CreateTrigger),
+    /// Creates a policy on the target.
+    CreatePolicy(CreatePolicy),
+    /// Turns row security of a table of the target on.
+    SetRowSecurity(SetRowSecurity),
     /// Gives an object to its owner.
     SetOwner(SetOwner),
     /// Grants rights to a role, or to everybody.
@@ -205,6 +209,18 @@ CreateTrigger { /// Target table.
     name: Ident, /// What it does, with the target's names.
     def: TriggerDef, /// When it fires.
     firing: Firing } }
+payload! { /// See [`Op::CreatePolicy`].
+CreatePolicy { /// Target table.
+    table: QualifiedName, /// Name, on both ends.
+    name: Ident, /// What it does, with the target's names.
+    def: PolicyDef } }
+payload! { /// See [`Op::SetRowSecurity`].
+SetRowSecurity { /// Target table.
+    table: QualifiedName, /// ENABLE.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    enabled: bool, /// FORCE: for the owner too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forced: bool } }
 payload! { /// See [`Op::SetOwner`].
 SetOwner { /// What.
     on: OwnerTarget, /// The role.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{ColumnRef, GrantTarget, Holding, Holdings, Ident, OwnerTarget, QualifiedName, Right};
+use crate::plan::policies::is_whole;
 use crate::plan::{Grant, Op, Plan, SetOwner, StepId};
 
 /// What is wrong with a step that gives somebody something.
@@ -223,7 +224,8 @@ fn is_granted(plan: &Plan, op: &Grant) -> bool {
     let is_once = !said.is_empty() && said.iter().collect::<BTreeSet<_>>().len() == said.len();
     let is_open = |table: &QualifiedName| {
         let guarded = |name: &QualifiedName| plan.source.tables.get(name).is_none_or(|found| found.row_security);
-        plan.onto(table).next().is_some() && !plan.onto(table).any(|one| guarded(&one.source))
+        plan.onto(table).next().is_some()
+            && (is_whole(plan, table) || !plan.onto(table).any(|one| guarded(&one.source)))
     };
     is_once
         && match &op.on {
@@ -237,9 +239,10 @@ fn is_granted(plan: &Plan, op: &Grant) -> bool {
         }
 }
 
-/// Who is to have what on the target, in words: the owner of each object, then each role with its rights, then what fires.
+/// Who is to have what on the target, in words: the owner of each object, then each role with its rights, then what fires and
+/// which rows are hidden.
 pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
-    let (mut found, mut triggers) =
+    let (mut found, mut further) =
         (BTreeMap::<GrantTarget, Vec<String>>::new(), BTreeMap::<GrantTarget, Vec<String>>::new());
     for step in &plan.steps {
         match &step.op {
@@ -258,17 +261,30 @@ pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
             }
             Op::CreateFunction(op) => {
                 let line = format!("function {}() is created as on the source", op.name);
-                triggers.entry(GrantTarget::Schema(op.name.schema.clone())).or_default().push(line);
+                further.entry(GrantTarget::Schema(op.name.schema.clone())).or_default().push(line);
             }
             Op::CreateTrigger(op) => {
                 let firing = op.firing.words().map_or_else(String::new, |words| format!(" ({words})"));
                 let line = format!("trigger {} calls {}{firing}", op.name, op.def.function);
-                triggers.entry(GrantTarget::Table(op.table.clone())).or_default().push(line);
+                further.entry(GrantTarget::Table(op.table.clone())).or_default().push(line);
+            }
+            Op::CreatePolicy(op) => {
+                let kind = if op.def.restrictive { "restrictive" } else { "permissive" };
+                let roles = op.def.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let to = if roles.is_empty() { "everybody (PUBLIC)" } else { &roles };
+                let line = format!("policy {}: {kind}, for {}, to {to}", op.name, op.def.command.word());
+                further.entry(GrantTarget::Table(op.table.clone())).or_default().push(line);
+            }
+            Op::SetRowSecurity(op) => {
+                let words = [(op.enabled, "on"), (op.forced, "forced on the owner too")];
+                let words: Vec<&str> = words.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
+                let line = format!("row security: {}", words.join(", "));
+                further.entry(GrantTarget::Table(op.table.clone())).or_default().push(line);
             }
             _ => {}
         }
     }
-    for (on, lines) in triggers {
+    for (on, lines) in further {
         found.entry(on).or_default().extend(lines);
     }
     found.into_iter().map(|(on, lines)| (shown(&on), lines)).collect()

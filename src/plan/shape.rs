@@ -4,6 +4,7 @@
 use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, PartitionBy, QualifiedName, Right, TypeDef};
 use crate::plan::rename::names_back;
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
+use crate::plan::shape_policy;
 use crate::plan::shape_trigger;
 use crate::plan::shape_type;
 use crate::plan::statements::via_root;
@@ -173,6 +174,8 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         Op::VerifyTable(_) | Op::Drain(_) | Op::VerifyFinal(_) => Vec::new(),
         Op::CreateFunction(op) => vec![shape_trigger::new_function(op)],
         Op::CreateTrigger(op) => shape_trigger::new_trigger(op),
+        Op::CreatePolicy(op) => vec![shape_policy::new_policy(op)],
+        Op::SetRowSecurity(op) => shape_policy::row_security(op),
         Op::SetOwner(op) => {
             let on = match &op.on {
                 OwnerTarget::Schema(schema) => ident(schema),
@@ -248,6 +251,8 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::VerifyTable(_)
         | Op::CreateFunction(_)
         | Op::CreateTrigger(_)
+        | Op::CreatePolicy(_)
+        | Op::SetRowSecurity(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Drain(_)

@@ -65,6 +65,7 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_option
         | Rule::the_right
         | Rule::the_trigger_word
+        | Rule::the_policy_word
         | Rule::the_attributes
         | Rule::the_body
         | Rule::the_public

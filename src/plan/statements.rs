@@ -5,7 +5,7 @@ use crate::plan::rename::names_back;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{
-    self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, publication, rights, trigger,
+    self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, policy, publication, rights, trigger,
 };
 
 /// Why an op has no statements.
@@ -70,6 +70,11 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
             let create = trigger::create(&op.table, &op.name, &op.def, plan.target.server.major());
             let firing = trigger::set_firing(&op.table, &op.name, op.firing);
             target([create].into_iter().chain(firing))
+        }
+        Op::CreatePolicy(op) => target([policy::create(&op.table, &op.name, &op.def)]),
+        Op::SetRowSecurity(op) => {
+            let enable = op.enabled.then(|| policy::enable(&op.table));
+            target(enable.into_iter().chain(op.forced.then(|| policy::force(&op.table))))
         }
         Op::SetOwner(op) => {
             let partitions = op.partitions.iter().map(|one| OwnerTarget::Table(one.clone()));
@@ -145,6 +150,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::VerifyTable(_)
         | Op::CreateFunction(_)
         | Op::CreateTrigger(_)
+        | Op::CreatePolicy(_)
+        | Op::SetRowSecurity(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Drain(_)

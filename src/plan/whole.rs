@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Ident, QualifiedName};
 use crate::plan::build::guard;
 use crate::plan::computed::wrongly_compared;
+use crate::plan::policies::{self, PolicyError};
 use crate::plan::rename::rename_source;
 use crate::plan::rights::{self, RightError};
 use crate::plan::triggers::{self, TriggerError};
@@ -77,6 +78,9 @@ pub enum WholeError {
     /// A trigger that does not come from the source.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// Policies or row security that do not come from the source.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -114,6 +118,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     snapshots(plan, &mut found);
     goes_back(plan, &mut found);
     found.extend(merged::problems(plan));
+    found.extend(policies::problems(plan).into_iter().map(WholeError::from));
     found.extend(rights::problems(plan).into_iter().map(WholeError::from));
     found.extend(triggers::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
@@ -145,7 +150,7 @@ fn protocol(plan: &Plan, found: &mut Vec<WholeError>) {
             found.push(WholeError::Missing(id.clone()));
         }
     }
-    for step in plan.steps.iter().filter(|step| is_protocol(&step.op)) {
+    for step in plan.steps.iter().filter(|step| step.op.is_protocol()) {
         if !wanted.contains_key(&step.id) {
             found.push(WholeError::Uncalled(step.id.clone()));
         }
@@ -187,49 +192,6 @@ fn wanted(plan: &Plan) -> Vec<Op> {
     }
     ops.extend(plan.targets().into_iter().filter_map(|target| frozen(plan.onto(target))));
     ops
-}
-
-fn is_protocol(op: &Op) -> bool {
-    match op {
-        Op::CreateLedger(_)
-        | Op::GuardTruncate(_)
-        | Op::CreatePublication(_)
-        | Op::CreateSlot(_)
-        | Op::FreezeDefaults(_)
-        | Op::CopyTable(_)
-        | Op::StreamChanges(_)
-        | Op::AnalyzeTable(_)
-        | Op::VerifyTable(_)
-        | Op::Fence(_)
-        | Op::Drain(_)
-        | Op::VerifyFinal(_)
-        | Op::Switch(_)
-        | Op::RenameSource(_)
-        | Op::PublishBack(_)
-        | Op::CreateBackSlot(_)
-        | Op::ProbeBack(_)
-        | Op::ArmBack(_)
-        | Op::StreamBack(_)
-        | Op::DropBackSlot(_)
-        | Op::DropBackPublication(_)
-        | Op::DropSlot(_)
-        | Op::DropPublication(_)
-        | Op::DropFence(_) => true,
-        Op::CreateSchema(_)
-        | Op::CreateType(_)
-        | Op::CreateTable(_)
-        | Op::CreateSequence(_)
-        | Op::CreateIndex(_)
-        | Op::AddConstraint(_)
-        | Op::ValidateConstraint(_)
-        | Op::SetComment(_)
-        | Op::CreateFunction(_)
-        | Op::CreateTrigger(_)
-        | Op::SetOwner(_)
-        | Op::Grant(_)
-        | Op::SetSequence(_)
-        | Op::SetDefault(_) => false,
-    }
 }
 
 /// Types that the steps do not create as the source has them.

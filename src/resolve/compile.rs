@@ -17,8 +17,8 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitioning, partitions, rights, rows, sequence, split, tables, trigger,
-    whole,
+    ends, filter, hazard, index, merge, partitioning, partitions, policy, rights, rows, sequence, split, tables,
+    trigger, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -117,7 +117,8 @@ pub fn resolve(
     hazard::of_existing(&scopes, target, &mut report);
     filter::filtered_parents(&scopes, &mut report);
     let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
-    hazard::of_dependents(&scopes, source, &triggers, &mut report);
+    let policies = policy::policies(&scopes, &tables, (source, target), desired.carry);
+    hazard::of_dependents(&scopes, source, (&triggers, &policies), &mut report);
     partitions::findings(&scopes, source, &mut report);
     partitioning::unique_names(&scopes, &tables, &mut report);
     partitioning::findings(&scopes, &tables, &mut report);
@@ -125,7 +126,8 @@ pub fn resolve(
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
-    let rights = rights::rights(&scopes, (&tables, &sequences), (source, target), desired.carry, &mut report);
+    let rights =
+        rights::rights(&scopes, (&tables, &sequences), (source, target), (desired.carry, &policies), &mut report);
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -150,6 +152,7 @@ pub fn resolve(
         sequences,
         functions: triggers.functions,
         triggers: triggers.carried,
+        row_security: policies.carried,
         rights,
         not_carried: report.not_carried,
         findings: report.findings,
@@ -218,6 +221,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
         indexes,
         constraints,
         triggers: BTreeMap::new(),
+        policies: BTreeMap::new(),
         row_security: false,
         row_security_forced: false,
         grants: Vec::new(),

@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, Dependent, Ident, QualifiedName, ReplicaIdentity};
 use crate::findings::Severity;
 use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::partitions::is_partition_of;
+use crate::resolve::policy::Policies;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::trigger::Triggers;
@@ -39,7 +40,12 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
 }
 
 /// Lists what is not carried, by name.
-pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, triggers: &Triggers, report: &mut Report) {
+pub(crate) fn of_dependents(
+    scopes: &[Scope<'_>],
+    source: &Catalog,
+    (triggers, policies): (&Triggers, &Policies),
+    report: &mut Report,
+) {
     let referring = referring(scopes, source);
     let dependents = by_table(&source.dependents);
     let mut seen = BTreeSet::new();
@@ -50,8 +56,12 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, triggers: &T
         for (name, why) in triggers.left.get(scope.name).into_iter().flatten() {
             report.leave("trigger", at(name), why);
         }
-        if table.row_security {
-            report.leave("row security", scope.name, "policies are not carried yet; the target would show every row");
+        let is_open = table.row_security && policies.left.contains_key(scope.name);
+        if let Some(why) = policies.left.get(scope.name).filter(|_| table.row_security) {
+            report.leave("row security", scope.name, format!("{why}; nobody else than its owner gets rights on it"));
+        }
+        for (name, why) in policies.left_policies.get(scope.name).into_iter().flatten() {
+            report.leave("policy", at(name), why);
         }
         match &table.replica_identity {
             ReplicaIdentity::Default => {}
@@ -81,8 +91,9 @@ pub(crate) fn of_dependents(scopes: &[Scope<'_>], source: &Catalog, triggers: &T
                 .push(format!("things that depend on the table stay behind ({kinds}); the plan lists them by name"));
         }
         messages.extend(triggers.unread(scope));
+        messages.extend(policies.unread(scope));
         if !messages.is_empty() {
-            let severity = if table.row_security { Severity::Warning } else { UNTRACKABLE_DEPENDENCY.severity };
+            let severity = if is_open { Severity::Warning } else { UNTRACKABLE_DEPENDENCY.severity };
             report.find_as(&UNTRACKABLE_DEPENDENCY, severity, scope.name, messages.join("; "));
         }
     }

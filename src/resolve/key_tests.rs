@@ -74,6 +74,7 @@ fn table(replica_identity: ReplicaIdentity) -> Table {
         children: Vec::new(),
         partition_key: None,
         partition_bound: None,
+        policies: std::collections::BTreeMap::new(),
         row_security: false,
         row_security_forced: false,
         reloptions: Vec::new(),

@@ -29,6 +29,7 @@ pub mod options;
 mod origin;
 mod partitioning;
 mod partitions;
+mod policy;
 mod report;
 mod rights;
 mod rights_said;

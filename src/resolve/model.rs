@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, SchemaRights, Sequence,
-    Server, Table, TriggerDef, TypeDef,
+    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, RowSecurity,
+    SchemaRights, Sequence, Server, Table, TriggerDef, TypeDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -30,6 +30,8 @@ pub struct Resolved {
     pub functions: BTreeMap<QualifiedName, FunctionDef>,
     /// Triggers of the target.
     pub triggers: Vec<ResolvedTrigger>,
+    /// Policies of the target, and on which tables they hide rows.
+    pub row_security: Vec<ResolvedRowSecurity>,
     /// To whom it all belongs, and who may use it.
     pub rights: ResolvedRights,
     /// What stays behind.
@@ -137,6 +139,15 @@ pub struct ResolvedTrigger {
     pub def: TriggerDef,
     /// When it fires.
     pub firing: Firing,
+}
+
+/// Which rows of a table of the target are hidden, and from whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedRowSecurity {
+    /// Target table.
+    pub table: QualifiedName,
+    /// As on every source of it, with the target's names.
+    pub security: RowSecurity,
 }
 
 /// Owners and grants of the target.

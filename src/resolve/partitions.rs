@@ -221,6 +221,9 @@ fn left_behind(root: &Table, name: &QualifiedName, partition: &Table, report: &m
     for own in partition.triggers.keys().filter(|own| !root.triggers.contains_key(*own)) {
         report.leave("trigger", at(own), why);
     }
+    for own in partition.policies.keys().filter(|own| !root.policies.contains_key(*own)) {
+        report.leave("policy", at(own), why);
+    }
     for column in &partition.columns {
         let of_all = root.column(&column.name);
         if of_all.is_some_and(|of_all| of_all.default != column.default) {

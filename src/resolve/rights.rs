@@ -11,6 +11,7 @@ use crate::catalog::{
 };
 use crate::desired::Carry;
 use crate::findings::rules::TARGET_GRANTS;
+use crate::resolve::policy::Policies;
 use crate::resolve::report::Report;
 use crate::resolve::rights_said::{self, LeftWithout};
 use crate::resolve::scope::Scope;
@@ -50,19 +51,19 @@ pub(crate) fn rights(
     scopes: &[Scope<'_>],
     (tables, sequences): (&[ResolvedTable], &[ResolvedSequence]),
     (source, target): (&Catalog, &Catalog),
-    carry: Carry,
+    (carry, policies): (Carry, &Policies),
     report: &mut Report,
 ) -> ResolvedRights {
     let mut work = Work {
         target,
         carry,
-        missing: BTreeMap::new(),
+        missing: policies.missing.clone(),
         left: BTreeMap::new(),
         owners: BTreeMap::new(),
         out: ResolvedRights::default(),
     };
     let mut objects = schemas(scopes, sequences, &type_schemas(&report.types, target), (source, target));
-    objects.extend(self::tables(scopes, tables, sequences));
+    objects.extend(self::tables(scopes, (tables, sequences), policies));
     objects.extend(of_sequences(sequences, source));
     for object in &objects {
         work.owner(object, report);
@@ -115,7 +116,11 @@ fn schemas<'a>(
     from.into_iter().map(object).collect()
 }
 
-fn tables<'a>(scopes: &[Scope<'a>], tables: &[ResolvedTable], sequences: &[ResolvedSequence]) -> Vec<Object<'a>> {
+fn tables<'a>(
+    scopes: &[Scope<'a>],
+    (tables, sequences): (&[ResolvedTable], &[ResolvedSequence]),
+    policies: &Policies,
+) -> Vec<Object<'a>> {
     let mut objects = Vec::new();
     let mut seen = BTreeSet::new();
     for scope in scopes.iter().filter(|scope| seen.insert(scope.target_name)) {
@@ -127,7 +132,7 @@ fn tables<'a>(scopes: &[Scope<'a>], tables: &[ResolvedTable], sequences: &[Resol
             owner: &scope.table.owner,
             grants,
             was_public: false,
-            kept_back: scope.table.row_security.then_some(UNGUARDED),
+            kept_back: (scope.table.row_security && !policies.is_carried(scope.target_name)).then_some(UNGUARDED),
         };
         let whole = |one: &Scope<'a>| origin(one, format!("table {}", one.name), &one.table.grants);
         objects.push(Object {

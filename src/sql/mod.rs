@@ -21,6 +21,7 @@ pub mod function;
 pub mod hash;
 pub mod part;
 pub mod partition_key;
+pub mod policy;
 pub mod publication;
 pub mod quote;
 pub mod range;

@@ -133,7 +133,7 @@ fn without_columns(text: &str) -> Result<Vec<String>, TokenError> {
 }
 
 /// Names and constants in their order, without brackets, quotes and casts.
-fn loosely(text: &str) -> Result<Vec<String>, TokenError> {
+pub(crate) fn loosely(text: &str) -> Result<Vec<String>, TokenError> {
     let list = tokens(text)?;
     let (mut found, mut at) = (Vec::new(), 0);
     while at < list.len() {

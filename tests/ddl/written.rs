@@ -1,6 +1,8 @@
 //! `inspect --format sql`: what is written is read without a problem, is run by an empty database, and makes the same
 //! tables.
 
+use std::collections::BTreeMap;
+
 use pcrd::catalog::{Catalog, QualifiedName, Table, TableKind, TypeDef};
 use pcrd::desired::render::desired_sql;
 use pcrd::desired::sql::{SqlSchema, format, read};
@@ -20,7 +22,7 @@ fn described(table: &Table) -> Table {
     table.indexes.retain(|_, index| index.valid);
     table.grants.clear();
     table.columns.iter_mut().for_each(|column| column.grants.clear());
-    Table { row_security: false, row_security_forced: false, ..table }
+    Table { policies: BTreeMap::new(), row_security: false, row_security_forced: false, ..table }
 }
 
 fn is_written(table: &Table) -> bool {

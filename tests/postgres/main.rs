@@ -56,6 +56,7 @@ mod partitions_between_looks;
 mod partitions_stale;
 mod pgbouncer;
 mod phase;
+mod policies;
 mod refused;
 mod rename_fence;
 mod repair;

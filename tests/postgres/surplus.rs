@@ -177,5 +177,8 @@ async fn forced_policies_need_bypassrls() {
     assert!(scene.said().contains(&format!("ALTER ROLE {QUOTED} NOBYPASSRLS;")));
     run(&scene.source, "ALTER TABLE app.items FORCE ROW LEVEL SECURITY").await;
     let said = scene.said();
+    assert!(said.contains(&format!("-- on the target\nALTER ROLE {QUOTED} BYPASSRLS;")), "{said}");
+    run(&scene.target, &format!("ALTER ROLE {QUOTED} BYPASSRLS")).await;
+    let said = scene.said();
     assert!(!said.contains("superfluous_right") && !said.contains("apply will refuse"), "{said}");
 }

@@ -61,6 +61,7 @@ fn of_table(name: &QualifiedName, table: &Table, scope: &Scope<'_>, lines: &mut 
     if table.row_security {
         lines.insert(format!("row security of {shown}"));
     }
+    lines.extend(table.policies.keys().map(|policy| format!("policy {} on {shown}", readable(policy))));
     lines.extend(table.triggers.keys().map(|trigger| format!("trigger {} on {shown}", readable(trigger))));
     let invalid = table.indexes.iter().filter(|(_, index)| !index.valid);
     lines.extend(invalid.map(|(index, _)| format!("index {} of {shown}, which is not valid", readable(index))));

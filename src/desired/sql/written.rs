@@ -330,6 +330,7 @@ fn empty(sql: &SqlTable) -> Table {
         children: Vec::new(),
         partition_key: sql.partition_by.as_ref().map(|by| by.value.clone()),
         partition_bound: sql.partition_of.as_ref().map(|of| of.bound.value.clone()),
+        policies: BTreeMap::new(),
         row_security: false,
         row_security_forced: false,
         reloptions: normal_options(&sql.options),

@@ -18,5 +18,6 @@ pub use arm::{Prepared, arm, prepare};
 pub use disarm::{disarm, disarm_or_say};
 pub use mirror::id;
 pub use remove::{BOTH_CLOSED, give_up, remove_from_source, remove_from_target};
+pub use rights::hidden;
 pub use rollback::{has_everything, is_closed};
 pub use stand::{Wish, is_under_way, stand};

@@ -1,7 +1,9 @@
 //! What the way back needs of both servers, looked at before writes stop.
 
+use crate::catalog::Ident;
 use crate::exec::ExecError;
 use crate::exec::context::Run;
+use crate::exec::table_policies;
 use crate::pg::client::Client;
 use crate::plan::{OnDdl, Op, ProbeBack};
 use crate::sql;
@@ -57,7 +59,7 @@ pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError>
         )
         .await
         .map_err(ExecError::source("look at the role of the way back"))?;
-    let quoted = sql::ident(&crate::catalog::Ident::new(user).map_err(|error| refused(error.to_string()))?);
+    let quoted = sql::ident(&Ident::new(user).map_err(|error| refused(error.to_string()))?);
     let Some(row) = row else {
         return Err(refused(format!("the source has no role {user}: CREATE ROLE {quoted} LOGIN")));
     };
@@ -87,7 +89,20 @@ pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError>
         let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {quoted}", lacking.join(", "));
         return Err(refused(format!("role {user} may not write to the source's tables: {grant}")));
     }
+    if let Some((table, _)) = hidden(run, source).await? {
+        return Err(refused(format!(
+            "row-level security hides rows of {table} from role {user}: ALTER ROLE {quoted} BYPASSRLS"
+        )));
+    }
     of_sequences(run, source, (user, &quoted)).await
+}
+
+/// The first table of the source whose rows are hidden from the role as which changes go back, and the role.
+pub async fn hidden(run: &Run, source: &Client) -> Result<Option<(String, Ident)>, ExecError> {
+    let Some(user) = role(run).and_then(|user| Ident::new(user).ok()) else { return Ok(None) };
+    let found = table_policies::hidden_from(source, user.as_str(), written(run)).await;
+    let found = found.map_err(ExecError::source("look for row security of the source"))?;
+    Ok(found.map(|table| (table, user)))
 }
 
 /// New rows take the default of a column that the target does not have. No statement that writes no row asks for the right.

@@ -14,7 +14,7 @@ use crate::exec::table::{TableTask, tasks};
 use crate::exec::{ExecError, published, witness};
 use crate::ledger::migration;
 use crate::pg::client::Client;
-use crate::pg::shape::expected_shape;
+use crate::pg::shape::{expected_shape, is_sent_alike};
 use crate::plan::Plan;
 use crate::projection::{Back, CopyFormat, Projection, RowIdentity};
 
@@ -210,7 +210,7 @@ async fn of_source(source: &Client, tables: impl Iterator<Item = &TableTask>) ->
 
 fn compare(task: &TableTask, before: &str, now: &str) -> Result<(), ExecError> {
     let difference = match now {
-        same if same == before => return Ok(()),
+        same if is_sent_alike(before, same) => return Ok(()),
         "missing" => "it is gone from the target".to_owned(),
         now => format!("it was [{before}], is [{now}]"),
     };

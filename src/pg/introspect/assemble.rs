@@ -64,7 +64,11 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         let (name, def) = type_def(row)?;
         types.insert(name, def);
     }
-    let mut parts = Parts::group(rows.columns, rows.column_stats, rows.indexes, rows.constraints, rows.triggers);
+    let mut parts = Parts::group(
+        (rows.columns, rows.column_stats),
+        (rows.indexes, rows.constraints),
+        (rows.triggers, rows.policies),
+    );
     let mut tables = BTreeMap::new();
     let mut names = BTreeMap::new();
     for row in rows.tables {
@@ -101,6 +105,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         schema_rights,
         default_grants,
         trigger_functions,
+        functions: rows.functions.map(|rows| rows.into_iter().map(|row| row.signature).collect()),
     })
 }
 

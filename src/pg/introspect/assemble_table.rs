@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::assemble::{ident, qualified, sorted};
 use super::error::IntrospectError;
-use super::row::{ColumnRow, ColumnStatsRow, ConstraintRow, ElementRow, IndexRow, Pair, TableRow, TriggerRow};
+use super::row::{
+    ColumnRow, ColumnStatsRow, ConstraintRow, ElementRow, IndexRow, Pair, PolicyRow, TableRow, TriggerRow,
+};
 use crate::catalog::{
     Align, Column, ColumnType, Compression, Constraint, ConstraintKind, Generated, Ident, Identity, Index,
-    IndexElement, Key, Persistence, QualifiedName, References, ReplicaIdentity, Stats, Storage, Table, TableKind,
-    Trigger, TypeKind,
+    IndexElement, Key, Persistence, Policy, PolicyCommand, QualifiedName, References, ReplicaIdentity, Stats, Storage,
+    Table, TableKind, Trigger, TypeKind,
 };
 
 /// Rows by the oid of their table.
@@ -18,15 +20,14 @@ pub(super) struct Parts {
     indexes: BTreeMap<u32, Vec<IndexRow>>,
     constraints: BTreeMap<u32, Vec<ConstraintRow>>,
     triggers: BTreeMap<u32, Vec<TriggerRow>>,
+    policies: BTreeMap<u32, Vec<PolicyRow>>,
 }
 
 impl Parts {
     pub(super) fn group(
-        columns: Vec<ColumnRow>,
-        column_stats: Vec<ColumnStatsRow>,
-        indexes: Vec<IndexRow>,
-        constraints: Vec<ConstraintRow>,
-        triggers: Vec<TriggerRow>,
+        (columns, column_stats): (Vec<ColumnRow>, Vec<ColumnStatsRow>),
+        (indexes, constraints): (Vec<IndexRow>, Vec<ConstraintRow>),
+        (triggers, policies): (Vec<TriggerRow>, Vec<PolicyRow>),
     ) -> Self {
         Self {
             columns: by_table(columns, |row| row.table_oid),
@@ -34,6 +35,7 @@ impl Parts {
             indexes: by_table(indexes, |row| row.table_oid),
             constraints: by_table(constraints, |row| row.table_oid),
             triggers: by_table(triggers, |row| row.table_oid),
+            policies: by_table(policies, |row| row.table_oid),
         }
     }
 }
@@ -81,6 +83,11 @@ pub(super) fn table(row: TableRow, parts: &mut Parts) -> Result<(QualifiedName, 
         let extension = extension.map(|name| ident(name, "the extension of a trigger of", &shown)).transpose()?;
         triggers.insert(trigger_name, Trigger { definition, enabled, extension });
     }
+    let mut policies = BTreeMap::new();
+    for row in take(&mut parts.policies, row.oid) {
+        let (policy_name, policy) = policy(row, &shown)?;
+        policies.insert(policy_name, policy);
+    }
     let replica_identity = replica_identity(&row, &shown)?;
     let mut children = pairs(row.children, "table")?;
     children.sort();
@@ -97,6 +104,7 @@ pub(super) fn table(row: TableRow, parts: &mut Parts) -> Result<(QualifiedName, 
         children,
         partition_key: row.partition_key,
         partition_bound: row.partition_bound,
+        policies,
         row_security: row.row_security,
         row_security_forced: row.row_security_forced,
         reloptions: sorted(row.reloptions),
@@ -337,6 +345,26 @@ fn constraint(row: ConstraintRow, table: &str) -> Result<(Ident, Constraint), In
         comment: row.comment,
     };
     Ok((name, constraint))
+}
+
+fn policy(row: PolicyRow, table: &str) -> Result<(Ident, Policy), IntrospectError> {
+    let name = ident(row.name, "policy of", table)?;
+    let object = format!("policy {name} of {table}");
+    let mut roles = idents(row.roles, "role of", &object)?;
+    roles.sort();
+    let mut columns = idents(row.columns, "column of", &object)?;
+    columns.sort();
+    let policy = Policy {
+        restrictive: row.restrictive,
+        command: PolicyCommand::of(row.command).ok_or_else(|| unknown(&object, "polcmd", &row.command.to_string()))?,
+        roles,
+        using: row.using,
+        check: row.check,
+        columns,
+        functions: sorted(row.functions),
+        others: sorted(row.others),
+    };
+    Ok((name, policy))
 }
 
 fn idents(names: Vec<String>, what: &str, of: &str) -> Result<Vec<Ident>, IntrospectError> {

@@ -89,12 +89,14 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         return Err(IntrospectError::Version(server.version_num));
     }
     let none: &[(&(dyn ToSql + Sync), Type)] = &[];
-    let (roles, default_grants, trigger_functions) = match only {
-        Some(_) => (None, Vec::new(), None),
+    let (roles, default_grants, trigger_functions, functions) = match only {
+        Some(_) => (None, Vec::new(), None, None),
         None => {
             let roles = fetch(client, &query::ROLES, major, none).await?;
             let default_grants = fetch(client, &query::DEFAULT_GRANTS, major, none).await?;
-            (Some(roles), default_grants, Some(fetch(client, &query::TRIGGER_FUNCTIONS, major, none).await?))
+            let trigger_functions = fetch(client, &query::TRIGGER_FUNCTIONS, major, none).await?;
+            let functions = fetch(client, &query::FUNCTIONS, major, none).await?;
+            (Some(roles), default_grants, Some(trigger_functions), Some(functions))
         }
     };
     let filter: &[(&(dyn ToSql + Sync), Type)] = &[(&only, Type::OID_ARRAY)];
@@ -108,11 +110,13 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         indexes: fetch(client, &query::INDEXES, major, filter).await?,
         constraints: fetch(client, &query::CONSTRAINTS, major, filter).await?,
         triggers: fetch(client, &query::TRIGGERS, major, filter).await?,
+        policies: fetch(client, &query::POLICIES, major, filter).await?,
         sequences: fetch(client, &query::SEQUENCES, major, filter).await?,
         dependents: fetch(client, &query::DEPENDENTS, major, filter).await?,
         roles,
         default_grants,
         trigger_functions,
+        functions,
     };
     assemble::catalog(server, rows)
 }

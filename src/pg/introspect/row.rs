@@ -206,6 +206,25 @@ pub(super) struct TriggerRow {
 }
 
 #[derive(Deserialize)]
+pub(super) struct PolicyRow {
+    pub(super) table_oid: u32,
+    pub(super) name: String,
+    pub(super) restrictive: bool,
+    pub(super) command: char,
+    pub(super) roles: Vec<String>,
+    pub(super) using: Option<String>,
+    pub(super) check: Option<String>,
+    pub(super) columns: Vec<String>,
+    pub(super) functions: Vec<String>,
+    pub(super) others: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SignatureRow {
+    pub(super) signature: String,
+}
+
+#[derive(Deserialize)]
 pub(super) struct FunctionRow {
     pub(super) schema: String,
     pub(super) name: String,
@@ -259,6 +278,7 @@ pub(super) struct Rows {
     pub(super) indexes: Vec<IndexRow>,
     pub(super) constraints: Vec<ConstraintRow>,
     pub(super) triggers: Vec<TriggerRow>,
+    pub(super) policies: Vec<PolicyRow>,
     pub(super) sequences: Vec<SequenceRow>,
     pub(super) dependents: Vec<DependentRow>,
     /// `None` when only some tables are wanted.
@@ -266,4 +286,6 @@ pub(super) struct Rows {
     pub(super) default_grants: Vec<DefaultGrantsRow>,
     /// `None` when only some tables are wanted.
     pub(super) trigger_functions: Option<Vec<FunctionRow>>,
+    /// `None` when only some tables are wanted.
+    pub(super) functions: Option<Vec<SignatureRow>>,
 }

@@ -39,9 +39,7 @@ WITH wanted AS (
     JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
     JOIN (
         SELECT d.objid, d.oid FROM depending d WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
-        UNION
-        SELECT p2.oid, p2.polrelid FROM pg_catalog.pg_policy p2
-    ) AS on_table(objid, oid) ON on_table.objid = p.oid
+    ) AS on_table(objid, oid) ON on_table.objid = p.oid AND on_table.oid <> p.polrelid
     JOIN wanted w ON w.oid = on_table.oid
     UNION
     SELECT 'comment', pg_catalog.format('trigger %I on %I.%I', g.tgname, w.schema, w.name), w.oid
@@ -50,6 +48,12 @@ WITH wanted AS (
     JOIN pg_catalog.pg_description c
         ON c.objoid = g.oid AND c.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND c.objsubid = 0
     WHERE NOT g.tgisinternal
+    UNION
+    SELECT 'comment', pg_catalog.format('policy %I on %I.%I', p.polname, w.schema, w.name), w.oid
+    FROM pg_catalog.pg_policy p
+    JOIN wanted w ON w.oid = p.polrelid
+    JOIN pg_catalog.pg_description c
+        ON c.objoid = p.oid AND c.classoid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND c.objsubid = 0
     UNION
     SELECT 'function', d.objid::pg_catalog.regprocedure::text, d.oid
     FROM depending d

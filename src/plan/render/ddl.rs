@@ -70,6 +70,8 @@ fn shapes(op: &Op) -> Option<&QualifiedName> {
         | Op::VerifyTable(_)
         | Op::CreateFunction(_)
         | Op::CreateTrigger(_)
+        | Op::CreatePolicy(_)
+        | Op::SetRowSecurity(_)
         | Op::SetOwner(_)
         | Op::Grant(_)
         | Op::Fence(_)

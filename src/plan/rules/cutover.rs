@@ -6,7 +6,7 @@ use crate::catalog::{GrantTarget, OwnerTarget, QualifiedName, Right};
 use crate::plan::kind::Kind;
 use crate::plan::rules::rule::always;
 use crate::plan::rules::{Link, Rule, World};
-use crate::plan::{Grant, Op, SetOwner};
+use crate::plan::{CreatePolicy, Grant, Op, SetOwner, SetRowSecurity};
 use crate::sql::rewrite::sequences_named;
 
 /// See the module.
@@ -51,6 +51,20 @@ pub const RULES: &[Rule] = &[
         earlier: &[Kind::CreateTrigger],
         later: &[Kind::SetOwner, Kind::Grant],
         gives: fires_on,
+        needs: given,
+    },
+    Rule {
+        sentence: "a table has its policies before its row security is on, which hides every row without them",
+        earlier: &[Kind::CreatePolicy],
+        later: &[Kind::SetRowSecurity],
+        gives: hides,
+        needs: hides,
+    },
+    Rule {
+        sentence: "rows are hidden before somebody could see them",
+        earlier: &[Kind::CreatePolicy, Kind::SetRowSecurity],
+        later: &[Kind::SetOwner, Kind::Grant],
+        gives: hides,
         needs: given,
     },
     Rule {
@@ -105,20 +119,34 @@ pub const RULES: &[Rule] = &[
     Rule {
         sentence: "nothing is applied any more once somebody else has rights on the target, or something fires there",
         earlier: &[Kind::VerifyFinal, Kind::ArmBack],
-        later: &[Kind::CreateFunction, Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
+        later: &[
+            Kind::CreateFunction,
+            Kind::CreateTrigger,
+            Kind::CreatePolicy,
+            Kind::SetRowSecurity,
+            Kind::SetOwner,
+            Kind::Grant,
+        ],
         gives: always,
         needs: always,
     },
     Rule {
         sentence: "a table and its sequences are complete before somebody else has rights on them",
         earlier: &[Kind::SetSequence, Kind::SetDefault],
-        later: &[Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
+        later: &[Kind::CreateTrigger, Kind::CreatePolicy, Kind::SetRowSecurity, Kind::SetOwner, Kind::Grant],
         gives: completes,
         needs: given,
     },
     Rule {
         sentence: "who may use the target, and what fires there, is settled before it opens",
-        earlier: &[Kind::CreateFunction, Kind::CreateTrigger, Kind::SetOwner, Kind::Grant],
+        earlier: &[
+            Kind::CreateFunction,
+            Kind::CreateTrigger,
+            Kind::CreatePolicy,
+            Kind::SetRowSecurity,
+            Kind::SetOwner,
+            Kind::Grant,
+        ],
         later: &[Kind::Switch],
         gives: always,
         needs: always,
@@ -184,6 +212,7 @@ fn given(world: &World, op: &Op) -> Vec<Link> {
     let mut links = owned(world, op);
     links.extend(granted_on(world, op));
     links.extend(fires_on(world, op));
+    links.extend(hides(world, op));
     links
 }
 
@@ -200,6 +229,16 @@ fn calls(_: &World, op: &Op) -> Vec<Link> {
 fn fires_on(_: &World, op: &Op) -> Vec<Link> {
     let Op::CreateTrigger(trigger) = op else { return Vec::new() };
     vec![Link::Table(trigger.table.clone())]
+}
+
+/// The table whose rows the step hides from some.
+fn hides(_: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::CreatePolicy(CreatePolicy { table, .. }) | Op::SetRowSecurity(SetRowSecurity { table, .. }) => {
+            vec![Link::Table(table.clone())]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn granted_on(_: &World, op: &Op) -> Vec<Link> {
