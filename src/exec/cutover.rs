@@ -67,7 +67,8 @@ pub struct Decided {
 
 /// Cuts over up to the permanent fence, or opens the source again and says why.
 pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecError> {
-    let error = match forward(engine, limits).await {
+    // On the heap, for in a debug build it does not fit on the stack of a thread.
+    let error = match Box::pin(forward(engine, limits)).await {
         Ok(decided) => return Ok(decided),
         Err(error) => error,
     };
@@ -131,8 +132,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     {
         return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
     }
-    // On the heap, for in a debug build it does not fit on the stack of a thread.
-    let ready = Box::pin(verify::ready(engine)).await?;
+    let ready = verify::ready(engine).await?;
     run.stop_check()?;
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);

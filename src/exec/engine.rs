@@ -135,7 +135,7 @@ pub async fn run(
         stop_stream,
         stream_ended,
     };
-    let driven = AssertUnwindSafe(engine.drive(work, &progress, until, limits)).catch_unwind();
+    let driven = AssertUnwindSafe(Box::pin(engine.drive(work, &progress, until, limits))).catch_unwind();
     let (result, broken_off) = tokio::select! {
         result = driven => match result {
             Ok(result) => (result, false),
