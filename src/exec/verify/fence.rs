@@ -74,7 +74,7 @@ pub async fn ready(engine: &Engine) -> Result<Ready, ExecError> {
     match tokio::time::timeout(CAUGHT_UP_PATIENCE, engine.shared.wait_applied(written, run)).await {
         Ok(result) => result?,
         Err(_) => {
-            run.waiting(format!("the stream has not reached {written} yet; writers wait for it behind the fence"))
+            run.waiting(format!("the stream has not reached {written} yet; writers wait for it behind the fence"));
         }
     }
     Ok(Ready { source, target, sizes })
