@@ -35,12 +35,33 @@ pub struct Column {
     /// `attcompression` (PG 14+), when set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// How finely ANALYZE looks at it (`attstattarget`), when it is not the server's `default_statistics_target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics_target: Option<u16>,
+    /// `n_distinct` and the like (`attoptions`), sorted, as `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// Comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// Column grants (`attacl` items, sorted).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<String>,
+}
+
+impl Column {
+    /// The column without what changes no row: comment, grants, storage, and what ANALYZE is told.
+    pub fn of_rows(&self) -> Self {
+        Self {
+            storage: None,
+            compression: None,
+            statistics_target: None,
+            options: Vec::new(),
+            comment: None,
+            grants: Vec::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// TOAST strategy of a column.

@@ -56,6 +56,8 @@ pub enum Action {
     Collation,
     /// How values are stored changes: storage, compression.
     Storage,
+    /// What ANALYZE is told of a column changes: its target, `n_distinct`.
+    Statistics,
     /// GENERATED … AS IDENTITY changes.
     Identity,
     /// GENERATED ALWAYS AS (…) changes.

@@ -12,7 +12,7 @@ use crate::sql::alike::alike;
 use crate::sql::ddl_index::{create_index, key_with_options};
 use crate::sql::name;
 
-/// Collation, storage, identity, generation and comment of a column; `carried` has the new name and type.
+/// Collation, storage, statistics, identity, generation and comment of a column; `carried` has the new name and type.
 pub(super) fn attribute_changes(at: &str, carried: &Column, after: &Column) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut compare = |action, before: Option<String>, after: Option<String>| {
@@ -23,6 +23,7 @@ pub(super) fn attribute_changes(at: &str, carried: &Column, after: &Column) -> V
     let collation = |column: &Column| column.collation.as_deref().map(name);
     compare(Action::Collation, collation(carried), collation(after));
     compare(Action::Storage, storage(carried), storage(after));
+    compare(Action::Statistics, statistics(carried), statistics(after));
     compare(Action::Identity, carried.identity.as_deref().map(identity), after.identity.as_deref().map(identity));
     let (old, new) = (generated(carried), generated(after));
     if !same(old.as_deref(), new.as_deref()) {
@@ -56,6 +57,12 @@ fn storage(column: &Column) -> Option<String> {
     });
     let words: Vec<&str> = storage.into_iter().chain(compression).collect();
     (!words.is_empty()).then(|| words.join(" "))
+}
+
+fn statistics(column: &Column) -> Option<String> {
+    let target = column.statistics_target.map(|target| format!("STATISTICS {target}"));
+    let words: Vec<String> = target.into_iter().chain(column.options.iter().cloned()).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn same(one: Option<&str>, other: Option<&str>) -> bool {

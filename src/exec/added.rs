@@ -92,13 +92,8 @@ fn apart<'a>(before: &Table, after: &'a Table) -> (Table, Vec<&'a Column>) {
     (Table { columns: planned.into_iter().cloned().collect(), ..after.structure() }, extra)
 }
 
-/// What counts of a column; comments, grants and storage change no row.
-fn definition(column: &Column) -> Column {
-    Column { comment: None, grants: Vec::new(), storage: None, compression: None, ..column.clone() }
-}
-
 fn same(known: &AddedColumn, column: &Column, facts: &Facts) -> Result<(), String> {
-    if known.default_tree == facts.default_tree && known.column == definition(column) {
+    if known.default_tree == facts.default_tree && known.column == column.of_rows() {
         return Ok(());
     }
     Err(format!(
@@ -137,7 +132,7 @@ async fn admissible(
     Ok(AddedColumn {
         table: table.clone(),
         attnum: facts.attnum,
-        column: definition(column),
+        column: column.of_rows(),
         default_tree: facts.default_tree.clone(),
         missing,
         followed,

@@ -241,8 +241,8 @@ impl Scratch {
         for column in columns {
             let line = ddl::column_line(&self.column(column), &BTreeMap::new());
             let mut sql = format!("ALTER TABLE {} ADD COLUMN {line}", name(&table));
-            if let Some(storage) = column.storage {
-                sql.push_str(&format!("; {}", ddl::set_storage(&table, &column.name, storage)));
+            for setting in ddl::column_settings(&table, column) {
+                sql.push_str(&format!("; {setting}"));
             }
             steps.push((Part::Column(column.name.clone()), sql));
         }

@@ -236,6 +236,13 @@ fn is_same(old: &Op, new: &Op) -> bool {
                     carry(sequence, other);
                 }
             }
+            // What ANALYZE is told changes no row.
+            for column in &mut old.columns {
+                if let Some(other) = new.columns.iter().find(|other| other.name == column.name) {
+                    column.statistics_target = other.statistics_target;
+                    column.options.clone_from(&other.options);
+                }
+            }
             // What came since is created beside those that are there.
             if let (Some(was), Some(is)) = (&mut old.partitioning, &new.partitioning)
                 && was.grew_into(is)
@@ -250,14 +257,7 @@ fn is_same(old: &Op, new: &Op) -> bool {
 
 /// What of a source table decides about its rows and how they are found in the stream.
 fn of_rows(table: &Table) -> Table {
-    let plain = |column: &Column| Column {
-        default: None,
-        comment: None,
-        grants: Vec::new(),
-        storage: None,
-        compression: None,
-        ..column.clone()
-    };
+    let plain = |column: &Column| Column { default: None, ..column.of_rows() };
     let identity = match &table.replica_identity {
         ReplicaIdentity::Index(name) => table.indexes.get_key_value(name),
         _ => None,

@@ -350,17 +350,24 @@ fn new_table(op: &CreateTable) -> Vec<Shape> {
         says.extend(key.columns.iter().chain(&key.include).map(ident));
     }
     says.extend(op.partitioning.iter().flat_map(|whole| split_by(&whole.by)));
-    let storage = |column: &Column| {
-        let word = ddl::storage_word(column.storage?).to_owned();
-        Some(target(Rule::column_storage, vec![name(&op.name), ident(&column.name), word]))
+    let settings = |column: &Column| {
+        let says = |what: Option<String>| [name(&op.name), ident(&column.name)].into_iter().chain(what).collect();
+        let storage = column.storage.map(|storage| ddl::storage_word(storage).to_owned());
+        let statistics = column.statistics_target.map(|target| target.to_string());
+        let shapes = [
+            storage.map(|word| target(Rule::column_storage, says(Some(word)))),
+            statistics.map(|number| target(Rule::column_statistics, says(Some(number)))),
+            (!column.options.is_empty()).then(|| target(Rule::column_options, says(None))),
+        ];
+        shapes.into_iter().flatten().collect::<Vec<_>>()
     };
     let partitions = op.partitioning.iter().flat_map(|whole| &whole.partitions).map(|one| {
         let mut says = vec![name(&one.name), name(&one.of), one.bound.clone()];
         says.extend(one.by.iter().flat_map(split_by));
         target(Rule::new_partition, says)
     });
-    let storage = op.columns.iter().filter_map(storage);
-    [target(Rule::new_table, says)].into_iter().chain(storage).chain(partitions).collect()
+    let settings = op.columns.iter().flat_map(settings);
+    [target(Rule::new_table, says)].into_iter().chain(settings).chain(partitions).collect()
 }
 
 fn split_by(by: &PartitionBy) -> Vec<String> {

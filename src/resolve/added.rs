@@ -62,6 +62,8 @@ pub(crate) fn added(
         collation: None,
         storage: None,
         compression: None,
+        statistics_target: None,
+        options: Vec::new(),
         comment: None,
         grants: Vec::new(),
     });

@@ -112,6 +112,8 @@ fn kept(
         collation: column.collation.clone().filter(|_| is_collatable(&ty)),
         storage: column.storage.filter(|_| ty.len == column.ty.len),
         compression: column.compression.filter(|_| ty.len == -1 && scope.target.server.major() >= 14),
+        statistics_target: column.statistics_target,
+        options: column.options.clone(),
         comment: column.comment.clone(),
         grants: Vec::new(),
     };

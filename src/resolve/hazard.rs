@@ -74,7 +74,16 @@ pub(crate) fn of_dependents(
             }
         }
         for dependent in dependents.get(scope.name).into_iter().flatten() {
-            report.leave(&dependent.kind, &dependent.name, format!("depends on {}", scope.name));
+            let why = match dependent.kind.as_str() {
+                "clustered index" => {
+                    "which index CLUSTER takes is not said on the target: run CLUSTER with it there".to_owned()
+                }
+                "tablespace" => "on the target it is in the default tablespace of the database".to_owned(),
+                "access method" => "on the target it has the server's default".to_owned(),
+                "statistics target" => "on the target ANALYZE takes the server's default".to_owned(),
+                _ => format!("depends on {}", scope.name),
+            };
+            report.leave(&dependent.kind, &dependent.name, why);
         }
         for address in referring.get(scope.name).into_iter().flatten() {
             report.leave("foreign key", address, format!("refers to {} from a table that stays", scope.name));

@@ -23,6 +23,8 @@ fn column(name: &str, not_null: bool) -> Column {
         collation: None,
         storage: None,
         compression: None,
+        statistics_target: None,
+        options: Vec::new(),
         comment: None,
         grants: Vec::new(),
     }

@@ -32,11 +32,7 @@ pub fn create_table(
     let body = if lines.is_empty() { String::new() } else { format!("\n  {}\n", lines.join(",\n  ")) };
     let by = partition_by(partitioning.map(|whole| &whole.by));
     let mut statements = vec![format!("CREATE TABLE {} ({body}){by}{}", name(table), with_options(reloptions))];
-    for column in columns {
-        if let Some(storage) = column.storage {
-            statements.push(set_storage(table, &column.name, storage));
-        }
-    }
+    statements.extend(columns.iter().flat_map(|column| column_settings(table, column)));
     statements.extend(partitioning.iter().flat_map(|whole| &whole.partitions).map(create_partition));
     statements
 }
@@ -70,9 +66,13 @@ fn partition_by(by: Option<&PartitionBy>) -> String {
     by.map_or_else(String::new, |by| format!(" PARTITION BY {} ({})", by.method.word(), list(&by.columns)))
 }
 
-/// `ALTER TABLE … SET STORAGE`.
-pub fn set_storage(table: &QualifiedName, column: &Ident, storage: Storage) -> String {
-    format!("ALTER TABLE ONLY {} ALTER COLUMN {} SET STORAGE {}", name(table), ident(column), storage_word(storage))
+/// What of a column does not stand in CREATE TABLE: `ALTER TABLE … SET STORAGE`, `SET STATISTICS` and `SET (n_distinct=…)`.
+pub fn column_settings(table: &QualifiedName, column: &Column) -> Vec<String> {
+    let altered = format!("ALTER TABLE ONLY {} ALTER COLUMN {} SET", name(table), ident(&column.name));
+    let storage = column.storage.map(|storage| format!("{altered} STORAGE {}", storage_word(storage)));
+    let statistics = column.statistics_target.map(|target| format!("{altered} STATISTICS {target}"));
+    let options = (!column.options.is_empty()).then(|| format!("{altered}{}", options_list(&column.options)));
+    [storage, statistics, options].into_iter().flatten().collect()
 }
 
 /// A column as it stands in CREATE TABLE.

@@ -74,6 +74,7 @@ mod skipped;
 mod split;
 mod stage;
 mod state_file;
+mod statistics;
 mod stop;
 mod surplus;
 mod there_and_back;

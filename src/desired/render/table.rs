@@ -51,6 +51,13 @@ pub(super) fn create_table(table_name: &QualifiedName, table: &Table, scope: &Sc
         let column = readable(&column.name);
         statements.push(format!("ALTER TABLE ONLY {name} ALTER COLUMN {column} SET STORAGE {word}"));
     }
+    for column in &table.columns {
+        let altered = format!("ALTER TABLE ONLY {name} ALTER COLUMN {} SET", readable(&column.name));
+        statements.extend(column.statistics_target.map(|target| format!("{altered} STATISTICS {target}")));
+        if !column.options.is_empty() {
+            statements.push(format!("{altered} ({})", options_list(&column.options)));
+        }
+    }
     statements.extend(own_indexes(table).map(|(_, index)| index.definition.clone()));
     statements.extend(replica_identity(&name, &table.replica_identity));
     statements.extend(comments(table_name, table));
@@ -182,11 +189,15 @@ fn with_options(reloptions: &[String]) -> String {
     if reloptions.is_empty() {
         return String::new();
     }
-    let options = reloptions.iter().map(|option| match option.split_once('=') {
+    format!(" WITH ({})", options_list(reloptions))
+}
+
+fn options_list(list: &[String]) -> String {
+    let options = list.iter().map(|option| match option.split_once('=') {
         Some((key, value)) => format!("{}={}", option_name(key), literal(value)),
         None => option_name(option),
     });
-    format!(" WITH ({})", options.collect::<Vec<_>>().join(", "))
+    options.collect::<Vec<_>>().join(", ")
 }
 
 /// `toast.autovacuum_enabled` has a namespace.

@@ -243,6 +243,8 @@ impl Writing<'_> {
             collation: column.collation.as_ref().and_then(|collation| collation_of(&collation.value)).map(Box::new),
             storage: storage.filter(|storage| Some(*storage) != own_storage(&ty)),
             compression,
+            statistics_target: column.statistics.as_ref().and_then(|target| u16::try_from(target.value).ok()),
+            options: normal_options(&column.options),
             comment: column.comment.as_ref().map(|comment| comment.value.clone()),
             grants: Vec::new(),
             ty,

@@ -223,6 +223,8 @@ fn column(row: ColumnRow, table: &str) -> Result<Column, IntrospectError> {
         collation: row.collation.map(|pair| qualified(pair, "collation")).transpose()?.map(Box::new),
         storage: row.storage.map(|code| storage(&code, &object())).transpose()?,
         compression: row.compression.map(|code| compression(&code, &object())).transpose()?,
+        statistics_target: row.statistics_target,
+        options: sorted(row.options),
         comment: row.comment,
         grants: sorted(row.grants),
         name,

@@ -131,6 +131,8 @@ pub(super) struct ColumnRow {
     pub(super) collation: Option<Pair>,
     pub(super) storage: Option<String>,
     pub(super) compression: Option<String>,
+    pub(super) statistics_target: Option<u16>,
+    pub(super) options: Vec<String>,
     pub(super) comment: Option<String>,
     pub(super) grants: Vec<String>,
 }

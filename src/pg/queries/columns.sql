@@ -43,6 +43,9 @@ SELECT a.attrelid::int8 AS table_oid,
        CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END AS storage,
        NULLIF(a.attcompression, '') AS compression, -- 14+
        NULL AS compression, -- <14
+       -- Absent or -1 is the server's own.
+       CASE WHEN a.attstattarget >= 0 THEN a.attstattarget::int4 END AS statistics_target,
+       COALESCE(a.attoptions, '{}') AS options,
        comment.description AS comment,
        COALESCE(a.attacl::text[], '{}') AS grants
 FROM pg_catalog.pg_attribute a

@@ -75,6 +75,30 @@ WITH wanted AS (
     JOIN pg_catalog.pg_namespace sn ON sn.oid = s.stxnamespace
     JOIN wanted w ON w.oid = s.stxrelid
     UNION
+    SELECT 'clustered index', pg_catalog.format('%I of %I.%I', ic.relname, w.schema, w.name), w.oid
+    FROM pg_catalog.pg_index i
+    JOIN wanted w ON w.oid = i.indrelid
+    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    WHERE i.indisclustered
+    UNION
+    SELECT 'tablespace', pg_catalog.format('%I of %I.%I', s.spcname, w.schema, c.relname), w.oid
+    FROM wanted w
+    LEFT JOIN pg_catalog.pg_index i ON i.indrelid = w.oid
+    JOIN pg_catalog.pg_class c ON c.oid IN (w.oid, i.indexrelid)
+    JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
+    UNION -- 12+
+    SELECT 'access method', pg_catalog.format('%I of %I.%I', m.amname, w.schema, w.name), w.oid -- 12+
+    FROM wanted w -- 12+
+    JOIN pg_catalog.pg_class c ON c.oid = w.oid -- 12+
+    JOIN pg_catalog.pg_am m ON m.oid = c.relam -- 12+
+    WHERE m.amname <> 'heap' -- 12+
+    UNION
+    SELECT 'statistics target', pg_catalog.format('column %s of index %I.%I', a.attnum, w.schema, ic.relname), w.oid
+    FROM pg_catalog.pg_index i
+    JOIN wanted w ON w.oid = i.indrelid
+    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indexrelid AND a.attstattarget >= 0
+    UNION
     SELECT 'publication', pg_catalog.quote_ident(p.pubname), member.oid
     FROM pg_catalog.pg_publication p
     JOIN (

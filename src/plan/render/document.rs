@@ -195,6 +195,7 @@ fn counted(change: &Change) -> Option<Counted> {
         | Action::Default
         | Action::Collation
         | Action::Storage
+        | Action::Statistics
         | Action::Identity
         | Action::Generated
         | Action::Comment
@@ -304,7 +305,12 @@ fn line(lookup: &Lookup<'_>, (projection, address): (&Projection, &QualifiedName
             let none = "no default".to_owned();
             of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(lookup, change))
         }
-        Action::Collation | Action::Storage | Action::Identity | Action::Generated | Action::Options => {
+        Action::Collation
+        | Action::Storage
+        | Action::Statistics
+        | Action::Identity
+        | Action::Generated
+        | Action::Options => {
             let none = absent(change.action).to_owned();
             of(Symbol::Change, before.or(Some(&none)), after.or(Some(&none)), note(lookup, change))
         }
@@ -332,6 +338,7 @@ fn absent(action: Action) -> &'static str {
     match action {
         Action::Collation => "the type's collation",
         Action::Storage => "the type's storage",
+        Action::Statistics => "the server's statistics",
         Action::Identity => "no identity",
         Action::Generated => "not generated",
         _ => "none",
@@ -362,6 +369,7 @@ fn note(lookup: &Lookup<'_>, change: &Change) -> Option<String> {
         | Action::Default
         | Action::Collation
         | Action::Storage
+        | Action::Statistics
         | Action::Identity
         | Action::Generated
         | Action::Comment
