@@ -22,6 +22,9 @@ use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
 use crate::sql;
 
+/// What the message begins with that goes all of the way back.
+pub const PROBE: &str = "probe:";
+
 /// What was looked at before writes stopped, so that little has to be asked behind the fence.
 #[derive(Debug)]
 pub struct Prepared {
@@ -267,7 +270,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
     let nonce = Nonce::new();
     let epoch = mirrored.epoch;
     let mut following = follow::start(Arc::new(mirrored), tables, source).await?;
-    let text = format!("probe:{}", nonce.digest());
+    let text = format!("{PROBE}{}", nonce.digest());
     ledger
         .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
         .await
