@@ -10,9 +10,10 @@ use super::apply::{Outcome, overdue};
 use super::context::Run;
 use super::engine::Engine;
 use super::event::EventKind;
-use super::fence::{self, Nonce, Standing};
+use super::fence::{self, Standing};
 use super::hook::{self, Hold};
 use super::owners_and_grants::{Earlier, Wanted};
+use super::sentinel::{Nonce, SENTINEL};
 use super::steps::Steps;
 use super::switch::{self, Word};
 use super::{
@@ -177,12 +178,13 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     target_partitions::complete_behind_fence(&run, target, &engine.source, tables, &in_default).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
+    // Who asks for a stop while the decision waits for its commit is not to go without knowing what was decided.
+    let hold = run.holds.take();
     if !fence::make_permanent(&run, &engine.source, &engine.tables, (&raised, left)).await? {
         return Err(ExecError::CutoverAborted {
             reason: "the fence's lease ran out before the switch, or is another executor's".to_owned(),
         });
     }
-    let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;
     Ok(Decided { fenced_at: began, rights, hold })
 }
@@ -279,7 +281,7 @@ async fn drain(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<(),
             if sentinel.content == wanted {
                 break;
             }
-            if sentinel.content.starts_with(fence::SENTINEL) && !engine.raised.contains(&sentinel.content) {
+            if sentinel.content.starts_with(SENTINEL) && !engine.raised.contains(&sentinel.content) {
                 engine.run.note(
                     "a message that pretends to be a fence was ignored; some role wrote it into the source's log",
                 );

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use sha2::{Digest, Sha256};
 
 use super::ExecError;
 use super::context::Run;
@@ -13,6 +12,7 @@ use super::failpoint;
 use super::lock_holders::{conflicting, in_the_way, terminate};
 use super::published;
 use super::seen::Seen;
+use super::sentinel::Nonce;
 use super::table::TableTask;
 use super::time_limit;
 use super::witness;
@@ -23,8 +23,6 @@ use crate::plan::{Fence, Op};
 use crate::replay::Lsn;
 use crate::sql;
 
-/// What a sentinel begins with.
-pub const SENTINEL: &str = "fence:";
 /// The lease is renewed well within this time.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Attempts to get the lock before the cutover is given up.
@@ -37,37 +35,6 @@ const REMOVALS: u32 = 30;
 const TERMINATED_GRACE: Duration = Duration::from_secs(20);
 /// For one statement under the lock, where nobody can write. All of them together may take as long, or the fence's timeout.
 const UNDER_LOCK: Duration = Duration::from_secs(5);
-
-/// A random secret that proves that the sentinel is ours: any role may write messages into the log.
-pub struct Nonce(String);
-
-impl Nonce {
-    /// A new secret.
-    pub fn new() -> Self {
-        let bytes: [u8; 16] = rand::rng().random();
-        Self(hex(&bytes))
-    }
-
-    /// What the ledger keeps.
-    pub fn digest(&self) -> String {
-        hex(&Sha256::digest(self.0.as_bytes()))
-    }
-
-    /// The sentinel's text.
-    pub fn sentinel(&self, run: &Run) -> String {
-        format!("{SENTINEL}{}:{}:{}", run.id, run.epoch, self.0)
-    }
-}
-
-impl Default for Nonce {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The fence step of the plan.
 pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {

@@ -48,7 +48,7 @@ const IDLE_ADVANCE: Duration = Duration::from_secs(5);
 const IDLE_ADVANCE_BYTES: u64 = 1 << 20;
 
 /// What messages begin with that somebody waits for.
-const AWAITED: [&str; 2] = [super::fence::SENTINEL, super::back::PROBE];
+const AWAITED: [&str; 2] = [super::sentinel::SENTINEL, super::back::PROBE];
 
 /// The transaction that is being read.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
 use super::ranges::{DIFFERENCES_MAX, Found, Wrong};
 use super::wish::{self, Wish};
-use super::{left_out, repair, strays};
+use super::{keys, left_out, repair, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
@@ -19,7 +19,7 @@ use crate::exec::table::TableTask;
 use crate::exec::{ExecError, added, failpoint, snapshots};
 use crate::ledger::{chunk, progress};
 use crate::plan::{End, Op};
-use crate::verify::{Difference, Report, TableReport};
+use crate::verify::{Report, TableReport};
 
 /// Rows of the first chunk …
 const CHUNK_ROWS: u64 = 20_000;
@@ -27,8 +27,6 @@ const CHUNK_ROWS: u64 = 20_000;
 const CHUNK_ROWS_MAX: u64 = 200_000;
 /// A chunk that takes less makes the next one larger, one that takes more makes it smaller.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
-/// Keys that are compared at a time.
-pub const KEYS_AT_ONCE: usize = 2_000;
 /// Keys that may be left for the fence.
 const FENCE_KEYS_MAX: usize = 20_000;
 /// Rounds over the touched keys before the fence.
@@ -37,8 +35,6 @@ const ROUNDS_MAX: usize = 5;
 const HELD_BACK_SECONDS_MAX: u64 = 60;
 /// Tries for a table without an order; afterwards it is compared when writes have stopped.
 const WHOLE_TRIES: usize = 3;
-/// Tries for a table of which nothing was at rest.
-const REST_TRIES: usize = 20;
 /// Tries for a range that is written too much; afterwards the table is compared when writes have stopped.
 const RANGE_TRIES: usize = 20;
 
@@ -111,15 +107,7 @@ pub(super) async fn look(engine: &mut Engine, wish: &Wish) -> Result<Looked, Exe
         let task = &engine.tables[at];
         let may_be_at_rest = task.is_ordered() && !table.sampled;
         if may_be_at_rest && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
-            let mut found = compare_keys(&visitor, task).await?;
-            for _ in 0..REST_TRIES {
-                if table.rows_compared + found.rows_compared > 0 || !found.differences.is_empty() {
-                    break;
-                }
-                // Of a table of a few rows that are always written, one at least is to be met at rest.
-                engine.run.sleep(Duration::from_millis(100)).await?;
-                found = compare_keys(&visitor, task).await?;
-            }
+            let found = keys::at_rest(&visitor, task, table.rows_compared).await?;
             table.rows_compared += found.rows_compared;
             table.differences = found.differences;
             wrong.extend(found.wrong.into_iter().map(|place| (at, place)));
@@ -470,40 +458,13 @@ pub(super) async fn compare_touched(engine: &Engine) -> Result<(), ExecError> {
     let visitor = visitor(engine, &Wish::default()).await?;
     for task in engine.tables.iter().filter(|task| task.is_ordered()) {
         let mut report = TableReport::new(&task.name);
-        report.differences = compare_keys(&visitor, task).await?.differences;
+        report.differences = keys::compare(&visitor, task).await?.differences;
         if !report.differences.is_empty() {
             record(engine, &report).await?;
             refuse(&Report::of(vec![report], Vec::new()))?;
         }
     }
     Ok(())
-}
-
-/// What was found among touched keys.
-#[derive(Default)]
-struct AtRest {
-    rows_compared: u64,
-    differences: Vec<Difference>,
-    wrong: Vec<Wrong>,
-}
-
-/// Compares the touched keys of a table; those that are still being written remain touched.
-async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<AtRest, ExecError> {
-    let mut found = AtRest::default();
-    let Some(keys) = visitor.touched.dirty(task.index) else { return Ok(found) };
-    for batch in keys.chunks(KEYS_AT_ONCE) {
-        visitor.run.stop_check()?;
-        match visitor.visit(task, &Place::Keys(batch.to_vec())).await? {
-            Visit::Clean(clean) => found.rows_compared += clean.rows_compared,
-            Visit::Again(why) => visitor.run.waiting(format!("comparison of {}: {why}", task.name)),
-            Visit::Different(clean, other) => {
-                found.rows_compared += clean.rows_compared;
-                found.differences.extend(other.differences);
-                found.wrong.extend(other.wrong);
-            }
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
