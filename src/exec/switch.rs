@@ -61,7 +61,7 @@ pub async fn complete(run: &Run, ledger: &Client, (word, rights): (Option<Word>,
         match hook::call(run, ledger, run.epoch, Hook::AfterSwitch).await {
             // The switch is made: one that another executor has left running takes nothing of it back.
             Err(ExecError::Step { reason, .. }) => {
-                run.note(format!("ALARM: the after_switch hook was not called: {reason}"))
+                run.note(format!("ALARM: the after_switch hook was not called: {reason}"));
             }
             other => drop(other?),
         }
