@@ -16,6 +16,10 @@ use crate::pg::client::Client;
 use crate::plan::{End, Op};
 use crate::sql;
 
+/// The switch cannot be undone any more, and the applications cannot use the target yet.
+pub const DECIDED: &str = "the switch is decided and not complete: the source takes no writes for good, and applications may \
+                           lack their rights on the target. pcrd apply completes it";
+
 /// Gives the migration up: the source is as it was, the target has none of the plan's objects.
 pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     let (mut ledger, source) = (run.connect(End::Target, "abort").await?, run.connect(End::Source, "abort").await?);
@@ -27,12 +31,13 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
         return Err(switch::unknown_switch(run, "was called, and that is not settled".to_owned()));
     }
     let is_decided = is_closed && !switch::is_given_up(run, &ledger, None).await?;
-    if is_decided || is_cut_over(run, &ledger).await? {
-        return Err(ExecError::Step {
-            step: "abort".to_owned(),
-            reason: "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left"
-                .to_owned(),
-        });
+    let is_over = is_cut_over(run, &ledger).await?;
+    if is_decided || is_over {
+        let reason = match is_over {
+            true => "the migration has been cut over; there is nothing to abort. pcrd cleanup removes what is left",
+            false => DECIDED,
+        };
+        return Err(ExecError::Step { step: "abort".to_owned(), reason: reason.to_owned() });
     }
     for (table, own) in &target_partitions::own(run, &ledger).await? {
         target_partitions::none_of_others(&*ledger, table, own).await?;
@@ -102,6 +107,9 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
             return refuse("a rollback was begun and is not complete: pcrd rollback goes on with it");
         }
         _ => {}
+    }
+    if !is_over && fence::standing(run, &source).await? == Standing::Permanent {
+        return refuse(DECIDED);
     }
     if !is_over {
         return refuse("the migration has not been cut over; pcrd abort gives it up");

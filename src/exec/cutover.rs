@@ -10,9 +10,10 @@ use super::apply::{Outcome, overdue};
 use super::context::Run;
 use super::engine::Engine;
 use super::event::EventKind;
-use super::fence::{self, Nonce, Standing};
+use super::fence::{self, Standing};
 use super::hook::{self, Hold};
 use super::owners_and_grants::{Earlier, Wanted};
+use super::sentinel::{Nonce, SENTINEL};
 use super::steps::Steps;
 use super::switch::{self, Word};
 use super::{
@@ -23,6 +24,10 @@ use crate::ledger::cutover::{self as state, CutoverState};
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
 use crate::replay::Lsn;
+
+/// Of a source that was closed for good and is not.
+const OPEN_BESIDE: &str = "ALARM: the source takes writes beside the target, for its fence of the switch is not there: it was restored, \
+                           or failed over to a server that is behind. The target is the database: keep writers away from the source";
 
 /// What the operator asks of one cutover; where nothing is asked the plan holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +86,14 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
             return Err(error);
         }
     }
-    let trouble = switch::give_up(&engine.run, &engine.ledger, &engine.source).await?;
+    let trouble = match switch::give_up(&engine.run, &engine.ledger, &engine.source).await {
+        Ok(trouble) => trouble,
+        Err(trouble) => {
+            // What ended it would not be heard of otherwise.
+            engine.run.note(format!("the cutover is given up: {error}"));
+            return Err(trouble);
+        }
+    };
     back::disarm_or_say(&engine.run, &engine.ledger).await;
     let error = match error.is_refusal_of_source() {
         // What changed says more than the statement that met it first.
@@ -134,14 +146,19 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     let ready = verify::ready(engine).await?;
     run.stop_check()?;
+    // Of an attempt whose triggers a reader kept from being taken down.
+    if fence::standing(&run, &engine.source).await? == Standing::Leased {
+        fence::lower(&run, &engine.source).await?;
+    }
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
-    let fence_lsn = raise(engine, &nonce, patience, limit).await?;
+    let raised = raise(engine, &nonce, patience, limit).await?;
+    engine.raised.push(nonce.sentinel(&run));
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, (&nonce, fence_lsn), (&ready, &questions), (prepared, &wanted)) => result,
+            result = fenced(engine, (&nonce, raised.lsn), (&ready, &questions), (prepared, &wanted)) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
@@ -161,12 +178,13 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     target_partitions::complete_behind_fence(&run, target, &engine.source, tables, &in_default).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
-    if !fence::make_permanent(&run, &engine.source, &engine.tables, left).await? {
+    // Who asks for a stop while the decision waits for its commit is not to go without knowing what was decided.
+    let hold = run.holds.take();
+    if !fence::make_permanent(&run, &engine.source, &engine.tables, (&raised, left)).await? {
         return Err(ExecError::CutoverAborted {
             reason: "the fence's lease ran out before the switch, or is another executor's".to_owned(),
         });
     }
-    let hold = run.holds.take();
     failpoint::hit("cutover.after-permanent")?;
     Ok(Decided { fenced_at: began, rights, hold })
 }
@@ -177,7 +195,12 @@ fn fence_limit(run: &Run, limits: Limits) -> Duration {
 }
 
 /// Holds the pooler's clients, where there is one, and raises the fence.
-async fn raise(engine: &Engine, nonce: &Nonce, patience: Option<Duration>, limit: Duration) -> Result<Lsn, ExecError> {
+async fn raise(
+    engine: &Engine,
+    nonce: &Nonce,
+    patience: Option<Duration>,
+    limit: Duration,
+) -> Result<fence::Raised, ExecError> {
     let (run, source) = (&engine.run, &engine.source);
     let raised = fence::raise(run, source, &engine.tables, nonce, (patience, limit));
     if run.plan.settings.cutover.pgbouncer.is_none() {
@@ -258,7 +281,7 @@ async fn drain(engine: &mut Engine, nonce: &Nonce, fence_lsn: Lsn) -> Result<(),
             if sentinel.content == wanted {
                 break;
             }
-            if sentinel.content.starts_with("fence:") {
+            if sentinel.content.starts_with(SENTINEL) && !engine.raised.contains(&sentinel.content) {
                 engine.run.note(
                     "a message that pretends to be a fence was ignored; some role wrote it into the source's log",
                 );
@@ -372,6 +395,9 @@ pub async fn finish_interrupted(
         };
         switch::complete(run, ledger, (word, &rights)).await?;
         run.note("the cutover had been decided before the interruption; it is complete now");
+        if run.plan.settings.cutover.fence.refuses() && standing != Standing::Permanent {
+            run.note(OPEN_BESIDE);
+        }
         return Ok(Some(Outcome::Switched));
     }
     let trouble = switch::give_up(run, ledger, source).await?;

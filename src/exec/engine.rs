@@ -71,6 +71,8 @@ pub struct Engine {
     pub touched: Arc<Touched>,
     /// Messages that pcrd wrote into the source's log.
     pub sentinels: mpsc::UnboundedReceiver<Sentinel>,
+    /// Those of fences of this process.
+    pub raised: Vec<String>,
     /// Requests to cut over.
     pub cutovers: mpsc::UnboundedReceiver<request::Request>,
     /// Ends the stream between two transactions.
@@ -131,6 +133,7 @@ pub async fn run(
         shared,
         touched,
         sentinels,
+        raised: Vec::new(),
         cutovers,
         stop_stream,
         stream_ended,

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use sha2::{Digest, Sha256};
 
 use super::ExecError;
 use super::context::Run;
@@ -13,6 +12,7 @@ use super::failpoint;
 use super::lock_holders::{conflicting, in_the_way, terminate};
 use super::published;
 use super::seen::Seen;
+use super::sentinel::Nonce;
 use super::table::TableTask;
 use super::time_limit;
 use super::witness;
@@ -27,41 +27,14 @@ use crate::sql;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Attempts to get the lock before the cutover is given up.
 const ATTEMPTS_MAX: u32 = 30;
+/// Attempts to take the triggers down where writers pass already and others come after …
+const LOWERINGS: u32 = 5;
+/// … and where nobody does.
+const REMOVALS: u32 = 30;
 /// A terminated session may have much to roll back.
 const TERMINATED_GRACE: Duration = Duration::from_secs(20);
 /// For one statement under the lock, where nobody can write. All of them together may take as long, or the fence's timeout.
 const UNDER_LOCK: Duration = Duration::from_secs(5);
-
-/// A random secret that proves that the sentinel is ours: any role may write messages into the log.
-pub struct Nonce(String);
-
-impl Nonce {
-    /// A new secret.
-    pub fn new() -> Self {
-        let bytes: [u8; 16] = rand::rng().random();
-        Self(hex(&bytes))
-    }
-
-    /// What the ledger keeps.
-    pub fn digest(&self) -> String {
-        hex(&Sha256::digest(self.0.as_bytes()))
-    }
-
-    /// The sentinel's text.
-    pub fn sentinel(&self, run: &Run) -> String {
-        format!("fence:{}:{}:{}", run.id, run.epoch, self.0)
-    }
-}
-
-impl Default for Nonce {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The fence step of the plan.
 pub fn tables(run: &Run) -> Result<&[QualifiedName], ExecError> {
@@ -81,7 +54,16 @@ fn with_partitions(run: &Run, tasks: &[TableTask]) -> Result<Vec<QualifiedName>,
     Ok(tables(run)?.iter().cloned().chain(partitions.map(|(_, one)| one.name)).collect())
 }
 
-/// Fences all tables; gives a position that every earlier write is before. Transactions that stand in the way for
+/// A fence that stands.
+#[derive(Debug, Clone)]
+pub struct Raised {
+    /// Every earlier write is before it.
+    pub lsn: Lsn,
+    /// The transaction that made the triggers, as `xmin` has it.
+    xid: String,
+}
+
+/// Fences all tables. Transactions that stand in the way for
 /// longer than `terminate_after` are terminated.
 pub async fn raise(
     run: &Run,
@@ -89,7 +71,7 @@ pub async fn raise(
     tasks: &[TableTask],
     nonce: &Nonce,
     (terminate_after, behind): (Option<Duration>, Duration),
-) -> Result<Lsn, ExecError> {
+) -> Result<Raised, ExecError> {
     let (tables, with_partitions) = (tables(run)?, with_partitions(run, tasks)?);
     let lock = lock::ledger_key();
     let prepare = sql::fence::prepare().join("; ");
@@ -114,8 +96,8 @@ pub async fn raise(
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),
             };
-            if let Ok(Some(lsn)) = raised {
-                return Ok(lsn);
+            if let Ok(Some(raised)) = raised {
+                return Ok(raised);
             }
             source.batch_execute("ROLLBACK").await.map_err(ExecError::source("give up the lock"))?;
             raised?;
@@ -171,7 +153,7 @@ async fn raise_locked(
     nonce: &Nonce,
     tasks: &[TableTask],
     limit: Duration,
-) -> Result<Lsn, ExecError> {
+) -> Result<Raised, ExecError> {
     let limit = UNDER_LOCK.max(limit);
     let within = format!(
         "under the lock of the tables nobody can write; there a statement may take {} s, and all of them together {} ms",
@@ -180,12 +162,12 @@ async fn raise_locked(
     );
     let raising = check_and_raise(run, source, nonce, tasks);
     let raised = time_limit::all_within(run, pid, limit, &within, raising).await;
-    let lsn = raised.map_err(|error| time_limit::late(run, error, &within))?;
+    let raised = raised.map_err(|error| time_limit::late(run, error, &within))?;
     source.batch_execute("COMMIT").await.map_err(ExecError::source("commit the fence"))?;
-    Ok(lsn)
+    Ok(raised)
 }
 
-async fn check_and_raise(run: &Run, source: &Client, nonce: &Nonce, tasks: &[TableTask]) -> Result<Lsn, ExecError> {
+async fn check_and_raise(run: &Run, source: &Client, nonce: &Nonce, tasks: &[TableTask]) -> Result<Raised, ExecError> {
     // Under the lock nothing can change any more: what was planned must be what is there.
     unchanged(run, source, tasks).await?;
     // The plan shows `$migration`, `$until` and `$epoch`: a plan cannot hold its own id, nor what only its run knows.
@@ -211,14 +193,17 @@ async fn check_and_raise(run: &Run, source: &Client, nonce: &Nonce, tasks: &[Tab
     source.batch_execute(&text).await.map_err(ExecError::source("raise the fence"))?;
     let row = source
         .query_one(
-            "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)::text, pg_catalog.pg_current_wal_insert_lsn()::text",
+            "SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
+             (pg_catalog.txid_current() & 4294967295)::text",
             &[&nonce.sentinel(run)],
         )
         .await
         .map_err(ExecError::source("write the sentinel"))?;
-    row.get::<_, String>(1)
+    let lsn = row
+        .get::<_, String>(1)
         .parse()
-        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })
+        .map_err(|error: crate::replay::position::LsnError| ExecError::Gap { reason: error.to_string() })?;
+    Ok(Raised { lsn, xid: row.get(2) })
 }
 
 async fn add_epoch(source: &Client) -> Result<(), ExecError> {
@@ -289,20 +274,25 @@ pub async fn make_permanent(
     run: &Run,
     source: &Client,
     tasks: &[TableTask],
-    left: Duration,
+    (raised, left): (&Raised, Duration),
 ) -> Result<bool, ExecError> {
     let doing = || ExecError::source("make the fence permanent");
     let pid = time_limit::pid(source).await?;
     let limit = (left + time_limit::GRACE).as_millis();
     source.batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {limit}")).await.map_err(doing())?;
     let within = format!("of the fence's timeout {} ms were left for all of it", left.as_millis());
-    let made = time_limit::all_within(run, pid, left, &within, held_and_permanent(run, source, tasks)).await;
+    let made = time_limit::all_within(run, pid, left, &within, held_and_permanent(run, source, tasks, raised)).await;
     let end = if made.is_ok() { "COMMIT" } else { "ROLLBACK" };
     source.batch_execute(end).await.map_err(doing())?;
     made
 }
 
-async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<bool, ExecError> {
+async fn held_and_permanent(
+    run: &Run,
+    source: &Client,
+    tasks: &[TableTask],
+    raised: &Raised,
+) -> Result<bool, ExecError> {
     let doing = || ExecError::source("make the fence permanent");
     let looks = tasks.iter().filter_map(|task| task.witness.as_ref());
     let inner = looks.flat_map(Seen::partitions).filter(|(_, one)| !one.is_leaf).map(|(_, one)| one.name);
@@ -319,7 +309,7 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
         });
     }
     unchanged(run, source, tasks).await?;
-    all_closed(run, source, tasks).await?;
+    all_closed(run, source, tasks, raised).await?;
     let lock = "SELECT FROM pcrd.fence WHERE migration = $1 FOR UPDATE";
     source.query(lock, &[&run.id]).await.map_err(doing())?;
     // Whoever slept through a takeover must not decide with the lease of its successor. A commit that waits for a standby is
@@ -331,18 +321,26 @@ async fn held_and_permanent(run: &Run, source: &Client, tasks: &[TableTask]) -> 
     Ok(rows.len() == 1)
 }
 
-/// A partition that came behind the fence has no trigger: whoever writes to it by its own name is not refused.
-async fn all_closed(run: &Run, source: &Client, tasks: &[TableTask]) -> Result<(), ExecError> {
-    if run.plan.partitioned().is_empty() || !run.plan.settings.cutover.fence.refuses() {
+/// A partition that came behind the fence has no trigger, and of a table whose triggers were switched off behind it nobody
+/// knows what was written meanwhile, also when they are on again: what is said of a trigger is said in its catalog row, which
+/// is then of another transaction than the fence's.
+async fn all_closed(run: &Run, source: &Client, tasks: &[TableTask], raised: &Raised) -> Result<(), ExecError> {
+    if !run.plan.settings.cutover.fence.refuses() {
         return Ok(());
     }
     let fenced = fenced(run, source).await?;
-    match with_partitions(run, tasks)?.iter().find(|table| !fenced.contains(table)) {
-        None => Ok(()),
-        Some(open) => Err(ExecError::CutoverAborted {
-            reason: format!("{open} came behind the fence, which does not close it: ask again"),
-        }),
-    }
+    let untouched = fenced_by(&run.id, source, Some(&raised.xid)).await?;
+    let Some(open) = with_partitions(run, tasks)?.into_iter().find(|table| !untouched.contains(table)) else {
+        return Ok(());
+    };
+    let reason = match fenced.contains(&open) {
+        true => format!(
+            "the fence's trigger of {open} was altered behind the fence (ALTER TABLE … DISABLE or ENABLE TRIGGER): rows may have \
+             been written; ask again"
+        ),
+        false => format!("{open} came behind the fence, or lost its trigger, and is not closed: ask again"),
+    };
+    Err(ExecError::CutoverAborted { reason })
 }
 
 /// What stands on the source.
@@ -385,7 +383,7 @@ pub async fn standing_of(migration: &str, source: &Client) -> Result<Standing, E
 /// with short waits for the lock, because readers would queue behind a long one.
 pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
     end_lease(run, source).await?;
-    take_down(&run.id, source, false).await
+    take_down(&run.id, source, false, LOWERINGS).await
 }
 
 /// Lets writes pass, unless the switch was decided; also when the clock goes back.
@@ -416,10 +414,10 @@ async fn end_of(migration: &str, source: &Client) -> Result<(), ExecError> {
 /// pass meanwhile.
 pub async fn remove_of(migration: &str, source: &Client) -> Result<(), ExecError> {
     end_of(migration, source).await?;
-    take_down(migration, source, true).await
+    take_down(migration, source, true, REMOVALS).await
 }
 
-async fn take_down(migration: &str, source: &Client, finished: bool) -> Result<(), ExecError> {
+async fn take_down(migration: &str, source: &Client, finished: bool, attempts: u32) -> Result<(), ExecError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -429,7 +427,7 @@ async fn take_down(migration: &str, source: &Client, finished: bool) -> Result<(
         };
         // A failed statement leaves its transaction open.
         source.batch_execute("ROLLBACK").await.map_err(ExecError::source("roll back"))?;
-        if attempt == 30 || !is_lock_trouble(&error) {
+        if attempt == attempts || !is_lock_trouble(&error) {
             return Err(error);
         }
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -466,14 +464,20 @@ pub async fn fenced(run: &Run, source: &Client) -> Result<Vec<QualifiedName>, Ex
 
 /// The same, of a plan that nobody runs.
 pub async fn fenced_of(migration: &str, source: &Client) -> Result<Vec<QualifiedName>, ExecError> {
+    fenced_by(migration, source, None).await
+}
+
+/// Only those whose trigger fires for everybody and is as this transaction made it, if one is named.
+async fn fenced_by(migration: &str, source: &Client, xid: Option<&str>) -> Result<Vec<QualifiedName>, ExecError> {
     let rows = source
         .query(
             "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t \
              JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace \
              WHERE t.tgname = 'pcrd_fence' AND fn.nspname = 'pcrd' AND f.proname = 'fence' \
-             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea",
-            &[&migration],
+             AND t.tgargs = pg_catalog.convert_to($1, 'UTF8') || '\\x00'::bytea \
+             AND ($2::text IS NULL OR t.tgenabled = 'A' AND t.xmin::text = $2)",
+            &[&migration, &xid],
         )
         .await
         .map_err(ExecError::source("look for the fence"))?;

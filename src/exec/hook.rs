@@ -285,7 +285,7 @@ async fn others_ended(run: &Run, ledger: &Client) -> Result<(), ExecError> {
     let (began, mut said) = (Instant::now(), false);
     while let Some(why) = calls::without_end(ledger, &run.id).await?.iter().find_map(running) {
         if began.elapsed() >= limit {
-            return Err(ExecError::CutoverAborted { reason: format!("{why}; end it, then try again") });
+            return Err(ExecError::Step { step: "hook".to_owned(), reason: format!("{why}; end it, then try again") });
         }
         if !std::mem::replace(&mut said, true) {
             run.waiting(format!("{why}; waiting for its end for at most {} s", limit.as_secs()));

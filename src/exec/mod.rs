@@ -63,6 +63,7 @@ pub mod restarted;
 mod rewritten;
 pub mod sampler;
 mod seen;
+pub mod sentinel;
 pub mod sequences;
 pub mod setup;
 pub mod share;

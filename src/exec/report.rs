@@ -162,6 +162,12 @@ pub async fn status(
         blocked_by.extend(switch_in_doubt(ledger, found, plan.ok()).await?);
         if !alive {
             blocked_by.push("no executor is running".to_owned());
+            let is_near = cutover::read(ledger, &found.id).await?.state == CutoverState::SequencesSet;
+            if let Some(source) = source.filter(|_| is_near)
+                && fence::standing_of(&found.id, source).await? == Standing::Permanent
+            {
+                blocked_by.insert(0, format!("ALARM: {}", super::cleanup::DECIDED));
+            }
         }
         let open = |step: &&StepRow| {
             step.status != "succeeded"

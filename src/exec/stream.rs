@@ -47,6 +47,9 @@ const IDLE_ADVANCE: Duration = Duration::from_secs(5);
 /// … or has come so far: what others write must not look like a lag.
 const IDLE_ADVANCE_BYTES: u64 = 1 << 20;
 
+/// What messages begin with that somebody waits for.
+const AWAITED: [&str; 2] = [super::sentinel::SENTINEL, super::back::PROBE];
+
 /// The transaction that is being read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
@@ -380,7 +383,9 @@ impl Applier {
         self.idle_since = Instant::now();
         self.shared.set_applied(end);
         self.stream.confirm(end);
-        for sentinel in sentinels.drain(..) {
+        // What others write, and what only moves the log on, must not gather until a cutover asks.
+        let is_awaited = |sentinel: &Sentinel| AWAITED.iter().any(|word| sentinel.content.starts_with(word));
+        for sentinel in sentinels.drain(..).filter(is_awaited) {
             // Nobody listens for sentinels before a cutover.
             let _no_listener = self.sentinels.send(sentinel);
         }

@@ -46,11 +46,11 @@ pub fn lock(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>) ->
     format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", listed(tables, partitioned))
 }
 
-/// Keeps the tables as they are until the transaction ends; readers and writers pass. No partition can come to those in
+/// Keeps the tables and their triggers as they are until the transaction ends; readers and writers pass. No partition can come to those in
 /// `partitioned`, nor to those in `inner`, which are partitioned partitions.
 pub fn hold(tables: &[QualifiedName], partitioned: &BTreeSet<&QualifiedName>, inner: &[QualifiedName]) -> String {
     let hold =
-        format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ACCESS SHARE MODE", listed(tables, partitioned));
+        format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ROW EXCLUSIVE MODE", listed(tables, partitioned));
     let parents: Vec<QualifiedName> = partitioned.iter().copied().chain(inner).cloned().collect();
     if parents.is_empty() {
         return hold;

@@ -25,12 +25,13 @@ pub struct Crash {
     pub executor: bool,
 }
 
-/// Every kind, the hardest last.
-pub const CRASHES: [Crash; 4] = [
+/// Every kind.
+pub const CRASHES: [Crash; 5] = [
     Crash { source: true, target: false, executor: false },
     Crash { source: false, target: true, executor: false },
     Crash { source: true, target: true, executor: false },
     Crash { source: true, target: true, executor: true },
+    Crash { source: false, target: false, executor: true },
 ];
 
 impl Crash {

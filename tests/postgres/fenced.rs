@@ -303,7 +303,45 @@ async fn a_lease_that_has_ended_does_not_come_back() {
     stage.until_target("SELECT state = 'verified_final' FROM pcrd.cutover").await;
     run(&reader, "BEGIN; SELECT count(*) FROM items").await;
     stage.until_source("SELECT until = '-infinity' FROM pcrd.fence").await;
-    assert_eq!(text(&stage.source, "UPDATE items SET n = n WHERE id = 1 RETURNING 'passes'").await, "passes");
+    assert_eq!(text(&stage.source, "UPDATE items SET n = n + 1 WHERE id = 1 RETURNING 'passes'").await, "passes");
+    // The reader is no reason to hide why the cutover was given up, nor to call the source closed.
+    let said = tokio::task::block_in_place(|| running.finish());
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let words = said.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("the source is open again") && words.contains("cutover.after-sequences"), "{words}");
+    let noted = "the source takes writes; its fence's triggers are still there";
+    assert!(said.lines.iter().any(|line| line.contains(noted)), "{}", said.lines.join("\n"));
+    // Neither the next attempt nor the one after the reader has gone meets what was left.
+    let said = stage.cut_over();
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("open again"), "{}", said.stderr);
     run(&reader, "ROLLBACK").await;
-    let _ = tokio::task::block_in_place(|| running.interrupt());
+    stage.cut_over().assert_switched();
+    stage.assert_equal(ROWS, "SELECT id, n, box FROM items").await;
+}
+
+/// As loaders do (pg_dump --disable-triggers): the rows come behind the last that is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_were_off_behind_it_end_the_cutover() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "loaded", DDL, TABLES, "").await;
+    let loads = [
+        "BEGIN; ALTER TABLE items DISABLE TRIGGER ALL; UPDATE items SET n = 68 WHERE id = 8; \
+         ALTER TABLE items ENABLE TRIGGER ALL; COMMIT",
+        "ALTER TABLE items DISABLE TRIGGER pcrd_fence; UPDATE items SET n = 69 WHERE id = 9; \
+         ALTER TABLE items ENABLE ALWAYS TRIGGER pcrd_fence",
+        "ALTER TABLE items ENABLE REPLICA TRIGGER pcrd_fence; UPDATE items SET n = 70 WHERE id = 10",
+        "DROP TRIGGER pcrd_fence ON items; UPDATE items SET n = 71 WHERE id = 11",
+    ];
+    for load in loads {
+        let said = change_in(Phase::Fenced, &pair, &stage, run(&stage.source, load)).await;
+        assert_eq!(said.code, Some(1), "{load}: {}\n{}", said.lines.join("\n"), said.stderr);
+        let words = said.stderr.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("behind the fence") || words.contains("lost its trigger"), "{load}: {words}");
+        assert!(words.contains("the source is open again"), "{load}: {words}");
+    }
+    stage.cut_over().assert_switched();
+    stage.assert_equal(ROWS, "SELECT id, n, box FROM items").await;
+    let loaded = "SELECT count(*) FROM items WHERE n BETWEEN 68 AND 71";
+    assert_eq!(text(&stage.target, loaded).await, "4");
 }

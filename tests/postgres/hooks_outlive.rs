@@ -51,3 +51,20 @@ async fn the_one_that_undoes_waits_for_what_it_undoes() {
     assert!(calls(&stage).starts_with("before_fence over abort before_fence over switch"), "{}", calls(&stage));
     assert_switched(&stage).await;
 }
+
+/// The switch is made: what runs still behind it is no reason to call it given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_after_the_switch_undoes_nothing() {
+    let pair = TestPair::start(15, 15);
+    let stage = stage(&pair, "after", &HOOKS.replace("timeout: 20", "timeout: 3")).await;
+    does(&stage, "after_switch", "touch telling; while [ ! -e go ]; do sleep 0.02; done\n");
+    dies(&stage, "hook.after-switch-started");
+    tokio::task::block_in_place(|| until_file(&stage, "telling"));
+    let said = wait(stage.start_through(""));
+    assert_code(&said, Some(0));
+    let all = format!("{}{}", said.lines.join("\n"), said.stderr);
+    assert!(all.contains("ALARM: the after_switch hook was not called") && !all.contains("given up"), "{all}");
+    assert_switched(&stage).await;
+    assert_eq!(count(&stage, "after_switch"), 1);
+    std::fs::write(stage.migration.dir.path().join("go"), "").unwrap();
+}

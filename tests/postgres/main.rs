@@ -20,6 +20,7 @@ mod crash;
 mod cutover_kills;
 mod damaged;
 mod ddl;
+mod decided;
 mod defects;
 mod deployments;
 mod encodings;

@@ -222,3 +222,34 @@ async fn virtual_columns_are_not_read() {
     says(&verify(&stage, &[]), 0);
     tokio::task::block_in_place(|| running.interrupt());
 }
+
+/// A counter that is written all the time: what could not be compared is not called compared, nor different.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_never_at_rest() {
+    let pair = TestPair::start(15, 15);
+    let ddl =
+        format!("{DDL}; CREATE TABLE counter (id integer PRIMARY KEY, n bigint); INSERT INTO counter VALUES (1, 0)");
+    let stage = Stage::new(&pair, "never", &ddl, &format!("{YAML}    - name: counter\n"), "").await;
+    let writer = crate::support::connect_to(&pair.source, "never").await;
+    let writing = tokio::spawn(async move {
+        while writer.batch_execute("UPDATE counter SET n = n + 1 WHERE id = 1").await.is_ok() {}
+    });
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    for _ in 0..5 {
+        let found = json(&stage, &[]);
+        let code = found.status.code().unwrap();
+        let report: Value = serde_json::from_slice(&found.stdout).unwrap();
+        let tables = report["tables"].as_array().unwrap();
+        let counter = tables.iter().find(|table| table["table"] == "public.counter").unwrap();
+        assert!(counter["differences"].as_array().unwrap().is_empty(), "{report}");
+        let compared = counter["rows_compared"].as_u64().unwrap() > 0 && counter["keys_pending"].is_u64();
+        assert_eq!((report["passed"].as_bool().unwrap(), code == 0), (compared, compared), "{code}: {report}");
+        assert!(code == 0 || code == 1, "nothing differs: {code}: {report}");
+    }
+    let said = tokio::task::block_in_place(|| stage.migration.start(&["cutover", "--yes"], "").finish());
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    tokio::task::block_in_place(|| running.finish()).assert_switched();
+    writing.await.unwrap();
+    stage.assert_equal("SELECT id, n FROM counter", "SELECT id, n FROM counter").await;
+}

@@ -20,7 +20,7 @@ use crate::pg::client::Client;
 use crate::plan::Phase;
 use crate::ui::number::grouped;
 use crate::ui::table;
-use crate::verify::Report;
+use crate::verify::{Report, TableReport};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -106,7 +106,12 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
     for note in &report.notes {
         ctx.note(note);
     }
-    Ok(if report.found_nothing() { Exit::Done } else { Exit::Different })
+    Ok(match report.differences().0 {
+        0 if report.found_nothing() => Exit::Done,
+        // Nothing differs, and not everything could be compared.
+        0 => Exit::Failed,
+        _ => Exit::Different,
+    })
 }
 
 /// Why rows are not to be repaired now.
@@ -197,10 +202,26 @@ fn text(report: &Report) -> String {
         text.push_str("sampled: no difference among the rows that were compared; the others were not looked at\n");
         return text;
     }
-    text.push_str(&match (report.passed, left_out) {
-        (true, 0) => "passed in full\n".to_owned(),
-        (true, _) => format!("passed, but for {left_out} row(s) that were skipped on purpose\n"),
-        (false, _) => "NOT passed\n".to_owned(),
+    let pending: u64 = report.tables.iter().filter_map(|found| found.keys_pending).sum();
+    let but: Vec<String> = [
+        (left_out > 0).then(|| format!("for {left_out} row(s) that were skipped on purpose")),
+        (pending > 0).then(|| format!("for {pending} key(s) that were being written, which the cutover compares")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    text.push_str(&match report.passed {
+        true if but.is_empty() => "passed in full\n".to_owned(),
+        true => format!("passed, but {}\n", but.join(" and ")),
+        false => "NOT passed\n".to_owned(),
     });
+    let is_open =
+        |found: &&TableReport| found.differences.is_empty() && (found.is_vacuous() || found.keys_pending.is_none());
+    for found in report.tables.iter().filter(is_open) {
+        text.push_str(&format!(
+            "{}: not compared, for it was written all the time; it is compared when writes have stopped, or try again\n",
+            found.table
+        ));
+    }
     text
 }

@@ -12,8 +12,8 @@ use super::watch::{self, Watch};
 use super::{follow, looks, rights};
 use crate::exec::ExecError;
 use crate::exec::context::Run;
-use crate::exec::fence::Nonce;
 use crate::exec::identity::Identity;
+use crate::exec::sentinel::Nonce;
 use crate::exec::steps::Steps;
 use crate::exec::table::TableTask;
 use crate::exec::{constraints, failpoint, published, sequences, slot, snapshots};
@@ -21,6 +21,9 @@ use crate::ledger::{migration, progress, step, way_back};
 use crate::pg::client::Client;
 use crate::plan::{End, Op, Step};
 use crate::sql;
+
+/// What the message begins with that goes all of the way back.
+pub const PROBE: &str = "probe:";
 
 /// What was looked at before writes stopped, so that little has to be asked behind the fence.
 #[derive(Debug)]
@@ -267,7 +270,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
     let nonce = Nonce::new();
     let epoch = mirrored.epoch;
     let mut following = follow::start(Arc::new(mirrored), tables, source).await?;
-    let text = format!("probe:{}", nonce.digest());
+    let text = format!("{PROBE}{}", nonce.digest());
     ledger
         .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])
         .await

@@ -14,7 +14,7 @@ mod rollback;
 mod stand;
 mod watch;
 
-pub use arm::{Prepared, arm, prepare};
+pub use arm::{PROBE, Prepared, arm, prepare};
 pub use disarm::{disarm, disarm_or_say};
 pub use mirror::id;
 pub use remove::{BOTH_CLOSED, give_up, remove_from_source, remove_from_target};

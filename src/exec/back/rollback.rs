@@ -15,7 +15,8 @@ use super::remove::{READER_PATIENCE, drop_forward_slot, remove_from_target};
 use super::watch::with_others;
 use crate::exec::apply::overdue;
 use crate::exec::context::Run;
-use crate::exec::fence::{self, Nonce, Standing};
+use crate::exec::fence::{self, Standing};
+use crate::exec::sentinel::Nonce;
 use crate::exec::{ExecError, constraints, failpoint, sequences, snapshots};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
@@ -66,14 +67,13 @@ pub(super) async fn decide(
     state::reset(source, &mirrored.id).await?;
     state::begin(source, &mirrored.id, epoch, &nonce.digest()).await?;
     let keeper = mirrored.connect(End::Source, "lease").await.map_err(ExecError::mirrored)?;
-    let fence_lsn =
-        fence::raise(&mirrored, ledger, &tables, &nonce, (None, limit)).await.map_err(ExecError::mirrored)?;
-    way_back::fenced(ledger, &run.id, epoch, fence_lsn).await?;
+    let raised = fence::raise(&mirrored, ledger, &tables, &nonce, (None, limit)).await.map_err(ExecError::mirrored)?;
+    way_back::fenced(ledger, &run.id, epoch, raised.lsn).await?;
     failpoint::hit("back.after-fence")?;
     let until = Instant::now() + limit;
     let advance = |from, to, lsn| state::advance(source, &mirrored.id, epoch, from, to, lsn);
     let fenced = async {
-        advance(CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
+        advance(CutoverState::Fencing, CutoverState::Fenced, Some(raised.lsn)).await?;
         following.wait_for(&nonce.sentinel(&mirrored)).await?;
         following.end().await?;
         // Everything has come, and nothing comes any more: what was done to the source while it came is seen here.
@@ -107,7 +107,8 @@ pub(super) async fn decide(
     }
     bounded?;
     let left = until.saturating_duration_since(Instant::now());
-    let made = fence::make_permanent(&mirrored, ledger, &tables, left).await.map_err(ExecError::mirrored)?;
+    let made = fence::make_permanent(&mirrored, ledger, &tables, (&raised, left)).await;
+    let made = made.map_err(ExecError::mirrored)?;
     if !made {
         return Err(given_up("the lease of the target's fence ran out, or is another executor's".to_owned()));
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::KEYS_AT_ONCE;
 use super::left_out::{self, Aside};
-use super::pass::{KEYS_AT_ONCE, compare_touched, record, refuse};
+use super::pass::{compare_touched, record, refuse};
 use super::ranges::{self, Compared};
 use super::sides::{self, Selection, Sides, Subject, failed};
 use super::{strays, whole};

@@ -1,6 +1,7 @@
 //! Verification: of chunks while the stream goes on, of what was written since when writes have stopped.
 
 pub mod fence;
+pub mod keys;
 pub mod left_out;
 pub mod live;
 pub mod pass;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
 use super::ranges::{DIFFERENCES_MAX, Found, Wrong};
 use super::wish::{self, Wish};
-use super::{left_out, repair, strays};
+use super::{keys, left_out, repair, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
@@ -27,8 +27,6 @@ const CHUNK_ROWS: u64 = 20_000;
 const CHUNK_ROWS_MAX: u64 = 200_000;
 /// A chunk that takes less makes the next one larger, one that takes more makes it smaller.
 const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
-/// Keys that are compared at a time.
-pub const KEYS_AT_ONCE: usize = 2_000;
 /// Keys that may be left for the fence.
 const FENCE_KEYS_MAX: usize = 20_000;
 /// Rounds over the touched keys before the fence.
@@ -80,7 +78,9 @@ pub(super) fn refuse(report: &Report) -> Result<(), ExecError> {
     if count > 0 {
         return Err(ExecError::Different { count, first });
     }
-    match report.tables.iter().find(|table| table.is_vacuous()) {
+    // Keys that are being written are compared before and behind the fence.
+    let is_unproven = |table: &&TableReport| table.is_vacuous() && table.keys_pending == Some(0);
+    match report.tables.iter().find(is_unproven) {
         Some(table) => Err(ExecError::Step {
             step: format!("verify_table:{}", table.table),
             reason: "the table has rows, but none was compared".to_owned(),
@@ -107,7 +107,8 @@ pub(super) async fn look(engine: &mut Engine, wish: &Wish) -> Result<Looked, Exe
         let task = &engine.tables[at];
         let may_be_at_rest = task.is_ordered() && !table.sampled;
         if may_be_at_rest && table.differences.is_empty() && table.keys_pending.is_some_and(|keys| keys > 0) {
-            let found = compare_keys(&visitor, task).await?;
+            let found = keys::at_rest(&visitor, task, table.rows_compared).await?;
+            table.rows_compared += found.rows_compared;
             table.differences = found.differences;
             wrong.extend(found.wrong.into_iter().map(|place| (at, place)));
             table.keys_pending = engine.touched.count(task.index).map(|keys| keys as u64);
@@ -457,31 +458,13 @@ pub(super) async fn compare_touched(engine: &Engine) -> Result<(), ExecError> {
     let visitor = visitor(engine, &Wish::default()).await?;
     for task in engine.tables.iter().filter(|task| task.is_ordered()) {
         let mut report = TableReport::new(&task.name);
-        report.differences = compare_keys(&visitor, task).await?.differences;
+        report.differences = keys::compare(&visitor, task).await?.differences;
         if !report.differences.is_empty() {
             record(engine, &report).await?;
             refuse(&Report::of(vec![report], Vec::new()))?;
         }
     }
     Ok(())
-}
-
-/// Compares the touched keys of a table; those that are still being written remain touched.
-async fn compare_keys(visitor: &Visitor, task: &TableTask) -> Result<Found, ExecError> {
-    let mut found = Found::default();
-    let Some(keys) = visitor.touched.dirty(task.index) else { return Ok(found) };
-    for batch in keys.chunks(KEYS_AT_ONCE) {
-        visitor.run.stop_check()?;
-        match visitor.visit(task, &Place::Keys(batch.to_vec())).await? {
-            Visit::Clean(_) => {}
-            Visit::Again(why) => visitor.run.waiting(format!("comparison of {}: {why}", task.name)),
-            Visit::Different(_, other) => {
-                found.differences.extend(other.differences);
-                found.wrong.extend(other.wrong);
-            }
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
