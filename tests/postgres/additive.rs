@@ -385,7 +385,7 @@ async fn nothing_comes_between_the_last_look_and_the_switch() {
         let running = stage.start_through("cutover.before-permanent=sleep(3000)");
         stage
             .until_source(
-                "SELECT count(*) = 3 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.mode = 'AccessShareLock' \
+                "SELECT count(*) = 3 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.mode = 'RowExclusiveLock' \
                  AND a.state = 'idle in transaction' AND a.application_name LIKE 'pcrd/%/executor' \
                  AND l.relation IN ('items'::regclass, 'notes'::regclass, 'vacant'::regclass)",
             )
