@@ -69,6 +69,13 @@ pub async fn now(client: &Client) -> Result<Snapshot, ExecError> {
     snapshot(client).await.map(|(snapshot, _)| snapshot)
 }
 
+/// Takes a transaction id and ends the transaction: a row that was read again is known by the first id that its snapshot does
+/// not see, and on an idle source nobody else takes that id.
+pub async fn pass_an_id(client: &Client) -> Result<(), ExecError> {
+    let taken = client.batch_execute("SELECT pg_catalog.txid_current()").await;
+    taken.map_err(ExecError::source("take a transaction id"))
+}
+
 /// Waits until the source would keep what the snapshot saw over a crash: a commit can be visible before it is durable,
 /// and a row that the target has must not vanish from the source. Runs on the session that read, so that a crash of the
 /// source ends it.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::live::{Place, Visit, Visitor};
 use super::ranges::Wrong;
-use crate::exec::ExecError;
 use crate::exec::table::TableTask;
+use crate::exec::{ExecError, snapshots};
 use crate::verify::Difference;
 
 /// Keys that are compared at a time.
@@ -43,6 +43,7 @@ pub(super) async fn compare(visitor: &Visitor, task: &TableTask) -> Result<AtRes
 /// The same, until a row at least of the table was compared, of which `before` were: of a few rows that are always written, one
 /// is to be met at rest.
 pub(super) async fn at_rest(visitor: &Visitor, task: &TableTask, before: u64) -> Result<AtRest, ExecError> {
+    snapshots::pass_an_id(&visitor.source).await?;
     let mut found = compare(visitor, task).await?;
     for _ in 0..REST_TRIES {
         if before + found.rows_compared > 0 || !found.differences.is_empty() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::live::{Place, Visit, Visitor};
 use super::ranges;
 use super::sides::{KeyTexts, Selection, Sides};
-use crate::exec::ExecError;
 use crate::exec::left_out::LeftOut;
 use crate::exec::table::TableTask;
+use crate::exec::{ExecError, snapshots};
 use crate::ledger::skipped::Skipped;
 use crate::verify::{Difference, OnPurpose, TableReport};
 
@@ -45,6 +45,7 @@ pub async fn look(visitor: &Visitor, task: &TableTask, report: &mut TableReport)
                     report.left_out.extend(listed(entry, found.differences));
                 }
                 Visit::Again(_) => {
+                    snapshots::pass_an_id(&visitor.source).await?;
                     visitor.run.sleep(Duration::from_millis(200)).await?;
                     continue;
                 }
