@@ -60,6 +60,12 @@ pub enum ExecError {
         /// The table or migration that is locked.
         what: String,
     },
+    /// A comparison of one moment was asked for, and there is none to be had.
+    #[error("the two ends were not compared at one moment: {reason}")]
+    NoMoment {
+        /// Why.
+        reason: String,
+    },
     /// The run cannot go on under the new plan, and is as it was.
     #[error("the run cannot go on under this plan: {0}; nothing was changed")]
     NotAdoptable(#[from] NotAdoptable),

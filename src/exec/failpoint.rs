@@ -38,6 +38,8 @@ pub const ALL: &[&str] = &[
     "apply.after-commit",
     "apply.idle-advance",
     "verify.begin",
+    "moment.held",
+    "moment.taken",
     "repair.after-delete",
     "repair.before-commit",
     "repair.after-commit",

@@ -82,7 +82,13 @@ pub async fn wait_for_request(engine: &mut Engine) -> Result<request::Request, E
                             continue;
                         }
                     };
-                    let report = verify::answer(engine, &wish).await?;
+                    let report = match verify::answer(engine, &wish).await {
+                        Err(error @ ExecError::NoMoment { .. }) => {
+                            request::end(&engine.ledger, asked.id, false, &error.to_string()).await?;
+                            continue;
+                        }
+                        other => other?,
+                    };
                     let text = serde_json::to_string(&report).expect("a report is JSON");
                     request::end(&engine.ledger, asked.id, report.passed, &text).await?;
                     continue;

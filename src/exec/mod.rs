@@ -28,6 +28,7 @@ pub mod fit;
 mod functions;
 pub mod gaps;
 pub mod gate;
+pub mod guards;
 mod holdings;
 pub mod hook;
 pub mod identity;

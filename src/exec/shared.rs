@@ -22,6 +22,8 @@ pub struct Shared {
     applied: watch::Sender<Lsn>,
     /// Held by the applier while a transaction of the target is open: whoever has it is between two of them.
     pub between: Arc<tokio::sync::Mutex<()>>,
+    /// No transaction that commits from here on is applied.
+    held: watch::Sender<Option<Lsn>>,
     /// The highest position that somebody waits for: an idle stream is advanced at once up to here.
     wanted: AtomicU64,
     wanted_changed: Notify,
@@ -36,6 +38,16 @@ pub struct Shared {
     looked: watch::Sender<u64>,
     /// What happened so far.
     pub counters: Counters,
+}
+
+/// The stream goes on when this is dropped.
+#[derive(Debug)]
+pub struct Held(Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.send_replace(None);
+    }
 }
 
 macro_rules! counters {
@@ -105,6 +117,7 @@ impl Shared {
             routes_changed: Notify::new(),
             applied: watch::Sender::new(applied),
             between: Arc::default(),
+            held: watch::Sender::new(None),
             wanted: AtomicU64::new(0),
             wanted_changed: Notify::new(),
             nudge: OnceLock::new(),
@@ -202,6 +215,25 @@ impl Shared {
     /// The position that somebody waits for, if it is not applied yet.
     pub fn wanted(&self) -> Option<Lsn> {
         Some(Lsn(self.wanted.load(Ordering::Relaxed))).filter(|wanted| *wanted > self.applied())
+    }
+
+    /// Keeps transactions that commit from this position on from being applied, until what it gives is dropped. One that
+    /// has begun to be applied is not kept.
+    pub fn hold(self: &Arc<Self>, at: Lsn) -> Held {
+        self.held.send_replace(Some(at));
+        Held(Arc::clone(self))
+    }
+
+    /// Where the stream is held.
+    pub fn held(&self) -> Option<Lsn> {
+        *self.held.borrow()
+    }
+
+    /// Waits until the stream is let go.
+    pub async fn let_go(&self) {
+        let mut held = self.held.subscribe();
+        // It cannot fail: the sender is here.
+        let _let_go = held.wait_for(Option::is_none).await.map(drop);
     }
 
     /// Waits until the applied position moves, at most this long.

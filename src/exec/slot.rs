@@ -4,23 +4,21 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio_postgres::Client as Sql;
-use tokio_postgres::error::SqlState;
 
 use super::context::Run;
 use super::continuity;
 use super::failpoint;
-use super::snapshots::current_snapshot;
+use super::guards::{self, Opened};
 use super::table::TableTask;
 use super::whole::Piece;
-use super::{ExecError, lock_headroom, whole};
+use super::{ExecError, whole};
 use crate::ledger::adoption;
 use crate::ledger::progress;
 use crate::ledger::{chunk, step, unreadable};
 use crate::pg::client::Client;
 use crate::pg::replication::{self, NewSlot, Replication};
 use crate::plan::{End, Signal};
-use crate::replay::{Lsn, Snapshot};
-use crate::sql;
+use crate::replay::Lsn;
 
 /// Creating a slot waits for every transaction that is writing; this is how long.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -28,10 +26,6 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// How often to look whether a session waits for us while we wait for it, and how often to give way to one.
 const ENTANGLED_EVERY: Duration = Duration::from_millis(300);
 const ENTANGLED_MAX: u32 = 20;
-
-/// Locks of all guards together, at most: each locks every table, and the server has room for some thousands.
-const LOCKS_MAX: usize = 2_000;
-const LOCK: &str = "lock the tables that are copied whole";
 
 /// Keeps the slot's snapshot alive: whole tables are read under it.
 pub struct SlotSnapshot {
@@ -178,27 +172,11 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     let slowly = run.throttle.watches(Signal::SourceCommitSlowdown);
     let first = run.connect_reader("guard", slowly).await?;
     let pieces = whole::lay_out(&first, &tables).await?;
-    let mut locks = tables.len();
-    for task in tables.iter().filter(|task| task.projection.partitioned) {
-        locks += usize::try_from(lock_headroom::locks(&first, task.source_name()).await?).unwrap_or(LOCKS_MAX);
-    }
-    let count = run.workers().min(pieces.len()).min(LOCKS_MAX / locks.max(1)).max(1);
-    let mut pids = vec![begin_guard(&first).await?];
-    lock_whole(&first, &tables, "").await.map_err(ExecError::source(LOCK))?;
-    let mut guards = vec![first];
-    while guards.len() < count {
-        let guard = run.connect_reader("guard", slowly).await?;
-        pids.push(begin_guard(&guard).await?);
-        // Whoever is in the way waits for the first one.
-        match lock_whole(&guard, &tables, " NOWAIT").await {
-            Ok(()) => guards.push(guard),
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                let how = "somebody waits for a table that is being read, and would make its next reader wait";
-                return Ok(Created::Entangled(how.to_owned()));
-            }
-            Err(error) => return Err(ExecError::source(LOCK)(error)),
-        }
-    }
+    let count = run.workers().min(pieces.len()).min(guards::most(&first, &tables).await?).max(1);
+    let (guards, pids) = match guards::open(run, (first, slowly), &tables, count).await? {
+        Opened::Guards(guards, pids) => (guards, pids),
+        Opened::InTheWay(how) => return Ok(Created::Entangled(how)),
+    };
     let name = run.session_name("slot");
     let pg = |error| ExecError::Postgres { side: End::Source, doing: "create the replication slot".to_owned(), error };
     let mut connection = replication::connect(&run.source, &name).await.map_err(pg)?;
@@ -233,48 +211,13 @@ async fn create_once(run: &Run, ledger: &Sql) -> Result<Created, ExecError> {
     };
     failpoint::hit("setup.after-slot")?;
     for guard in &guards {
-        import_snapshot(guard, &created.snapshot).await?;
+        let imported = guards::import_snapshot(guard, &created.snapshot).await;
+        imported.map_err(ExecError::source("import the slot's snapshot"))?;
     }
-    let snapshot = seen(&guards[0]).await?;
+    let snapshot = guards::seen(&guards[0]).await?;
     progress::create(ledger, &run.id, run.epoch, identity.timeline, created.consistent_point, &snapshot).await?;
     failpoint::hit("setup.after-progress")?;
     Ok(Created::Done(Box::new(SlotSnapshot { _connection: connection, guards, pieces })))
-}
-
-/// Begins a guard's transaction; gives its pid. Neither this nor LOCK TABLE takes a snapshot: the slot's can still be
-/// imported.
-async fn begin_guard(guard: &Client) -> Result<i32, ExecError> {
-    let doing = || ExecError::source("begin the guard");
-    let pid = guard.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(doing())?.get(0);
-    guard.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(doing())?;
-    Ok(pid)
-}
-
-async fn lock_whole(guard: &Client, tables: &[TableTask], nowait: &str) -> Result<(), tokio_postgres::Error> {
-    if tables.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = tables.iter().map(|task| sql::source_table(&task.projection)).collect();
-    let names = names.join(", ");
-    let lock = format!("SET LOCAL lock_timeout = '10s'; LOCK TABLE {names} IN ACCESS SHARE MODE{nowait}");
-    guard.batch_execute(&lock).await
-}
-
-/// Imports the slot's snapshot into the guard's transaction.
-async fn import_snapshot(guard: &Client, name: &str) -> Result<(), ExecError> {
-    guard
-        .batch_execute(&format!("SET TRANSACTION SNAPSHOT {}", sql::literal(name)))
-        .await
-        .map_err(ExecError::source("import the slot's snapshot"))
-}
-
-/// What the guard's snapshot sees in terms of transaction ids.
-async fn seen(guard: &Client) -> Result<Snapshot, ExecError> {
-    let query = format!("SELECT {}::text", current_snapshot(guard));
-    let row = guard.query_one(&query, &[]).await.map_err(ExecError::source("read the slot's snapshot"))?;
-    row.get::<_, String>(0)
-        .parse::<Snapshot>()
-        .map_err(|error| ExecError::Stale { what: "source server".to_owned(), difference: error.to_string() })
 }
 
 /// Waits until a session with a transaction id waits for a guard. Whoever asks for ACCESS EXCLUSIVE has an id before it

@@ -40,6 +40,8 @@ const GROUP_AGE_QUIET: Duration = Duration::from_millis(15);
 const GROUP_AGE_BESIDE: Duration = Duration::from_millis(100);
 /// The same when nothing is copied any more: changes are expected on the target soon.
 const GROUP_AGE_FOLLOWING: Duration = Duration::from_millis(40);
+/// The stream is held at a position for this long.
+const HELD_AT_MOST: Duration = Duration::from_secs(10);
 /// The server is given this long to end the stream.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// An idle stream records its position this often, unless somebody waits for it.
@@ -240,6 +242,9 @@ impl Applier {
                 if self.shared.wanted().is_some_and(|wanted| self.group_end >= Some(wanted)) {
                     self.commit_group(sentinels).await?;
                 }
+                if let Some(at) = self.shared.held().filter(|at| begin.final_lsn >= *at) {
+                    self.wait_at(at, sentinels).await?;
+                }
                 let xid = FullXid::widen(begin.xid, self.near);
                 self.near = self.near.max(xid);
                 self.source = Some(Source { xid, commit: begin.final_lsn });
@@ -408,11 +413,32 @@ impl Applier {
         if wal_end <= applied || (!hurry && !far && self.idle_since.elapsed() < IDLE_ADVANCE) {
             return Ok(());
         }
-        progress::advance(&**self.target, &self.run.id, self.run.epoch, wal_end, self.near, None).await?;
+        self.move_on(wal_end).await
+    }
+
+    /// Nothing is to be applied before this position that is not.
+    async fn move_on(&mut self, to: Lsn) -> Result<(), ExecError> {
+        progress::advance(&**self.target, &self.run.id, self.run.epoch, to, self.near, None).await?;
         failpoint::hit("apply.idle-advance")?;
         self.idle_since = Instant::now();
-        self.shared.set_applied(wal_end);
-        self.stream.confirm(wal_end);
+        self.shared.set_applied(to);
+        self.stream.confirm(to);
+        Ok(())
+    }
+
+    /// Applies what is before a position, and waits there until the stream is let go: a while, or the server would take this
+    /// reader for dead.
+    async fn wait_at(&mut self, at: Lsn, sentinels: &mut Vec<Sentinel>) -> Result<(), ExecError> {
+        self.commit_group(sentinels).await?;
+        if self.open.is_some() || self.group_end.is_some() {
+            // Rows wait for changes that are still to come.
+            return Ok(());
+        }
+        if self.shared.applied() < at {
+            self.move_on(at).await?;
+        }
+        // Who holds it for longer finds keys that were applied since.
+        let _let_go_or_late = tokio::time::timeout(HELD_AT_MOST, self.shared.let_go()).await;
         Ok(())
     }
 

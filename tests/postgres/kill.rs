@@ -59,7 +59,7 @@ fn every_point_has_a_test() {
         let here = families.iter().any(|family| point.starts_with(family)) || elsewhere.contains(point);
         // Those of the removals are in `cleanup`, those of new columns in `additive`, of copies in pieces in `whole`, of a new plan
         // in `adopt`.
-        // Those of a repair are in `repair`.
+        // Those of a repair are in `repair`, of a moment of both ends in `verify_moment`.
         // Those of new partitions are in `same_partitions`.
         // Those of owners and grants are in `owners_and_grants` and `given_rights`.
         // Those of the operator's programs are in `hooks`, of the pooler in `pgbouncer`, of the way back in `way_back` and `way_back_kills`,
@@ -69,6 +69,7 @@ fn every_point_has_a_test() {
             "added.",
             "adopt.",
             "hook.",
+            "moment.",
             "pooler.",
             "repair.",
             "back.",

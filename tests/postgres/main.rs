@@ -90,6 +90,7 @@ mod truncate;
 mod vacuum;
 mod values;
 mod verify;
+mod verify_moment;
 mod way_back;
 mod way_back_believed;
 mod way_back_fences;

@@ -31,6 +31,10 @@ pub struct VerifyArgs {
     /// Only this table (may be repeated)
     #[arg(short, long = "table", value_name = "TABLE", value_parser = QualifiedName::parse_or_public)]
     pub tables: Vec<QualifiedName>,
+    /// Every row of both ends as of one position of the source's log, tables without a key included; both servers keep old row
+    /// versions for as long as it takes, and it is given up for who would change a table
+    #[arg(long, conflicts_with_all = ["sample_size", "repair"])]
+    pub one_moment: bool,
     /// SHA-256 instead of the fast hash
     #[arg(long)]
     pub paranoid: bool,
@@ -59,7 +63,11 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
     let (config, ledger, found) = current(ctx).await?;
     let mut wish = Wish {
         tables: args.tables.iter().map(ToString::to_string).collect(),
-        sample_size: args.sample_size.map(NonZeroU64::get).or(config.verify.sample_size),
+        sample_size: match args.one_moment {
+            true => None,
+            false => args.sample_size.map(NonZeroU64::get).or(config.verify.sample_size),
+        },
+        one_moment: args.one_moment,
         paranoid: args.paranoid,
         show_values: args.show_values,
         repair: None,

@@ -6,9 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ranges::{self, Found};
-use super::sides::{KeyTexts, Selection, Sides, Subject};
-use super::whole;
+use super::moment::Moment;
+use super::ranges::{self, Compared, Found};
+use super::sides::{KeyTexts, Selection, Sides, Subject, Sums};
+use super::whole::{self, Buckets};
 use crate::exec::context::Run;
 use crate::exec::left_out::LeftOut;
 use crate::exec::shared::Shared;
@@ -51,6 +52,8 @@ pub struct Visitor {
     /// The newest transaction id that the stream knew when verification began. An earlier process may have applied
     /// transactions up to here that are not visible on the source yet, and it took its touched keys with it.
     pub inherited: FullXid,
+    /// Both connections are in transactions of one moment, and everything is compared as of it.
+    pub moment: Option<Arc<Moment>>,
 }
 
 /// What became of a visit.
@@ -141,10 +144,15 @@ impl Visitor {
             }
             Place::LeftOut(key) => Selection::Keys(vec![task.key_literals(key)?]),
         };
-        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
-        let result = self.visit_under(task, place, &selection, &snapshot, lsn).await;
-        self.release().await?;
-        let (visit, unseen) = result?;
+        let (snapshot, (visit, unseen)) = if let Some(moment) = &self.moment {
+            self.run.stop_check()?;
+            (moment.snapshot.clone(), self.visit_at(moment, task, (place, &selection)).await?)
+        } else {
+            let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
+            let result = self.visit_under(task, place, &selection, &snapshot, lsn).await;
+            self.release().await?;
+            (snapshot, result?)
+        };
         if matches!(visit, Visit::Clean(_)) {
             match place {
                 Place::Range(bounds) => {
@@ -205,6 +213,49 @@ impl Visitor {
             Some(unseen) if unseen.len() <= EXCEPT_MAX => unseen.into_iter().collect(),
             _ => return again(Why::Hot),
         };
+        let visit = self.judge(task, (place, selection), (snapshot, &unseen), Sums { source, target }).await?;
+        Ok((visit, unseen))
+    }
+
+    /// Compares one range or some keys as of the moment.
+    async fn visit_at(
+        &self,
+        moment: &Moment,
+        task: &TableTask,
+        (place, selection): (&Place, &Selection),
+    ) -> Result<(Visit, BTreeSet<Key>), ExecError> {
+        let Some(unseen) = moment.unseen(task.index) else { return Ok((Visit::Again(Why::Hot), BTreeSet::new())) };
+        let is_within = |key: &&Key| -> Result<bool, ExecError> {
+            Ok(match place {
+                Place::Range(Bounds { lo, hi }) => {
+                    let bound =
+                        |texts: &Option<KeyTexts>| texts.as_ref().map(|texts| task.parse_key(texts)).transpose();
+                    bound(lo)?.is_none_or(|lo| **key >= lo) && bound(hi)?.is_none_or(|hi| **key < hi)
+                }
+                Place::Keys(keys) => keys.contains(key),
+                Place::LeftOut(own) => own == *key,
+            })
+        };
+        let mut within = BTreeSet::new();
+        for key in unseen {
+            if is_within(&key)? {
+                within.insert(key.clone());
+            }
+        }
+        let sums = self.sides(task).sums(selection, &[]).await?;
+        let visit = self.judge(task, (place, selection), (&moment.snapshot, &within), sums).await?;
+        Ok((visit, within))
+    }
+
+    /// What the digests of a selection say, both ends being in transactions that have their snapshots.
+    async fn judge(
+        &self,
+        task: &TableTask,
+        (place, selection): (&Place, &Selection),
+        (snapshot, unseen): (&Snapshot, &BTreeSet<Key>),
+        Sums { source, target }: Sums,
+    ) -> Result<Visit, ExecError> {
+        let sides = self.sides(task);
         let mut clean = Clean { rows_source: source.rows, rows_target: target.rows, rows_compared: source.rows };
         let is_aside = !matches!(place, Place::LeftOut(_));
         let aside = self.left_out.stale(task.index).map(|(key, _)| key).filter(|_| is_aside);
@@ -217,10 +268,10 @@ impl Visitor {
             sums.equal()
         };
         if equal {
-            return Ok((Visit::Clean(clean), unseen));
+            return Ok(Visit::Clean(clean));
         }
         if let Some(xid) = self.inherited_unseen(snapshot) {
-            return again(Why::Inherited(xid));
+            return Ok(Visit::Again(Why::Inherited(xid)));
         }
         partitions::read_what_was_looked_at(&self.source, task).await?;
         let found = ranges::locate(&sides, selection, &except).await?;
@@ -230,15 +281,19 @@ impl Visitor {
                 reason: "two snapshots at rest gave different digests".to_owned(),
             });
         }
-        Ok((Visit::Different(clean, found), unseen))
+        Ok(Visit::Different(clean, found))
     }
 
     /// Compares a table without an order, if nothing is written to it meanwhile.
     pub async fn visit_whole(&self, task: &TableTask) -> Result<Visit, ExecError> {
-        let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
-        let result = self.whole_under(task, &snapshot, lsn).await;
-        self.release().await?;
-        let visit = result?;
+        let (snapshot, visit) = if let Some(moment) = &self.moment {
+            (moment.snapshot.clone(), self.whole_at(moment, task).await?)
+        } else {
+            let (snapshot, lsn) = snapshots::begin(&self.source, task).await?;
+            let result = self.whole_under(task, &snapshot, lsn).await;
+            self.release().await?;
+            (snapshot, result?)
+        };
         if matches!(visit, Visit::Clean(_)) {
             self.touched.forget_all_mark(task.index, &snapshot);
         }
@@ -266,16 +321,21 @@ impl Visitor {
         if source != target {
             partitions::read_what_was_looked_at(&self.source, task).await?;
         }
-        let compared = whole::judge(&sides, &source, &target).await?;
-        let clean = Clean {
-            rows_source: compared.rows_source,
-            rows_target: compared.rows_target,
-            rows_compared: compared.rows_source,
-        };
-        Ok(match compared.differences {
-            differences if differences.is_empty() => Visit::Clean(clean),
-            differences => Visit::Different(clean, Found { differences, wrong: Vec::new() }),
-        })
+        judge_whole(&sides, &source, &target).await
+    }
+
+    async fn whole_at(&self, moment: &Moment, task: &TableTask) -> Result<Visit, ExecError> {
+        self.run.stop_check()?;
+        if moment.unseen(task.index).is_none_or(|keys| !keys.is_empty()) {
+            return Ok(Visit::Again(Why::Hot));
+        }
+        let sides = self.sides(task);
+        let (source, target) =
+            tokio::try_join!(whole::buckets(&sides, Side::Source), whole::buckets(&sides, Side::Target))?;
+        if source != target {
+            partitions::read_what_was_looked_at(&self.source, task).await?;
+        }
+        judge_whole(&sides, &source, &target).await
     }
 
     /// Waits for the stream; false when it takes too long to hold a source transaction open.
@@ -293,7 +353,7 @@ impl Visitor {
     }
 
     /// The target's transaction; its snapshot is taken with the position that the ledger has in it.
-    async fn begin_target(&self, lsn: Lsn) -> Result<(), ExecError> {
+    pub(super) async fn begin_target(&self, lsn: Lsn) -> Result<(), ExecError> {
         self.target
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
@@ -326,4 +386,14 @@ impl Visitor {
         }
         (snapshot.xmax <= self.inherited).then_some(self.inherited)
     }
+}
+
+async fn judge_whole(sides: &Sides<'_>, source: &Buckets, target: &Buckets) -> Result<Visit, ExecError> {
+    let compared = whole::judge(sides, source, target).await?;
+    let Compared { rows_source, rows_target, differences } = compared;
+    let clean = Clean { rows_source, rows_target, rows_compared: rows_source };
+    Ok(match differences {
+        differences if differences.is_empty() => Visit::Clean(clean),
+        differences => Visit::Different(clean, Found { differences, wrong: Vec::new() }),
+    })
 }

@@ -4,6 +4,7 @@ pub mod fence;
 pub mod keys;
 pub mod left_out;
 pub mod live;
+pub mod moment;
 pub mod pass;
 pub mod ranges;
 pub mod repair;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
 use super::ranges::{DIFFERENCES_MAX, Found, Wrong};
 use super::wish::{self, Wish};
-use super::{keys, left_out, repair, strays};
+use super::{keys, left_out, moment, repair, strays};
 use crate::exec::engine::Engine;
 use crate::exec::event::EventKind;
 use crate::exec::left_out::LeftOut;
@@ -150,9 +150,21 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Look
             parts.push(Part { table, bounds: Some(Bounds::default()) });
         }
     }
+    let mut of_moment = None;
     let reports = {
         let _comparing = run.throttle.at("comparison");
-        compare_parts(engine, parts, wish).await?
+        let workers = run.workers().min(parts.len());
+        if wish.one_moment {
+            let (visitors, watch) = moment::take(engine, wish, wanted, workers).await?;
+            of_moment = visitors[0].moment.clone();
+            watch.beside(compare_parts(engine, parts, visitors)).await?
+        } else {
+            let mut visitors = Vec::new();
+            for _ in 0..workers {
+                visitors.push(visitor(engine, wish).await?);
+            }
+            compare_parts(engine, parts, visitors).await?
+        }
     };
     let left_out = LeftOut::read(&engine.ledger, &run.id, &engine.tables).await?;
     let aside = if left_out.is_empty() { None } else { Some(chooser) };
@@ -187,6 +199,8 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Look
             true => None,
             // What waits of the rows that nobody looked at is no matter of theirs.
             false if report.sampled => Some(0),
+            // What came after the moment is no matter of it.
+            false if let Some(moment) = &of_moment => moment.unseen(table).map(|keys| keys.len() as u64),
             false => engine.touched.count(table).map(|keys| keys as u64),
         };
         // A sample proves nothing of the others, but what it found is found.
@@ -195,6 +209,7 @@ async fn pass(engine: &mut Engine, wanted: &[usize], wish: &Wish) -> Result<Look
         }
         tables.push(report);
     }
+    notes.extend(of_moment.map(|moment| format!("every row was compared as of {} of the source", moment.at)));
     for note in &notes {
         run.note(note.clone());
     }
@@ -237,22 +252,21 @@ pub(super) async fn visitor(engine: &Engine, wish: &Wish) -> Result<Visitor, Exe
         wants_all_places: wish.repair.is_some(),
         is_full: wish.sample_size.is_none(),
         inherited: progress.near,
+        moment: None,
     })
 }
 
-/// Compares the parts with the plan's number of workers.
+/// Compares the parts, each visitor one at a time.
 async fn compare_parts(
     engine: &Engine,
     mut parts: Vec<Part>,
-    wish: &Wish,
+    visitors: Vec<Visitor>,
 ) -> Result<Vec<(usize, PartReport)>, ExecError> {
     parts.reverse();
     let rows: Arc<Vec<AtomicU64>> = Arc::new(engine.tables.iter().map(|_| AtomicU64::new(0)).collect());
-    let workers = engine.run.workers().min(parts.len());
     let queue = Arc::new(std::sync::Mutex::new(parts));
     let mut running = JoinSet::new();
-    for _ in 0..workers {
-        let visitor = visitor(engine, wish).await?;
+    for visitor in visitors {
         let (queue, tables, rows) = (Arc::clone(&queue), Arc::clone(&engine.tables), Arc::clone(&rows));
         running.spawn(async move {
             let mut done = Vec::new();

@@ -24,6 +24,8 @@ pub struct Wish {
     pub tables: Vec<String>,
     /// Compare only about so many rows of a table, if it can be cut into ranges.
     pub sample_size: Option<u64>,
+    /// Every table as of one moment.
+    pub one_moment: bool,
     /// By SHA-256, whose collisions nobody can make.
     pub paranoid: bool,
     /// Show the values that differ.
@@ -138,7 +140,7 @@ mod tests {
     fn requests_are_read_back() {
         let repair = Some(Asked { by: "somebody".to_owned(), reason: "a test".to_owned() });
         let tables = vec!["public.t".to_owned()];
-        let wish = Wish { tables, sample_size: Some(7), paranoid: true, show_values: true, repair };
+        let wish = Wish { tables, sample_size: Some(7), one_moment: true, paranoid: true, show_values: true, repair };
         assert_eq!(Wish::of_request(Some(&wish.to_request())), Ok(wish));
         assert_eq!(Wish::of_request(None), Ok(Wish::default()));
         assert!(Wish::of_request(Some("{\"faster\": true}")).is_err());
