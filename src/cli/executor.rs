@@ -245,6 +245,10 @@ const SOURCE_UNKNOWN: &str = "bring the source back, then the same command again
 const SWITCH_NOT_STARTED: &str =
     "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";
 
+/// What to do when nobody knows whether the clients are back at the source.
+const SWITCH_BACK_UNKNOWN: &str = "find out where the clients are. They use the source: pcrd rollback --switch-happened yes. They do \
+     not: --switch-happened no runs the hook once more";
+
 /// An executor's error as a command's.
 pub fn explain(error: ExecError) -> CommandError {
     let error = match error {
@@ -308,7 +312,10 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Unfenced { .. } => UNFENCED.to_owned(),
         ExecError::TargetBehind { .. } => TARGET_BEHIND.to_owned(),
         ExecError::SourceUnknown { .. } => SOURCE_UNKNOWN.to_owned(),
-        ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
+        ExecError::SwitchUnknown { is_back, .. } => {
+            if *is_back { SWITCH_BACK_UNKNOWN } else { SWITCH_UNKNOWN }.to_owned()
+        }
+        ExecError::SwitchNotStarted { is_back: true, .. } => "pcrd rollback tries again".to_owned(),
         ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
         _ => next.to_owned(),
     };
