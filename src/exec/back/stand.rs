@@ -344,24 +344,19 @@ async fn go_back(
             }
         },
     };
-    let error = match undecided {
-        Some(error) => error,
-        None => {
-            let completed = rollback::complete(run, (ledger, source), None).await;
-            let text = match &completed {
-                // The next attempt ends it, and says so.
-                Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),
-                Ok(()) => ROLLED_BACK.to_owned(),
-                Err(error @ ExecError::SwitchUnknown { .. }) => {
-                    format!(
-                        "the rollback is decided, and not done: {error}; pcrd rollback --switch-happened yes, or no"
-                    )
-                }
-                Err(error) => format!("the rollback is decided, and not done: {error}; pcrd rollback goes on with it"),
-            };
-            answer(ledger, asked, completed.is_ok(), &text).await?;
-            return completed.map(|()| Outcome::RolledBack);
-        }
+    let Some(error) = undecided else {
+        let completed = rollback::complete(run, (ledger, source), None).await;
+        let text = match &completed {
+            // The next attempt ends it, and says so.
+            Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),
+            Ok(()) => ROLLED_BACK.to_owned(),
+            Err(error @ ExecError::SwitchUnknown { .. }) => {
+                format!("the rollback is decided, and not done: {error}; pcrd rollback --switch-happened yes, or no")
+            }
+            Err(error) => format!("the rollback is decided, and not done: {error}; pcrd rollback goes on with it"),
+        };
+        answer(ledger, asked, completed.is_ok(), &text).await?;
+        return completed.map(|()| Outcome::RolledBack);
     };
     let reason = match &error {
         // The fence's own words are those of a cutover.
