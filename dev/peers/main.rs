@@ -11,6 +11,7 @@ mod machine;
 mod manytables;
 mod memory;
 mod mixed;
+mod pooled;
 mod report;
 mod stream;
 mod verify;
@@ -97,6 +98,9 @@ enum What {
         /// Between the switch and the rollback
         #[arg(long, default_value_t = 10, requires = "back")]
         seconds: u64,
+        /// The clients come through pgbouncer, which holds them: how many errors they see
+        #[arg(long)]
+        pgbouncer: bool,
     },
     /// Compares every row, beside the same aggregate alone; and what is compared behind the fence
     Verify {
@@ -140,7 +144,11 @@ async fn main() {
         What::Mixed { gb, tps, steady_tps, seconds } => {
             of_bars(mixed::run(Wish { gb, tps, steady_tps, seconds }, rounds).await)
         }
-        What::Cutover { rows, tps, clients, back: true, seconds } => {
+        What::Cutover { rows, tps, clients, back, seconds, pgbouncer: true } => {
+            let back_after = back.then_some(seconds);
+            of_bars(pooled::run(pooled::Wish { rows, tps, clients, back_after }, rounds).await)
+        }
+        What::Cutover { rows, tps, clients, back: true, seconds, .. } => {
             of_bars(back::run(back::Wish { rows, tps, clients, seconds }, rounds).await)
         }
         What::Cutover { rows, tps, clients, .. } => of_bars(cutover::run(rows, tps, clients, rounds)),

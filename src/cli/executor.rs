@@ -10,6 +10,7 @@ use super::context::Context;
 use super::database::{connect, conninfo, load_config};
 use super::error::{CommandError, Exit};
 use super::events::show_events;
+use super::in_doubt::{next_of_doubt, next_of_not_started};
 use super::programs::{check_programs, pooler, way_back};
 use super::row_key::next_of_refused;
 use crate::catalog::Fingerprint;
@@ -220,10 +221,6 @@ const AFTER_SWITCH: &str = "mend what it names, then the same command again goes
 const ANOTHER_SERVER: &str =
     "let the config name the server of the switch, then the same command again; nothing was changed";
 
-/// What to do when nobody knows where the clients are.
-const SWITCH_UNKNOWN: &str = "find out where the clients are. They use the target: pcrd cutover --switch-happened yes. They do not: \
-     --switch-happened no runs the hook once more, --switch-happened no --open-source opens the source again";
-
 /// What to do when the source is not what it was.
 const SOURCE_BEHIND: &str = "bring back the server that was the source at the switch, then the same command again; pcrd finalize \
      gives the way back up, and the target is the database; where the server that is there takes writes, stop it, and then pcrd \
@@ -241,9 +238,6 @@ const TARGET_BEHIND: &str = "the source is the database: see to it that nobody w
 const SOURCE_UNKNOWN: &str = "bring the source back, then the same command again; behind a rollback that was decided pcrd rollback \
      opens it. Where it never comes back: pcrd finalize --without-source, when no server answers at its address or another one does, and \
      the target is the database";
-
-const SWITCH_NOT_STARTED: &str =
-    "pcrd cutover tries again; pcrd cutover --switch-happened no --open-source opens the source again";
 
 /// An executor's error as a command's.
 pub fn explain(error: ExecError) -> CommandError {
@@ -308,8 +302,8 @@ pub fn explain(error: ExecError) -> CommandError {
         ExecError::Unfenced { .. } => UNFENCED.to_owned(),
         ExecError::TargetBehind { .. } => TARGET_BEHIND.to_owned(),
         ExecError::SourceUnknown { .. } => SOURCE_UNKNOWN.to_owned(),
-        ExecError::SwitchUnknown { .. } => SWITCH_UNKNOWN.to_owned(),
-        ExecError::SwitchNotStarted { .. } => SWITCH_NOT_STARTED.to_owned(),
+        ExecError::SwitchUnknown { is_back, .. } => next_of_doubt(*is_back).to_owned(),
+        ExecError::SwitchNotStarted { is_back, .. } => next_of_not_started(*is_back).to_owned(),
         _ => next.to_owned(),
     };
     let error = match error {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod executor;
 pub mod expressions;
+pub mod in_doubt;
 pub mod manifest;
 pub mod output;
 pub mod planning;

@@ -10,6 +10,7 @@ use super::steps::Steps;
 use super::{admission, failpoint, late, open_partitions, partition_guard, renamed, switch, target_partitions};
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self, CutoverState};
+use crate::ledger::hook::Direction;
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{adoption, lock, migration};
 use crate::pg::client::Client;
@@ -28,7 +29,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     admission::take_lock(run, &ledger, &source, &targets).await?;
     let is_closed = fence::standing(run, &source).await? == Standing::Permanent;
     if switch::is_in_doubt(run, &ledger).await? {
-        return Err(switch::unknown_switch(run, "was called, and that is not settled".to_owned()));
+        return Err(switch::unknown_switch(run, Direction::Forward, "was called, and that is not settled".to_owned()));
     }
     let is_decided = is_closed && !switch::is_given_up(run, &ledger, None).await?;
     let is_over = is_cut_over(run, &ledger).await?;

@@ -21,6 +21,7 @@ use super::{
     verify,
 };
 use crate::ledger::cutover::{self as state, CutoverState};
+use crate::ledger::hook::Direction;
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
 use crate::replay::Lsn;
@@ -123,7 +124,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         return Err(ExecError::CutoverAborted { reason: reason.to_owned() });
     }
     hook::check_programs(&run)?;
-    pooler::check(&run).await?;
+    pooler::check(&run, End::Source).await?;
     let in_default = target_partitions::complete(&run, &engine.ledger, &engine.source, &engine.tables).await?;
     verify::before_fence(engine).await?;
     let questions = constraints::questions(&run, &engine.ledger).await?;
@@ -139,7 +140,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     enter(&run, CutoverState::Fencing);
     let keeper = run.connect(End::Source, "lease").await?;
     run.stop_check()?;
-    if let Some(ended) = hook::call(&run, &engine.ledger, run.epoch, Hook::BeforeFence).await?
+    if let Some(ended) = hook::call(&run, &engine.ledger, (Direction::Forward, run.epoch), Hook::BeforeFence).await?
         && let Some(why) = ended.trouble()
     {
         return Err(ExecError::CutoverAborted { reason: format!("the before_fence hook failed: {why}") });
@@ -148,7 +149,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     run.stop_check()?;
     // Of an attempt whose triggers a reader kept from being taken down.
     if fence::standing(&run, &engine.source).await? == Standing::Leased {
-        fence::lower(&run, &engine.source).await?;
+        fence::lower(&run.id, &engine.source).await?;
     }
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
@@ -378,7 +379,7 @@ pub async fn finish_interrupted(
     }
     // What is said is said of the call that it was said of, and not of one that comes after it.
     let word = word.take();
-    switch::check_word(run, ledger, word).await?;
+    switch::check_word(run, ledger, Direction::Forward, word).await?;
     let is_given_up = switch::is_given_up(run, ledger, word).await?;
     if is_decided && !is_given_up {
         let came = switch::came_before(run, ledger, source, word).await?;

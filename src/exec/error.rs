@@ -133,22 +133,25 @@ pub enum ExecError {
         /// Why.
         reason: String,
     },
-    /// Nobody knows whether the clients use the target. The source takes no writes.
+    /// Nobody knows where the clients are.
     #[error(
-        "the switch hook {why}\nwhether the clients were moved is not known: {source_is}, the target takes them, and the \
-         hook is not run again by itself"
+        "the switch hook {why}\nwhether the clients were moved is not known: {ends}, and the hook is not run again by itself"
     )]
     SwitchUnknown {
-        /// What becomes of writes there.
-        source_is: &'static str,
+        /// They were to go back to the source.
+        is_back: bool,
+        /// What becomes of writes at either end.
+        ends: &'static str,
         /// What is known of the call.
         why: String,
     },
-    /// The clients were not moved. The source takes no writes.
-    #[error("the switch hook did not run, and {source_is}: {why}")]
+    /// The clients were not moved.
+    #[error("the switch hook did not run, and {ends}: {why}")]
     SwitchNotStarted {
-        /// What becomes of writes there.
-        source_is: &'static str,
+        /// They were to go back to the source.
+        is_back: bool,
+        /// What becomes of writes at either end.
+        ends: &'static str,
         /// Why.
         why: String,
     },
@@ -374,6 +377,8 @@ impl ExecError {
             | Self::Unfenced { .. }
             | Self::TargetBehind { .. }
             | Self::SourceUnknown { .. }
+            | Self::SwitchUnknown { .. }
+            | Self::SwitchNotStarted { .. }
             | Self::Interrupted
             | Self::AbortRequested
             | Self::AfterSwitch(_)) => own,

@@ -381,18 +381,15 @@ pub async fn standing_of(migration: &str, source: &Client) -> Result<Standing, E
 
 /// Opens the source again. The lease ends first, which lets writers pass at once; then triggers and row go together,
 /// with short waits for the lock, because readers would queue behind a long one.
-pub async fn lower(run: &Run, source: &Client) -> Result<(), ExecError> {
-    end_lease(run, source).await?;
-    take_down(&run.id, source, false, LOWERINGS).await
+pub async fn lower(migration: &str, source: &Client) -> Result<(), ExecError> {
+    end_lease(migration, source).await?;
+    take_down(migration, source, false, LOWERINGS).await
 }
 
 /// Lets writes pass, unless the switch was decided; also when the clock goes back.
-pub async fn end_lease(run: &Run, source: &Client) -> Result<(), ExecError> {
-    source
-        .execute("UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1 AND until <> 'infinity'", &[&run.id])
-        .await
-        .map_err(ExecError::source("end the fence's lease"))?;
-    Ok(())
+pub async fn end_lease(migration: &str, source: &Client) -> Result<(), ExecError> {
+    let end = "UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1 AND until <> 'infinity'";
+    source.execute(end, &[&migration]).await.map(drop).map_err(ExecError::source("end the fence's lease"))
 }
 
 /// Removes the fence of a finished migration: whoever still writes to the source is not refused any more.
@@ -405,7 +402,8 @@ pub async fn end(run: &Run, source: &Client) -> Result<(), ExecError> {
     end_of(&run.id, source).await
 }
 
-async fn end_of(migration: &str, source: &Client) -> Result<(), ExecError> {
+/// The same, of a plan that nobody runs.
+pub async fn end_of(migration: &str, source: &Client) -> Result<(), ExecError> {
     let end = "UPDATE pcrd.fence SET until = '-infinity' WHERE migration = $1";
     source.execute(end, &[&migration]).await.map(drop).map_err(ExecError::source("end the fence"))
 }

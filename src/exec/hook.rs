@@ -19,7 +19,7 @@ use super::admission::host_name;
 use super::context::Run;
 use super::{ExecError, failpoint};
 use crate::config::redact;
-use crate::ledger::hook::{self as calls, Call, CallEnd, Place};
+use crate::ledger::hook::{self as calls, Call, CallEnd, Direction, Place};
 use crate::pg::client::Client;
 use crate::plan::{End, Hook};
 
@@ -98,7 +98,12 @@ impl Ended {
 /// # Errors
 /// The ledger cannot be written, or another executor has the migration: then it was not started, or what became of it is
 /// not written down.
-pub async fn call(run: &Run, ledger: &Client, epoch: i64, hook: Hook) -> Result<Option<Ended>, ExecError> {
+pub async fn call(
+    run: &Run,
+    ledger: &Client,
+    (direction, epoch): (Direction, i64),
+    hook: Hook,
+) -> Result<Option<Ended>, ExecError> {
     let argv = run.plan.settings.cutover.hooks.argv(hook);
     let Some((program, arguments)) = argv.split_first() else { return Ok(None) };
     let _hold = run.holds.take();
@@ -108,11 +113,11 @@ pub async fn call(run: &Run, ledger: &Client, epoch: i64, hook: Hook) -> Result<
         Ok(output) => output,
         Err(error) => return Ok(Some(Ended::NotStarted(format!("no file for its output could be made: {error}")))),
     };
-    let number = calls::begin(ledger, &run.id, epoch, hook.word(), &output.place()).await?;
+    let number = calls::begin(ledger, &run.id, (direction, epoch), hook.word(), &output.place()).await?;
     failpoint::hit(recorded)?;
     run.note(format!("the {} hook runs", hook.word()));
     let began = Instant::now();
-    let result = start(run, hook, output, (program, arguments));
+    let result = start(run, (direction, hook), output, (program, arguments));
     failpoint::hit(started)?;
     let result = match result {
         Ok(process) => wait(run, process).await,
@@ -205,7 +210,12 @@ impl Drop for Process {
     }
 }
 
-fn start(run: &Run, hook: Hook, output: Output, (program, arguments): (&str, &[String])) -> io::Result<Process> {
+fn start(
+    run: &Run,
+    hook: (Direction, Hook),
+    output: Output,
+    (program, arguments): (&str, &[String]),
+) -> io::Result<Process> {
     let mut command = Command::new(program);
     let (out, err) = (output.file.try_clone()?, output.file.try_clone()?);
     command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
@@ -267,9 +277,10 @@ fn lives(place: &Place) -> Option<bool> {
 
 /// The program of a call without an end that still runs, in words.
 pub fn running(call: &Call) -> Option<String> {
-    let Call { hook, place, end: None, .. } = call else { return None };
+    let Call { hook, direction, place, end: None, .. } = call else { return None };
+    let way = if *direction == Direction::Back { " of the way back," } else { "" };
     (lives(place) == Some(true)).then(|| {
-        format!("the {hook} hook of an executor that died still runs (what it prints goes to {})", place.output)
+        format!("the {hook} hook{way} of an executor that died still runs (what it prints goes to {})", place.output)
     })
 }
 
@@ -296,7 +307,7 @@ async fn others_ended(run: &Run, ledger: &Client) -> Result<(), ExecError> {
 }
 
 /// What a program needs to know, and no password: neither ours by name nor one under a name of the operator's.
-fn environment(run: &Run, hook: Hook, command: &mut Command) {
+fn environment(run: &Run, (direction, hook): (Direction, Hook), command: &mut Command) {
     let secrets = secrets(run);
     for (name, value) in std::env::vars_os() {
         let is_secret = value.to_str().is_some_and(|value| secrets.iter().any(|secret| holds(value, secret)));
@@ -304,8 +315,12 @@ fn environment(run: &Run, hook: Hook, command: &mut Command) {
             command.env_remove(&name);
         }
     }
-    command.env("PCRD_HOOK", hook.word()).env("PCRD_MIGRATION", &run.id);
-    for (end, info) in [("SOURCE", &run.source), ("TARGET", &run.target)] {
+    command.env("PCRD_HOOK", hook.word()).env("PCRD_DIRECTION", direction.word()).env("PCRD_MIGRATION", &run.id);
+    let (from, to) = match direction {
+        Direction::Forward => (&run.source, &run.target),
+        Direction::Back => (&run.target, &run.source),
+    };
+    for (end, info) in [("SOURCE", &run.source), ("TARGET", &run.target), ("FROM", from), ("TO", to)] {
         command
             .env(format!("PCRD_{end}_HOST"), &info.host)
             .env(format!("PCRD_{end}_PORT"), info.port.to_string())

@@ -7,7 +7,7 @@ use super::context::Run;
 use crate::catalog::Ident;
 use crate::pg::error::PgError;
 use crate::pg::pgbouncer::{self, Console, Database};
-use crate::plan::Pooler;
+use crate::plan::{End, Pooler};
 
 /// A pgbouncer that is restarted a moment later holds nobody any more, and can be asked again.
 const RESUMES_MAX: u32 = 5;
@@ -15,11 +15,12 @@ const RESUME_PAUSE: Duration = Duration::from_millis(500);
 /// Longer than any answer but that to PAUSE.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Finds out, before anything is stopped, that it can be asked, knows the databases, and nobody else has paused them.
+/// Finds out, before anything is stopped, that it can be asked, knows the databases, and nobody else has paused them. `from` is
+/// the end that the clients are to leave.
 ///
 /// # Errors
 /// What is wrong with it: nothing was done.
-pub async fn check(run: &Run) -> Result<(), ExecError> {
+pub async fn check(run: &Run, from: End) -> Result<(), ExecError> {
     let Some(pooler) = &run.plan.settings.cutover.pgbouncer else { return Ok(()) };
     let console = console(run).await?;
     for name in &pooler.databases {
@@ -27,9 +28,9 @@ pub async fn check(run: &Run) -> Result<(), ExecError> {
         if found.paused {
             return Err(refused(format!("its database {name} is paused already, by somebody else")));
         }
-        if !leads_to_source(run, &found) {
+        if !leads_to(run, from, &found) {
             run.note(format!(
-                "pgbouncer's database {name} leads to {}, which is not what the config calls the source; whether the switch hook \
+                "pgbouncer's database {name} leads to {}, which is not what the config calls the {from}; whether the switch hook \
                  has changed it cannot be checked",
                 address(&found)
             ));
@@ -99,17 +100,18 @@ async fn resume_once(run: &Run, pooler: &Pooler) -> Result<(), ExecError> {
     Ok(())
 }
 
-/// After the switch hook: makes it read its configuration, and gives the database that still leads to the source.
+/// After the switch hook: makes it read its configuration, and gives a database that still leads to the end
+/// that the clients are to leave.
 ///
 /// # Errors
 /// It cannot be asked.
-pub async fn still_on_source(run: &Run) -> Result<Option<String>, ExecError> {
+pub async fn still_on(run: &Run, from: End) -> Result<Option<String>, ExecError> {
     let Some(pooler) = &run.plan.settings.cutover.pgbouncer else { return Ok(None) };
     let console = console(run).await?;
     in_time(console.reload()).await.map_err(failed("RELOAD"))?;
     for name in &pooler.databases {
         let found = database(&console, name).await?;
-        if leads_to_source(run, &found) {
+        if leads_to(run, from, &found) {
             return Ok(Some(format!("pgbouncer's database {name} still leads to {}", address(&found))));
         }
     }
@@ -134,11 +136,14 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, PgError>>) -> Result<
 }
 
 /// By the words of the config: two names of one server are not found out.
-fn leads_to_source(run: &Run, found: &Database) -> bool {
-    let source = &run.source;
-    found.host.as_deref() == Some(source.host.as_str())
-        && found.port == Some(source.port)
-        && found.database == source.database
+fn leads_to(run: &Run, end: End, found: &Database) -> bool {
+    let info = match end {
+        End::Source => &run.source,
+        End::Target => &run.target,
+    };
+    found.host.as_deref() == Some(info.host.as_str())
+        && found.port == Some(info.port)
+        && found.database == info.database
 }
 
 fn address(found: &Database) -> String {

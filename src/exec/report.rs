@@ -9,7 +9,7 @@ use super::throttle::{self, HeldBack};
 use super::{ExecError, back, owners_and_grants};
 use crate::ledger::adoption::{self, Adoption};
 use crate::ledger::cutover::CutoverState;
-use crate::ledger::hook::CallEnd;
+use crate::ledger::hook::{CallEnd, Direction};
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{cutover, given, hook, lock, migration, progress, skipped, step};
 use crate::pg::client::Client;
@@ -235,11 +235,7 @@ async fn way_back_line(
         (WayBackState::Open, _) => "open",
         (WayBackState::Armed, _) if found.state == "cut_over" => "not begun",
         (WayBackState::RollingBack, _) if !is_alive => {
-            let is_decided = fence::standing_of(&back::id(&found.id), ledger).await? == Standing::Permanent;
-            return Ok(Some(match is_decided {
-                true => back::BOTH_CLOSED.to_owned(),
-                false => "a rollback was interrupted before it was decided: pcrd rollback begins it again".to_owned(),
-            }));
+            return back::left(ledger, &found.id, plan).await.map(Some);
         }
         (state, _) => return Ok(Some(state.to_string().replace('_', " "))),
     };
@@ -304,12 +300,11 @@ async fn switch_in_doubt(
     if plan.is_none_or(|plan| plan.settings.cutover.hooks.switch.is_empty()) {
         return Ok(None);
     }
-    let Some(call) = hook::last(ledger, &found.id, Hook::Switch.word()).await? else { return Ok(None) };
-    let ended = call.detail.unwrap_or_else(|| "was started, and nobody wrote down how it ended".to_owned());
+    let Some(call) = hook::last(ledger, &found.id, Direction::Forward, Hook::Switch.word()).await? else {
+        return Ok(None);
+    };
     let is_open = matches!(call.end, None | Some(CallEnd::Failed | CallEnd::NotStarted));
-    let first = ended.lines().next().unwrap_or_default();
-    let first = first.trim_end_matches([';', ':']).trim_end_matches("; it said");
-    Ok(is_open.then(|| format!("the switch hook {first}: pcrd cutover --switch-happened yes, or no")))
+    Ok(is_open.then(|| format!("{}: pcrd cutover --switch-happened yes, or no", call.in_words())))
 }
 
 /// One line about a change of plan.

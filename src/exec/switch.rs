@@ -10,10 +10,10 @@ use super::hook::{self, Ended};
 use super::owners_and_grants::{self, Wanted};
 use super::{ExecError, failpoint, late, pooler, renamed};
 use crate::ledger::cutover::{self as state, CutoverState};
-use crate::ledger::hook::{self as calls, Call, CallEnd};
+use crate::ledger::hook::{self as calls, Call, CallEnd, Direction};
 use crate::ledger::{migration, progress};
 use crate::pg::client::Client;
-use crate::plan::Hook;
+use crate::plan::{End, Hook};
 
 /// What the operator says of a switch hook of which nobody knows whether it did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,26 +46,14 @@ pub async fn complete(run: &Run, ledger: &Client, (word, rights): (Option<Word>,
             });
         }
         owners_and_grants::give_all(run, ledger, rights).await?;
-        move_clients(run, ledger, word).await?;
-        if let Some(found) = pooler::still_on_source(run).await? {
-            return Err(unknown_switch(run, format!("said that it had succeeded, but {found}")));
-        }
+        move_clients(run, ledger, (Direction::Forward, run.epoch), word).await?;
         state::advance(ledger, &run.id, run.epoch, CutoverState::SequencesSet, CutoverState::Switched, None).await?;
     }
     failpoint::hit("cutover.after-switched")?;
     // From here on the target takes the clients' writes, whatever becomes of the rest.
     pooler::resume(run).await?;
     failpoint::hit("cutover.after-resume")?;
-    let said = calls::last(ledger, &run.id, Hook::AfterSwitch.word()).await?.and_then(|call| call.end);
-    if !matches!(said, Some(CallEnd::Succeeded | CallEnd::Failed | CallEnd::NotStarted)) {
-        match hook::call(run, ledger, run.epoch, Hook::AfterSwitch).await {
-            // The switch is made: one that another executor has left running takes nothing of it back.
-            Err(ExecError::Step { reason, .. }) => {
-                run.note(format!("ALARM: the after_switch hook was not called: {reason}"));
-            }
-            other => drop(other?),
-        }
-    }
+    after_switch(run, ledger, (Direction::Forward, run.epoch)).await?;
     // Writers are refused, and the clients are on the target: who still reads the source must not keep anything open.
     if let Err(error) = renamed::rename(run).await {
         run.note(format!("ALARM: tables of the source keep their names, so that who reads them does not fail: {error}. pcrd cleanup tries again"));
@@ -83,53 +71,108 @@ pub fn unknown(error: &ExecError) -> String {
     format!("whether writes came to the source after the fence could not be found out: {error}")
 }
 
+/// Calls the program for after the switch, which may have been called before; that it fails is told.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub async fn after_switch(run: &Run, ledger: &Client, by: (Direction, i64)) -> Result<(), ExecError> {
+    let said = calls::last(ledger, &run.id, by.0, Hook::AfterSwitch.word()).await?.and_then(|call| call.end);
+    if matches!(said, Some(CallEnd::Succeeded | CallEnd::Failed | CallEnd::NotStarted)) {
+        return Ok(());
+    }
+    match hook::call(run, ledger, by, Hook::AfterSwitch).await {
+        // The switch is made: one that another executor has left running takes nothing of it back.
+        Err(ExecError::Step { reason, .. }) => {
+            run.note(format!("ALARM: the after_switch hook was not called: {reason}"));
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
 /// The operator's word is about what has an end.
 ///
 /// # Errors
 /// The program that it is about still runs.
-pub async fn check_word(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+pub async fn check_word(run: &Run, ledger: &Client, direction: Direction, word: Option<Word>) -> Result<(), ExecError> {
     let last = match word {
-        Some(_) => calls::last(ledger, &run.id, Hook::Switch.word()).await?,
+        Some(_) => calls::last(ledger, &run.id, direction, Hook::Switch.word()).await?,
         None => None,
     };
     match last.as_ref().and_then(hook::running) {
-        Some(why) => Err(unknown_switch(run, format!("cannot be answered for yet: {why}"))),
+        Some(why) => Err(unknown_switch(run, direction, format!("cannot be answered for yet: {why}"))),
         None => Ok(()),
     }
 }
 
-/// Starts the switch hook, unless it was started before: then only its own success or the operator's word counts.
-async fn move_clients(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
-    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+/// Starts the switch hook, unless it was started before: then only its own success or the operator's word counts. Behind it
+/// the pooler must lead elsewhere.
+///
+/// # Errors
+/// Nobody knows whether the clients were moved, or they were not.
+pub async fn move_clients(
+    run: &Run,
+    ledger: &Client,
+    by: (Direction, i64),
+    word: Option<Word>,
+) -> Result<(), ExecError> {
+    if is_to_start(run, ledger, by.0, word).await? {
+        match hook::call(run, ledger, by, Hook::Switch).await? {
+            None | Some(Ended::Well) => {}
+            Some(Ended::Badly(why)) => return Err(unknown_switch(run, by.0, why)),
+            Some(Ended::NotStarted(why)) => {
+                return Err(ExecError::SwitchNotStarted {
+                    is_back: by.0 == Direction::Back,
+                    ends: ends(run, by.0),
+                    why,
+                });
+            }
+        }
+    }
+    let from = match by.0 {
+        Direction::Forward => End::Source,
+        Direction::Back => End::Target,
+    };
+    match pooler::still_on(run, from).await? {
+        Some(found) => Err(unknown_switch(run, by.0, format!("said that it had succeeded, but {found}"))),
+        None => Ok(()),
+    }
+}
+
+async fn is_to_start(run: &Run, ledger: &Client, direction: Direction, word: Option<Word>) -> Result<bool, ExecError> {
+    if run.plan.settings.cutover.hooks.switch.is_empty() {
+        return Ok(false);
+    }
+    let last = calls::last(ledger, &run.id, direction, Hook::Switch.word()).await?;
     match (last, word) {
         (Some(call), Some(Word::Happened)) => {
             calls::end(ledger, call.number, CallEnd::SaidYes, "the operator says that it happened").await?;
-            return Ok(());
+            Ok(false)
         }
         (Some(call), Some(Word::NotHappened)) => {
             calls::end(ledger, call.number, CallEnd::SaidNo, "the operator says that it did not happen").await?;
             failpoint::hit("hook.switch-answered")?;
+            Ok(true)
         }
-        (Some(Call { end: Some(CallEnd::Succeeded | CallEnd::SaidYes), .. }), _) => return Ok(()),
-        (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => {}
-        (Some(call), _) => return Err(unknown_switch(run, in_doubt(&call))),
-    }
-    match hook::call(run, ledger, run.epoch, Hook::Switch).await? {
-        None | Some(Ended::Well) => Ok(()),
-        Some(Ended::Badly(why)) => Err(unknown_switch(run, why)),
-        Some(Ended::NotStarted(why)) => Err(ExecError::SwitchNotStarted { source_is: source_is(run), why }),
+        (Some(Call { end: Some(CallEnd::Succeeded | CallEnd::SaidYes), .. }), _) => Ok(false),
+        (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => Ok(true),
+        (Some(call), _) => Err(unknown_switch(run, direction, in_doubt(&call))),
     }
 }
 
 /// Nobody knows whether the clients were moved.
-pub fn unknown_switch(run: &Run, why: String) -> ExecError {
-    ExecError::SwitchUnknown { source_is: source_is(run), why }
+pub fn unknown_switch(run: &Run, direction: Direction, why: String) -> ExecError {
+    ExecError::SwitchUnknown { is_back: direction == Direction::Back, ends: ends(run, direction), why }
 }
 
-fn source_is(run: &Run) -> &'static str {
-    match run.plan.settings.cutover.fence.refuses() {
-        true => "the source takes no writes",
-        false => "the source refuses no writes, for its fence refuses nobody",
+/// What becomes of writes.
+fn ends(run: &Run, direction: Direction) -> &'static str {
+    match (direction, run.plan.settings.cutover.fence.refuses()) {
+        (Direction::Forward, true) => "the source takes no writes, the target takes them",
+        (Direction::Forward, false) => {
+            "the source refuses no writes, for its fence refuses nobody, the target takes them"
+        }
+        (Direction::Back, _) => "the target takes no writes, the source takes them",
     }
 }
 
@@ -145,7 +188,7 @@ pub async fn came_before(
     if run.plan.settings.cutover.fence.refuses() || state != CutoverState::SequencesSet {
         return Ok(Vec::new());
     }
-    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+    let last = calls::last(ledger, &run.id, Direction::Forward, Hook::Switch.word()).await?;
     let nobody_moved = match (&last, word) {
         (None, _) | (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }), None) => true,
         (_, word) => word == Some(Word::NotHappened),
@@ -177,7 +220,7 @@ pub async fn is_in_doubt(run: &Run, ledger: &Client) -> Result<bool, ExecError> 
         return Ok(false);
     }
     let is_over = state::read(ledger, &run.id).await?.state == CutoverState::Switched;
-    let last = calls::last(ledger, &run.id, Hook::Switch.word()).await?;
+    let last = calls::last(ledger, &run.id, Direction::Forward, Hook::Switch.word()).await?;
     Ok(!is_over && last.is_some_and(|call| call.end != Some(CallEnd::GivenUp)))
 }
 
@@ -187,7 +230,9 @@ pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Resu
     if !has_hook || state::read(ledger, &run.id).await?.state == CutoverState::Switched {
         return Ok(false);
     }
-    let Some(call) = calls::last(ledger, &run.id, Hook::Switch.word()).await? else { return Ok(false) };
+    let Some(call) = calls::last(ledger, &run.id, Direction::Forward, Hook::Switch.word()).await? else {
+        return Ok(false);
+    };
     if word == Some(Word::GiveUp) && call.end != Some(CallEnd::GivenUp) {
         calls::end(ledger, call.number, CallEnd::GivenUp, "the operator gives the cutover up").await?;
         failpoint::hit("hook.switch-given-up")?;
@@ -201,7 +246,7 @@ pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Resu
 pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Option<String>, ExecError> {
     // Writes pass from here on: the clients need not wait until a reader lets the trigger be taken down.
     if fence::standing(run, source).await? == Standing::Leased {
-        fence::end_lease(run, source).await?;
+        fence::end_lease(&run.id, source).await?;
         pooler::let_go(run).await;
     }
     if let Err(error) = open_source(run, ledger, source).await {
@@ -233,7 +278,7 @@ pub async fn open_source(run: &Run, ledger: &Client, source: &Client) -> Result<
     match standing {
         Standing::None => Ok(()),
         Standing::Permanent if is_given_up(run, ledger, None).await? => fence::remove(run, source).await,
-        Standing::Leased | Standing::Permanent => match fence::lower(run, source).await {
+        Standing::Leased | Standing::Permanent => match fence::lower(&run.id, source).await {
             // The lease has ended, so writes pass; the next attempt takes the triggers down first.
             Err(error) if standing == Standing::Leased && fence::is_lock_trouble(&error) => {
                 run.note(format!("the source takes writes; its fence's triggers are still there: {error}"));
@@ -251,7 +296,7 @@ pub async fn after_opening(run: &Run, ledger: &Client, epoch: i64) -> Result<Opt
     if state::read(ledger, &run.id).await?.state != CutoverState::Ready {
         // The program of the operator's may be what makes it answer again.
         let resumed = pooler::resume(run).await;
-        let ended = hook::call(run, ledger, epoch, Hook::Abort).await?;
+        let ended = hook::call(run, ledger, (Direction::Forward, epoch), Hook::Abort).await?;
         trouble = ended.as_ref().and_then(Ended::trouble).map(|why| format!("the abort hook failed: {why}"));
         resumed?;
     }

@@ -49,6 +49,35 @@ impl FromStr for CallEnd {
     }
 }
 
+/// Which way the clients go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the target, in a cutover.
+    Forward,
+    /// To the source, in a rollback.
+    Back,
+}
+
+/// Of calls in a rollback, behind the program's name.
+const BACK: &str = "/back";
+
+impl Direction {
+    /// What programs are told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Back => "back",
+        }
+    }
+
+    fn key(self, hook: &str) -> String {
+        match self {
+            Self::Forward => hook.to_owned(),
+            Self::Back => format!("{hook}{BACK}"),
+        }
+    }
+}
+
 /// Where a program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -65,6 +94,8 @@ pub struct Call {
     pub number: i64,
     /// What was called.
     pub hook: String,
+    /// In which direction.
+    pub direction: Direction,
     /// Where.
     pub place: Place,
     /// What became of it; nothing as long as nobody knows.
@@ -73,25 +104,42 @@ pub struct Call {
     pub detail: Option<String>,
 }
 
-/// Says that a program is about to be started, in the current attempt to cut over. An executor that was replaced may not.
+impl Call {
+    /// What was called and how it ended, in one line.
+    pub fn in_words(&self) -> String {
+        let ended = self.detail.as_deref().unwrap_or("was started, and nobody wrote down how it ended");
+        let first = ended.lines().next().unwrap_or_default().trim_end_matches([';', ':']);
+        format!("the {} hook {}", self.hook, first.trim_end_matches("; it said"))
+    }
+}
+
+/// Says that a program is about to be started: in the current attempt to cut over, or in a rollback. An executor that was
+/// replaced may not. `epoch` is the target's ledger's; of a rollback the one that the source's ledger gave.
 ///
 /// # Errors
 /// Another executor has the migration.
 pub async fn begin(
     client: &Client,
     migration: &str,
-    epoch: i64,
+    (direction, epoch): (Direction, i64),
     hook: &str,
     place: &Place,
 ) -> Result<i64, LedgerError> {
-    let row = client
-        .query_opt(
-            "INSERT INTO pcrd.hook (migration, epoch, attempt, hook, host, output) \
-             SELECT m.id, m.epoch, c.attempt, $3, $4, $5 FROM pcrd.migration m JOIN pcrd.cutover c ON c.migration = m.id \
-             WHERE m.id = $1 AND m.epoch = $2 FOR SHARE OF m RETURNING number",
-            &[&migration, &epoch, &hook, &place.host, &place.output],
-        )
-        .await?;
+    let from = match direction {
+        Direction::Forward => {
+            "SELECT m.id, m.epoch, c.attempt, $3, $4, $5 FROM pcrd.migration m JOIN pcrd.cutover c ON c.migration = m.id \
+             WHERE m.id = $1 AND m.epoch = $2 FOR SHARE OF m"
+        }
+        // One that was given up for good has its state before its program runs.
+        Direction::Back => {
+            "SELECT w.migration, w.epoch, c.attempt, $3, $4, $5 FROM pcrd.way_back w JOIN pcrd.cutover c USING (migration) \
+             WHERE w.migration = $1 AND w.epoch = $2 AND w.state IN ('rolling_back', 'finalized') FOR SHARE OF w"
+        }
+    };
+    let insert =
+        format!("INSERT INTO pcrd.hook (migration, epoch, attempt, hook, host, output) {from} RETURNING number");
+    let row =
+        client.query_opt(&insert, &[&migration, &epoch, &direction.key(hook), &place.host, &place.output]).await?;
     row.map(|row| row.get(0)).ok_or(LedgerError::Fenced { epoch, lsn: Lsn(0) })
 }
 
@@ -111,16 +159,26 @@ const COLUMNS: &str = "SELECT h.number, h.hook, h.host, h.output, h.outcome, h.d
 fn call(row: &Row) -> Result<Call, LedgerError> {
     let end = row.get::<_, Option<String>>(4).map(|text| text.parse()).transpose()?;
     let place = Place { host: row.get(2), output: row.get(3) };
-    Ok(Call { number: row.get(0), hook: row.get(1), place, end, detail: row.get(5) })
+    let hook: String = row.get(1);
+    let (hook, direction) = match hook.strip_suffix(BACK) {
+        Some(hook) => (hook.to_owned(), Direction::Back),
+        None => (hook, Direction::Forward),
+    };
+    Ok(Call { number: row.get(0), hook, direction, place, end, detail: row.get(5) })
 }
 
-/// The last call of this program in the current attempt.
-pub async fn last(client: &Client, migration: &str, hook: &str) -> Result<Option<Call>, LedgerError> {
+/// The last call of this program in this direction, in the current attempt to cut over. A rollback comes behind the last.
+pub async fn last(
+    client: &Client,
+    migration: &str,
+    direction: Direction,
+    hook: &str,
+) -> Result<Option<Call>, LedgerError> {
     let query = format!(
         "{COLUMNS} JOIN pcrd.cutover c ON c.migration = h.migration AND c.attempt = h.attempt \
          WHERE h.migration = $1 AND h.hook = $2 ORDER BY h.number DESC LIMIT 1"
     );
-    client.query_opt(&query, &[&migration, &hook]).await?.as_ref().map(call).transpose()
+    client.query_opt(&query, &[&migration, &direction.key(hook)]).await?.as_ref().map(call).transpose()
 }
 
 /// Calls of any program of which nobody wrote down how they ended, the oldest first.

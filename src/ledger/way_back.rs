@@ -56,6 +56,8 @@ pub struct WayBack {
     pub state: WayBackState,
     /// Why it is closed.
     pub reason: Option<String>,
+    /// Of the last executor, from the source's ledger.
+    pub epoch: i64,
     /// Where the target's log was when the last rollback had fenced it: nothing that belongs to the source comes after.
     pub fence_lsn: Option<Lsn>,
 }
@@ -66,12 +68,13 @@ pub async fn read(client: &Client, id: &str) -> Result<Option<WayBack>, LedgerEr
     if !there.get::<_, bool>(0) {
         return Ok(None);
     }
-    let query = "SELECT state, reason, fence_lsn::text FROM pcrd.way_back WHERE migration = $1";
+    let query = "SELECT state, reason, fence_lsn::text, epoch FROM pcrd.way_back WHERE migration = $1";
     let Some(row) = client.query_opt(query, &[&id]).await? else { return Ok(None) };
     let fence_lsn = row.get::<_, Option<String>>(2).map(|text| text.parse()).transpose();
     Ok(Some(WayBack {
         state: row.get::<_, String>(0).parse()?,
         reason: row.get(1),
+        epoch: row.get(3),
         fence_lsn: fence_lsn.map_err(|why| LedgerError::damaged("fence position of the way back", why))?,
     }))
 }

@@ -52,7 +52,7 @@ pub fn does(stage: &Stage, hook: &str, what: &str) {
     std::fs::write(stage.migration.dir.path().join(format!("{hook}.sh")), what).unwrap();
 }
 
-fn does_nothing(stage: &Stage, hook: &str) {
+pub fn does_nothing(stage: &Stage, hook: &str) {
     std::fs::remove_file(stage.migration.dir.path().join(format!("{hook}.sh"))).unwrap();
 }
 
@@ -151,6 +151,9 @@ async fn each_runs_at_its_moment_with_what_it_needs_and_no_password() {
         let (source, target) = (pair.source.port(), pair.target.port());
         for line in [
             format!("PCRD_HOOK={hook}"),
+            "PCRD_DIRECTION=forward".to_owned(),
+            format!("PCRD_FROM_PORT={source}"),
+            format!("PCRD_TO_PORT={target}"),
             format!("PCRD_MIGRATION={id}"),
             "PCRD_SOURCE_HOST=127.0.0.1".to_owned(),
             format!("PCRD_SOURCE_PORT={source}"),
@@ -354,7 +357,7 @@ async fn a_stop_waits_for_the_switch() {
     assert_switched(&stage).await;
 }
 
-fn points(family: &str) -> Vec<&'static str> {
+pub fn points(family: &str) -> Vec<&'static str> {
     failpoint::ALL.iter().copied().filter(|point| point.starts_with(family)).collect()
 }
 
@@ -376,7 +379,7 @@ pub fn dies(stage: &Stage, point: &str) {
     assert_eq!(said.code, None, "{point} was never reached: {}\n{}", said.lines.join("\n"), said.stderr);
 }
 
-fn name_of(point: &str) -> String {
+pub fn name_of(point: &str) -> String {
     point.replace(['.', '-'], "_")
 }
 

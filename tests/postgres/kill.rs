@@ -62,7 +62,8 @@ fn every_point_has_a_test() {
         // Those of a repair are in `repair`, of a moment of both ends in `verify_moment`.
         // Those of new partitions are in `same_partitions`.
         // Those of owners and grants are in `owners_and_grants` and `given_rights`.
-        // Those of the operator's programs are in `hooks`, of the pooler in `pgbouncer`, of the way back in `way_back` and `way_back_kills`,
+        // Those of the operator's programs are in `hooks`, of the pooler in `pgbouncer`, of the way back in `way_back`,
+        // `way_back_hooks`, `way_back_pgbouncer` and `way_back_kills`,
         // of the other names in `rename_fence`.
         let of_another = [
             "cleanup.",

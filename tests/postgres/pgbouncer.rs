@@ -22,14 +22,14 @@ const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// A pgbouncer with one database, `shop`.
-struct Pgbouncer {
+pub struct Pgbouncer {
     dir: tempfile::TempDir,
     port: u16,
     child: Child,
 }
 
 impl Pgbouncer {
-    fn start(stage: &Stage, pair: &TestPair) -> Self {
+    pub fn start(stage: &Stage, pair: &TestPair) -> Self {
         assert!(std::path::Path::new(PROGRAM).exists(), "needs {PROGRAM}: apt-get install pgbouncer, as dev/test does");
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -64,16 +64,16 @@ impl Pgbouncer {
         child
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = Self::spawn(&self.dir, self.port);
     }
 
-    async fn connect(&self, database: &str) -> Client {
+    pub async fn connect(&self, database: &str) -> Client {
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(self.port).dbname(database).user("pgbouncer");
         let (client, connection) = config.connect(NoTls).await.unwrap();
@@ -81,7 +81,7 @@ impl Pgbouncer {
         client
     }
 
-    async fn paused(&self) -> bool {
+    pub async fn paused(&self) -> bool {
         let console = self.connect("pgbouncer").await;
         for message in console.simple_query("SHOW DATABASES").await.unwrap() {
             if let tokio_postgres::SimpleQueryMessage::Row(row) = message
@@ -93,10 +93,15 @@ impl Pgbouncer {
         panic!("pgbouncer has no database shop");
     }
 
-    /// A plan whose switch hook points this pgbouncer at the target; `more` is done before that.
     fn plan(&self, stage: &Stage, fence_timeout: u32, more: &str) {
+        self.plan_with(stage, fence_timeout, more, "");
+    }
+
+    /// A plan whose switch hook points this pgbouncer at the end that clients are to use; `more` is done before that, and `keys`
+    /// are keys of the cutover.
+    pub fn plan_with(&self, stage: &Stage, fence_timeout: u32, more: &str, keys: &str) {
         let ini = self.dir.path().join("pgbouncer.ini");
-        let edit = "s/port=$PCRD_SOURCE_PORT/port=$PCRD_TARGET_PORT/";
+        let edit = "s/port=$PCRD_FROM_PORT/port=$PCRD_TO_PORT/";
         let switch = format!("#!/bin/sh\n{more}\nexec sed -i \"{edit}\" {}\n", ini.display());
         write_program(stage.migration.dir.path(), "switch.sh", &switch);
         write_program(stage.migration.dir.path(), "before.sh", "#!/bin/sh\nif [ -e before ]; then . ./before; fi\n");
@@ -105,7 +110,7 @@ impl Pgbouncer {
             &format!(
                 "cutover: {{ fence: pgbouncer, fence_timeout: {fence_timeout}, hooks: {{ before_fence: [./before.sh], \
                  switch: [./switch.sh] }}, pgbouncer: {{ admin_uri: 'postgresql://pgbouncer@127.0.0.1:{}/pgbouncer', \
-                 databases: [shop] }} }}",
+                 databases: [shop] }}{keys} }}",
                 self.port
             ),
         );
@@ -121,14 +126,14 @@ impl Drop for Pgbouncer {
 }
 
 /// Clients that write through the pgbouncer until they are stopped. An error that one of them sees fails the test.
-struct Clients {
+pub struct Clients {
     tasks: JoinSet<Vec<u64>>,
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
 }
 
 impl Clients {
-    async fn start(pgbouncer: &Pgbouncer) -> Self {
+    pub async fn start(pgbouncer: &Pgbouncer) -> Self {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut tasks = JoinSet::new();
         for number in 1..=4_u64 {
@@ -155,7 +160,7 @@ impl Clients {
     }
 
     /// Waits until they have written again.
-    async fn go_on(&self) {
+    pub async fn go_on(&self) {
         let (before, began) = (self.written.load(Ordering::Relaxed), Instant::now());
         while self.written.load(Ordering::Relaxed) < before + 50 {
             assert!(began.elapsed() < Duration::from_secs(60), "the clients do not go on");
@@ -164,7 +169,7 @@ impl Clients {
     }
 
     /// Everything that was acknowledged.
-    async fn stop(mut self) -> BTreeSet<u64> {
+    pub async fn stop(mut self) -> BTreeSet<u64> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = BTreeSet::new();
         while let Some(ended) = self.tasks.join_next().await {
@@ -174,7 +179,7 @@ impl Clients {
     }
 }
 
-async fn ids(client: &Client) -> BTreeSet<u64> {
+pub async fn ids(client: &Client) -> BTreeSet<u64> {
     let found = rows(client, "SELECT id FROM items WHERE id > 0").await;
     let ids: BTreeSet<u64> = found.iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect();
     assert_eq!(ids.len(), found.len());
@@ -199,7 +204,7 @@ fn apply(stage: &Stage, failpoints: &str) -> Said {
 }
 
 #[track_caller]
-fn assert_code(said: &Said, code: Option<i32>) {
+pub fn assert_code(said: &Said, code: Option<i32>) {
     assert_eq!(said.code, code, "{}\n{}", said.lines.join("\n"), said.stderr);
 }
 

@@ -20,7 +20,7 @@ const ARROWS: [Arrow; 6] = [
     ("back.after-drained", End::Source, "SELECT coalesce((SELECT state = 'drained' FROM pcrd.cutover), false)"),
     ("back.after-sequences", End::Source, "SELECT coalesce((SELECT state = 'sequences_set' FROM pcrd.cutover), false)"),
     ("back.after-permanent", End::Target, "SELECT until = 'infinity' FROM pcrd.fence"),
-    ("back.after-open", End::Source, "SELECT count(*) = 0 FROM pcrd.fence"),
+    ("back.after-open", End::Source, "SELECT until = '-infinity' FROM pcrd.fence"),
 ];
 
 /// The source is looked at first: what it takes then, the target has not taken since before.

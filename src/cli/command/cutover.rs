@@ -43,9 +43,9 @@ pub struct CutoverArgs {
 /// Yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Whether {
-    /// The clients use the target
+    /// The clients are where they were to go
     Yes,
-    /// No client uses the target
+    /// No client is there
     No,
 }
 

@@ -1,14 +1,18 @@
 //! `pcrd rollback` and `pcrd finalize`.
 
 use super::apply::finish;
+use super::cutover::Whether;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::executor::{
-    Job, ask_whoever_is_left, current, executor_comes_back, explain, failed, plan_of, quiet_run, run_plan,
+    Job, ask_whoever_is_left, current, executor_alive, executor_comes_back, explain, failed, plan_of, quiet_run,
+    run_plan,
 };
+use crate::cli::programs::check_programs;
 use crate::exec::apply::Until;
 use crate::exec::back::{self, Wish};
+use crate::exec::switch::Word;
 use crate::ledger::way_back::{self, WayBackState};
 
 /// Arguments of `rollback`.
@@ -17,6 +21,9 @@ pub struct RollbackArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Whether a switch hook that is in doubt has moved the clients back: with `no` it runs once more
+    #[arg(long, value_name = "WHETHER")]
+    pub switch_happened: Option<Whether>,
 }
 
 /// Arguments of `finalize`.
@@ -33,18 +40,31 @@ pub struct FinalizeArgs {
 
 /// Makes the source the database again.
 pub async fn rollback(ctx: &Context, args: &RollbackArgs) -> Result<Exit, CommandError> {
-    run(ctx, args.yes, Wish::Rollback, false).await
+    let word = args.switch_happened.map(|whether| match whether {
+        Whether::Yes => Word::Happened,
+        Whether::No => Word::NotHappened,
+    });
+    run(ctx, args.yes, (Wish::Rollback, word), false).await
 }
 
 /// Ends the way back.
 pub async fn finalize(ctx: &Context, args: &FinalizeArgs) -> Result<Exit, CommandError> {
-    run(ctx, args.yes, Wish::Finalize, args.without_source).await
+    run(ctx, args.yes, (Wish::Finalize, None), args.without_source).await
 }
 
 /// Asks the running executor; when none is alive, goes on with the plan itself.
-async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Result<Exit, CommandError> {
+async fn run(
+    ctx: &Context,
+    yes: bool,
+    (wish, word): (Wish, Option<Word>),
+    without_source: bool,
+) -> Result<Exit, CommandError> {
     let (config, ledger, found) = current(ctx).await?;
-    let (word, question) = match wish {
+    let (kind, question) = match wish {
+        Wish::Rollback if word == Some(Word::Happened) => ("rollback", "Is it true that the clients use the source?"),
+        Wish::Rollback if word.is_some() => {
+            ("rollback", "Is it true that no client uses the source, and may the switch hook run once more?")
+        }
         Wish::Rollback => ("rollback", "Fence the target now and make the source the database again?"),
         Wish::Finalize if without_source => {
             ("finalize", "End the way back without asking the source? It must never take writes again")
@@ -75,14 +95,28 @@ async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Resu
         let why = known.reason.unwrap_or_default();
         return refuse(format!("the way back is closed, and the source lacks what came after: {why}"), "pcrd finalize");
     }
+    let plan = plan_of(ctx, &config, &found.id)?;
+    check_programs(&config, &plan)?;
+    let busy = |text: &str| Err(CommandError::new(Exit::Busy, text).with_next("pcrd status"));
+    if word.is_some() {
+        if !back::is_in_doubt(&quiet_run(ctx, &config, plan.clone())?, &ledger).await.map_err(explain)? {
+            let text = "no switch hook of a rollback is in doubt, so there is nothing to say of it";
+            return Err(CommandError::new(Exit::Usage, text).with_next("pcrd status"));
+        }
+        if executor_alive(&ledger, &found).await? {
+            return busy("an executor is at work: the switch hook may be running");
+        }
+    }
     if !confirm(ctx, question, yes).await? {
         ctx.note("nothing was done");
         return Ok(Exit::Done);
     }
-    let plan = plan_of(ctx, &config, &found.id)?;
     if executor_comes_back(ctx, &ledger, &found).await? {
+        if word.is_some() {
+            return busy("an executor has come meanwhile, and nothing was told to it");
+        }
         // As in `cutover`.
-        if let Some(said) = ask_whoever_is_left(ctx, &ledger, &found, word, None).await? {
+        if let Some(said) = ask_whoever_is_left(ctx, &ledger, &found, kind, None).await? {
             ctx.note(&said);
             return Ok(Exit::Done);
         }
@@ -96,5 +130,5 @@ async fn run(ctx: &Context, yes: bool, wish: Wish, without_source: bool) -> Resu
         return Ok(Exit::Done);
     }
     ctx.note("no executor is alive; this command continues the plan itself");
-    finish(ctx, run_plan(ctx, Job { wish: Some(wish), ..Job::new(plan, Until::Gate) }).await?)
+    finish(ctx, run_plan(ctx, Job { wish: Some(wish), word, ..Job::new(plan, Until::Gate) }).await?)
 }

@@ -4,6 +4,7 @@
 //! The same run, seen in a mirror: its source is the target, and its ledger is on the source.
 
 mod arm;
+mod clients;
 mod disarm;
 mod follow;
 mod looks;
@@ -15,6 +16,7 @@ mod stand;
 mod watch;
 
 pub use arm::{PROBE, Prepared, arm, prepare};
+pub use clients::{is_in_doubt, left};
 pub use disarm::{disarm, disarm_or_say};
 pub use mirror::id;
 pub use remove::{BOTH_CLOSED, give_up, remove_from_source, remove_from_target};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clients;
 use super::{mirror, rollback};
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
@@ -86,7 +87,8 @@ pub async fn give_up(run: &Run, without_source: bool) -> Result<(), ExecError> {
         }
         run.sleep(Duration::from_millis(100)).await?;
     }
-    match way_back::read(&ledger, &run.id).await?.map(|found| found.state) {
+    let found = way_back::read(&ledger, &run.id).await?;
+    match found.as_ref().map(|found| found.state) {
         Some(state @ (WayBackState::Armed | WayBackState::Open | WayBackState::RollingBack)) => {
             source_is_not_the_database(run, &ledger, state, without_source).await?;
         }
@@ -94,7 +96,18 @@ pub async fn give_up(run: &Run, without_source: bool) -> Result<(), ExecError> {
         // No rollback comes behind these.
         Some(WayBackState::Closed | WayBackState::Finalized) | None => {}
     }
+    if let Some(found) = found.filter(|found| found.state == WayBackState::RollingBack)
+        && fence::standing_of(&mirror::id(&run.id), &ledger).await? != Standing::Permanent
+    {
+        say(run, rollback::undo(run, &ledger, found.epoch).await?);
+    }
     finalize(run, &ledger).await
+}
+
+fn say(run: &Run, trouble: Option<String>) {
+    if let Some(trouble) = trouble {
+        run.note(trouble);
+    }
 }
 
 /// It is closed, and a rollback that was begun cannot open it, because it lacks what the target wrote. A target that failed
@@ -190,6 +203,7 @@ async fn was_never_opened(run: &Run, ledger: &Client) -> Result<(), ExecError> {
 
 /// Ends it under the executor's lock.
 pub(super) async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError> {
+    let before = way_back::read(ledger, &run.id).await?;
     // Behind a rollback only who has looked at the source comes here.
     let from = [
         WayBackState::Armed,
@@ -210,10 +224,17 @@ pub(super) async fn finalize(run: &Run, ledger: &Client) -> Result<(), ExecError
     remove_from_target(run, ledger).await?;
     // Of a rollback that was given up: last, when nobody would open the source any more.
     let back = mirror::id(&run.id);
-    match fence::standing_of(&back, ledger).await? {
-        Standing::None => Ok(()),
-        Standing::Leased | Standing::Permanent => fence::remove_of(&back, ledger).await,
+    if fence::standing_of(&back, ledger).await? == Standing::None {
+        return Ok(());
     }
+    fence::end_of(&back, ledger).await?;
+    failpoint::hit("back.finalized-open")?;
+    // Its clients wait for the source still, or were told to. As long as the fence is not taken down this is said again.
+    let of_rollback = [WayBackState::RollingBack, WayBackState::Finalized];
+    if let Some(before) = before.filter(|before| of_rollback.contains(&before.state)) {
+        say(run, clients::stay(run, ledger, before.epoch).await?);
+    }
+    fence::remove_of(&back, ledger).await
 }
 
 /// Drops the slot of the way back, when its reader has ended; false when there is none.

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::follow::Following;
 use super::looks::Looks;
-use super::mirror;
 use super::remove::{READER_PATIENCE, drop_forward_slot, remove_from_target};
 use super::watch::with_others;
+use super::{clients, mirror};
 use crate::exec::apply::overdue;
 use crate::exec::context::Run;
 use crate::exec::fence::{self, Standing};
 use crate::exec::sentinel::Nonce;
-use crate::exec::{ExecError, constraints, failpoint, sequences, snapshots};
+use crate::exec::switch::Word;
+use crate::exec::{ExecError, constraints, failpoint, pooler, sequences, snapshots};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::migration;
 use crate::ledger::way_back::{self, WayBackState};
@@ -31,21 +32,22 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Said as soon as the clients can go back.
 const OPENED: &str = "the source takes writes again";
 
-fn given_up(reason: String) -> ExecError {
+pub(super) fn given_up(reason: String) -> ExecError {
     ExecError::RollbackAborted { reason }
 }
 
-/// Closes the target, applies what it wrote, and decides.
+/// Closes the target, applies what it wrote, and decides. `is_held` is true as soon as the pooler may hold its clients.
 pub(super) async fn decide(
     run: &Run,
-    ledger: &Client,
-    source: &Client,
+    (ledger, source): (&Client, &Client),
     (following, looks): (&mut Following, &Looks),
+    is_held: &mut bool,
 ) -> Result<(), ExecError> {
+    clients::check(run).await?;
     wait_near(run, (ledger, source), following, looks).await?;
     let (mirrored, tables) = (following.run.clone(), looks.watch.tables.clone());
     if fence::standing(&mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
-        fence::lower(&mirrored, ledger).await.map_err(ExecError::mirrored)?;
+        fence::lower(&mirrored.id, ledger).await.map_err(ExecError::mirrored)?;
     }
     let limit = Duration::from_millis(run.plan.settings.fence_timeout_ms);
     // In full, and as long as it may take behind the fence: what takes longer there would be asked in vain.
@@ -67,7 +69,12 @@ pub(super) async fn decide(
     state::reset(source, &mirrored.id).await?;
     state::begin(source, &mirrored.id, epoch, &nonce.digest()).await?;
     let keeper = mirrored.connect(End::Source, "lease").await.map_err(ExecError::mirrored)?;
-    let raised = fence::raise(&mirrored, ledger, &tables, &nonce, (None, limit)).await.map_err(ExecError::mirrored)?;
+    if clients::before_fence(run, ledger, epoch).await? {
+        run.stop_check()?;
+        // The program may have taken its time.
+        wait_near(run, (ledger, source), following, looks).await?;
+    }
+    let raised = clients::raise(run, (&mirrored, &tables), ledger, (&nonce, limit), is_held).await?;
     way_back::fenced(ledger, &run.id, epoch, raised.lsn).await?;
     failpoint::hit("back.after-fence")?;
     let until = Instant::now() + limit;
@@ -211,21 +218,32 @@ async fn progress_of(run: &Run, source: &Client) -> Result<Option<state::Cutover
     }
 }
 
-/// Opens the source behind the target's permanent fence. Can be repeated.
-pub(super) async fn complete(run: &Run, ledger: &Client, source: &Client) -> Result<(), ExecError> {
+/// Opens the source behind the target's permanent fence, and moves the clients. Can be repeated. `word` is about the last call
+/// of the switch hook.
+pub(super) async fn complete(
+    run: &Run,
+    (ledger, source): (&Client, &Client),
+    word: Option<Word>,
+) -> Result<(), ExecError> {
     let _hold = run.holds.take();
     has_everything(run, ledger, source).await?;
-    if fence::standing(run, source).await? != Standing::None {
+    let is_fenced = fence::standing(run, source).await? != Standing::None;
+    if is_fenced {
+        fence::end(run, source).await?;
+    }
+    run.note(OPENED);
+    failpoint::hit("back.after-open")?;
+    clients::go_to_source(run, ledger, word).await?;
+    // Writes pass, and the lock for the triggers may be long in coming.
+    if is_fenced {
         match fence::remove(run, source).await {
-            // The lease has ended, so writes pass; `cleanup` takes the triggers down.
+            // `cleanup` takes them down.
             Err(error) if fence::is_lock_trouble(&error) => {
                 run.note(format!("the source takes writes; its fence's triggers are still there: {error}"));
             }
             other => other?,
         }
     }
-    run.note(OPENED);
-    failpoint::hit("back.after-open")?;
     let began = Instant::now();
     loop {
         match drop_forward_slot(run, ledger, source).await {
@@ -273,10 +291,19 @@ pub async fn has_everything(run: &Run, ledger: &Client, source: &Client) -> Resu
     }
 }
 
-/// Opens the target again, before anything was decided. The mirrored run knows its epoch.
-pub(super) async fn undo(run: &Run, mirrored: &Run, ledger: &Client) -> Result<(), ExecError> {
-    if fence::standing(mirrored, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
-        match fence::lower(mirrored, ledger).await {
+/// Opens the target again, before anything was decided, and lets the clients go on. Gives what went wrong with the operator's
+/// program. `epoch` is that of the source's ledger.
+pub(super) async fn undo(run: &Run, ledger: &Client, epoch: i64) -> Result<Option<String>, ExecError> {
+    // Before that nobody was held or told, and a pooler that is paused is so by somebody else.
+    let is_begun = way_back::read(ledger, &run.id).await?.is_some_and(|found| found.state == WayBackState::RollingBack);
+    let id = mirror::id(&run.id);
+    if fence::standing_of(&id, ledger).await.map_err(ExecError::mirrored)? == Standing::Leased {
+        if is_begun {
+            // Writes pass from here on: the clients need not wait until a reader lets the trigger be taken down.
+            fence::end_lease(&id, ledger).await.map_err(ExecError::mirrored)?;
+            pooler::let_go(run).await;
+        }
+        match fence::lower(&id, ledger).await {
             // The lease has ended, so writes pass; the next rollback takes the triggers down first.
             Err(error) if fence::is_lock_trouble(&error) => {
                 run.note(format!("the target takes writes; its fence's triggers are still there: {error}"));
@@ -284,7 +311,8 @@ pub(super) async fn undo(run: &Run, mirrored: &Run, ledger: &Client) -> Result<(
             other => other.map_err(ExecError::mirrored)?,
         }
     }
-    let (epoch, from) = (Some(mirrored.epoch), [WayBackState::RollingBack]);
-    way_back::advance(ledger, &run.id, epoch, &from, WayBackState::Open, None).await?;
-    Ok(())
+    let trouble = if is_begun { clients::stay(run, ledger, epoch).await? } else { None };
+    // Last: whoever dies before it comes here again.
+    way_back::advance(ledger, &run.id, Some(epoch), &[WayBackState::RollingBack], WayBackState::Open, None).await?;
+    Ok(trouble)
 }

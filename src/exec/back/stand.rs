@@ -14,8 +14,9 @@ use crate::exec::context::Run;
 use crate::exec::event::{Event, EventKind};
 use crate::exec::fence::{self, Standing};
 use crate::exec::identity::{Identities, Identity};
+use crate::exec::switch::Word;
 use crate::exec::table::TableTask;
-use crate::exec::{ExecError, admission, snapshots};
+use crate::exec::{ExecError, admission, pooler, snapshots};
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{LedgerError, migration, request};
 use crate::pg::client::{self, Client};
@@ -67,6 +68,8 @@ struct Errand {
     wish: Option<Wish>,
     /// A rollback was begun for it: found undone, it was given up, and the command does not stay as executor.
     began: bool,
+    /// What the operator says of the switch hook; said once.
+    word: Option<Word>,
 }
 
 /// Lets changes go back until something ends that.
@@ -74,7 +77,9 @@ struct Errand {
 /// # Errors
 /// A row could not go back: the way back is closed, and the target goes on. Or what does not mend itself.
 pub async fn stand(request: &Request) -> Result<Outcome, ExecError> {
-    let mut errand = Errand { wish: request.wish, began: false };
+    // What is said without the wish was said of the cutover.
+    let word = request.word.filter(|_| request.wish == Some(Wish::Rollback));
+    let mut errand = Errand { wish: request.wish, began: false, word };
     let mut failures = 0_u32;
     loop {
         let began = Instant::now();
@@ -135,6 +140,7 @@ fn run(request: &Request) -> Run {
     let Request { plan, source, target, events, shutdown, .. } = request;
     let mut run = Run::new(plan.clone(), source.clone(), target.clone(), events.clone(), shutdown.clone());
     run.back.clone_from(&request.back);
+    run.pooler.clone_from(&request.pooler);
     run
 }
 
@@ -177,7 +183,7 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
     }
     // The database says what was decided.
     if state == WayBackState::RollingBack && of_target(&run, &ledger).await? == Standing::Permanent {
-        rollback::complete(&run, &ledger, &source).await?;
+        rollback::complete(&run, (&ledger, &source), errand.word.take()).await?;
         request::end_taken(&ledger, &run.id, "rollback", ROLLED_BACK).await?;
         run.note("the rollback had been decided before the interruption; it is complete now");
         return Ok(Outcome::RolledBack);
@@ -197,8 +203,11 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
     }
     let mirrored = Arc::new(mirrored);
     if state == WayBackState::RollingBack {
-        rollback::undo(&run, &mirrored, &ledger).await?;
+        let trouble = rollback::undo(&run, &ledger, mirrored.epoch).await?;
         run.note("an interrupted rollback was given up; the target takes writes");
+        if let Some(trouble) = trouble {
+            run.note(trouble);
+        }
         if errand.began {
             return Err(ExecError::RollbackAborted { reason: "it was interrupted".to_owned() });
         }
@@ -303,6 +312,13 @@ async fn answer(ledger: &Client, asked: Option<i64>, ok: bool, text: &str) -> Re
     }
 }
 
+/// What stands on the target when the rollback has ended with an error.
+async fn after_failure(mirrored: &Run, ledger: &Client) -> Result<Standing, ExecError> {
+    // Of a failed statement on this session.
+    ledger.batch_execute("ROLLBACK").await.map_err(ExecError::target("roll back"))?;
+    fence::standing(mirrored, ledger).await.map_err(ExecError::mirrored)
+}
+
 async fn go_back(
     run: &Run,
     (ledger, source): (&Client, &Client),
@@ -311,35 +327,54 @@ async fn go_back(
 ) -> Result<Outcome, ExecError> {
     let _hold = run.holds.take();
     let mirrored = following.run.clone();
-    let error = rollback::decide(run, ledger, source, (&mut following, looks)).await.err();
+    let mut is_held = false;
+    let decided = rollback::decide(run, (ledger, source), (&mut following, looks), &mut is_held).await;
     drop(following);
-    if error.is_some() {
-        // Of a failed statement on this session.
-        ledger.batch_execute("ROLLBACK").await.map_err(ExecError::target("roll back"))?;
-    }
-    let error = match error {
-        Some(error)
-            if fence::standing(&mirrored, ledger).await.map_err(ExecError::mirrored)? != Standing::Permanent =>
-        {
-            error
-        }
-        _ => {
-            let completed = rollback::complete(run, ledger, source).await;
-            let text = match &completed {
-                // The next attempt ends it, and says so.
-                Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),
-                Ok(()) => ROLLED_BACK.to_owned(),
-                Err(error) => format!("the rollback is decided, and not done: {error}; pcrd rollback goes on with it"),
-            };
-            answer(ledger, asked, completed.is_ok(), &text).await?;
-            return completed.map(|()| Outcome::RolledBack);
-        }
+    let undecided = match decided {
+        Ok(()) => None,
+        Err(error) => match after_failure(&mirrored, ledger).await {
+            Ok(Standing::Permanent) => None,
+            Ok(Standing::None | Standing::Leased) => Some(error),
+            Err(lost) => {
+                // Clients that are held for a target that cannot be asked would be held when it is back.
+                if is_held {
+                    pooler::let_go(run).await;
+                }
+                return Err(lost);
+            }
+        },
     };
-    rollback::undo(run, &mirrored, ledger).await?;
+    let Some(error) = undecided else {
+        let completed = rollback::complete(run, (ledger, source), None).await;
+        let text = match &completed {
+            // The next attempt ends it, and says so.
+            Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),
+            Ok(()) => ROLLED_BACK.to_owned(),
+            Err(error @ ExecError::SwitchUnknown { .. }) => {
+                format!("the rollback is decided, and not done: {error}; pcrd rollback --switch-happened yes, or no")
+            }
+            Err(error) => format!("the rollback is decided, and not done: {error}; pcrd rollback goes on with it"),
+        };
+        answer(ledger, asked, completed.is_ok(), &text).await?;
+        return completed.map(|()| Outcome::RolledBack);
+    };
     let reason = match &error {
         // The fence's own words are those of a cutover.
         ExecError::RollbackAborted { reason } | ExecError::CutoverAborted { reason } => reason.clone(),
         other => other.to_string(),
+    };
+    let reason = match rollback::undo(run, ledger, mirrored.epoch).await {
+        Ok(None) => reason,
+        Ok(Some(trouble)) => format!("{reason}; {trouble}"),
+        Err(undoing) => {
+            // What ended it would not be heard of otherwise.
+            let text = format!("the rollback is given up: {reason}; {undoing}");
+            run.note(text.clone());
+            if !undoing.is_transient() {
+                answer(ledger, asked, false, &text).await?;
+            }
+            return Err(undoing);
+        }
     };
     let aborted = ExecError::RollbackAborted { reason };
     run.note(aborted.to_string());

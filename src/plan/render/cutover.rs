@@ -6,6 +6,7 @@ use crate::plan::{FenceKind, Hook, Plan};
 pub(super) fn cutover(plan: &Plan) -> Vec<(&'static str, String)> {
     let cutover = &plan.settings.cutover;
     let mut lines = Vec::new();
+    let back = if cutover.reverse.is_some() { ", in a rollback too" } else { "" };
     match cutover.fence {
         FenceKind::Trigger => {}
         FenceKind::Rename => {
@@ -17,13 +18,13 @@ pub(super) fn cutover(plan: &Plan) -> Vec<(&'static str, String)> {
     }
     if let Some(pooler) = &cutover.pgbouncer {
         let databases: Vec<String> = pooler.databases.iter().map(ToString::to_string).collect();
-        lines.push(("pgbouncer", format!("PAUSE and RESUME of {} at {}", databases.join(", "), pooler.admin)));
+        lines.push(("pgbouncer", format!("PAUSE and RESUME of {} at {}{back}", databases.join(", "), pooler.admin)));
     }
     for hook in Hook::ALL {
         let argv = cutover.hooks.argv(hook);
         if !argv.is_empty() {
             let argv = serde_json::to_string(argv).expect("texts are JSON");
-            lines.push((hook.word(), format!("runs {argv}, at most {} s", cutover.hooks.timeout_s)));
+            lines.push((hook.word(), format!("runs {argv}, at most {} s{back}", cutover.hooks.timeout_s)));
         }
     }
     lines
