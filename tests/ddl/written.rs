@@ -23,7 +23,13 @@ fn described(table: &Table) -> Table {
     table.grants.clear();
     table.columns.iter_mut().for_each(|column| column.grants.clear());
     table.indexes.values_mut().for_each(|index| index.clustered = false);
-    Table { statistics: BTreeMap::new(), policies: BTreeMap::new(), row_security: false, row_security_forced: false, ..table }
+    Table {
+        statistics: BTreeMap::new(),
+        policies: BTreeMap::new(),
+        row_security: false,
+        row_security_forced: false,
+        ..table
+    }
 }
 
 fn is_written(table: &Table) -> bool {

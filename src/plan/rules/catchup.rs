@@ -58,7 +58,7 @@ pub const RULES: &[Rule] = &[
         needs: marked,
     },
     Rule {
-        sentence: "statistics are collected when all rows, expression indexes and statistics objects are there",
+        sentence: "statistics are collected when all rows and expression indexes are there",
         earlier: &[Kind::CopyTable, Kind::CreateIndex, Kind::CreateStatistics],
         later: &[Kind::AnalyzeTable],
         gives: table,
