@@ -37,6 +37,8 @@ ALTER TABLE app.orders ADD CONSTRAINT self FOREIGN KEY (id) REFERENCES app.order
 CREATE INDEX orders_code ON app.orders (code);
 COMMENT ON TABLE app.orders IS 'a'; COMMENT ON COLUMN app.orders.total IS 'b'; COMMENT ON INDEX app.orders_code IS 'c';
 COMMENT ON CONSTRAINT sane ON app.orders IS 'd'; COMMENT ON SEQUENCE app.tickets IS 'e';
+CREATE STATISTICS app.both (dependencies) ON code, total FROM app.orders; COMMENT ON STATISTICS app.both IS 'f';
+ALTER TABLE app.orders CLUSTER ON orders_code;
 CREATE TABLE app.coded (id integer PRIMARY KEY, code integer NOT NULL);
 CREATE UNIQUE INDEX coded_code ON app.coded (code);
 ALTER TABLE app.coded REPLICA IDENTITY USING INDEX coded_code;
@@ -245,6 +247,9 @@ impl Servers {
             | Op::FreezeDefaults(_)
             | Op::CopyTable(_)
             | Op::CreateIndex(_)
+            | Op::CreateStatistics(_)
+            | Op::ClusterOn(_)
+            | Op::SetReplicaIdentity(_)
             | Op::AddConstraint(_)
             | Op::ValidateConstraint(_)
             | Op::SetComment(_)

@@ -37,9 +37,10 @@ impl fmt::Display for Drift {
 const EXISTS: &str = "exists";
 
 /// Families of objects in a table: the field that holds them, and what one of them is called.
-const FAMILIES: [(&str, &str); 5] = [
+const FAMILIES: [(&str, &str); 6] = [
     ("columns", "column"),
     ("indexes", "index"),
+    ("statistics", "statistics"),
     ("constraints", "constraint"),
     ("triggers", "trigger"),
     ("policies", "policy"),

@@ -29,6 +29,9 @@ pub struct Index {
     pub immediate: bool,
     /// Built and usable (`indisvalid` and `indisready`).
     pub valid: bool,
+    /// The one that CLUSTER takes (`indisclustered`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clustered: bool,
     /// Predicate (`WHERE`), as `pg_get_expr` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicate: Option<String>,

@@ -13,6 +13,7 @@ pub mod model;
 pub mod name;
 pub mod partitioning;
 pub mod policy;
+pub mod statistics;
 pub mod trigger;
 pub mod type_def;
 
@@ -24,5 +25,6 @@ pub use model::*;
 pub use name::{Ident, NameError, QualifiedName};
 pub use partitioning::{Partition, PartitionBy, PartitionMethod, Partitioning};
 pub use policy::{Policy, PolicyCommand, PolicyDef, RowSecurity};
+pub use statistics::{Statistics, StatisticsDef, StatisticsKind};
 pub use trigger::{Firing, FunctionDef, Trigger, TriggerDef, TriggerEvent, TriggerFunction, TriggerTiming};
 pub use type_def::{Attribute, RangeDef, TypeDef};

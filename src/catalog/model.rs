@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, Policy, QualifiedName, Roles, SchemaRights, Trigger,
-    TriggerFunction, TypeDef,
+    Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, Policy, QualifiedName, Roles, SchemaRights,
+    Statistics, Trigger, TriggerFunction, TypeDef,
 };
 
 /// What one database holds, as far as pcrd must know it.
@@ -133,6 +133,9 @@ pub struct Table {
     /// All indexes, those behind constraints too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub indexes: BTreeMap<Ident, Index>,
+    /// Statistics objects.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statistics: BTreeMap<QualifiedName, Statistics>,
     /// Constraints other than NOT NULL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constraints: BTreeMap<Ident, Constraint>,

@@ -81,6 +81,20 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
             let found = target.tables.get(&op.table).and_then(|table| table.indexes.get(&op.name));
             Some(("index", in_table(&op.table, &op.name), found.is_some_and(|index| index.valid)))
         }
+        Op::CreateStatistics(op) => {
+            let found = target.tables.get(&op.table);
+            let is_there = found.is_some_and(|table| table.statistics.contains_key(&op.name));
+            Some(("statistics", op.name.to_string(), is_there))
+        }
+        Op::ClusterOn(op) => {
+            let found = target.tables.get(&op.table).and_then(|table| table.indexes.get(&op.index));
+            Some(("clustered index", in_table(&op.table, &op.index), found.is_some_and(|index| index.clustered)))
+        }
+        Op::SetReplicaIdentity(op) => {
+            let found = target.tables.get(&op.table);
+            let is_there = found.is_some_and(|table| table.replica_identity == op.identity);
+            Some(("replica identity", op.table.to_string(), is_there))
+        }
         Op::AddConstraint(op) => {
             let is_there = target.tables.get(&op.table).is_some_and(|table| table.constraints.contains_key(&op.name));
             Some(("constraint", in_table(&op.table, &op.name), is_there))
@@ -210,6 +224,10 @@ fn comment<'c>(on: &CommentTarget, target: &'c Catalog) -> (String, Option<&'c S
         }
         CommentTarget::Sequence(name) => {
             (name.to_string(), target.sequences.get(name).and_then(|sequence| sequence.comment.as_ref()))
+        }
+        CommentTarget::Statistics(name) => {
+            let found = target.tables.values().find_map(|table| table.statistics.get(name));
+            (name.to_string(), found.and_then(|statistics| statistics.comment.as_ref()))
         }
     }
 }

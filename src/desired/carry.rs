@@ -14,11 +14,13 @@ pub struct Carry {
     pub triggers: bool,
     /// Policies, and row security.
     pub policies: bool,
+    /// Statistics objects.
+    pub statistics: bool,
 }
 
 impl Default for Carry {
     fn default() -> Self {
-        Self { owners: true, grants: true, triggers: true, policies: true }
+        Self { owners: true, grants: true, triggers: true, policies: true, statistics: true }
     }
 }
 
@@ -30,6 +32,7 @@ enum Kind {
     Grants,
     Triggers,
     Policies,
+    Statistics,
 }
 
 /// Kinds that are listed as not carried, whatever is asked for, have no word yet.
@@ -41,7 +44,7 @@ const WORDS: [(&str, Option<Kind>); 8] = [
     ("triggers", Some(Kind::Triggers)),
     ("policies", Some(Kind::Policies)),
     ("comments", None),
-    ("statistics", None),
+    ("statistics", Some(Kind::Statistics)),
 ];
 
 /// Reads `carry`; everything is carried when it is not there.
@@ -61,5 +64,6 @@ pub fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Carry {
         grants: is_carried(Kind::Grants),
         triggers: is_carried(Kind::Triggers),
         policies: is_carried(Kind::Policies),
+        statistics: is_carried(Kind::Statistics),
     }
 }

@@ -222,9 +222,12 @@ pub(super) fn drift(before: &Table, after: &Table) -> String {
     let mut drift = drift::explain_drift(before, after);
     // A GRANT changes no row, and preflight may have asked for it.
     drift.retain(|drift| drift.attribute != "grants");
-    // Nor does what ANALYZE is told.
+    // Nor does what ANALYZE and CLUSTER are told.
     drift.retain(|drift| {
-        !(drift.address.starts_with("column ") && ["statistics target", "options"].contains(&drift.attribute.as_str()))
+        let is_told = drift.address.starts_with("statistics ") || drift.attribute == "clustered";
+        !is_told
+            && !(drift.address.starts_with("column ")
+                && ["statistics target", "options"].contains(&drift.attribute.as_str()))
     });
     // Nor does a policy that hides nothing.
     let is_inert = !before.row_security && !after.row_security;

@@ -431,7 +431,7 @@ async fn build(
     transaction.batch_execute("SAVEPOINT rehearsal").await.map_err(ExecError::target("rehearse"))?;
     // Not on tables that have their rows, and no proof over rows that are not there yet.
     for step in left().filter(|step| is_again(&step.op)) {
-        if matches!(step.op, Op::CreateIndex(_) | Op::AddConstraint(_) | Op::SetDefault(_)) {
+        if matches!(step.op, Op::CreateIndex(_) | Op::CreateStatistics(_) | Op::AddConstraint(_) | Op::SetDefault(_)) {
             for statement in statements(step) {
                 transaction.batch_execute("SAVEPOINT statement").await.map_err(doing(&step.id))?;
                 match transaction.batch_execute(&statement).await {

@@ -21,7 +21,13 @@ pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
         match &step.op {
             Op::CreateIndex(index) => create_index(engine, &mut steps, step, index).await?,
             Op::AnalyzeTable(analyze) if analyze.freeze => vacuum(engine, &mut steps, step).await?,
-            Op::AddConstraint(_) | Op::ValidateConstraint(_) | Op::SetComment(_) | Op::AnalyzeTable(_) => {
+            Op::CreateStatistics(_)
+            | Op::ClusterOn(_)
+            | Op::SetReplicaIdentity(_)
+            | Op::AddConstraint(_)
+            | Op::ValidateConstraint(_)
+            | Op::SetComment(_)
+            | Op::AnalyzeTable(_) => {
                 steps.run_on_target(&mut engine.ledger, &[step]).await?;
             }
             _ => {}

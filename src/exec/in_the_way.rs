@@ -179,11 +179,15 @@ fn own(op: &Op) -> Vec<Object> {
             columns.chain(key).chain(settings).chain(partitions).map(|object| on(&create.name, object)).collect()
         }
         Op::CreateIndex(op) => vec![on(&op.table, format!("index {}", op.name.as_str()))],
+        Op::CreateStatistics(op) => vec![on(&op.table, format!("statistics {}", op.name.name.as_str()))],
         Op::AddConstraint(op) => vec![on(&op.table, format!("constraint {}", op.name.as_str()))],
         Op::SetComment(op) => match &op.on {
             CommentTarget::Table(table) => vec![on(table, "comment".to_owned())],
             CommentTarget::Column(at) => vec![on(&at.table, format!("comment on column {}", at.column.as_str()))],
-            CommentTarget::Index(_) | CommentTarget::Constraint(_) | CommentTarget::Sequence(_) => Vec::new(),
+            CommentTarget::Index(_)
+            | CommentTarget::Constraint(_)
+            | CommentTarget::Sequence(_)
+            | CommentTarget::Statistics(_) => Vec::new(),
         },
         _ => Vec::new(),
     }

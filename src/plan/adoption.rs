@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::drift::explain_drift;
 use crate::catalog::{Column, Ident, Index, QualifiedName, ReplicaIdentity, Sequence, Table};
+use crate::plan::taken_back::{owners, taken_back};
 use crate::plan::{CommentTarget, CreateSequence, End, Op, Plan, Step, StepId};
 use crate::projection::{CopyOrder, Projection, RowIdentity};
 use crate::sql;
@@ -176,7 +177,7 @@ fn of_sequences(plan: &Plan) -> impl Iterator<Item = BTreeSet<&QualifiedName>> {
     })
 }
 
-fn tables_of(create: &CreateSequence) -> impl Iterator<Item = &QualifiedName> {
+pub(super) fn tables_of(create: &CreateSequence) -> impl Iterator<Item = &QualifiedName> {
     create.sequence.used_by.iter().chain(&create.sequence.owned_by).map(|at| &at.table)
 }
 
@@ -263,10 +264,11 @@ fn of_rows(table: &Table) -> Table {
         _ => None,
     };
     let indexes: BTreeMap<Ident, Index> =
-        identity.into_iter().map(|(name, index)| (name.clone(), index.clone())).collect();
+        identity.into_iter().map(|(name, index)| (name.clone(), Index { clustered: false, ..index.clone() })).collect();
     Table {
         columns: table.columns.iter().map(plain).collect(),
         indexes,
+        statistics: BTreeMap::new(),
         constraints: BTreeMap::new(),
         triggers: BTreeMap::new(),
         policies: BTreeMap::new(),
@@ -370,10 +372,20 @@ pub fn steps(
         Op::CreateIndex(op) => gone.contains(&(&op.table, &op.name)),
         Op::AddConstraint(op) => gone.contains(&(&op.table, &op.name)),
         Op::ValidateConstraint(op) => gone.contains(&(&op.table, &op.name)),
+        Op::ClusterOn(op) => gone.contains(&(&op.table, &op.index)),
+        Op::SetReplicaIdentity(op) => match &op.identity {
+            ReplicaIdentity::Index(index) => gone.contains(&(&op.table, index)),
+            _ => false,
+        },
         Op::SetComment(op) => match &op.on {
             CommentTarget::Constraint(at) => gone.contains(&(&at.table, &at.column)),
             CommentTarget::Index(name) => {
                 gone.iter().any(|(table, index)| table.schema == name.schema && **index == name.name)
+            }
+            CommentTarget::Statistics(name) => {
+                let made = |step: &Step| matches!(&step.op, Op::CreateStatistics(op) if &op.name == name);
+                let pair = [before, after].map(|plan| plan.steps.iter().find(|step| made(step)).map(|step| &step.op));
+                pair[0] != pair[1]
             }
             _ => false,
         },
@@ -446,54 +458,4 @@ fn emptied(before: &Plan, after: &Plan, again: Again<'_>, recorded: &Recorded) -
 
 fn ground<'p>(plan: &'p Plan, target: &QualifiedName) -> Vec<&'p Op> {
     made(plan, target).into_iter().filter(|op| is_ground(op)).collect()
-}
-
-fn taken_back(op: &Op) -> Option<String> {
-    match op {
-        Op::CreateIndex(op) => {
-            let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
-            Some(format!("DROP INDEX IF EXISTS {}", sql::name(&index)))
-        }
-        Op::AddConstraint(op) => {
-            let table = sql::name(&op.table);
-            Some(format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {}", sql::ident(&op.name)))
-        }
-        Op::SetComment(op) => Some(sql::ddl::uncomment(&crate::plan::statements::comment_target(&op.on))),
-        Op::SetDefault(op) => Some(sql::ddl::drop_default(&op.column)),
-        _ => None,
-    }
-}
-
-/// The target tables that what an op makes goes with.
-fn owners<'p>(plan: &'p Plan, op: &'p Op) -> Vec<&'p QualifiedName> {
-    match op {
-        Op::CreateSequence(create) => tables_of(create).collect(),
-        Op::SetComment(comment) => match &comment.on {
-            CommentTarget::Sequence(name) => {
-                let created = plan.steps.iter().filter_map(|step| match &step.op {
-                    Op::CreateSequence(create) if &create.name == name => Some(tables_of(create)),
-                    _ => None,
-                });
-                let of_identity = plan.steps.iter().filter_map(|step| match &step.op {
-                    Op::SetSequence(set) if &set.target == name => Some(set.columns.iter().map(|at| &at.table)),
-                    _ => None,
-                });
-                created.flatten().chain(of_identity.flatten()).collect()
-            }
-            CommentTarget::Index(name) => {
-                let made = |op: &'p Op| match op {
-                    Op::CreateIndex(op) => (op.name == name.name).then_some(&op.table),
-                    Op::AddConstraint(op) => (op.name == name.name).then_some(&op.table),
-                    Op::CreateTable(op) => op.key.as_ref().filter(|key| key.name == name.name).map(|_| &op.name),
-                    _ => None,
-                };
-                let tables = plan.steps.iter().filter_map(|step| made(&step.op));
-                tables.filter(|table| table.schema == name.schema).collect()
-            }
-            CommentTarget::Table(_) | CommentTarget::Column(_) | CommentTarget::Constraint(_) => {
-                op.table().into_iter().collect()
-            }
-        },
-        _ => op.table().into_iter().collect(),
-    }
 }

@@ -13,14 +13,14 @@ use crate::plan::rules::World;
 use crate::plan::statements::StatementError;
 use crate::plan::whole::frozen;
 use crate::plan::{
-    AddConstraint, AnalyzeTable, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger, CreatePolicy,
-    CreatePublication, CreateSchema, CreateSequence, CreateSlot, CreateTable, CreateTrigger, CreateType, Drain,
-    DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant, GuardTruncate, Input, Op, Plan, SetComment, SetDefault,
-    SetOwner, SetRowSecurity, SetSequence, Settings, Side, Step, StreamChanges, Switch, ValidateConstraint,
-    VerifyFinal, VerifyTable, back, digest, effects, statements,
+    AddConstraint, AnalyzeTable, ClusterOn, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger,
+    CreatePolicy, CreatePublication, CreateSchema, CreateSequence, CreateSlot, CreateStatistics, CreateTable,
+    CreateTrigger, CreateType, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant, GuardTruncate, Input,
+    Op, Plan, SetComment, SetDefault, SetOwner, SetReplicaIdentity, SetRowSecurity, SetSequence, Settings, Side, Step,
+    StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
 };
 use crate::resolve::{
-    Extract, Resolved, ResolvedGrant, ResolvedOwner, ResolvedRowSecurity, ResolvedTable, ResolvedTrigger,
+    Extract, Resolved, ResolvedGrant, ResolvedMark, ResolvedOwner, ResolvedRowSecurity, ResolvedTable, ResolvedTrigger,
 };
 use crate::sql::publication::TRUNCATE_SINCE;
 
@@ -155,6 +155,8 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
         ops.extend(objects(table, &split));
         ops.extend(comments(table));
     }
+    ops.extend(statistics(resolved));
+    ops.extend(marks(resolved));
     ops.extend(resolved.sequences.iter().filter_map(|sequence| {
         let text = sequence.wanted.comment.clone()?;
         Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
@@ -193,6 +195,29 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     ops.push(Op::DropSlot(DropSlot { slot: slot.clone() }));
     ops.push(Op::DropPublication(DropPublication { publication: publication.clone() }));
     ops
+}
+
+fn statistics(resolved: &Resolved) -> impl Iterator<Item = Op> {
+    resolved.statistics.iter().flat_map(|one| {
+        let (table, name) = (one.table.clone(), one.name.clone());
+        let comment = one
+            .comment
+            .clone()
+            .map(|text| Op::SetComment(SetComment { on: CommentTarget::Statistics(name.clone()), text }));
+        let create = Op::CreateStatistics(CreateStatistics { table, name: name.clone(), def: one.def.clone() });
+        [create].into_iter().chain(comment)
+    })
+}
+
+fn marks(resolved: &Resolved) -> impl Iterator<Item = Op> {
+    resolved.marks.iter().map(|mark| match mark {
+        ResolvedMark::Clustered { table, index } => {
+            Op::ClusterOn(ClusterOn { table: table.clone(), index: index.clone() })
+        }
+        ResolvedMark::Identity { table, identity } => {
+            Op::SetReplicaIdentity(SetReplicaIdentity { table: table.clone(), identity: identity.clone() })
+        }
+    })
 }
 
 /// Tables of which the stream would not show a TRUNCATE: all of them, or those of whose partitions it would not.

@@ -31,6 +31,9 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             each(End::Target, &tables, "ROW EXCLUSIVE", "one group of transactions")
         }
         Op::CreateIndex(op) => vec![lock(End::Target, &op.table, "SHARE", "the build; the stream waits")],
+        Op::CreateStatistics(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
+        Op::ClusterOn(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
+        Op::SetReplicaIdentity(op) => vec![lock(End::Target, &op.table, "ACCESS EXCLUSIVE", "milliseconds")],
         Op::AddConstraint(op) => {
             let held = if op.not_valid { "milliseconds" } else { "one scan or index build; the stream waits" };
             let referenced = referenced_table(&op.definition);
@@ -52,7 +55,7 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
             CommentTarget::Table(table) => vec![lock(End::Target, table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
             CommentTarget::Column(at) => vec![lock(End::Target, &at.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
             CommentTarget::Constraint(at) => vec![lock(End::Target, &at.table, "ACCESS SHARE", "milliseconds")],
-            CommentTarget::Index(_) | CommentTarget::Sequence(_) => Vec::new(),
+            CommentTarget::Index(_) | CommentTarget::Sequence(_) | CommentTarget::Statistics(_) => Vec::new(),
         },
         Op::AnalyzeTable(op) => {
             let held = if op.freeze { "one scan; the stream goes on" } else { "a sample of the table" };
@@ -159,6 +162,9 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         }
         Op::StreamChanges(_) => "the fence has been drained".to_owned(),
         Op::CreateIndex(op) => format!("index {} on {} exists and is valid", op.name, op.table),
+        Op::CreateStatistics(op) => format!("statistics {} of {} exist", op.name, op.table),
+        Op::ClusterOn(op) => format!("CLUSTER of {} takes index {}", op.table, op.index),
+        Op::SetReplicaIdentity(op) => format!("the replica identity of {} is so", op.table),
         Op::AddConstraint(op) => format!("constraint {} on {} exists", op.name, op.table),
         Op::ValidateConstraint(op) => format!("constraint {} on {} is validated", op.name, op.table),
         Op::SetComment(_) => "the comment is this text".to_owned(),

@@ -19,6 +19,9 @@ pub enum Kind {
     CopyTable,
     StreamChanges,
     CreateIndex,
+    CreateStatistics,
+    ClusterOn,
+    SetReplicaIdentity,
     AddConstraint,
     ValidateConstraint,
     SetComment,
@@ -65,6 +68,9 @@ impl Op {
             Self::CopyTable(_) => Kind::CopyTable,
             Self::StreamChanges(_) => Kind::StreamChanges,
             Self::CreateIndex(_) => Kind::CreateIndex,
+            Self::CreateStatistics(_) => Kind::CreateStatistics,
+            Self::ClusterOn(_) => Kind::ClusterOn,
+            Self::SetReplicaIdentity(_) => Kind::SetReplicaIdentity,
             Self::AddConstraint(_) => Kind::AddConstraint,
             Self::ValidateConstraint(_) => Kind::ValidateConstraint,
             Self::SetComment(_) => Kind::SetComment,
@@ -112,6 +118,9 @@ impl Op {
             Self::CopyTable(op) => format!("copy:{}", op.table),
             Self::StreamChanges(op) => format!("stream:{}", op.slot),
             Self::CreateIndex(op) => format!("create_index:{}", within(&op.table, &op.name)),
+            Self::CreateStatistics(op) => format!("create_statistics:{}", op.name),
+            Self::ClusterOn(op) => format!("cluster_on:{}", op.table),
+            Self::SetReplicaIdentity(op) => format!("set_replica_identity:{}", op.table),
             Self::AddConstraint(op) => format!("add_constraint:{}", within(&op.table, &op.name)),
             Self::ValidateConstraint(op) => format!("validate_constraint:{}", within(&op.table, &op.name)),
             Self::SetComment(op) => match &op.on {
@@ -120,6 +129,7 @@ impl Op {
                 CommentTarget::Index(name) => format!("comment:index:{name}"),
                 CommentTarget::Constraint(at) => format!("comment:constraint:{}", within(&at.table, &at.column)),
                 CommentTarget::Sequence(name) => format!("comment:sequence:{name}"),
+                CommentTarget::Statistics(name) => format!("comment:statistics:{name}"),
             },
             Self::AnalyzeTable(op) if op.freeze => format!("vacuum:{}", op.table),
             Self::AnalyzeTable(op) => format!("analyze:{}", op.table),
@@ -176,7 +186,12 @@ impl Op {
             Self::CopyTable(_) | Self::StreamChanges(_) => Phase::Copy,
             Self::CreateIndex(op) => key_phase(op.key),
             Self::AddConstraint(op) => key_phase(op.key),
-            Self::ValidateConstraint(_) | Self::SetComment(_) | Self::AnalyzeTable(_) => Phase::Catchup,
+            Self::CreateStatistics(_)
+            | Self::ClusterOn(_)
+            | Self::SetReplicaIdentity(_)
+            | Self::ValidateConstraint(_)
+            | Self::SetComment(_)
+            | Self::AnalyzeTable(_) => Phase::Catchup,
             Self::VerifyTable(_) => Phase::Verify,
             Self::PublishBack(_)
             | Self::CreateBackSlot(_)
@@ -211,6 +226,9 @@ impl Op {
             Self::FreezeDefaults(op) => Some(&op.table),
             Self::CopyTable(op) => Some(&op.table),
             Self::CreateIndex(op) => Some(&op.table),
+            Self::CreateStatistics(op) => Some(&op.table),
+            Self::ClusterOn(op) => Some(&op.table),
+            Self::SetReplicaIdentity(op) => Some(&op.table),
             Self::AddConstraint(op) => Some(&op.table),
             Self::ValidateConstraint(op) => Some(&op.table),
             Self::AnalyzeTable(op) => Some(&op.table),
@@ -222,7 +240,7 @@ impl Op {
             Self::SetComment(op) => match &op.on {
                 CommentTarget::Table(name) => Some(name),
                 CommentTarget::Column(at) | CommentTarget::Constraint(at) => Some(&at.table),
-                CommentTarget::Index(_) | CommentTarget::Sequence(_) => None,
+                CommentTarget::Index(_) | CommentTarget::Sequence(_) | CommentTarget::Statistics(_) => None,
             },
             Self::SetOwner(op) => match &op.on {
                 OwnerTarget::Table(name) => Some(name),
@@ -314,6 +332,9 @@ impl Op {
             | Self::CreateTable(_)
             | Self::CreateSequence(_)
             | Self::CreateIndex(_)
+            | Self::CreateStatistics(_)
+            | Self::ClusterOn(_)
+            | Self::SetReplicaIdentity(_)
             | Self::AddConstraint(_)
             | Self::ValidateConstraint(_)
             | Self::SetComment(_)

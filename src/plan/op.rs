@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, PolicyDef, QualifiedName, Right,
-    Sequence, TriggerDef, TypeDef,
+    Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, PolicyDef, QualifiedName,
+    ReplicaIdentity, Right, Sequence, StatisticsDef, TriggerDef, TypeDef,
 };
 
 /// The kinds of steps.
@@ -36,6 +36,12 @@ pub enum Op {
     StreamChanges(StreamChanges),
     /// Builds an index.
     CreateIndex(CreateIndex),
+    /// Creates a statistics object.
+    CreateStatistics(CreateStatistics),
+    /// Says which index CLUSTER takes.
+    ClusterOn(ClusterOn),
+    /// Says which columns of old rows the target's log has.
+    SetReplicaIdentity(SetReplicaIdentity),
     /// Adds a constraint, NOT VALID where that is possible.
     AddConstraint(AddConstraint),
     /// Validates a constraint added NOT VALID.
@@ -159,6 +165,19 @@ CreateIndex { /// Target table.
     name: Ident, /// The whole statement, rewritten for the target's names.
     statement: String, /// True for the index by which rows are found: built before the first row.
     key: bool } }
+payload! { /// See [`Op::CreateStatistics`].
+CreateStatistics { /// Target table.
+    table: QualifiedName, /// Name.
+    name: QualifiedName, /// What it does, with the target's names.
+    def: StatisticsDef } }
+payload! { /// See [`Op::ClusterOn`].
+ClusterOn { /// Target table.
+    table: QualifiedName, /// One of its indexes.
+    index: Ident } }
+payload! { /// See [`Op::SetReplicaIdentity`].
+SetReplicaIdentity { /// Target table.
+    table: QualifiedName, /// As on the source, with the target's names.
+    identity: ReplicaIdentity } }
 payload! { /// See [`Op::AddConstraint`].
 AddConstraint { /// Target table.
     table: QualifiedName, /// Constraint name.
@@ -190,6 +209,8 @@ pub enum CommentTarget {
     Constraint(crate::catalog::ColumnRef),
     /// A sequence.
     Sequence(QualifiedName),
+    /// A statistics object.
+    Statistics(QualifiedName),
 }
 payload! { /// See [`Op::AnalyzeTable`].
 AnalyzeTable { /// Target table.

@@ -5,6 +5,7 @@ use crate::catalog::{Column, ColumnRef, GrantTarget, Ident, OwnerTarget, Partiti
 use crate::plan::rename::names_back;
 use crate::plan::shape_grammar::{Rule, ShapeError, parts};
 use crate::plan::shape_policy;
+use crate::plan::shape_statistics;
 use crate::plan::shape_trigger;
 use crate::plan::shape_type;
 use crate::plan::statements::via_root;
@@ -156,11 +157,19 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
             vec![source(Rule::start_replication, says)]
         }
         Op::CreateIndex(op) => vec![target(Rule::new_index, vec![ident(&op.name), name(&op.table)])],
+        Op::CreateStatistics(op) => shape_statistics::new_statistics(op),
+        Op::ClusterOn(op) => vec![target(Rule::set_cluster, vec![name(&op.table), ident(&op.index)])],
+        Op::SetReplicaIdentity(op) => {
+            vec![target(Rule::replica_identity_of, vec![name(&op.table), ddl::identity_words(&op.identity)])]
+        }
         Op::AddConstraint(op) => vec![target(Rule::new_constraint, constraint(op))],
         Op::ValidateConstraint(op) => vec![target(Rule::validate, vec![name(&op.table), ident(&op.name)])],
         Op::SetComment(op) => {
             let mut says = match &op.on {
-                CommentTarget::Table(on) | CommentTarget::Index(on) | CommentTarget::Sequence(on) => vec![name(on)],
+                CommentTarget::Table(on)
+                | CommentTarget::Index(on)
+                | CommentTarget::Sequence(on)
+                | CommentTarget::Statistics(on) => vec![name(on)],
                 CommentTarget::Column(at) => vec![ddl::column(at)],
                 CommentTarget::Constraint(at) => vec![ident(&at.column), name(&at.table)],
             };
@@ -238,6 +247,7 @@ fn reverts(op: &Op) -> Vec<Shape> {
             let index = QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
             dropped("INDEX", name(&index))
         }
+        Op::CreateStatistics(op) => dropped("STATISTICS", name(&op.name)),
         Op::Fence(op) => drop_triggers(FENCE, &op.tables),
         Op::SetDefault(op) => vec![target(Rule::drop_default, column(&op.column).to_vec())],
         Op::CreateLedger(_)
@@ -245,6 +255,8 @@ fn reverts(op: &Op) -> Vec<Shape> {
         | Op::FreezeDefaults(_)
         | Op::CopyTable(_)
         | Op::StreamChanges(_)
+        | Op::ClusterOn(_)
+        | Op::SetReplicaIdentity(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)

@@ -69,6 +69,7 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_attributes
         | Rule::the_body
         | Rule::the_public
+        | Rule::the_identity
         | Rule::the_word
         | Rule::the_number
         | Rule::the_method

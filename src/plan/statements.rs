@@ -5,7 +5,8 @@ use crate::plan::rename::names_back;
 use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{
-    self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, policy, publication, rights, trigger,
+    self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, policy, publication, rights,
+    statistics, trigger,
 };
 
 /// Why an op has no statements.
@@ -58,6 +59,12 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         }
         Op::StreamChanges(op) => source([publication::start(&op.slot, &op.publication, major)]),
         Op::CreateIndex(op) => target([op.statement.clone()]),
+        Op::CreateStatistics(op) => {
+            let set = op.def.target.map(|number| statistics::set_target(&op.name, number));
+            target([statistics::create(&op.name, &op.table, &op.def)].into_iter().chain(set))
+        }
+        Op::ClusterOn(op) => target([ddl::cluster_on(&op.table, &op.index)]),
+        Op::SetReplicaIdentity(op) => target([ddl::replica_identity(&op.table, &op.identity)]),
         Op::AddConstraint(op) => target([ddl::add_constraint(&op.table, &op.name, &op.definition, op.not_valid)]),
         Op::ValidateConstraint(op) => target([ddl::validate_constraint(&op.table, &op.name)]),
         Op::SetComment(op) => target([ddl::comment(&comment_target(&op.on), &op.text)]),
@@ -136,6 +143,7 @@ pub fn revert(op: &Op) -> Vec<Statement> {
             let index = crate::catalog::QualifiedName { schema: op.table.schema.clone(), name: op.name.clone() };
             target([ddl::drop("INDEX", &index)])
         }
+        Op::CreateStatistics(op) => target([ddl::drop("STATISTICS", &op.name)]),
         Op::Fence(op) => source(fence::drop_triggers(&op.tables)),
         Op::SetDefault(op) => target([ddl::drop_default(&op.column)]),
         // What these do is either harmless, undone with the table, or the point of no return.
@@ -144,6 +152,8 @@ pub fn revert(op: &Op) -> Vec<Statement> {
         | Op::FreezeDefaults(_)
         | Op::CopyTable(_)
         | Op::StreamChanges(_)
+        | Op::ClusterOn(_)
+        | Op::SetReplicaIdentity(_)
         | Op::ValidateConstraint(_)
         | Op::SetComment(_)
         | Op::AnalyzeTable(_)
@@ -205,5 +215,6 @@ pub(super) fn comment_target(on: &CommentTarget) -> String {
         CommentTarget::Index(name) => format!("INDEX {}", sql::name(name)),
         CommentTarget::Constraint(at) => format!("CONSTRAINT {} ON {}", sql::ident(&at.column), sql::name(&at.table)),
         CommentTarget::Sequence(name) => format!("SEQUENCE {}", sql::name(name)),
+        CommentTarget::Statistics(name) => format!("STATISTICS {}", sql::name(name)),
     }
 }

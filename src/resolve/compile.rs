@@ -17,8 +17,8 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, merge, partitioning, partitions, policy, rights, rows, sequence, split, tables,
-    trigger, whole,
+    ends, filter, hazard, index, marks, merge, partitioning, partitions, policy, rights, rows, sequence, split,
+    statistics, tables, trigger, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -118,6 +118,8 @@ pub fn resolve(
     filter::filtered_parents(&scopes, &mut report);
     let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
     let policies = policy::policies(&scopes, &tables, (source, target), desired.carry);
+    let statistics = statistics::statistics(&scopes, target, desired.carry, &mut report);
+    let marks = marks::marks(&scopes, &tables, options.goes_back, &mut report);
     hazard::of_dependents(&scopes, source, (&triggers, &policies), &mut report);
     partitions::findings(&scopes, source, &mut report);
     partitioning::unique_names(&scopes, &tables, &mut report);
@@ -150,6 +152,8 @@ pub fn resolve(
         ),
         tables,
         sequences,
+        statistics,
+        marks,
         functions: triggers.functions,
         triggers: triggers.carried,
         row_security: policies.carried,
@@ -219,6 +223,7 @@ fn wanted_table(scope: &Scope<'_>, columns: &[Column], report: &mut Report) -> T
         primary_key: constraint::primary_key(scope, &constraints),
         replica_identity: ReplicaIdentity::Default,
         indexes,
+        statistics: BTreeMap::new(),
         constraints,
         triggers: BTreeMap::new(),
         policies: BTreeMap::new(),

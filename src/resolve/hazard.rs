@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, Dependent, Ident, QualifiedName, ReplicaIdentity};
+use crate::catalog::{Catalog, Dependent, Ident, QualifiedName};
 use crate::findings::Severity;
 use crate::findings::rules::{TARGET_EXISTS, UNTRACKABLE_DEPENDENCY};
 use crate::resolve::partitions::is_partition_of;
@@ -63,21 +63,8 @@ pub(crate) fn of_dependents(
         for (name, why) in policies.left_policies.get(scope.name).into_iter().flatten() {
             report.leave("policy", at(name), why);
         }
-        match &table.replica_identity {
-            ReplicaIdentity::Default => {}
-            ReplicaIdentity::Full => report.leave("replica identity", scope.name, "FULL is not set on the target"),
-            ReplicaIdentity::Index(index) => {
-                report.leave("replica identity", scope.name, format!("index {index} is not set as such on the target"));
-            }
-            ReplicaIdentity::Nothing => {
-                report.leave("replica identity", scope.name, "NOTHING is not set on the target");
-            }
-        }
         for dependent in dependents.get(scope.name).into_iter().flatten() {
             let why = match dependent.kind.as_str() {
-                "clustered index" => {
-                    "which index CLUSTER takes is not said on the target: run CLUSTER with it there".to_owned()
-                }
                 "tablespace" => "on the target it is in the default tablespace of the database".to_owned(),
                 "access method" => "on the target it has the server's default".to_owned(),
                 "statistics target" => "on the target ANALYZE takes the server's default".to_owned(),

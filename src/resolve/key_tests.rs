@@ -49,6 +49,7 @@ fn unique(columns: &[&str]) -> Index {
         nulls_not_distinct: false,
         immediate: true,
         valid: true,
+        clustered: false,
         predicate: None,
         expression_columns: Vec::new(),
         reloptions: Vec::new(),
@@ -70,6 +71,7 @@ fn table(replica_identity: ReplicaIdentity) -> Table {
         indexes: [("t_pkey", pkey), ("t_b", unique(&["b"])), ("t_c", unique(&["c"]))]
             .map(|(name, index)| (id(name), index))
             .into(),
+        statistics: std::collections::BTreeMap::new(),
         constraints: std::collections::BTreeMap::new(),
         triggers: std::collections::BTreeMap::new(),
         parents: Vec::new(),

@@ -22,6 +22,7 @@ mod index;
 mod key;
 #[cfg(test)]
 mod key_tests;
+mod marks;
 pub mod matching;
 mod merge;
 pub mod model;
@@ -38,6 +39,7 @@ mod scope;
 pub mod selection;
 mod sequence;
 pub mod split;
+mod statistics;
 mod tables;
 mod trigger;
 mod types;

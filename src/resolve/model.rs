@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, Right, RowSecurity,
-    SchemaRights, Sequence, Server, Table, TriggerDef, TypeDef,
+    Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, ReplicaIdentity, Right,
+    RowSecurity, SchemaRights, Sequence, Server, StatisticsDef, Table, TriggerDef, TypeDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -26,6 +26,10 @@ pub struct Resolved {
     pub tables: Vec<ResolvedTable>,
     /// Sequences that go with them, identity sequences included.
     pub sequences: Vec<ResolvedSequence>,
+    /// Statistics objects of the target.
+    pub statistics: Vec<ResolvedStatistics>,
+    /// What else is said of the target's tables.
+    pub marks: Vec<ResolvedMark>,
     /// Functions that they call and the target lacks.
     pub functions: BTreeMap<QualifiedName, FunctionDef>,
     /// Triggers of the target.
@@ -126,6 +130,38 @@ pub struct ResolvedSequence {
     pub target: QualifiedName,
     /// Its options; `owned_by` and `used_by` name target columns.
     pub wanted: Sequence,
+}
+
+/// A statistics object of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedStatistics {
+    /// Target table.
+    pub table: QualifiedName,
+    /// Name.
+    pub name: QualifiedName,
+    /// What it does, with the target's names.
+    pub def: StatisticsDef,
+    /// Comment.
+    pub comment: Option<String>,
+}
+
+/// What is said of a table of the target, or of one of its indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResolvedMark {
+    /// CLUSTER takes this index.
+    Clustered {
+        /// Target table.
+        table: QualifiedName,
+        /// One of its indexes.
+        index: Ident,
+    },
+    /// Another replica identity than the default.
+    Identity {
+        /// Target table.
+        table: QualifiedName,
+        /// With the target's names.
+        identity: ReplicaIdentity,
+    },
 }
 
 /// A trigger of the target.

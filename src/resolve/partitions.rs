@@ -218,6 +218,12 @@ fn left_behind(root: &Table, name: &QualifiedName, partition: &Table, report: &m
             report.leave("constraint", at(own), why);
         }
     }
+    for own in partition.statistics.keys() {
+        report.leave("statistics", own, format!("only the partition {name} has it"));
+    }
+    if let Some((own, _)) = partition.indexes.iter().find(|(_, index)| index.clustered) {
+        report.leave("clustered index", at(own), "which one CLUSTER takes is not said of partitions");
+    }
     for own in partition.triggers.keys().filter(|own| !root.triggers.contains_key(*own)) {
         report.leave("trigger", at(own), why);
     }

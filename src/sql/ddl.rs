@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{
-    Column, ColumnRef, Compression, Ident, Key, Partition, PartitionBy, Partitioning, QualifiedName, Sequence, Storage,
+    Column, ColumnRef, Compression, Ident, Key, Partition, PartitionBy, Partitioning, QualifiedName, ReplicaIdentity,
+    Sequence, Storage,
 };
 use crate::sql::{ident, literal, name};
 
@@ -212,6 +213,26 @@ pub fn comment(object: &str, text: &str) -> String {
 /// `COMMENT ON object IS NULL`; the object is already SQL.
 pub fn uncomment(object: &str) -> String {
     format!("COMMENT ON {object} IS NULL")
+}
+
+/// `ALTER TABLE … CLUSTER ON`.
+pub fn cluster_on(table: &QualifiedName, index: &Ident) -> String {
+    format!("ALTER TABLE {} CLUSTER ON {}", name(table), ident(index))
+}
+
+/// `ALTER TABLE … REPLICA IDENTITY`.
+pub fn replica_identity(table: &QualifiedName, identity: &ReplicaIdentity) -> String {
+    format!("ALTER TABLE {} REPLICA IDENTITY {}", name(table), identity_words(identity))
+}
+
+/// What stands behind REPLICA IDENTITY.
+pub fn identity_words(identity: &ReplicaIdentity) -> String {
+    match identity {
+        ReplicaIdentity::Default => "DEFAULT".to_owned(),
+        ReplicaIdentity::Full => "FULL".to_owned(),
+        ReplicaIdentity::Nothing => "NOTHING".to_owned(),
+        ReplicaIdentity::Index(index) => format!("USING INDEX {}", ident(index)),
+    }
 }
 
 /// `ANALYZE`.

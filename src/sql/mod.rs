@@ -29,6 +29,7 @@ pub mod rewrite;
 #[cfg(test)]
 mod rewrite_tests;
 pub mod rights;
+pub mod statistics;
 pub mod token;
 pub mod trigger;
 pub mod violation;

@@ -110,7 +110,10 @@ fn every_key_arrives() {
     assert_eq!(migrate.workers, Some(2));
     assert!(migrate.desired.vacuum);
     assert_eq!(migrate.desired.copy, CopyWish::ByKey);
-    assert_eq!(migrate.desired.carry, Carry { owners: false, grants: true, triggers: false, policies: false });
+    assert_eq!(
+        migrate.desired.carry,
+        Carry { owners: false, grants: true, triggers: false, policies: false, statistics: false }
+    );
     let said: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.said(*signal).unwrap()).collect();
     assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 70, 0]);
     assert_eq!(migrate.throttle.limit(Signal::TargetReplicaLag), None, "off");

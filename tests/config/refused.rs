@@ -114,7 +114,7 @@ fn hooks_and_poolers_that_make_no_cutover() {
 #[test]
 fn keys_and_values_that_later_versions_bring() {
     check(vec![
-        (top("migrate: { carry: [owners, statistics] }"), "not_yet", "statistics", None, "migrate.carry: statistics"),
+        (top("migrate: { carry: [owners, comments] }"), "not_yet", "comments", None, "migrate.carry: comments"),
         (top("migrate: { carry: [none, grants] }"), "contradiction", "none", None, "beside other kinds"),
         (top("migrate: { carry: grant }"), "bad_value", "grant", None, "`grants`"),
         (top("migrate: { carry: {grants: true} }"), "wrong_type", "grants", None, "migrate.carry"),

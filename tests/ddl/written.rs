@@ -22,7 +22,14 @@ fn described(table: &Table) -> Table {
     table.indexes.retain(|_, index| index.valid);
     table.grants.clear();
     table.columns.iter_mut().for_each(|column| column.grants.clear());
-    Table { policies: BTreeMap::new(), row_security: false, row_security_forced: false, ..table }
+    table.indexes.values_mut().for_each(|index| index.clustered = false);
+    Table {
+        statistics: BTreeMap::new(),
+        policies: BTreeMap::new(),
+        row_security: false,
+        row_security_forced: false,
+        ..table
+    }
 }
 
 fn is_written(table: &Table) -> bool {

@@ -39,6 +39,7 @@ mod kill;
 mod large;
 mod late;
 mod leftover;
+mod marks;
 mod masked;
 mod merge;
 mod migration;

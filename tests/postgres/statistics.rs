@@ -31,10 +31,9 @@ async fn goes_along(majors: (u32, u32), name: &str) {
         .iter()
         .map(|left| format!("{}: {}", left["kind"].as_str().unwrap(), left["name"].as_str().unwrap()))
         .collect();
-    let clustered = r#"clustered index: "by na;me" of public."Or ders""#;
     let target = r#"statistics target: column 1 of index public."by na;me""#;
     let has = |wanted: &str| left.iter().any(|line| line == wanted);
-    assert!(has(clustered) && has(target) != of_index.is_empty(), "{left:?}");
+    assert!(has(target) != of_index.is_empty(), "{left:?}");
     // It changes no row: neither a plan that waits nor one that runs minds it.
     run(&stage.source, r#"ALTER TABLE "Or ders" ALTER plain SET STATISTICS 5, ALTER plain SET (n_distinct = 3)"#).await;
     stage.cut_over().assert_switched();

@@ -63,6 +63,9 @@ fn of_table(name: &QualifiedName, table: &Table, scope: &Scope<'_>, lines: &mut 
     }
     lines.extend(table.policies.keys().map(|policy| format!("policy {} on {shown}", readable(policy))));
     lines.extend(table.triggers.keys().map(|trigger| format!("trigger {} on {shown}", readable(trigger))));
+    lines.extend(table.statistics.keys().map(|own| format!("statistics {}", readable_name(own))));
+    let clustered = table.indexes.iter().filter(|(_, index)| index.clustered);
+    lines.extend(clustered.map(|(index, _)| format!("clustered index {} of {shown}", readable(index))));
     let invalid = table.indexes.iter().filter(|(_, index)| !index.valid);
     lines.extend(invalid.map(|(index, _)| format!("index {} of {shown}, which is not valid", readable(index))));
     for parent in &table.parents {

@@ -325,6 +325,7 @@ fn empty(sql: &SqlTable) -> Table {
         columns: Vec::new(),
         primary_key: None,
         replica_identity: ReplicaIdentity::Default,
+        statistics: BTreeMap::new(),
         indexes: BTreeMap::new(),
         constraints: BTreeMap::new(),
         triggers: BTreeMap::new(),

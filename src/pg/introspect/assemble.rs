@@ -66,7 +66,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
     }
     let mut parts = Parts::group(
         (rows.columns, rows.column_stats),
-        (rows.indexes, rows.constraints),
+        (rows.indexes, rows.constraints, rows.statistics),
         (rows.triggers, rows.policies),
     );
     let mut tables = BTreeMap::new();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::assemble::{ident, qualified, sorted};
 use super::error::IntrospectError;
 use super::row::{
-    ColumnRow, ColumnStatsRow, ConstraintRow, ElementRow, IndexRow, Pair, PolicyRow, TableRow, TriggerRow,
+    ColumnRow, ColumnStatsRow, ConstraintRow, ElementRow, IndexRow, Pair, PolicyRow, StatisticsRow, TableRow,
+    TriggerRow,
 };
 use crate::catalog::{
     Align, Column, ColumnType, Compression, Constraint, ConstraintKind, Generated, Ident, Identity, Index,
-    IndexElement, Key, Persistence, Policy, PolicyCommand, QualifiedName, References, ReplicaIdentity, Stats, Storage,
-    Table, TableKind, Trigger, TypeKind,
+    IndexElement, Key, Persistence, Policy, PolicyCommand, QualifiedName, References, ReplicaIdentity, Statistics,
+    StatisticsDef, StatisticsKind, Stats, Storage, Table, TableKind, Trigger, TypeKind,
 };
 
 /// Rows by the oid of their table.
@@ -19,6 +20,7 @@ pub(super) struct Parts {
     column_stats: BTreeMap<u32, Vec<ColumnStatsRow>>,
     indexes: BTreeMap<u32, Vec<IndexRow>>,
     constraints: BTreeMap<u32, Vec<ConstraintRow>>,
+    statistics: BTreeMap<u32, Vec<StatisticsRow>>,
     triggers: BTreeMap<u32, Vec<TriggerRow>>,
     policies: BTreeMap<u32, Vec<PolicyRow>>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn group(
         (columns, column_stats): (Vec<ColumnRow>, Vec<ColumnStatsRow>),
-        (indexes, constraints): (Vec<IndexRow>, Vec<ConstraintRow>),
+        (indexes, constraints, statistics): (Vec<IndexRow>, Vec<ConstraintRow>, Vec<StatisticsRow>),
         (triggers, policies): (Vec<TriggerRow>, Vec<PolicyRow>),
     ) -> Self {
         Self {
@@ -34,6 +36,7 @@ impl Parts {
             column_stats: by_table(column_stats, |row| row.table_oid),
             indexes: by_table(indexes, |row| row.table_oid),
             constraints: by_table(constraints, |row| row.table_oid),
+            statistics: by_table(statistics, |row| row.table_oid),
             triggers: by_table(triggers, |row| row.table_oid),
             policies: by_table(policies, |row| row.table_oid),
         }
@@ -76,6 +79,8 @@ pub(super) fn table(row: TableRow, parts: &mut Parts) -> Result<(QualifiedName, 
         let (constraint_name, constraint) = constraint(constraint_row, &shown)?;
         constraints.insert(constraint_name, constraint);
     }
+    let of_it = take(&mut parts.statistics, row.oid).into_iter().map(|row| statistics(row, &shown));
+    let statistics = of_it.collect::<Result<_, _>>()?;
     let mut triggers = BTreeMap::new();
     for trigger in take(&mut parts.triggers, row.oid) {
         let TriggerRow { name, definition, enabled, extension, .. } = trigger;
@@ -98,6 +103,7 @@ pub(super) fn table(row: TableRow, parts: &mut Parts) -> Result<(QualifiedName, 
         primary_key: primary_key(&indexes, primary_index)?,
         replica_identity,
         indexes,
+        statistics,
         constraints,
         triggers,
         parents: pairs(row.parents, "table")?,
@@ -289,6 +295,7 @@ fn index(row: IndexRow, table: &str) -> Result<(Ident, Index), IntrospectError> 
         nulls_not_distinct: row.nulls_not_distinct,
         immediate: row.immediate,
         valid: row.valid,
+        clustered: row.clustered,
         predicate: row.predicate,
         expression_columns: idents(row.expression_columns, "column of", &object)?,
         reloptions: sorted(row.reloptions),
@@ -347,6 +354,32 @@ fn constraint(row: ConstraintRow, table: &str) -> Result<(Ident, Constraint), In
         comment: row.comment,
     };
     Ok((name, constraint))
+}
+
+fn statistics(row: StatisticsRow, table: &str) -> Result<(QualifiedName, Statistics), IntrospectError> {
+    let name = qualified(Pair(row.schema, row.name), "statistics object")?;
+    let object = format!("statistics {name} of {table}");
+    let mut kinds = Vec::new();
+    for kind in row.kinds {
+        kinds.push(match kind {
+            'd' => StatisticsKind::Ndistinct,
+            'f' => StatisticsKind::Dependencies,
+            'm' => StatisticsKind::Mcv,
+            // Of expressions alone: it comes with each of them.
+            'e' => continue,
+            other => return Err(unknown(&object, "stxkind", &other.to_string())),
+        });
+    }
+    kinds.sort();
+    let def = StatisticsDef {
+        kinds,
+        columns: idents(row.columns, "column of", &object)?,
+        expressions: row.expressions,
+        target: row.target,
+    };
+    let expression_columns = idents(row.expression_columns, "column of", &object)?;
+    let owner = ident(row.owner, "the owner of", &object)?;
+    Ok((name, Statistics { def, expression_columns, owner, comment: row.comment }))
 }
 
 fn policy(row: PolicyRow, table: &str) -> Result<(Ident, Policy), IntrospectError> {

@@ -25,6 +25,8 @@ pub(super) const TRIGGERS: Query = Query { what: "triggers", text: include_str!(
 pub(super) const TRIGGER_FUNCTIONS: Query =
     Query { what: "trigger functions", text: include_str!("../queries/trigger_functions.sql") };
 pub(super) const POLICIES: Query = Query { what: "policies", text: include_str!("../queries/policies.sql") };
+pub(super) const STATISTICS: Query =
+    Query { what: "statistics objects", text: include_str!("../queries/statistics.sql") };
 pub(super) const FUNCTIONS: Query = Query { what: "functions", text: include_str!("../queries/functions.sql") };
 pub(super) const SEQUENCES: Query = Query { what: "sequences", text: include_str!("../queries/sequences.sql") };
 pub(super) const DEPENDENTS: Query =

@@ -109,6 +109,7 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         column_stats: fetch(client, &query::COLUMN_STATS, major, filter).await?,
         indexes: fetch(client, &query::INDEXES, major, filter).await?,
         constraints: fetch(client, &query::CONSTRAINTS, major, filter).await?,
+        statistics: fetch(client, &query::STATISTICS, major, filter).await?,
         triggers: fetch(client, &query::TRIGGERS, major, filter).await?,
         policies: fetch(client, &query::POLICIES, major, filter).await?,
         sequences: fetch(client, &query::SEQUENCES, major, filter).await?,

@@ -157,6 +157,7 @@ pub(super) struct IndexRow {
     pub(super) nulls_not_distinct: bool,
     pub(super) immediate: bool,
     pub(super) valid: bool,
+    pub(super) clustered: bool,
     pub(super) predicate: Option<String>,
     pub(super) reloptions: Vec<String>,
     pub(super) constraint: Option<String>,
@@ -195,6 +196,20 @@ pub(super) struct ConstraintRow {
     pub(super) initially_deferred: bool,
     pub(super) validated: bool,
     pub(super) no_inherit: bool,
+    pub(super) comment: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatisticsRow {
+    pub(super) table_oid: u32,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kinds: Vec<char>,
+    pub(super) columns: Vec<String>,
+    pub(super) expressions: Vec<String>,
+    pub(super) expression_columns: Vec<String>,
+    pub(super) target: Option<u16>,
+    pub(super) owner: String,
     pub(super) comment: Option<String>,
 }
 
@@ -279,6 +294,7 @@ pub(super) struct Rows {
     pub(super) column_stats: Vec<ColumnStatsRow>,
     pub(super) indexes: Vec<IndexRow>,
     pub(super) constraints: Vec<ConstraintRow>,
+    pub(super) statistics: Vec<StatisticsRow>,
     pub(super) triggers: Vec<TriggerRow>,
     pub(super) policies: Vec<PolicyRow>,
     pub(super) sequences: Vec<SequenceRow>,

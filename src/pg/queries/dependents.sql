@@ -70,17 +70,6 @@ WITH wanted AS (
     JOIN pg_catalog.pg_namespace cn ON cn.oid = rc.relnamespace
     WHERE rc.relkind IN ('r', 'p', 'f', 'm', 'c')
     UNION
-    SELECT 'statistics', pg_catalog.format('%I.%I', sn.nspname, s.stxname), w.oid
-    FROM pg_catalog.pg_statistic_ext s
-    JOIN pg_catalog.pg_namespace sn ON sn.oid = s.stxnamespace
-    JOIN wanted w ON w.oid = s.stxrelid
-    UNION
-    SELECT 'clustered index', pg_catalog.format('%I of %I.%I', ic.relname, w.schema, w.name), w.oid
-    FROM pg_catalog.pg_index i
-    JOIN wanted w ON w.oid = i.indrelid
-    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-    WHERE i.indisclustered
-    UNION
     SELECT 'tablespace', pg_catalog.format('%I of %I.%I', s.spcname, w.schema, c.relname), w.oid
     FROM wanted w
     LEFT JOIN pg_catalog.pg_index i ON i.indrelid = w.oid

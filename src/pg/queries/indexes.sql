@@ -9,6 +9,7 @@ SELECT i.indrelid::int8 AS table_oid,
        false AS nulls_not_distinct, -- <15
        i.indimmediate AS immediate,
        i.indisvalid AND i.indisready AS valid,
+       i.indisclustered AS clustered,
        pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
        COALESCE(ic.reloptions, '{}') AS reloptions,
        k.conname AS "constraint",

@@ -1,6 +1,6 @@
 //! Indexes, constraints, comments, statistics and comparison while the stream runs.
 
-use crate::catalog::{Ident, QualifiedName};
+use crate::catalog::{Ident, QualifiedName, ReplicaIdentity};
 use crate::plan::kind::Kind;
 use crate::plan::rules::rule::table;
 use crate::plan::rules::{Link, Rule, World};
@@ -12,7 +12,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         sentence: "rows are copied before secondary indexes and constraints exist",
         earlier: &[Kind::CopyTable],
-        later: &[Kind::CreateIndex, Kind::AddConstraint],
+        later: &[Kind::CreateIndex, Kind::CreateStatistics, Kind::AddConstraint],
         gives: table,
         needs: table_of_secondary,
     },
@@ -39,14 +39,27 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         sentence: "an object exists before its comment",
-        earlier: &[Kind::CreateTable, Kind::CreateSequence, Kind::CreateIndex, Kind::AddConstraint],
+        earlier: &[
+            Kind::CreateTable,
+            Kind::CreateSequence,
+            Kind::CreateIndex,
+            Kind::CreateStatistics,
+            Kind::AddConstraint,
+        ],
         later: &[Kind::SetComment],
         gives: built,
         needs: commented,
     },
     Rule {
+        sentence: "an index exists before something is said of it",
+        earlier: &[Kind::CreateTable, Kind::CreateIndex, Kind::AddConstraint],
+        later: &[Kind::ClusterOn, Kind::SetReplicaIdentity],
+        gives: built,
+        needs: marked,
+    },
+    Rule {
         sentence: "statistics are collected when all rows and expression indexes are there",
-        earlier: &[Kind::CopyTable, Kind::CreateIndex],
+        earlier: &[Kind::CopyTable, Kind::CreateIndex, Kind::CreateStatistics],
         later: &[Kind::AnalyzeTable],
         gives: table,
         needs: table,
@@ -107,6 +120,7 @@ fn built(_: &World, op: &Op) -> Vec<Link> {
         }
         Op::CreateSequence(create) => vec![Link::Sequence(create.name.clone())],
         Op::CreateIndex(create) => vec![index(&create.table, &create.name)],
+        Op::CreateStatistics(create) => vec![Link::Statistics(create.name.clone())],
         Op::AddConstraint(add) => {
             vec![Link::Constraint(add.table.clone(), add.name.clone()), index(&add.table, &add.name)]
         }
@@ -124,5 +138,20 @@ fn commented(_: &World, op: &Op) -> Vec<Link> {
         }
         CommentTarget::Index(name) => vec![Link::Index(name.clone())],
         CommentTarget::Sequence(name) => vec![Link::Sequence(name.clone())],
+        CommentTarget::Statistics(name) => vec![Link::Statistics(name.clone())],
     }
+}
+
+/// The table, and the index that is marked.
+fn marked(_: &World, op: &Op) -> Vec<Link> {
+    let (table, index) = match op {
+        Op::ClusterOn(op) => (&op.table, Some(&op.index)),
+        Op::SetReplicaIdentity(op) => match &op.identity {
+            ReplicaIdentity::Index(index) => (&op.table, Some(index)),
+            ReplicaIdentity::Default | ReplicaIdentity::Full | ReplicaIdentity::Nothing => (&op.table, None),
+        },
+        _ => return Vec::new(),
+    };
+    let index = index.map(|name| QualifiedName { schema: table.schema.clone(), name: name.clone() });
+    [Link::Table(table.clone())].into_iter().chain(index.map(Link::Index)).collect()
 }

@@ -22,6 +22,9 @@ pub const RULES: &[Rule] = &[
         sentence: "whatever takes long is done before writes stop",
         earlier: &[
             Kind::CreateIndex,
+            Kind::CreateStatistics,
+            Kind::ClusterOn,
+            Kind::SetReplicaIdentity,
             Kind::AddConstraint,
             Kind::ValidateConstraint,
             Kind::SetComment,

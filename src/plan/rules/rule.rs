@@ -40,6 +40,8 @@ pub enum Link {
     Function(QualifiedName),
     /// An index.
     Index(QualifiedName),
+    /// A statistics object.
+    Statistics(QualifiedName),
     /// A constraint of a table.
     Constraint(QualifiedName, Ident),
     /// The stream of changes.
