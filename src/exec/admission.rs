@@ -224,10 +224,11 @@ pub(super) fn drift(before: &Table, after: &Table) -> String {
     drift.retain(|drift| drift.attribute != "grants");
     // Nor does what ANALYZE and CLUSTER are told.
     drift.retain(|drift| {
-        let is_told = drift.address.starts_with("statistics ") || drift.attribute == "clustered";
+        let of_analyze = ["statistics target", "options"].contains(&drift.attribute.as_str());
+        let is_told = drift.address.starts_with("statistics ")
+            || drift.attribute == "clustered"
+            || of_analyze && drift.address.starts_with("column ");
         !is_told
-            && !(drift.address.starts_with("column ")
-                && ["statistics target", "options"].contains(&drift.attribute.as_str()))
     });
     // Nor does a policy that hides nothing.
     let is_inert = !before.row_security && !after.row_security;

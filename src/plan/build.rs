@@ -204,7 +204,7 @@ fn statistics(resolved: &Resolved) -> impl Iterator<Item = Op> {
             .comment
             .clone()
             .map(|text| Op::SetComment(SetComment { on: CommentTarget::Statistics(name.clone()), text }));
-        let create = Op::CreateStatistics(CreateStatistics { table, name: name.clone(), def: one.def.clone() });
+        let create = Op::CreateStatistics(CreateStatistics { table, name, def: one.def.clone() });
         [create].into_iter().chain(comment)
     })
 }

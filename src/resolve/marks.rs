@@ -51,7 +51,7 @@ pub(crate) fn marks(
         match identity {
             Ok(identity) => out.push(ResolvedMark::Identity { table: scope.target_name.clone(), identity }),
             Err(why) => {
-                report.leave("replica identity", scope.at(), format!("{words} is not set on the target: {why}"))
+                report.leave("replica identity", scope.at(), format!("{words} is not set on the target: {why}"));
             }
         }
     }
