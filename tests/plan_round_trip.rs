@@ -10,7 +10,7 @@ use pcrd::config;
 use pcrd::pg::introspect;
 use pcrd::pg::local::Cluster;
 use pcrd::plan::{self, End, Op, Settings, Step};
-use pcrd::resolve::{ResolveOptions, Resolved, resolve};
+use pcrd::resolve::{ResolveOptions, Resolved, ResolvedMark, resolve};
 use pcrd::sql::rewrite::skeleton;
 use tokio_postgres::Client;
 
@@ -185,7 +185,19 @@ async fn round_trip(source_major: u32, target_major: u32) {
 
     let built = introspect::catalog(&target).await.unwrap();
     for table in &resolved.tables {
-        assert_same(&table.target.to_string(), &comparable(&table.wanted), &comparable(&built.tables[&table.target]));
+        let mut wanted = comparable(&table.wanted);
+        for mark in &resolved.marks {
+            match mark {
+                ResolvedMark::Identity { table: of, identity } if *of == table.target => {
+                    wanted.replica_identity = identity.clone();
+                }
+                ResolvedMark::Clustered { table: of, index } if *of == table.target => {
+                    wanted.indexes.get_mut(index).unwrap().clustered = true;
+                }
+                _ => {}
+            }
+        }
+        assert_same(&table.target.to_string(), &wanted, &comparable(&built.tables[&table.target]));
     }
     for sequence in &resolved.sequences {
         let found = &built.sequences[&sequence.target];
