@@ -135,3 +135,37 @@ async fn who_narrows_what_is_carried_has_them_listed() {
     stage.cut_over().assert_switched();
     assert_eq!(lines(&stage.target, OBJECTS).await, [""; 0]);
 }
+
+/// What the target says of itself stands when its changes go back, and a plan with a way back can be taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_way_back() {
+    use crate::way_back::{CUTOVER, TABLES, stage_of, switched, wait};
+    let pair = TestPair::start(15, 17);
+    let more = "ALTER TABLE items REPLICA IDENTITY FULL; ALTER TABLE items CLUSTER ON items_pkey; \
+                CREATE STATISTICS of_two ON n, note FROM items";
+    let stage = stage_of(&pair, "whole", more, TABLES, CUTOVER).await;
+    let running = switched(&stage);
+    let marks = "SELECT c.relreplident::text, i.indisclustered::text, (SELECT count(*) FROM pg_statistic_ext)::text \
+                 FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.relname = 'items'";
+    assert_eq!(lines(&stage.target, marks).await, ["f|true|1"]);
+    run(
+        &stage.target,
+        "UPDATE items SET count = count + 1 WHERE id < 20; DELETE FROM items WHERE id = 30; \
+        UPDATE items SET id = 300 WHERE id = 31",
+    )
+    .await;
+    stage
+        .until_source(
+            "SELECT count(*) FILTER (WHERE n = 1) = 19 AND count(*) FILTER (WHERE id IN (30, 31)) = 0 \
+        AND count(*) FILTER (WHERE id = 300) = 1 FROM items",
+        )
+        .await;
+    tokio::task::block_in_place(|| stage.migration.ok(&["rollback", "--yes"]));
+    let said = wait(running);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let (source, target) = (
+        "SELECT id::text, n::text, note FROM items ORDER BY 1",
+        "SELECT id::text, count::text, note FROM items ORDER BY 1",
+    );
+    assert_eq!(lines(&stage.source, source).await, lines(&stage.target, target).await);
+}

@@ -264,6 +264,11 @@ async fn a_role_that_is_not_alone_is_refused_before_the_fence() {
         ),
         ("CREATE ROLE app; GRANT goes_back TO app", "REVOKE goes_back FROM app", "it must stand alone"),
         ("CREATE TABLE own (); ALTER TABLE own OWNER TO goes_back", "DROP TABLE own", "must be nobody else's"),
+        (
+            "REVOKE SET ON PARAMETER session_replication_role FROM goes_back",
+            "GRANT SET ON PARAMETER session_replication_role TO goes_back",
+            "may not set session_replication_role on the source: GRANT SET ON PARAMETER",
+        ),
         ("ALTER ROLE goes_back NOLOGIN", "ALTER ROLE goes_back LOGIN", "may not log in"),
     ] {
         run(&stage.source, harm).await;

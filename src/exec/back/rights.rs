@@ -74,6 +74,21 @@ pub(super) async fn of_role(run: &Run, source: &Client) -> Result<(), ExecError>
             "role {user} is a member of {other}, or {other} is one of it: the fence lets it pass, so it must stand alone"
         )));
     }
+    // So that no trigger of the source fires for a row that comes back.
+    let may_set = match source.server_version_num {
+        150_000.. => "pg_catalog.has_parameter_privilege(oid, 'session_replication_role', 'SET')",
+        _ => "rolsuper",
+    };
+    let query = format!("SELECT {may_set} FROM pg_catalog.pg_roles WHERE rolname = $1");
+    let row =
+        source.query_one(&query, &[&user]).await.map_err(ExecError::source("look at the role of the way back"))?;
+    if !row.get::<_, bool>(0) {
+        let mend = match source.server_version_num {
+            150_000.. => format!("GRANT SET ON PARAMETER session_replication_role TO {quoted}"),
+            _ => format!("before PostgreSQL 15 only a superuser may: ALTER ROLE {quoted} SUPERUSER"),
+        };
+        return Err(refused(format!("role {user} may not set session_replication_role on the source: {mend}")));
+    }
     let names: Vec<String> = written(run).map(sql::name).collect();
     let rows = source
         .query(
