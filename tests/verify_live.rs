@@ -85,6 +85,7 @@ fn start(pair: &TestPair, plan: &Plan, until: Until) -> Running {
         back: None,
         wish: None,
         only_goes_on: false,
+        source_is_lost: false,
         plan: plan.clone(),
         adopts: None,
         repair: None,

@@ -78,7 +78,7 @@ async fn migrate(ctx: &Context, demo: &Demo, writer: &Writer, tally: &mut Tally)
         }
     };
     match run_plan_with(ctx, &config, Job::new(planned.file.plan, Until::Cutover), heed).await? {
-        Outcome::Switched => pause(ctx, ALONE).await,
+        Outcome::Switched | Outcome::SwitchedAlone => pause(ctx, ALONE).await,
         Outcome::RolledBack | Outcome::Finalized => Ok(()),
         Outcome::GivenUp => Err(CommandError::new(Exit::Failed, "the cutover was given up")),
         Outcome::Reached(phase) => {

@@ -69,6 +69,8 @@ pub struct Job {
     pub show_values: bool,
     /// Nothing is begun, nor begun again.
     pub only_goes_on: bool,
+    /// The source is gone for good.
+    pub source_is_lost: bool,
 }
 
 impl Job {
@@ -84,6 +86,7 @@ impl Job {
             wish: None,
             show_values: false,
             only_goes_on: false,
+            source_is_lost: false,
         }
     }
 }
@@ -100,7 +103,7 @@ pub async fn run_plan_with(
     job: Job,
     mut heed: impl FnMut(&Event),
 ) -> Result<Outcome, CommandError> {
-    let Job { plan, adopts, until, limits, word, repair, wish, show_values, only_goes_on } = job;
+    let Job { plan, adopts, until, limits, word, repair, wish, show_values, only_goes_on, source_is_lost } = job;
     check_programs(config, &plan)?;
     let source = conninfo(ctx, config, End::Source)?;
     let target = conninfo(ctx, config, End::Target)?;
@@ -132,6 +135,7 @@ pub async fn run_plan_with(
             back,
             wish,
             only_goes_on,
+            source_is_lost,
             events,
             shutdown: shutdown_heard,
         };

@@ -22,16 +22,7 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     let targets: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
     take_lock(run, ledger, source, &targets).await?;
     failpoint::hit("setup.after-lock")?;
-    let registration = migration::Registration {
-        id: run.id.clone(),
-        source_system: run.plan.source.server.system_identifier.clone(),
-        source_database_oid: run.plan.source.server.database_oid,
-        slot: run.plan.settings.slot.as_str().to_owned(),
-        publication: run.plan.settings.publication.as_str().to_owned(),
-        tables: targets,
-        host: host_name(),
-        pid: std::process::id(),
-    };
+    let registration = registration(run, targets);
     let known = if migration::exists(ledger).await? {
         if let Some(before) = &run.adopts {
             let goes_on = before.id != run.plan.id && is_running(ledger, &run.id).await?;
@@ -86,6 +77,34 @@ pub async fn admit(run: &Run, ledger: &mut Client, source: &Client) -> Result<i6
     }
     migration::create_ledger(ledger).await?;
     Ok(migration::take_over(ledger, &registration).await?)
+}
+
+/// Registers this executor for the rest of a cutover whose source cannot be asked; gives its epoch.
+pub(super) async fn admit_without_source(run: &Run, ledger: &Client) -> Result<i64, ExecError> {
+    check_identity(End::Target, &run.plan.target.server, ledger).await?;
+    let targets: Vec<QualifiedName> = run.plan.targets().into_iter().cloned().collect();
+    let began = std::time::Instant::now();
+    while let Err(table) = lock::take(ledger, &targets).await? {
+        lock::release_all(ledger).await?;
+        if began.elapsed() > LOCK_PATIENCE {
+            return Err(ExecError::Busy { what: table.to_string() });
+        }
+        run.sleep(std::time::Duration::from_millis(100)).await?;
+    }
+    Ok(migration::take_over(ledger, &registration(run, targets)).await?)
+}
+
+fn registration(run: &Run, tables: Vec<QualifiedName>) -> migration::Registration {
+    migration::Registration {
+        id: run.id.clone(),
+        source_system: run.plan.source.server.system_identifier.clone(),
+        source_database_oid: run.plan.source.server.database_oid,
+        slot: run.plan.settings.slot.as_str().to_owned(),
+        publication: run.plan.settings.publication.as_str().to_owned(),
+        tables,
+        host: host_name(),
+        pid: std::process::id(),
+    }
 }
 
 async fn is_running(ledger: &Client, id: &str) -> Result<bool, ExecError> {

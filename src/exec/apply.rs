@@ -16,8 +16,8 @@ use super::identity::{Identities, Identity};
 use super::switch::Word;
 use super::verify;
 use super::{
-    ExecError, added, admission, engine, failpoint, limits, published, setup, slot, table, target_partitions, whole,
-    witness,
+    ExecError, added, admission, engine, failpoint, limits, published, setup, slot, source_lost, table,
+    target_partitions, whole, witness,
 };
 use crate::catalog::QualifiedName;
 use crate::ledger::added as columns;
@@ -64,6 +64,8 @@ pub struct Request {
     pub wish: Option<Wish>,
     /// A migration that somebody has given up meanwhile is not begun again.
     pub only_goes_on: bool,
+    /// The operator says that the source is gone for good.
+    pub source_is_lost: bool,
     /// Where events go.
     pub events: mpsc::UnboundedSender<Event>,
     /// True once the operator asks to stop.
@@ -88,6 +90,8 @@ pub enum Outcome {
     Reached(Phase),
     /// The target is the database now.
     Switched,
+    /// The target is the database now, and the source could not be asked any more.
+    SwitchedAlone,
     /// The source is open again, behind a switch that the operator gave up.
     GivenUp,
     /// The source is the database again, with everything that the target wrote.
@@ -106,7 +110,9 @@ pub async fn run(request: Request) -> Result<Outcome, ExecError> {
         return Err(ExecError::Step { step: "stream_back".to_owned(), reason });
     }
     match forward(&request).await? {
-        Outcome::Switched if request.plan.settings.cutover.reverse.is_some() => {
+        Outcome::Switched | Outcome::SwitchedAlone
+            if request.plan.settings.cutover.reverse.is_some() && !request.source_is_lost =>
+        {
             back::stand(&request).await.map_err(ExecError::after_switch)
         }
         outcome => Ok(outcome),
@@ -179,7 +185,7 @@ async fn forward(request: &Request) -> Result<Outcome, ExecError> {
 }
 
 /// Returns once the operator has asked to stop and this much time has passed.
-pub(super) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
+pub(in crate::exec) async fn overdue(shutdown: &watch::Receiver<bool>, grace: Duration) {
     if shutdown.clone().wait_for(|stop| *stop).await.is_err() {
         // Nobody is left who could ask.
         std::future::pending::<()>().await;
@@ -239,7 +245,14 @@ async fn attempt(
     // Once; an attempt after that finds it done.
     run.adopts = request.adopts.clone().filter(|_| !*admitted);
     let mut ledger = run.connect(End::Target, "executor").await?;
-    let source = run.connect(End::Source, "executor").await?;
+    let source = match run.connect(End::Source, "executor").await {
+        Ok(_) if request.source_is_lost => {
+            let reason = "the source answers, so it is not lost: the same command without --source-lost";
+            return Err(ExecError::Step { step: "cutover".to_owned(), reason: reason.to_owned() });
+        }
+        Ok(source) => source,
+        Err(lost) => return source_lost::complete(&mut run, &mut ledger, request, lost).await,
+    };
     run.identities = Some(Identities {
         source: Identity::read(End::Source, &source).await?,
         target: Identity::read(End::Target, &ledger).await?,

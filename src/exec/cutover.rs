@@ -30,6 +30,9 @@ use crate::replay::Lsn;
 const OPEN_BESIDE: &str = "ALARM: the source takes writes beside the target, for its fence of the switch is not there: it was restored, \
                            or failed over to a server that is behind. The target is the database: keep writers away from the source";
 
+/// Of a switch that an executor completes for another one.
+pub(super) const COMPLETE: &str = "the cutover had been decided before the interruption; it is complete now";
+
 /// What the operator asks of one cutover; where nothing is asked the plan holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -395,7 +398,7 @@ pub async fn finish_interrupted(
             _ => owners_and_grants::wanted(run, source, Earlier::Lost).await?,
         };
         switch::complete(run, ledger, (word, &rights)).await?;
-        run.note("the cutover had been decided before the interruption; it is complete now");
+        run.note(COMPLETE);
         if run.plan.settings.cutover.fence.refuses() && standing != Standing::Permanent {
             run.note(OPEN_BESIDE);
         }

@@ -72,6 +72,7 @@ pub mod shared;
 pub mod sight;
 pub mod slot;
 pub mod snapshots;
+mod source_lost;
 pub mod steps;
 pub mod stream;
 pub mod surplus;

@@ -47,13 +47,13 @@ const UNHIDDEN: &str = "its table's policies and row security are not all there,
 /// What is to be given.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    pieces: Vec<Piece>,
-    gone: Vec<Gone>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) gone: Vec<Gone>,
 }
 
 /// A step, or what the source still has of it.
 #[derive(Debug, Clone)]
-struct Piece {
+pub(super) struct Piece {
     step: StepId,
     op: Op,
     sql: String,
@@ -63,7 +63,7 @@ struct Piece {
 
 /// What the plan gives and the source does not have any more.
 #[derive(Debug, Clone)]
-struct Gone {
+pub(super) struct Gone {
     piece: Piece,
     what: String,
     /// It may have been taken away to stop writers, and the clients need it on the target.
@@ -82,7 +82,7 @@ pub enum Earlier<'w> {
 }
 
 impl Piece {
-    fn of(run: &Run, step: &StepId, op: Op) -> Result<Self, ExecError> {
+    pub(super) fn of(run: &Run, step: &StepId, op: Op) -> Result<Self, ExecError> {
         let list = statements::statements(&op, &run.plan)
             .map_err(|error| ExecError::Step { step: step.to_string(), reason: error.to_string() })?;
         let sql = list.into_iter().map(|statement| statement.sql).collect::<Vec<_>>().join("; ");

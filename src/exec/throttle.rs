@@ -225,12 +225,21 @@ impl Throttle {
     pub async fn compare(&self, run: &Run) -> Result<(), ExecError> {
         loop {
             self.pass(run).await?;
-            let (now, next) = (Instant::now(), self.state().next_comparison);
-            if next <= now {
+            if self.compare_in_time(run).await? {
                 return Ok(());
             }
-            pause_until(run, now, next).await?;
         }
+    }
+
+    /// As [`Throttle::compare`] where nobody looks at the servers; false when there was something to wait for.
+    pub async fn compare_in_time(&self, run: &Run) -> Result<bool, ExecError> {
+        run.stop_check()?;
+        let (now, next) = (Instant::now(), self.state().next_comparison);
+        if next <= now {
+            return Ok(true);
+        }
+        pause_until(run, now, next).await?;
+        Ok(false)
     }
 
     /// Waits until nothing holds copy and comparison back.

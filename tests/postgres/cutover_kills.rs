@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::crash::{Arrow, Crash, End, chosen};
+use crate::migration::Running;
 use crate::stage::Stage;
 use crate::support::{TestPair, rows, text, try_connect};
-use crate::way_back::{CLOSED, assert_code, refusal, wait};
+use crate::way_back::{self, CLOSED, ROLE, assert_code, command, refusal, wait};
 
 const DDL: &str = "CREATE TABLE items (id bigserial PRIMARY KEY, n integer NOT NULL, note text);
     INSERT INTO items (n, note) SELECT g, repeat('x', g % 90) FROM generate_series(1, 3000) AS g; ANALYZE items";
@@ -32,6 +33,14 @@ const ARROWS: [Arrow; 8] = [
     ("cutover.before-permanent", End::Target, "SELECT state = 'sequences_set' FROM pcrd.cutover"),
     ("cutover.after-permanent", End::Source, "SELECT count(*) > 0 FROM pcrd.fence WHERE until = 'infinity'"),
     ("cutover.after-switched", End::Target, "SELECT state = 'switched' FROM pcrd.cutover"),
+];
+
+/// The same of a cutover with a way back, where that is made.
+const ARROWS_BACK: [Arrow; 4] = [
+    ("back.prepared", End::Target, "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_type = 'logical'"),
+    ("back.advanced", End::Target, "SELECT state = 'sequences_set' FROM pcrd.cutover"),
+    ("back.probed", End::Source, "SELECT count(*) > 0 FROM pcrd.progress"),
+    ("cutover.before-permanent", End::Target, "SELECT state = 'armed' FROM pcrd.way_back"),
 ];
 
 /// Adds rows to the source, and gives the keys of those that it was told are there.
@@ -78,9 +87,28 @@ async fn assert_alone(stage: &Stage, at: &str) {
     assert_ne!(text(&stage.target, "SELECT state FROM pcrd.cutover").await, "switched", "{at}");
 }
 
-async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Crash, number: usize) {
+/// The code of an executor that was spared. One that comes through stays for the way back: it is asked to stop then.
+async fn end_of(mut running: Running, stage: &Stage, is_back: bool) -> Option<i32> {
+    while is_back && running.child.try_wait().unwrap().is_none() {
+        let state = stage.target.query_opt("SELECT FROM pcrd.way_back WHERE state = 'open'", &[]).await;
+        if state.is_ok_and(|row| row.is_some()) {
+            assert_code(&tokio::task::block_in_place(|| running.interrupt()), Some(6));
+            return Some(0);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    wait(running).code
+}
+
+async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Crash, (number, is_back): (usize, bool)) {
     let at = format!("{point} {crash:?}");
-    let mut stage = Stage::new(pair, &format!("crash_{number}"), DDL, TABLES, "").await;
+    let name = format!("crash_{number}");
+    let mut stage = if is_back {
+        let cutover = "cutover: { fence_timeout: 60, reverse: { user: goes_back } }";
+        way_back::staged(pair, &name, &format!("{ROLE}; {DDL}"), TABLES, cutover).await
+    } else {
+        Stage::new(pair, &name, DDL, TABLES, "").await
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
     for writer_number in 1..=2 {
@@ -89,14 +117,15 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Cras
     let running = stage.start_through(&format!("{point}=1*sleep(3000)"));
     match end {
         End::Source => {
-            stage.until_source("SELECT to_regclass('pcrd.fence') IS NOT NULL").await;
+            let table = if reached.contains("pcrd.progress") { "pcrd.progress" } else { "pcrd.fence" };
+            stage.until_source(&format!("SELECT to_regclass('{table}') IS NOT NULL")).await;
             stage.until_source(reached).await;
         }
         End::Target => stage.until_target(reached).await,
     }
     let running = crash.strike(pair, &mut stage, running).await;
     let code = match running {
-        Some(running) => wait(running).code,
+        Some(running) => end_of(running, &stage, is_back).await,
         None => {
             assert_alone(&stage, &at).await;
             None
@@ -108,7 +137,10 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Cras
         if code.is_some() {
             assert_alone(&stage, &at).await;
         }
-        assert_code(&stage.cut_over(), Some(0));
+        match is_back {
+            true => way_back::left_open(&stage),
+            false => assert_code(&stage.cut_over(), Some(0)),
+        }
     }
     stop.store(true, Ordering::Relaxed);
     assert_eq!(refusal(&stage.source, "UPDATE items SET n = n").await.as_deref(), CLOSED, "{at}");
@@ -121,6 +153,11 @@ async fn crash_at(pair: &mut TestPair, (point, end, reached): Arrow, crash: Cras
         let lost: Vec<_> = acknowledged.iter().filter(|id| found.binary_search(id).is_err()).collect();
         assert!(lost.is_empty(), "{at}: lost {lost:?}");
     }
+    if is_back {
+        assert_code(&command(&stage, &["rollback", "--yes"], ""), Some(0));
+        assert!(takes_writes(&stage.source).await, "{at}");
+        assert_eq!(refusal(&stage.target, "UPDATE items SET count = count").await.as_deref(), CLOSED, "{at}");
+    }
     stage.migration.ok(&["cleanup", "--yes"]);
 }
 
@@ -129,7 +166,7 @@ async fn crash_at_each(places: Range<usize>) {
     // The first four by turns, the worst of them where it decides, and the executor alone on both sides of that.
     let shortened = |at, with| with == at % 4 || (with == 3 && at == 5) || (with == 4 && [2, 6].contains(&at));
     for (arrow, crash, number) in chosen(&ARROWS, places, shortened) {
-        crash_at(&mut pair, arrow, crash, number).await;
+        crash_at(&mut pair, arrow, crash, (number, false)).await;
     }
 }
 
@@ -146,4 +183,13 @@ async fn everything_crashes_before_the_decision() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_crashes_behind_the_decision() {
     crash_at_each(6..ARROWS.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_crashes_while_the_way_back_is_made() {
+    let mut pair = TestPair::durable(15, 17);
+    let shortened = |at, with| with == at % 4 || (with == 3 && at == 3);
+    for (arrow, crash, number) in chosen(&ARROWS_BACK, 0..ARROWS_BACK.len(), shortened) {
+        crash_at(&mut pair, arrow, crash, (number, true)).await;
+    }
 }

@@ -10,13 +10,13 @@ use crate::migration::{Migration, Running, Said};
 use crate::stage::Stage;
 use crate::support::{TestPair, run, text};
 
-const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, note text);
+pub const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, note text);
     INSERT INTO items SELECT n, 'item ' || n FROM generate_series(1, 200) AS n; ANALYZE items";
-const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n";
+pub const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n";
 pub const HOOKS: &str = "before_fence: [./hook.sh, before], switch: [./hook.sh, one, 'two words'], after_switch: [./hook.sh], \
                      abort: [./hook.sh], timeout: 20";
 /// Writes down that it was called, then does what a file of its name says.
-const PROGRAM: &str = "#!/bin/sh\necho \"$PCRD_HOOK\" >> calls\n\
+pub const PROGRAM: &str = "#!/bin/sh\necho \"$PCRD_HOOK\" >> calls\n\
                        if [ -e \"$PCRD_HOOK.sh\" ]; then . \"./$PCRD_HOOK.sh\"; fi\n";
 
 /// A plan with these hooks, in YAML, and the program that they all run.

@@ -1,11 +1,13 @@
 //! What `verify` can be asked for: some tables, a sample, a hash that nobody can forge, values.
 
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 use crate::stage::Stage;
-use crate::support::{TestPair, run, text};
+use crate::support::{TestPair, connect_to, run, text};
 
 const READY: &str = "\"type\":\"gate\",\"ready\":true";
 const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, a text, b text);
@@ -252,4 +254,35 @@ async fn a_table_that_is_never_at_rest() {
     tokio::task::block_in_place(|| running.finish()).assert_switched();
     writing.await.unwrap();
     stage.assert_equal("SELECT id, n FROM counter", "SELECT id, n FROM counter").await;
+}
+
+/// Every chunk fails: its session is ended as soon as it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_chunks_all_fail_has_not_passed() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "all_fail", DDL, YAML, "").await;
+    let mut running = stage.start("");
+    running.wait_for(READY);
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = tokio::spawn({
+        let (client, stop) = (connect_to(&pair.target, "postgres").await, Arc::clone(&stop));
+        async move {
+            let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                       WHERE datname = 'all_fail' AND application_name LIKE 'pcrd/%verify%'";
+            let mut ended = 0_usize;
+            while !stop.load(Ordering::Relaxed) {
+                ended += text(&client, end).await.parse::<usize>().unwrap();
+            }
+            ended
+        }
+    });
+    let output = verify(&stage, &[]);
+    stop.store(true, Ordering::Relaxed);
+    assert!(ended.await.unwrap() > 0);
+    let said = says(&output, 1);
+    assert!(!said.contains("passed in full"), "{said}");
+    // Nothing of it stays: the next one is as good as any.
+    running.wait_for(READY);
+    assert!(says(&verify(&stage, &[]), 0).contains("passed in full"));
+    running.kill();
 }

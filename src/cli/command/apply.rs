@@ -98,6 +98,12 @@ pub fn finish(ctx: &Context, outcome: Outcome) -> Result<Exit, CommandError> {
             ctx.note("switched: the target is the database now, and the fence stays on the source");
             ctx.note("Next: point the application at the target; later, pcrd cleanup");
         }
+        Outcome::SwitchedAlone => {
+            ctx.note("switched: the target is the database now; the source could not be asked");
+            ctx.note(
+                "Next: point the application at the target, and see to it that nobody writes to the source, should it come back",
+            );
+        }
         Outcome::RolledBack => {
             ctx.note("rolled back: the source is the database again and has everything that the target wrote");
             ctx.note("Next: point the application at the source; later, pcrd cleanup");

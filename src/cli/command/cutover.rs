@@ -38,6 +38,9 @@ pub struct CutoverArgs {
     /// After `--switch-happened no`: open the source again instead
     #[arg(long, requires = "switch_happened")]
     pub open_source: bool,
+    /// The source is gone for good in the middle of a cutover: make the target the database without it
+    #[arg(long, conflicts_with = "open_source")]
+    pub source_lost: bool,
 }
 
 /// Yes or no.
@@ -90,17 +93,21 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
         }
     }
     let question = match word {
+        _ if args.source_lost => {
+            "Is it true that the source never comes back and that nobody can write to it? Whatever was written to it behind its \
+             fence is lost"
+        }
         None => "Fence the source now and make the target the database?",
         Some(Word::Happened) => "Is it true that the clients use the target?",
         Some(Word::NotHappened) => "Is it true that no client uses the target, and may the switch hook run once more?",
         Some(Word::GiveUp) => "Is it true that no client uses the target, and is the source to be open again?",
     };
-    if !confirm(ctx, question, args.yes || args.maintenance_confirmed).await? {
+    if !confirm(ctx, question, args.yes || args.maintenance_confirmed && !args.source_lost).await? {
         ctx.note("nothing was done");
         return Ok(Exit::Done);
     }
     if executor_comes_back(ctx, &ledger, &found).await? {
-        if word.is_some() {
+        if word.is_some() || args.source_lost {
             let text = "an executor has come meanwhile, and nothing was told to it";
             return Err(CommandError::new(Exit::Busy, text).with_next("pcrd status"));
         }
@@ -115,5 +122,6 @@ pub async fn run(ctx: &Context, args: &CutoverArgs) -> Result<Exit, CommandError
     drop(ledger);
     // Whatever it finds, it must not cut over what was given up.
     let until = if word == Some(Word::GiveUp) { Until::Phase(Phase::Prepare) } else { Until::Cutover };
-    finish(ctx, run_plan(ctx, Job { limits, word, only_goes_on: true, ..Job::new(plan, until) }).await?)
+    let source_is_lost = args.source_lost;
+    finish(ctx, run_plan(ctx, Job { limits, word, only_goes_on: true, source_is_lost, ..Job::new(plan, until) }).await?)
 }

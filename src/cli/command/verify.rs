@@ -7,17 +7,19 @@ use crate::cli::command::skip::by;
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::events::show_events;
 use crate::cli::executor::{
     Job, answer, current, ended, executor_alive, executor_comes_back, explain, failed, plan_of, quiet_run,
     run_plan_with,
 };
 use crate::config::Config;
 use crate::exec::apply::Until;
+use crate::exec::context::Run;
 use crate::exec::verify::{Asked, Wish, repair, standalone};
 use crate::ledger::cutover::{self, CutoverState};
 use crate::ledger::migration::Migration;
 use crate::pg::client::Client;
-use crate::plan::Phase;
+use crate::plan::{Phase, Plan};
 use crate::ui::number::grouped;
 use crate::ui::table;
 use crate::verify::{Report, TableReport};
@@ -100,7 +102,7 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
         if wish.sample_size.is_some() {
             ctx.note("after the cutover every row is compared: both ends are at rest for it");
         }
-        standalone(&quiet_run(ctx, &config, plan)?, &wish).await.map_err(explain)?
+        by_itself(ctx, &config, plan, &wish).await?
     };
     if !args.tables.is_empty() {
         report = only(report, &args.tables)?;
@@ -120,6 +122,19 @@ pub async fn run(ctx: &Context, args: &VerifyArgs) -> Result<Exit, CommandError>
         0 => Exit::Failed,
         _ => Exit::Different,
     })
+}
+
+/// Without an executor; with `--json` the report is all that is printed.
+async fn by_itself(ctx: &Context, config: &Config, plan: Plan, wish: &Wish) -> Result<Report, CommandError> {
+    let run = quiet_run(ctx, config, plan)?;
+    if ctx.json {
+        return standalone(&run, wish).await.map_err(explain);
+    }
+    show_events(ctx, None, |events| async move {
+        let run = Run { events, ..run };
+        standalone(&run, wish).await.map_err(explain)
+    })
+    .await
 }
 
 /// Why rows are not to be repaired now.

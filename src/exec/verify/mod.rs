@@ -1,5 +1,6 @@
 //! Verification: of chunks while the stream goes on, of what was written since when writes have stopped.
 
+pub mod chunk_rows;
 pub mod fence;
 pub mod keys;
 pub mod left_out;

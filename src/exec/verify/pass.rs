@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::chunk_rows::ChunkRows;
 use super::live::{Bounds, Clean, Place, Visit, Visitor, Why};
 use super::ranges::{DIFFERENCES_MAX, Found, Wrong};
 use super::wish::{self, Wish};
@@ -21,12 +22,6 @@ use crate::ledger::{chunk, progress};
 use crate::plan::{End, Op};
 use crate::verify::{Report, TableReport};
 
-/// Rows of the first chunk …
-const CHUNK_ROWS: u64 = 20_000;
-/// … and of the largest.
-const CHUNK_ROWS_MAX: u64 = 200_000;
-/// A chunk that takes less makes the next one larger, one that takes more makes it smaller.
-const CHUNK_AIM: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 /// Keys that may be left for the fence.
 const FENCE_KEYS_MAX: usize = 20_000;
 /// Rounds over the touched keys before the fence.
@@ -271,13 +266,13 @@ async fn compare_parts(
         running.spawn(async move {
             let mut done = Vec::new();
             // What was learnt of a table's rows is true in its next range too.
-            let mut of_table = (usize::MAX, CHUNK_ROWS);
+            let mut of_table = (usize::MAX, ChunkRows::default());
             loop {
                 let next = queue.lock().expect("no task panics while it holds the queue").pop();
                 let Some(part) = next else { return Ok::<_, ExecError>(done) };
                 let task = &tables[part.table];
                 if of_table.0 != part.table {
-                    of_table = (part.table, CHUNK_ROWS);
+                    of_table = (part.table, ChunkRows::default());
                 }
                 let report = match part.bounds {
                     Some(bounds) => compare_range(&visitor, task, bounds, &mut of_table.1, &rows[part.table]).await?,
@@ -315,7 +310,7 @@ async fn compare_range(
     visitor: &Visitor,
     task: &TableTask,
     mut left: Bounds,
-    size: &mut u64,
+    size: &mut ChunkRows,
     rows: &AtomicU64,
 ) -> Result<PartReport, ExecError> {
     let mut done = PartReport::new(task);
@@ -327,7 +322,7 @@ async fn compare_range(
         let limit = visitor.run.throttle.compared_per_second().unwrap_or(u64::MAX);
         let before = done.report.rows_compared;
         // The bounds of a chunk need no snapshot: any bounds are right.
-        let chunk = visitor.chunk_end(task, &left, (*size).min(limit)).await?;
+        let chunk = visitor.chunk_end(task, &left, size.0.min(limit)).await?;
         let visit = visitor.visit(task, &Place::Range(chunk.clone())).await?;
         match visit {
             Visit::Clean(clean) => {
@@ -344,7 +339,7 @@ async fn compare_range(
                 if tries % 5 == 1 {
                     visitor.run.waiting(format!("comparison of {}: {why}", task.name));
                 }
-                *size = (*size / 2).max(CHUNK_ROWS / 10);
+                size.halve();
                 if why == Why::Hot && tries > RANGE_TRIES {
                     visitor.leave_for_fence(task).await?;
                     done.given_up = true;
@@ -362,11 +357,7 @@ async fn compare_range(
             return Ok(done);
         }
         left.lo = chunk.hi;
-        if took < CHUNK_AIM.0 {
-            *size = (*size * 2).min(CHUNK_ROWS_MAX);
-        } else if took > CHUNK_AIM.1 {
-            *size = (*size / 2).max(CHUNK_ROWS / 10);
-        }
+        size.took(took);
     }
 }
 
