@@ -24,12 +24,17 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
     let (min, max, increment, cycle): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
     let margin = i128::from(set.buffer) * i128::from(increment);
     let start = GivenOut { last_value: row.get(4), is_called: false, cycle };
+    // One that is near its end would have nothing left to give.
+    let ahead = |value: i64| match i128::from(value) + margin {
+        wanted if (i128::from(min)..=i128::from(max)).contains(&wanted) => wanted,
+        _ => i128::from(value),
+    };
     let mut position: Option<(i64, bool)> = None;
     let now = if run.is_mirrored { Some(own_value(target, set).await?) } else { None };
     let further = given_out(run, source, set).await?.or_else(|| now.is_none().then(|| vec![start]));
     for GivenOut { last_value, is_called, cycle } in further.into_iter().flatten() {
         // A sequence that wraps has no "past"; one that was never used starts where the source would.
-        let wanted = if cycle || !is_called { i128::from(last_value) } else { i128::from(last_value) + margin };
+        let wanted = if cycle || !is_called { i128::from(last_value) } else { ahead(last_value) };
         let own = (wanted.clamp(i128::from(min), i128::from(max)) as i64, is_called);
         // Of several sources the furthest counts.
         let is_further = |before: (i64, bool)| {
@@ -63,7 +68,7 @@ pub async fn set(run: &Run, source: &Client, target: &Client, set: &SetSequence)
                 ));
                 return Ok(());
             }
-            ((i128::from(stored) + margin).clamp(i128::from(min), i128::from(max)) as i64, true)
+            (ahead(stored).clamp(i128::from(min), i128::from(max)) as i64, true)
         }
         None => (value, is_called),
     };

@@ -138,6 +138,30 @@ async fn sequences_go_on_where_they_were() {
     assert_eq!(refused.code().unwrap().code(), "428C9", "GENERATED ALWAYS is kept");
 }
 
+/// The margin takes nothing from one that is near its end; one that has come to it stays there, or begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_near_their_end_keep_what_is_left() {
+    let ddl = "CREATE SEQUENCE near MAXVALUE 1100; CREATE SEQUENCE down INCREMENT -1 MINVALUE -1100; CREATE SEQUENCE over MAXVALUE 60;
+        CREATE SEQUENCE around MAXVALUE 60 CYCLE;
+        CREATE TABLE t (id smallserial PRIMARY KEY, a bigint DEFAULT nextval('near'), b bigint DEFAULT nextval('down'),
+          c bigint DEFAULT nextval('over'), d bigint DEFAULT nextval('around'));
+        SELECT setval('near', 990), setval('down', -990), setval('over', 60), setval('around', 60), setval('t_id_seq', 32767);
+        INSERT INTO t VALUES (32767, 990, -990, 60, 60)";
+    let pair = TestPair::start(15, 17);
+    let stage =
+        Stage::new(&pair, "at_the_end", ddl, "    - { name: t, columns: { id: { type: integer } } }\n", "").await;
+    stage.cut_over().assert_switched();
+    let next =
+        "SELECT nextval('near'), nextval('down'), nextval('around'), nextval('t_id_seq') BETWEEN 32768 AND 34000";
+    let given = rows(&stage.target, next).await.remove(0);
+    let given: Vec<&str> = given.iter().map(|value| value.as_deref().unwrap()).collect();
+    assert_eq!(given, ["991", "-991", "1", "t"]);
+    for end in [&stage.source, &stage.target] {
+        let refused = end.batch_execute("SELECT nextval('over')").await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "2200H");
+    }
+}
+
 /// Names that agree in their first 60 bytes, a schema that the target lacks, and constraints and indexes of every kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_table_has_beside_its_rows() {
