@@ -251,7 +251,7 @@ async fn attempt(
             return Err(ExecError::Step { step: "cutover".to_owned(), reason: reason.to_owned() });
         }
         Ok(source) => source,
-        Err(lost) => return source_lost::complete(&mut run, &mut ledger, request, lost).await,
+        Err(lost) => return source_lost::complete(&mut run, &mut ledger, (request, word), lost).await,
     };
     run.identities = Some(Identities {
         source: Identity::read(End::Source, &source).await?,

@@ -31,7 +31,7 @@ pub async fn abort(run: &Run) -> Result<Vec<String>, ExecError> {
     if switch::is_in_doubt(run, &ledger).await? {
         return Err(switch::unknown_switch(run, Direction::Forward, "was called, and that is not settled".to_owned()));
     }
-    let is_decided = is_closed && !switch::is_given_up(run, &ledger, None).await?;
+    let is_decided = is_closed && !switch::is_given_up(run, &ledger, &mut None).await?;
     let is_over = is_cut_over(run, &ledger).await?;
     if is_decided || is_over {
         let reason = match is_over {

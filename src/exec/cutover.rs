@@ -1,6 +1,7 @@
 //! The cutover up to the permanent fence: fence, drain, final verification, sequences; `switch` does the rest. Each arrow is
 //! written to the ledger before the next; a crash at any of them ends either open again or decided, read from the databases.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::{
     ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, target_partitions,
     verify,
 };
+use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::hook::Direction;
 use crate::pg::client::Client;
@@ -81,12 +83,17 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
         Ok(decided) => return Ok(decided),
         Err(error) => error,
     };
+    // A transaction that was broken off is not the one in which it is given up. It is said before whatever comes, and the source
+    // does not wait for a target that does not answer.
+    let _late = tokio::time::timeout(Duration::from_secs(1), engine.ledger.batch_execute("ROLLBACK")).await;
     // Before the switch was decided nothing is lost by going back, whatever the reason.
     match fence::standing(&engine.run, &engine.source).await {
         Ok(Standing::Permanent) => return Err(error),
         Ok(Standing::None | Standing::Leased) => {}
         Err(error) => {
-            pooler::let_go(&engine.run).await;
+            if engine.is_held {
+                pooler::let_go(&engine.run).await;
+            }
             return Err(error);
         }
     }
@@ -122,6 +129,7 @@ pub async fn run(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
 async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecError> {
     let run = Arc::clone(&engine.run);
     failpoint::hit("cutover.begin")?;
+    engine.is_held = false;
     if run.plan.settings.cutover.fence == FenceKind::None && !limits.maintenance_confirmed {
         let reason = "`cutover.fence: none` stops nobody: run pcrd cutover --maintenance-confirmed when nobody writes";
         return Err(ExecError::CutoverAborted { reason: reason.to_owned() });
@@ -156,13 +164,14 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     }
     let limit = fence_limit(&run, limits);
     let patience = limits.terminate_after_ms.map(Duration::from_millis);
+    engine.is_held = run.plan.settings.cutover.pgbouncer.is_some();
     let raised = raise(engine, &nonce, patience, limit).await?;
     engine.raised.push(nonce.sentinel(&run));
     failpoint::hit("cutover.after-fence")?;
     let began = Instant::now();
     let bounded = tokio::time::timeout(limit, async {
         tokio::select! {
-            result = fenced(engine, (&nonce, raised.lsn), (&ready, &questions), (prepared, &wanted)) => result,
+            result = fenced(engine, (&nonce, raised.lsn), (&ready, &questions), (prepared, &wanted), &in_default) => result,
             error = keep_lease(&run, &keeper) => Err(error),
             // The source must not stay closed for an operator who has asked to stop.
             () = overdue(&run.shutdown, Duration::ZERO) => Err(ExecError::Interrupted),
@@ -177,9 +186,6 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
             });
         }
     };
-    late::none_came(&run, &engine.source, engine.shared.applied()).await?;
-    let (target, tables) = (&engine.ledger, &engine.tables);
-    target_partitions::complete_behind_fence(&run, target, &engine.source, tables, &in_default).await?;
     // From here on there is no way back but the reverse path.
     let left = limit.saturating_sub(began.elapsed());
     // Who asks for a stop while the decision waits for its commit is not to go without knowing what was decided.
@@ -247,6 +253,7 @@ async fn fenced(
     (nonce, fence_lsn): (&Nonce, Lsn),
     (ready, questions): (&verify::Ready, &[constraints::Question]),
     (prepared, wanted): (Option<back::Prepared>, &Wanted),
+    in_default: &BTreeSet<QualifiedName>,
 ) -> Result<Wanted, ExecError> {
     let run = Arc::clone(&engine.run);
     advance(engine, CutoverState::Fencing, CutoverState::Fenced, Some(fence_lsn)).await?;
@@ -268,6 +275,8 @@ async fn fenced(
     failpoint::hit("cutover.after-sequences")?;
     back::arm(&run, &engine.ledger, &engine.source, prepared).await?;
     let rights = owners_and_grants::wanted(&run, &engine.source, Earlier::Look(wanted)).await?;
+    late::none_came(&run, &engine.source, engine.shared.applied()).await?;
+    target_partitions::complete_behind_fence(&run, &engine.ledger, &engine.source, &engine.tables, in_default).await?;
     if !fence::renew(&run, &engine.source).await? {
         return Err(ExecError::CutoverAborted { reason: "the fence's lease ran out".to_owned() });
     }
@@ -380,13 +389,12 @@ pub async fn finish_interrupted(
     if found.state != CutoverState::Switched {
         state::take_over(ledger, &run.id, run.epoch).await?;
     }
-    // What is said is said of the call that it was said of, and not of one that comes after it.
-    let word = word.take();
-    switch::check_word(run, ledger, Direction::Forward, word).await?;
+    switch::check_word(run, ledger, Direction::Forward, *word).await?;
     let is_given_up = switch::is_given_up(run, ledger, word).await?;
     if is_decided && !is_given_up {
-        let came = switch::came_before(run, ledger, source, word).await?;
+        let came = switch::came_before(run, ledger, source, *word).await?;
         if !came.is_empty() {
+            *word = None;
             fence::remove(run, source).await?;
             let trouble = switch::give_up(run, ledger, source).await?;
             let reason = came.into_iter().chain(trouble).collect::<Vec<_>>().join("; ");

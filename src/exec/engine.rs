@@ -79,6 +79,8 @@ pub struct Engine {
     pub stop_stream: watch::Sender<bool>,
     /// Says that the stream has ended as asked.
     pub stream_ended: watch::Receiver<bool>,
+    /// The pooler's clients may be held for the current attempt to cut over.
+    pub is_held: bool,
 }
 
 /// Runs copy and stream and what follows.
@@ -137,6 +139,7 @@ pub async fn run(
         cutovers,
         stop_stream,
         stream_ended,
+        is_held: false,
     };
     let driven = AssertUnwindSafe(Box::pin(engine.drive(work, &progress, until, limits))).catch_unwind();
     let (result, broken_off) = tokio::select! {
@@ -174,7 +177,7 @@ pub async fn run(
     }
     if broken_off {
         // A transaction that was broken off may hold the fence's row.
-        let Engine { ledger, source, .. } = engine;
+        let Engine { ledger, source, is_held, .. } = engine;
         drop(source);
         let opened = tokio::time::timeout(LEAVE_GRACE, cutover::open_source(&run, &ledger)).await;
         match opened {
@@ -189,7 +192,8 @@ pub async fn run(
             }
             Ok(Ok(BrokenOff::Unfenced)) => back::disarm_or_say(&run, &ledger).await,
             Ok(Ok(BrokenOff::Decided)) => {}
-            Ok(Err(_)) | Err(_) => pooler::let_go(&run).await,
+            Ok(Err(_)) | Err(_) if is_held => pooler::let_go(&run).await,
+            Ok(Err(_)) | Err(_) => {}
         }
     }
     result
@@ -202,7 +206,7 @@ async fn complete(
     asked: Option<i64>,
     (fenced_at, rights): (Instant, &Wanted),
 ) -> Result<Outcome, ExecError> {
-    let completed = switch::complete(run, ledger, (None, rights)).await;
+    let completed = switch::complete(run, ledger, (&mut None, rights)).await;
     if completed.is_ok() {
         run.note(format!("fenced to switched in {} ms", fenced_at.elapsed().as_millis()));
         // The switch is made, whatever becomes of what is said about it.

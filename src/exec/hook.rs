@@ -19,6 +19,7 @@ use super::admission::host_name;
 use super::context::Run;
 use super::{ExecError, failpoint};
 use crate::config::redact;
+use crate::ledger::LedgerError;
 use crate::ledger::hook::{self as calls, Call, CallEnd, Direction, Place};
 use crate::pg::client::Client;
 use crate::plan::{End, Hook};
@@ -390,14 +391,16 @@ fn last_lines(file: &mut File, secrets: &[String]) -> String {
 
 /// What a program did is not to be forgotten because a connection was lost meanwhile.
 async fn record(run: &Run, ledger: &Client, number: i64, end: CallEnd, words: &str) -> Result<(), ExecError> {
-    let mut result = calls::end(ledger, number, end, words).await;
+    let call = (number, run.epoch);
+    let mut result = calls::ended(ledger, call, end, words).await;
     for _ in 1..RECORDS_MAX {
-        if result.is_ok() {
+        // An executor that was away for long does not take back what was said of the call meanwhile.
+        if matches!(result, Ok(()) | Err(LedgerError::Fenced { .. })) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         if let Ok(again) = run.connect(End::Target, "record").await {
-            result = calls::end(&again, number, end, words).await;
+            result = calls::ended(&again, call, end, words).await;
         }
     }
     Ok(result?)

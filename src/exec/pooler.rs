@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::ExecError;
 use super::context::Run;
 use crate::catalog::Ident;
+use crate::ledger::migration;
 use crate::pg::error::PgError;
 use crate::pg::pgbouncer::{self, Console, Database};
 use crate::plan::{End, Pooler};
@@ -84,10 +85,36 @@ pub async fn resume(run: &Run) -> Result<(), ExecError> {
 
 /// As [`resume`], where nothing can be done about a failure and something else went wrong before.
 pub async fn let_go(run: &Run) {
+    if run.plan.settings.cutover.pgbouncer.is_none() {
+        return;
+    }
     let _hold = run.holds.take();
+    match is_ours(run).await {
+        Ok(true) => {}
+        Ok(false) => {
+            run.note("pgbouncer is left as it is: another executor has the migration, and may hold its clients");
+            return;
+        }
+        // The fence refuses who is let go too early. Where it refuses nobody, being held is all that keeps writers away.
+        Err(_) if run.plan.settings.cutover.fence.refuses() => {}
+        Err(error) => {
+            run.note(format!(
+                "ALARM: pgbouncer may hold its clients, and goes on: whether another executor has the migration cannot be asked \
+                 ({error}). The same command again lets them go, or RESUME there once no executor is at work"
+            ));
+            return;
+        }
+    }
     if let Err(error) = resume(run).await {
         run.note(error.to_string());
     }
+}
+
+/// No executor has come since: one that was away for long may wake up without its sessions.
+async fn is_ours(run: &Run) -> Result<bool, ExecError> {
+    let client = run.connect(End::Target, "pooler").await?;
+    let found = migration::find(&client, &run.id).await?;
+    Ok(found.is_none_or(|found| found.epoch == run.epoch))
 }
 
 async fn resume_once(run: &Run, pooler: &Pooler) -> Result<(), ExecError> {

@@ -5,6 +5,7 @@ use super::apply::{Outcome, Request};
 use super::context::Run;
 use super::event::EventKind;
 use super::owners_and_grants::{Piece, Wanted};
+use super::switch::Word;
 use super::{ExecError, admission, cutover, switch};
 use crate::ledger::cutover::{self as state, CutoverState};
 use crate::ledger::hook::Direction;
@@ -18,7 +19,7 @@ use crate::pg::client::Client;
 pub(super) async fn complete(
     run: &mut Run,
     ledger: &mut Client,
-    request: &Request,
+    (request, word): (&Request, &mut Option<Word>),
     lost: ExecError,
 ) -> Result<Outcome, ExecError> {
     let is_running = migration::exists(ledger).await?
@@ -57,8 +58,8 @@ pub(super) async fn complete(
             as_planned(run)?
         }
     };
-    switch::check_word(run, ledger, Direction::Forward, request.word).await?;
-    switch::complete(run, ledger, (request.word, &rights)).await?;
+    switch::check_word(run, ledger, Direction::Forward, *word).await?;
+    switch::complete(run, ledger, (word, &rights)).await?;
     run.note(cutover::COMPLETE);
     Ok(Outcome::SwitchedAlone)
 }

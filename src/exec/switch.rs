@@ -31,7 +31,11 @@ pub enum Word {
 ///
 /// # Errors
 /// Nobody knows whether the clients were moved: then the source stays closed.
-pub async fn complete(run: &Run, ledger: &Client, (word, rights): (Option<Word>, &Wanted)) -> Result<(), ExecError> {
+pub async fn complete(
+    run: &Run,
+    ledger: &Client,
+    (word, rights): (&mut Option<Word>, &Wanted),
+) -> Result<(), ExecError> {
     let _hold = run.holds.take();
     let found = state::read(ledger, &run.id).await?.state;
     if found != CutoverState::Switched {
@@ -114,7 +118,7 @@ pub async fn move_clients(
     run: &Run,
     ledger: &Client,
     by: (Direction, i64),
-    word: Option<Word>,
+    word: &mut Option<Word>,
 ) -> Result<(), ExecError> {
     if is_to_start(run, ledger, by.0, word).await? {
         match hook::call(run, ledger, by, Hook::Switch).await? {
@@ -139,23 +143,34 @@ pub async fn move_clients(
     }
 }
 
-async fn is_to_start(run: &Run, ledger: &Client, direction: Direction, word: Option<Word>) -> Result<bool, ExecError> {
+/// `word` is taken once it is written down, or would be said of a call that it was not said of.
+async fn is_to_start(
+    run: &Run,
+    ledger: &Client,
+    direction: Direction,
+    word: &mut Option<Word>,
+) -> Result<bool, ExecError> {
     if run.plan.settings.cutover.hooks.switch.is_empty() {
         return Ok(false);
     }
     let last = calls::last(ledger, &run.id, direction, Hook::Switch.word()).await?;
-    match (last, word) {
+    match (last, *word) {
         (Some(call), Some(Word::Happened)) => {
             calls::end(ledger, call.number, CallEnd::SaidYes, "the operator says that it happened").await?;
+            *word = None;
             Ok(false)
         }
         (Some(call), Some(Word::NotHappened)) => {
             calls::end(ledger, call.number, CallEnd::SaidNo, "the operator says that it did not happen").await?;
+            *word = None;
             failpoint::hit("hook.switch-answered")?;
             Ok(true)
         }
         (Some(Call { end: Some(CallEnd::Succeeded | CallEnd::SaidYes), .. }), _) => Ok(false),
-        (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => Ok(true),
+        (Some(Call { end: Some(CallEnd::NotStarted | CallEnd::SaidNo), .. }) | None, _) => {
+            *word = None;
+            Ok(true)
+        }
         (Some(call), _) => Err(unknown_switch(run, direction, in_doubt(&call))),
     }
 }
@@ -225,7 +240,7 @@ pub async fn is_in_doubt(run: &Run, ledger: &Client) -> Result<bool, ExecError> 
 }
 
 /// The operator wants the source open again behind a switch that did not happen, now or in a run that died over it.
-pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Result<bool, ExecError> {
+pub async fn is_given_up(run: &Run, ledger: &Client, word: &mut Option<Word>) -> Result<bool, ExecError> {
     let has_hook = !run.plan.settings.cutover.hooks.switch.is_empty();
     if !has_hook || state::read(ledger, &run.id).await?.state == CutoverState::Switched {
         return Ok(false);
@@ -233,8 +248,9 @@ pub async fn is_given_up(run: &Run, ledger: &Client, word: Option<Word>) -> Resu
     let Some(call) = calls::last(ledger, &run.id, Direction::Forward, Hook::Switch.word()).await? else {
         return Ok(false);
     };
-    if word == Some(Word::GiveUp) && call.end != Some(CallEnd::GivenUp) {
+    if *word == Some(Word::GiveUp) && call.end != Some(CallEnd::GivenUp) {
         calls::end(ledger, call.number, CallEnd::GivenUp, "the operator gives the cutover up").await?;
+        *word = None;
         failpoint::hit("hook.switch-given-up")?;
         return Ok(true);
     }
@@ -251,15 +267,22 @@ pub async fn give_up(run: &Run, ledger: &Client, source: &Client) -> Result<Opti
     }
     if let Err(error) = open_source(run, ledger, source).await {
         // Clients that are held for a source that cannot be asked would be held when it is back.
-        pooler::let_go(run).await;
+        let_go(run, ledger).await;
         return Err(error);
     }
     // Before the stream goes on: it is applied with rights that no code of others may have.
     if let Err(error) = take_rights_back(run, ledger).await {
-        pooler::let_go(run).await;
+        let_go(run, ledger).await;
         return Err(error);
     }
     after_opening(run, ledger, run.epoch).await
+}
+
+/// Lets the pooler's clients go on, unless no attempt has held them.
+async fn let_go(run: &Run, ledger: &Client) {
+    if !matches!(state::read(ledger, &run.id).await, Ok(found) if found.state == CutoverState::Ready) {
+        pooler::let_go(run).await;
+    }
 }
 
 /// Before anything is applied again. Without rights that were given it does nothing.
@@ -277,7 +300,7 @@ pub async fn open_source(run: &Run, ledger: &Client, source: &Client) -> Result<
     }
     match standing {
         Standing::None => Ok(()),
-        Standing::Permanent if is_given_up(run, ledger, None).await? => fence::remove(run, source).await,
+        Standing::Permanent if is_given_up(run, ledger, &mut None).await? => fence::remove(run, source).await,
         Standing::Leased | Standing::Permanent => match fence::lower(&run.id, source).await {
             // The lease has ended, so writes pass; the next attempt takes the triggers down first.
             Err(error) if standing == Standing::Leased && fence::is_lock_trouble(&error) => {

@@ -143,7 +143,32 @@ pub async fn begin(
     row.map(|row| row.get(0)).ok_or(LedgerError::Fenced { epoch, lsn: Lsn(0) })
 }
 
-/// Says what became of a call.
+/// Writes down how a call ended, unless somebody has said so in the meantime. Can be repeated.
+///
+/// # Errors
+/// [`LedgerError::Fenced`]: another executor, or the operator, has said something else of it.
+pub async fn ended(
+    client: &Client,
+    (number, epoch): (i64, i64),
+    end: CallEnd,
+    detail: &str,
+) -> Result<(), LedgerError> {
+    let first = client
+        .execute(
+            "UPDATE pcrd.hook SET ended_at = clock_timestamp(), outcome = $2, detail = concat_ws('; ', detail, $3::text) \
+             WHERE number = $1 AND outcome IS NULL",
+            &[&number, &end.to_string(), &detail],
+        )
+        .await?;
+    if first == 1 {
+        return Ok(());
+    }
+    let same = "SELECT FROM pcrd.hook WHERE number = $1 AND outcome = $2";
+    let is_same = client.query_opt(same, &[&number, &end.to_string()]).await?.is_some();
+    if is_same { Ok(()) } else { Err(LedgerError::Fenced { epoch, lsn: Lsn(0) }) }
+}
+
+/// Says what became of a call, under the executor's locks: the operator's word comes after what the program said.
 pub async fn end(client: &Client, number: i64, end: CallEnd, detail: &str) -> Result<(), LedgerError> {
     client
         .execute(

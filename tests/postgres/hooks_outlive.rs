@@ -1,9 +1,11 @@
 //! A program of the operator's that goes on after its pcrd was killed: nobody decides about it before its end.
 
+use std::time::Duration;
+
 use crate::hooks::{
     HOOKS, assert_code, assert_switched, calls, command, count, dies, does, is_open, stage, until_file, wait,
 };
-use crate::support::TestPair;
+use crate::support::{TestPair, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_word_counts_while_the_switch_still_runs() {
@@ -44,7 +46,7 @@ async fn the_one_that_undoes_waits_for_what_it_undoes() {
     dies(&stage, "hook.before-fence-started");
     tokio::task::block_in_place(|| until_file(&stage, "stopping"));
     let running = stage.start_through("");
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(calls(&stage), "before_fence");
     std::fs::write(stage.migration.dir.path().join("go"), "").unwrap();
     assert_code(&wait(running), Some(0));
@@ -67,4 +69,30 @@ async fn the_one_after_the_switch_undoes_nothing() {
     assert_switched(&stage).await;
     assert_eq!(count(&stage, "after_switch"), 1);
     std::fs::write(stage.migration.dir.path().join("go"), "").unwrap();
+}
+
+/// An executor that lost its sessions while the program ran writes down how that ended: not over what the operator has said since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_that_was_away_does_not_take_the_word_back() {
+    let pair = TestPair::start(15, 15);
+    let stage = stage(&pair, "away", HOOKS).await;
+    let away = stage.start_through("hook.switch-ended=1*sleep(12000)");
+    stage.until_target("SELECT count(*) > 0 FROM pcrd.hook WHERE hook = 'switch'").await;
+    tokio::task::block_in_place(|| until_file(&stage, "calls"));
+    while count(&stage, "switch") == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stage.end_sessions().await;
+    let said = command(&stage, &["cutover", "--yes", "--switch-happened", "no", "--open-source"], "");
+    assert_code(&said, Some(0));
+    assert!(is_open(&stage).await);
+    let said = wait(away);
+    assert!(said.code != Some(0), "{}", said.stderr);
+    let outcome = "SELECT string_agg(outcome, ' ' ORDER BY number) FROM pcrd.hook WHERE hook = 'switch'";
+    assert_eq!(text(&stage.target, outcome).await, "given_up", "{}", said.stderr);
+    assert!(is_open(&stage).await);
+    assert_code(&command(&stage, &["cutover", "--yes"], ""), Some(0));
+    assert_eq!(count(&stage, "switch"), 2, "once in each attempt");
+    assert_switched(&stage).await;
 }

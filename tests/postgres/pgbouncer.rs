@@ -20,6 +20,7 @@ const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, note text);
     INSERT INTO items SELECT -n, 'item ' || n FROM generate_series(1, 200) AS n; ANALYZE items";
 const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n";
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
+const READY: &str = "\"type\":\"gate\",\"ready\":true";
 
 /// A pgbouncer with one database, `shop`.
 pub struct Pgbouncer {
@@ -397,4 +398,43 @@ async fn a_source_that_dies_does_not_keep_the_clients_held() {
     let through = pgbouncer.connect("shop").await;
     run(&through, "INSERT INTO items VALUES (3, 'moved')").await;
     assert_eq!(ids(&stage.target).await, BTreeSet::from([3]));
+}
+
+/// Who has paused it lets it go on: a cutover that is refused for that does not, whatever else goes wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pause_of_somebody_else_stays() {
+    let mut pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "own_pause", DDL, TABLES, "").await;
+    let pgbouncer = Pgbouncer::start(&stage, &pair);
+    pgbouncer.plan(&stage, 60, "");
+    pgbouncer.connect("pgbouncer").await.simple_query("PAUSE shop").await.unwrap();
+    let mut running = stage.start_through("cutover.begin=1*sleep(4000)");
+    running.wait_for(READY);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    pair.source.kill_immediate().unwrap();
+    tokio::task::block_in_place(|| running.wait_for("trying again in"));
+    assert!(pgbouncer.paused().await);
+    running.kill();
+}
+
+/// An executor that wakes up without its sessions does not let go what another one holds by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_away_lets_nobody_go_whom_another_holds() {
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "away_paused", DDL, TABLES, "").await;
+    let pgbouncer = Pgbouncer::start(&stage, &pair);
+    pgbouncer.plan(&stage, 60, "");
+    let clients = Clients::start(&pgbouncer).await;
+    let mut away = stage.start_through("pooler.after-pause=1*sleep(15000)");
+    tokio::task::block_in_place(|| away.wait_for("pgbouncer holds its clients"));
+    stage.end_sessions().await;
+    let mut next = stage.start_through("pooler.after-pause=1*sleep(25000)");
+    tokio::task::block_in_place(|| next.wait_for("pgbouncer holds its clients"));
+    tokio::task::block_in_place(|| away.wait_for("another executor has the migration"));
+    assert!(pgbouncer.paused().await);
+    assert_code(&tokio::task::block_in_place(|| next.finish()), Some(0));
+    away.kill();
+    clients.go_on().await;
+    let acknowledged = clients.stop().await;
+    assert_moved(&stage, &acknowledged).await;
 }

@@ -128,6 +128,15 @@ impl Stage {
         said.counters().get(name).copied().unwrap_or(0)
     }
 
+    /// Ends all of pcrd's at both ends, and with them what they have locked.
+    pub async fn end_sessions(&self) {
+        for end in [&self.source, &self.target] {
+            let query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                         WHERE datname = current_database() AND application_name LIKE 'pcrd/%'";
+            assert_ne!(text(end, query).await, "0", "{}", self.name);
+        }
+    }
+
     /// Frees the slot, so that many stages fit on one server.
     pub async fn end(&self) {
         let query = format!(

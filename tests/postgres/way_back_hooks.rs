@@ -1,6 +1,8 @@
 //! The operator's programs in a rollback: each at its moment and told which way, the one that moves the clients at most once,
 //! whatever dies meanwhile, and never with both sides taking writes.
 
+use std::time::Duration;
+
 use crate::hooks::{calls, count, does, does_nothing, name_of, points, until_file, write_program};
 use crate::stage::Stage;
 use crate::support::{TestPair, rows, text};
@@ -262,4 +264,24 @@ async fn killed_behind_the_switch() {
         assert!((1..=1 + usize::from(twice)).contains(&count(&stage, "after_switch")), "{point}: {}", calls(&stage));
         assert_back(&stage).await;
     }
+}
+
+/// What the operator says outlives a lost session: it is written down before it counts as said.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_outlives_a_lost_session() {
+    let pair = TestPair::start(15, 17);
+    let stage = stage(&pair, "word_stays").await;
+    left_open(&stage);
+    // The program cannot be started by the time that it is called.
+    does(&stage, "before_fence", "chmod -x hook.sh\n");
+    assert_refused(&command(&stage, ROLLBACK, ""), "the switch hook did not run");
+    let program = stage.migration.dir.path().join("hook.sh");
+    assert!(std::process::Command::new("chmod").arg("+x").arg(program).status().unwrap().success());
+    assert_ends(&stage, None, CLOSED).await;
+    let moved = stage.migration.start(HAPPENED, "back.after-open=1*sleep(3000)");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.end_sessions().await;
+    assert_code(&wait(moved), Some(0));
+    assert_eq!(calls(&stage), "before_fence after_switch", "the operator has moved the clients");
+    assert_back(&stage).await;
 }

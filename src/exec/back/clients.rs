@@ -80,10 +80,10 @@ pub(super) async fn raise(
 ///
 /// # Errors
 /// Nobody knows whether they were moved: they are held still, where there is a pooler.
-pub(super) async fn go_to_source(run: &Run, ledger: &Client, word: Option<Word>) -> Result<(), ExecError> {
+pub(super) async fn go_to_source(run: &Run, ledger: &Client, word: &mut Option<Word>) -> Result<(), ExecError> {
     let _hold = run.holds.take();
     let by = (Direction::Back, epoch(run, ledger).await?);
-    switch::check_word(run, ledger, Direction::Back, word).await?;
+    switch::check_word(run, ledger, Direction::Back, *word).await?;
     switch::move_clients(run, ledger, by, word).await?;
     failpoint::hit("back.after-moved")?;
     pooler::resume(run).await?;

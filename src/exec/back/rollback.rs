@@ -223,7 +223,7 @@ async fn progress_of(run: &Run, source: &Client) -> Result<Option<state::Cutover
 pub(super) async fn complete(
     run: &Run,
     (ledger, source): (&Client, &Client),
-    word: Option<Word>,
+    word: &mut Option<Word>,
 ) -> Result<(), ExecError> {
     let _hold = run.holds.take();
     has_everything(run, ledger, source).await?;

@@ -183,7 +183,7 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
     }
     // The database says what was decided.
     if state == WayBackState::RollingBack && of_target(&run, &ledger).await? == Standing::Permanent {
-        rollback::complete(&run, (&ledger, &source), errand.word.take()).await?;
+        rollback::complete(&run, (&ledger, &source), &mut errand.word).await?;
         request::end_taken(&ledger, &run.id, "rollback", ROLLED_BACK).await?;
         run.note("the rollback had been decided before the interruption; it is complete now");
         return Ok(Outcome::RolledBack);
@@ -345,7 +345,7 @@ async fn go_back(
         },
     };
     let Some(error) = undecided else {
-        let completed = rollback::complete(run, (ledger, source), None).await;
+        let completed = rollback::complete(run, (ledger, source), &mut None).await;
         let text = match &completed {
             // The next attempt ends it, and says so.
             Err(error) if error.is_transient() => return completed.map(|()| Outcome::RolledBack),

@@ -18,9 +18,9 @@ use crate::exec::touched::Touched;
 use crate::exec::{ExecError, copy, partitions, snapshots};
 use crate::pg::client::Client;
 use crate::replay::{FullXid, Key, Lsn, Snapshot};
-use crate::sql::Side;
 use crate::sql::hash::Digest;
 use crate::sql::range::Counted;
+use crate::sql::{self, Side};
 
 /// A source transaction is held open at most this long for the stream.
 pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(10);
@@ -187,7 +187,7 @@ impl Visitor {
         if !self.caught_up(lsn).await? {
             return again(Why::Late(lsn));
         }
-        self.begin_target(lsn).await?;
+        self.begin_target(lsn, &lock_target(&[task])).await?;
         let target = sides.sum(Side::Target, selection, &[]).await?;
         // After the target's snapshot: every key in it was remembered before it was written.
         let unseen = match place {
@@ -308,7 +308,7 @@ impl Visitor {
         if !self.caught_up(lsn).await? {
             return Ok(Visit::Again(Why::Late(lsn)));
         }
-        self.begin_target(lsn).await?;
+        self.begin_target(lsn, &lock_target(&[task])).await?;
         let target = whole::buckets(&sides, Side::Target).await?;
         if self.touched.unseen(task.index, None, None, snapshot).is_none_or(|keys| !keys.is_empty()) {
             return Ok(Visit::Again(Why::Hot));
@@ -352,10 +352,10 @@ impl Visitor {
         Ok(true)
     }
 
-    /// The target's transaction; its snapshot is taken with the position that the ledger has in it.
-    pub(super) async fn begin_target(&self, lsn: Lsn) -> Result<(), ExecError> {
+    /// The target's transaction; its snapshot is taken behind `lock`, with the position that the ledger has in it.
+    pub(super) async fn begin_target(&self, lsn: Lsn, lock: &str) -> Result<(), ExecError> {
         self.target
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {lock}"))
             .await
             .map_err(ExecError::target("begin a comparison"))?;
         let row = self
@@ -386,6 +386,12 @@ impl Visitor {
         }
         (snapshot.xmax <= self.inherited).then_some(self.inherited)
     }
+}
+
+/// Before a snapshot of the target: of a table that is rewritten behind it, it would show no row.
+pub(super) fn lock_target(tables: &[&TableTask]) -> String {
+    let names: Vec<String> = tables.iter().map(|task| sql::name(&task.projection.target)).collect();
+    if names.is_empty() { String::new() } else { format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")) }
 }
 
 async fn judge_whole(sides: &Sides<'_>, source: &Buckets, target: &Buckets) -> Result<Visit, ExecError> {

@@ -10,11 +10,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::live::{APPLY_PATIENCE, Visitor};
+use super::live::{self, APPLY_PATIENCE, Visitor};
 use super::pass;
 use super::wish::Wish;
 use crate::catalog::Ident;
 use crate::exec::engine::Engine;
+use crate::exec::fence::is_lock_trouble;
 use crate::exec::guards::{self, Opened};
 use crate::exec::table::TableTask;
 use crate::exec::{ExecError, copy, failpoint, slot};
@@ -32,6 +33,8 @@ const REST: Duration = Duration::from_millis(200);
 /// How often to look whether somebody waits for a table that is read.
 const IN_THE_WAY_EVERY: Duration = Duration::from_millis(300);
 const HOLD: &str = "hold a moment of the target";
+/// The stream stands still meanwhile.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 const WAITS: &str = "SELECT a.pid, coalesce(a.application_name, '') FROM pg_catalog.pg_stat_activity a \
                      WHERE a.wait_event_type = 'Lock' AND $1 && pg_catalog.pg_blocking_pids(a.pid) LIMIT 1";
 const TERMINATE: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM unnest($1::int4[]) AS pid";
@@ -100,9 +103,11 @@ async fn attempt(engine: &Engine, wish: &Wish, wanted: &[usize], workers: usize)
     let tables: Vec<TableTask> = wanted.iter().map(|&table| engine.tables[table].clone()).collect();
     let first = run.connect(End::Source, "verify").await?;
     let count = workers.min(guards::most(&first, &tables).await?).max(1);
-    let (sources, source_pids) = match guards::open(run, (first, false), &tables, count).await? {
-        Opened::Guards(sources, pids) => (sources, pids),
-        Opened::InTheWay(how) => return Ok(Tried::Again(how)),
+    let (sources, source_pids) = match guards::open(run, (first, false), &tables, count).await {
+        Ok(Opened::Guards(sources, pids)) => (sources, pids),
+        Ok(Opened::InTheWay(how)) => return Ok(Tried::Again(how)),
+        Err(error) if is_lock_trouble(&error) => return Ok(Tried::Again(error.to_string())),
+        Err(error) => return Err(error),
     };
     let mut watch = Watch {
         source: (run.connect(End::Source, "watch").await?, source_pids),
@@ -160,7 +165,14 @@ async fn under(
     if !first.caught_up(at).await? {
         return Ok(Err(format!("the stream has not reached {at} after {} s", APPLY_PATIENCE.as_secs())));
     }
-    first.begin_target(at).await?;
+    let lock = format!("{LOCK_TIMEOUT}; {}", live::lock_target(&tables.iter().collect::<Vec<_>>()));
+    match first.begin_target(at, &lock).await {
+        // The stream is held meanwhile.
+        Err(error) if is_lock_trouble(&error) => {
+            return Ok(Err(format!("a table of the target could not be locked for reading: {error}")));
+        }
+        other => other?,
+    }
     let doing = || ExecError::target(HOLD);
     let exported = first.target.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(doing())?;
     let seen = |table: usize| engine.touched.unseen(table, None, None, &snapshot).map(BTreeSet::from_iter);
@@ -178,7 +190,8 @@ async fn under(
     }
     let exported: String = exported.get(0);
     for visitor in &visitors[1..] {
-        let begin = visitor.target.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {lock}");
+        let begin = visitor.target.batch_execute(&begin).await;
         begin.map_err(doing())?;
         guards::import_snapshot(&visitor.target, &exported).await.map_err(doing())?;
     }
