@@ -84,8 +84,8 @@ async fn an_executor_that_was_away_does_not_take_the_word_back() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     stage.end_sessions().await;
-    let said = command(&stage, &["cutover", "--yes", "--switch-happened", "no", "--open-source"], "");
-    assert_code(&said, Some(0));
+    let open = ["--state", stage.copy_journal(), "cutover", "--yes", "--switch-happened", "no", "--open-source"];
+    assert_code(&command(&stage, &open, ""), Some(0));
     assert!(is_open(&stage).await);
     let said = wait(away);
     assert!(said.code != Some(0), "{}", said.stderr);

@@ -408,7 +408,7 @@ async fn the_pause_of_somebody_else_stays() {
     let pgbouncer = Pgbouncer::start(&stage, &pair);
     pgbouncer.plan(&stage, 60, "");
     pgbouncer.connect("pgbouncer").await.simple_query("PAUSE shop").await.unwrap();
-    let mut running = stage.start_through("cutover.begin=1*sleep(4000)");
+    let mut running = stage.start_through("cutover.begin=1*sleep(12000)");
     running.wait_for(READY);
     tokio::time::sleep(Duration::from_millis(500)).await;
     pair.source.kill_immediate().unwrap();
@@ -428,7 +428,8 @@ async fn one_that_was_away_lets_nobody_go_whom_another_holds() {
     let mut away = stage.start_through("pooler.after-pause=1*sleep(15000)");
     tokio::task::block_in_place(|| away.wait_for("pgbouncer holds its clients"));
     stage.end_sessions().await;
-    let mut next = stage.start_through("pooler.after-pause=1*sleep(25000)");
+    let next = ["--state", stage.copy_journal(), "--json", "apply", "plan.json", "--yes", "--through", "cutover"];
+    let mut next = stage.migration.start(&next, "pooler.after-pause=1*sleep(25000)");
     tokio::task::block_in_place(|| next.wait_for("pgbouncer holds its clients"));
     tokio::task::block_in_place(|| away.wait_for("another executor has the migration"));
     assert!(pgbouncer.paused().await);

@@ -128,6 +128,27 @@ impl Stage {
         said.counters().get(name).copied().unwrap_or(0)
     }
 
+    /// Waits for sessions of pcrd's at both ends, and for what they are about to do.
+    pub async fn until_at_work(&self) {
+        let query = "SELECT count(*) > 0 FROM pg_stat_activity \
+                     WHERE datname = current_database() AND application_name LIKE 'pcrd/%'";
+        self.until_target(query).await;
+        self.until_source(query).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+
+    /// A journal as another machine has it, which nobody else uses.
+    pub fn copy_journal(&self) -> &'static str {
+        let dir = self.migration.dir.path();
+        for end in ["", "-wal", "-shm"] {
+            let (from, to) = (format!("state.sqlite3{end}"), format!("other.sqlite3{end}"));
+            if dir.join(&from).exists() {
+                std::fs::copy(dir.join(from), dir.join(to)).unwrap();
+            }
+        }
+        "other.sqlite3"
+    }
+
     /// Ends all of pcrd's at both ends, and with them what they have locked.
     pub async fn end_sessions(&self) {
         for end in [&self.source, &self.target] {

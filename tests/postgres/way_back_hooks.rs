@@ -1,8 +1,6 @@
 //! The operator's programs in a rollback: each at its moment and told which way, the one that moves the clients at most once,
 //! whatever dies meanwhile, and never with both sides taking writes.
 
-use std::time::Duration;
-
 use crate::hooks::{calls, count, does, does_nothing, name_of, points, until_file, write_program};
 use crate::stage::Stage;
 use crate::support::{TestPair, rows, text};
@@ -278,8 +276,8 @@ async fn the_word_outlives_a_lost_session() {
     let program = stage.migration.dir.path().join("hook.sh");
     assert!(std::process::Command::new("chmod").arg("+x").arg(program).status().unwrap().success());
     assert_ends(&stage, None, CLOSED).await;
-    let moved = stage.migration.start(HAPPENED, "back.after-open=1*sleep(3000)");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let moved = stage.migration.start(HAPPENED, "back.after-open=1*sleep(6000)");
+    stage.until_at_work().await;
     stage.end_sessions().await;
     assert_code(&wait(moved), Some(0));
     assert_eq!(calls(&stage), "before_fence after_switch", "the operator has moved the clients");
