@@ -20,7 +20,6 @@ const DDL: &str = "CREATE TABLE items (id integer PRIMARY KEY, note text);
     INSERT INTO items SELECT -n, 'item ' || n FROM generate_series(1, 200) AS n; ANALYZE items";
 const TABLES: &str = "    - { name: items, columns: { id: { type: bigint } } }\n";
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
-const READY: &str = "\"type\":\"gate\",\"ready\":true";
 
 /// A pgbouncer with one database, `shop`.
 pub struct Pgbouncer {
@@ -408,9 +407,9 @@ async fn the_pause_of_somebody_else_stays() {
     let pgbouncer = Pgbouncer::start(&stage, &pair);
     pgbouncer.plan(&stage, 60, "");
     pgbouncer.connect("pgbouncer").await.simple_query("PAUSE shop").await.unwrap();
-    let mut running = stage.start_through("cutover.begin=1*sleep(12000)");
-    running.wait_for(READY);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut running = stage.start_through("cutover.begin=1*sleep(5000)");
+    stage.until_target("SELECT count(*) > 0 FROM pcrd.verified").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     pair.source.kill_immediate().unwrap();
     tokio::task::block_in_place(|| running.wait_for("trying again in"));
     assert!(pgbouncer.paused().await);
@@ -426,11 +425,18 @@ async fn one_that_was_away_lets_nobody_go_whom_another_holds() {
     pgbouncer.plan(&stage, 60, "");
     let clients = Clients::start(&pgbouncer).await;
     let mut away = stage.start_through("pooler.after-pause=1*sleep(15000)");
-    tokio::task::block_in_place(|| away.wait_for("pgbouncer holds its clients"));
+    // What an executor says waits with it.
+    let until = async |attempt: u32| {
+        stage.until_target(&format!("SELECT attempt = {attempt} FROM pcrd.cutover")).await;
+        while !pgbouncer.paused().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(1).await;
     stage.end_sessions().await;
     let next = ["--state", stage.copy_journal(), "--json", "apply", "plan.json", "--yes", "--through", "cutover"];
-    let mut next = stage.migration.start(&next, "pooler.after-pause=1*sleep(25000)");
-    tokio::task::block_in_place(|| next.wait_for("pgbouncer holds its clients"));
+    let next = stage.migration.start(&next, "pooler.after-pause=1*sleep(25000)");
+    until(2).await;
     tokio::task::block_in_place(|| away.wait_for("another executor has the migration"));
     assert!(pgbouncer.paused().await);
     assert_code(&tokio::task::block_in_place(|| next.finish()), Some(0));
