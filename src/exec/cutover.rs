@@ -18,8 +18,8 @@ use super::sentinel::{Nonce, SENTINEL};
 use super::steps::Steps;
 use super::switch::{self, Word};
 use super::{
-    ExecError, back, constraints, failpoint, gaps, late, owners_and_grants, pooler, sequences, target_partitions,
-    verify,
+    ExecError, back, constraints, failpoint, gaps, late, open_beside, owners_and_grants, pooler, sequences,
+    target_partitions, verify,
 };
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self as state, CutoverState};
@@ -27,10 +27,6 @@ use crate::ledger::hook::Direction;
 use crate::pg::client::Client;
 use crate::plan::{End, FenceKind, Hook, Op};
 use crate::replay::Lsn;
-
-/// Of a source that was closed for good and is not.
-const OPEN_BESIDE: &str = "ALARM: the source takes writes beside the target, for its fence of the switch is not there: it was restored, \
-                           or failed over to a server that is behind. The target is the database: keep writers away from the source";
 
 /// Of a switch that an executor completes for another one.
 pub(super) const COMPLETE: &str = "the cutover had been decided before the interruption; it is complete now";
@@ -378,6 +374,7 @@ pub async fn finish_interrupted(
         || standing == Standing::Permanent
         || switch::is_in_doubt(run, ledger).await?;
     if !is_decided && found.state == CutoverState::Ready && standing == Standing::None {
+        *word = None;
         // One that died before its fence has left the slot of the way back.
         back::disarm_or_say(run, ledger).await;
         // An abort that died after it had opened the source, and before it looked what is left on the tables.
@@ -408,10 +405,12 @@ pub async fn finish_interrupted(
         switch::complete(run, ledger, (word, &rights)).await?;
         run.note(COMPLETE);
         if run.plan.settings.cutover.fence.refuses() && standing != Standing::Permanent {
-            run.note(OPEN_BESIDE);
+            run.note(open_beside::UNFENCED);
         }
         return Ok(Some(Outcome::Switched));
     }
+    // What is said is said of the call that it was said of, and not of one that comes after it.
+    *word = None;
     let trouble = switch::give_up(run, ledger, source).await?;
     back::disarm_or_say(run, ledger).await;
     run.note("an interrupted cutover was given up; the source is open for writes");

@@ -44,6 +44,7 @@ mod lock_holders;
 mod may_give;
 pub mod new_types;
 mod no_way_back;
+mod open_beside;
 mod open_partitions;
 mod order;
 pub mod owners_and_grants;

@@ -282,6 +282,8 @@ async fn late_writes(
     let lines = super::late::lines_of(ledger, source, &found.id, &plan.settings).await;
     let mut lines = lines.unwrap_or_else(|error| vec![super::switch::unknown(&error)]);
     if found.state == "cut_over" {
+        let beside = super::open_beside::lines(plan, &found.id, (ledger, source)).await;
+        lines.extend(beside.unwrap_or_else(|error| vec![super::switch::unknown(&error)]));
         let open = super::open_partitions::of(plan, &found.id, source).await;
         lines.extend(
             open.map_or_else(|error| vec![super::switch::unknown(&error)], |open| super::open_partitions::lines(&open)),

@@ -48,6 +48,7 @@ mod new_types;
 mod no_false_alarm;
 mod nobody;
 mod not_additive;
+mod open_beside;
 mod operate;
 mod ordeal;
 mod owners_and_grants;

@@ -188,6 +188,8 @@ async fn attempt(request: &Request, errand: &mut Errand) -> Result<Outcome, Exec
         run.note("the rollback had been decided before the interruption; it is complete now");
         return Ok(Outcome::RolledBack);
     }
+    // What is said is said of the call that it was said of, and not of one that comes after it.
+    errand.word = None;
     request::end_stale(&ledger, &run.id).await?;
     match rollback::is_closed(&run, &ledger, &source).await {
         // Where the fence is permanent the server is the right one: what became of its tables is looked at before changes go.
