@@ -269,7 +269,7 @@ pub async fn arm(run: &Run, ledger: &Client, source: &Client, prepared: Option<P
     progress::create(source, &mirrored.id, mirrored.epoch, timeline, lsn, &snapshot).await?;
     let nonce = Nonce::new();
     let epoch = mirrored.epoch;
-    let mut following = follow::start(Arc::new(mirrored), tables, source).await?;
+    let mut following = follow::start(Arc::new(mirrored), tables, (source, ledger)).await?;
     let text = format!("{PROBE}{}", nonce.digest());
     ledger
         .execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pcrd', $1)", &[&text])

@@ -48,20 +48,24 @@ pub(super) async fn take_over(mirrored: &Run, source: &Client) -> Result<i64, Ex
     Ok(migration::take_over(source, &registration).await?)
 }
 
-/// Starts where the source's ledger says. `source` is the ledger's connection.
+/// Starts where the source's ledger says. `source` is the ledger's connection, `target` one to where changes come from: none is
+/// made for these questions, for this is done behind the fence too.
 ///
 /// # Errors
 /// [`ExecError::WayBackClosed`] when the target has not kept what it wrote: that ends the way back.
-pub(super) async fn start(run: Arc<Run>, tables: Vec<TableTask>, source: &Client) -> Result<Following, ExecError> {
+pub(super) async fn start(
+    run: Arc<Run>,
+    tables: Vec<TableTask>,
+    (source, target): (&Client, &Client),
+) -> Result<Following, ExecError> {
     let tables = Arc::new(tables);
     let progress = progress::read(source, &run.id).await?;
     let progress = progress
         .ok_or_else(|| ExecError::SourceBehind { reason: "its ledger has no position of the way back".to_owned() })?;
-    let from = run.connect(crate::plan::End::Source, "way back").await.map_err(ExecError::mirrored)?;
-    slot::wait_inactive(&run, &from).await.map_err(ExecError::mirrored)?;
+    slot::wait_inactive(&run, target).await.map_err(ExecError::mirrored)?;
     let slot = &run.plan.settings.slot;
     let found =
-        slot::state(&from, &run).await.map_err(ExecError::mirrored)?.ok_or_else(|| ExecError::WayBackClosed {
+        slot::state(target, &run).await.map_err(ExecError::mirrored)?.ok_or_else(|| ExecError::WayBackClosed {
             reason: format!("the target has no slot {slot}: what it wrote since cannot be read"),
         })?;
     if found.lost {

@@ -241,7 +241,7 @@ async fn go(
     errand: &mut Errand,
 ) -> Result<Outcome, ExecError> {
     let looks = looks::resume(run, &mirrored, (ledger, source), &mut tables).await?;
-    let mut following = follow::start(mirrored, tables, source).await?;
+    let mut following = follow::start(mirrored, tables, (source, ledger)).await?;
     run.note("changes of the target go back to the source: pcrd rollback goes back, pcrd finalize ends the way back");
     let (mut said, mut is_slot_gone) = (Instant::now(), false);
     loop {
