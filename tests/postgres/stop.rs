@@ -153,7 +153,7 @@ async fn while_an_index_build_waits_for_a_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_comparison_waits_for_a_lock() {
-    while_the_target_is_locked("catchup", "select").await;
+    while_the_target_is_locked("catchup", "begin isolation").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
