@@ -43,7 +43,7 @@ pub(super) async fn lines(
     let rows = source
         .query(
             "SELECT t.oid::regclass::text FROM (SELECT coalesce(pg_catalog.to_regclass(other), pg_catalog.to_regclass(name)) AS oid \
-              FROM pg_catalog.unnest($1::text[], $2::text[]) AS given(name, other)) AS t \
+              FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS given(name, other)) AS t \
              WHERE t.oid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g \
               WHERE g.tgrelid = t.oid AND g.tgname = 'pcrd_fence' AND g.tgenabled = 'A') ORDER BY 1",
             &[&names, &others],
