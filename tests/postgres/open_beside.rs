@@ -16,7 +16,7 @@ async fn status_says_when_the_source_takes_writes() {
         let own = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'pcrd_fence'";
         let table = text(&stage.source, own).await;
         assert_eq!(table == "items", fence == "trigger", "{table}");
-        let alarm = format!("ALARM: {table} of the source takes writes beside the target");
+        let alarm = format!("ALARM: public.{table} of the source takes writes beside the target");
         for (off, on) in [("DISABLE", "ENABLE ALWAYS"), ("ENABLE", "ENABLE ALWAYS")] {
             run(&stage.source, &format!("ALTER TABLE {table} {off} TRIGGER pcrd_fence")).await;
             assert!(status().contains(&alarm), "{off}: {}", status());
