@@ -248,6 +248,7 @@ impl Servers {
             | Op::CopyTable(_)
             | Op::CreateIndex(_)
             | Op::CreateStatistics(_)
+            | Op::CreateView(_)
             | Op::ClusterOn(_)
             | Op::SetReplicaIdentity(_)
             | Op::AddConstraint(_)

@@ -289,6 +289,7 @@ fn no_step_of_the_protocol_can_be_left_out() {
                     | Kind::SetSequence
                     | Kind::SetDefault
                     | Kind::CreateStatistics
+                    | Kind::CreateView
                     | Kind::ClusterOn
                     | Kind::SetReplicaIdentity
             );

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod statistics;
 pub mod trigger;
 pub mod type_def;
+pub mod view;
 
 pub use acl::*;
 pub use column::*;
@@ -28,3 +29,4 @@ pub use policy::{Policy, PolicyCommand, PolicyDef, RowSecurity};
 pub use statistics::{Statistics, StatisticsDef, StatisticsKind};
 pub use trigger::{Firing, FunctionDef, Trigger, TriggerDef, TriggerEvent, TriggerFunction, TriggerTiming};
 pub use type_def::{Attribute, RangeDef, TypeDef};
+pub use view::{Materialized, View, ViewDef};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Column, Constraint, DefaultGrants, Fingerprint, Ident, Index, Policy, QualifiedName, Roles, SchemaRights,
-    Statistics, Trigger, TriggerFunction, TypeDef,
+    Statistics, Trigger, TriggerFunction, TypeDef, View,
 };
 
 /// What one database holds, as far as pcrd must know it.
@@ -45,6 +45,9 @@ pub struct Catalog {
     /// was saved by a pcrd that did not look; then it knows of no policies either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub functions: Option<BTreeSet<String>>,
+    /// What views show; empty when only some tables were read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<QualifiedName, View>,
 }
 
 /// Identity and settings of a cluster that decide whether values mean the same on both sides.

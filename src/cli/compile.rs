@@ -16,9 +16,10 @@ use crate::resolve::selection::choose;
 use crate::resolve::{NotCarried, ResolveOptions, Resolved, resolve};
 
 use super::catalogs::Seen;
-use super::desired::{desired, normalise};
+use super::desired::{desired, new_types_of, normalise};
 use super::error::{CommandError, Exit};
 use super::schema_files::{SchemaFiles, file_name};
+use super::views;
 
 /// Everything that keeps a plan from being made, as far as it stands in one file.
 #[derive(Debug)]
@@ -119,14 +120,23 @@ pub async fn compile(
         name,
         why: why.to_owned(),
     }));
-    resolved.not_carried.extend(chosen.left);
-    resolved.not_carried.sort();
     if let Some(client) = &target.client {
         normalise(client, &mut resolved).await?;
     }
+    let types = new_types_of(&resolved)?;
+    let of_views = views::read_by_target(target.client.as_ref(), &mut resolved, &types).await?;
+    // A view that goes along, or stays for a better reason, is not left for having no rows.
+    let is_known = |left: &NotCarried| {
+        let is_same = |one: &NotCarried| one.kind == left.kind && one.name == left.name;
+        resolved.views.iter().any(|view| view.source.to_string() == left.name)
+            || resolved.not_carried.iter().any(is_same)
+    };
+    let of_patterns: Vec<NotCarried> = chosen.left.into_iter().filter(|left| !is_known(left)).collect();
+    resolved.not_carried.extend(of_patterns);
+    resolved.not_carried.sort();
     let mut inputs = vec![Input { name, sha256: config.digest.clone() }];
     inputs.extend(wanted.files.iter().flat_map(SchemaFiles::inputs));
-    let notes = [wanted.notes, chosen.notes, std::mem::take(&mut resolved.notes)].concat();
+    let notes = [wanted.notes, chosen.notes, of_views, std::mem::take(&mut resolved.notes)].concat();
     // As large as the plan will be.
     drop((wanted.schema, wanted.files));
     let plan = build(&resolved, &settings, &inputs).map_err(|error| CommandError::new(Exit::Failed, error))?;

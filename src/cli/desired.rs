@@ -72,7 +72,7 @@ pub async fn desired(config: &Config, source: &Catalog, target: &Seen) -> Result
 }
 
 /// What keeps a role or server from building anything; then the file is taken as it is written.
-fn may_not_build(error: &ScratchError) -> Option<String> {
+pub(super) fn may_not_build(error: &ScratchError) -> Option<String> {
     let ScratchError::Server(error) = error else { return None };
     let said = error.as_db_error()?;
     let is_right = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::READ_ONLY_SQL_TRANSACTION].contains(said.code());
@@ -173,12 +173,22 @@ pub async fn normalise(client: &Client, resolved: &mut Resolved) -> Result<(), C
         rounds.resize_with(rounds.len().max(before + 1), Vec::new);
         rounds[before].push(number);
     }
-    let types = resolved.source.types.clone();
-    let types = checked(in_order(types.keys(), &types).into_iter().map(|name| (name, &types[name])).collect())?;
+    let types = new_types_of(resolved)?;
+    let types: Vec<NewType<'_>> = types.iter().map(|(name, def)| (name, def)).collect();
     for round in rounds {
         normalise_each(client, resolved, &round, (&sequences, &types)).await?;
     }
     Ok(())
+}
+
+/// Types that the plan creates, in the order in which they can be created.
+///
+/// # Errors
+/// One of them is more than a type.
+pub fn new_types_of(resolved: &Resolved) -> Result<Vec<(QualifiedName, TypeDef)>, CommandError> {
+    let types = &resolved.source.types;
+    let ordered = checked(in_order(types.keys(), types).into_iter().map(|name| (name, &types[name])).collect())?;
+    Ok(ordered.into_iter().map(|(name, def)| (name.clone(), def.clone())).collect())
 }
 
 /// The tables of these numbers, which have different targets.

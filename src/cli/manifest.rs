@@ -86,6 +86,10 @@ fn object(op: &Op, target: &Catalog) -> Option<(&'static str, String, bool)> {
             let is_there = found.is_some_and(|table| table.statistics.contains_key(&op.name));
             Some(("statistics", op.name.to_string(), is_there))
         }
+        Op::CreateView(op) => {
+            let found = target.views.get(&op.name);
+            Some(("view", op.name.to_string(), found.is_some_and(|view| view.definition == op.def.definition)))
+        }
         Op::ClusterOn(op) => {
             let found = target.tables.get(&op.table).and_then(|table| table.indexes.get(&op.index));
             Some(("clustered index", in_table(&op.table, &op.index), found.is_some_and(|index| index.clustered)))

@@ -26,6 +26,7 @@ pub mod run;
 pub mod schema_files;
 pub mod shutdown;
 pub mod under_way;
+mod views;
 
 pub use error::{CommandError, Exit};
 pub use run::main;

@@ -80,7 +80,7 @@ pub async fn make(ctx: &Context, config: &Config, wishes: &Wishes) -> Result<Pla
     if is_done(&compiled.resolved, &target.catalog) {
         let items = manifest(&compiled.plan, &target.catalog).into_iter();
         for item in items.filter(|item| {
-            ["owner", "grant", "trigger", "function", "policy", "row security"].contains(&item.kind.as_str())
+            ["owner", "grant", "trigger", "function", "policy", "row security", "view"].contains(&item.kind.as_str())
                 && item.status == Status::Planned
         }) {
             ctx.note(&format!("the {} of {} is not as on the source: {}", item.kind, item.address, item.detail));

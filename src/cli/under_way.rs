@@ -85,6 +85,7 @@ pub async fn hide(ctx: &Context, config: &Config, source: &Catalog, target: &mut
     let catalog = &mut target.catalog;
     for table in &made.tables {
         catalog.tables.remove(table);
+        catalog.views.remove(table);
     }
     // Its partitions go with a table, at every level.
     let mut gone = made.tables.clone();
@@ -136,7 +137,7 @@ async fn made(config: &Config, source: &Catalog, client: &Client) -> Option<(Mig
     for (step, state) in step::all(client, &found.id).await.ok()? {
         let Some((kind, name)) = step.split_once(':').filter(|_| state == StepState::Succeeded) else { continue };
         match kind {
-            "create_table" => made.tables.extend(name.parse::<QualifiedName>()),
+            "create_table" | "create_view" => made.tables.extend(name.parse::<QualifiedName>()),
             "create_sequence" => made.sequences.extend(name.parse::<QualifiedName>()),
             "create_type" => made.types.extend(name.parse::<QualifiedName>()),
             "create_schema" => made.schemas.extend(Ident::new(name)),

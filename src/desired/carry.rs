@@ -16,11 +16,13 @@ pub struct Carry {
     pub policies: bool,
     /// Statistics objects.
     pub statistics: bool,
+    /// Views.
+    pub views: bool,
 }
 
 impl Default for Carry {
     fn default() -> Self {
-        Self { owners: true, grants: true, triggers: true, policies: true, statistics: true }
+        Self { owners: true, grants: true, triggers: true, policies: true, statistics: true, views: true }
     }
 }
 
@@ -33,10 +35,11 @@ enum Kind {
     Triggers,
     Policies,
     Statistics,
+    Views,
 }
 
 /// Kinds that are listed as not carried, whatever is asked for, have no word yet.
-const WORDS: [(&str, Option<Kind>); 8] = [
+const WORDS: [(&str, Option<Kind>); 9] = [
     ("all", Some(Kind::All)),
     ("none", Some(Kind::None)),
     ("owners", Some(Kind::Owners)),
@@ -45,6 +48,7 @@ const WORDS: [(&str, Option<Kind>); 8] = [
     ("policies", Some(Kind::Policies)),
     ("comments", None),
     ("statistics", Some(Kind::Statistics)),
+    ("views", Some(Kind::Views)),
 ];
 
 /// Reads `carry`; everything is carried when it is not there.
@@ -65,5 +69,6 @@ pub fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Carry {
         triggers: is_carried(Kind::Triggers),
         policies: is_carried(Kind::Policies),
         statistics: is_carried(Kind::Statistics),
+        views: is_carried(Kind::Views),
     }
 }

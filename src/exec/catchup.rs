@@ -22,6 +22,7 @@ pub async fn run(engine: &mut Engine) -> Result<(), ExecError> {
             Op::CreateIndex(index) => create_index(engine, &mut steps, step, index).await?,
             Op::AnalyzeTable(analyze) if analyze.freeze => vacuum(engine, &mut steps, step).await?,
             Op::CreateStatistics(_)
+            | Op::CreateView(_)
             | Op::ClusterOn(_)
             | Op::SetReplicaIdentity(_)
             | Op::AddConstraint(_)

@@ -14,7 +14,8 @@ use crate::ledger::hook::Direction;
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{adoption, lock, migration};
 use crate::pg::client::Client;
-use crate::plan::{End, Op};
+use crate::plan::views::{self, tables_behind};
+use crate::plan::{CreateView, End, Op};
 use crate::sql;
 
 /// The switch cannot be undone any more, and the applications cannot use the target yet.
@@ -188,6 +189,14 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
         }
         drop_table(End::Source, &source, &found, &mut removed).await?;
         source.batch_execute("COMMIT").await.map_err(doing())?;
+    }
+    let of_dropped =
+        |view: &&CreateView| !tables_behind(&run.plan, view).is_disjoint(&wishes.drop_target.iter().collect());
+    let views: Vec<&CreateView> = views::made(&run.plan).filter(of_dropped).collect();
+    for view in views.into_iter().rev() {
+        let drop = sql::view::drop_if_there(&view.name, &view.def);
+        ledger.batch_execute(&drop).await.map_err(ExecError::target(format!("drop {}", view.name)))?;
+        removed.push(format!("view {} on the target", view.name));
     }
     for table in &wishes.drop_target {
         drop_table(End::Target, &ledger, table, &mut removed).await?;
@@ -387,6 +396,7 @@ async fn from_target(run: &Run, ledger: &mut Client) -> Result<Vec<String>, Exec
         }
         let drop = match &step.op {
             Op::CreateTable(create) => format!("DROP TABLE IF EXISTS {}", sql::name(&create.name)),
+            Op::CreateView(create) => sql::view::drop_if_there(&create.name, &create.def),
             Op::CreateSequence(create) => format!("DROP SEQUENCE IF EXISTS {}", sql::name(&create.name)),
             Op::CreateType(create) => {
                 format!(

@@ -19,7 +19,7 @@ use super::steps::Steps;
 use super::switch::{self, Word};
 use super::{
     ExecError, back, constraints, failpoint, gaps, late, open_beside, owners_and_grants, pooler, sequences,
-    target_partitions, verify,
+    target_partitions, verify, views,
 };
 use crate::catalog::QualifiedName;
 use crate::ledger::cutover::{self as state, CutoverState};
@@ -138,6 +138,7 @@ async fn forward(engine: &mut Engine, limits: Limits) -> Result<Decided, ExecErr
     constraints::ask(&engine.ledger, &questions).await?;
     gaps::ask(&run, &engine.source).await?;
     sequences::try_out(&run, &engine.ledger, fence_limit(&run, limits) / 2).await?;
+    views::unchanged(&run, &engine.source).await?;
     let wanted = owners_and_grants::wanted(&run, &engine.source, Earlier::Nothing).await?;
     owners_and_grants::try_out(&run, &engine.shared, &wanted).await?;
     failpoint::hit("cutover.asked")?;

@@ -91,6 +91,7 @@ pub mod truncate;
 pub mod upkeep;
 mod vacuum_away;
 pub mod verify;
+mod views;
 pub mod whole;
 pub mod witness;
 

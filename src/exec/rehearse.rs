@@ -30,6 +30,7 @@ async fn build(run: &Run, target: &Client) -> Result<Option<Failure>, ExecError>
                 | Op::CreateSequence(_)
                 | Op::CreateIndex(_)
                 | Op::CreateStatistics(_)
+                | Op::CreateView(_)
                 | Op::ClusterOn(_)
                 | Op::SetReplicaIdentity(_)
                 | Op::AddConstraint(_)

@@ -9,6 +9,7 @@ pub mod pgbouncer;
 pub mod pgoutput;
 pub mod replication;
 pub mod scratch;
+pub mod scratch_view;
 pub mod session;
 pub mod shape;
 mod socket;

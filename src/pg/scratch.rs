@@ -92,17 +92,7 @@ async fn build_and_read(
     known: &BTreeMap<QualifiedName, Sequence>,
     types: &[NewType<'_>],
 ) -> Result<BTreeMap<QualifiedName, Table>, ScratchError> {
-    for (type_name, def) in types {
-        // A run that is under way may have made it.
-        let is_there = "SELECT pg_catalog.to_regtype($1::text) IS NOT NULL";
-        if client.query_one(is_there, &[&name(type_name)]).await?.get(0) {
-            continue;
-        }
-        for made in def.makes(type_name) {
-            client.batch_execute(&ddl::create_schema(&made.schema)).await?;
-        }
-        client.batch_execute(&ddl_type::create_type(type_name, def, ddl_type::QUOTED).join("; ")).await?;
-    }
+    create_types(client, types).await?;
     let pid: i32 = client.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
     let scratch = Scratch::new(pid, definitions, known);
     for schema in scratch.schemas.values() {
@@ -137,6 +127,21 @@ async fn build_and_read(
         Some((definition.name.clone(), scratch.home(definition, table)))
     });
     Ok(read.collect())
+}
+
+/// Those that are not there: a run that is under way may have made some.
+pub(super) async fn create_types(client: &Client, types: &[NewType<'_>]) -> Result<(), tokio_postgres::Error> {
+    for (type_name, def) in types {
+        let is_there = "SELECT pg_catalog.to_regtype($1::text) IS NOT NULL";
+        if client.query_one(is_there, &[&name(type_name)]).await?.get(0) {
+            continue;
+        }
+        for made in def.makes(type_name) {
+            client.batch_execute(&ddl::create_schema(&made.schema)).await?;
+        }
+        client.batch_execute(&ddl_type::create_type(type_name, def, ddl_type::QUOTED).join("; ")).await?;
+    }
+    Ok(())
 }
 
 fn search_path(path: &[Ident]) -> String {

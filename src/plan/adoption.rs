@@ -398,6 +398,10 @@ pub fn steps(
         |op: &Op| owners(before, op).into_iter().any(|table| again.tables.contains(table) && !emptied.contains(table));
     let stands = |op: &Op| is_ground(op) && !is_anew(op);
     for step in before.steps.iter().filter(|step| recorded.begun.contains(&step.id)) {
+        // What they read may be made anew; they have no rows of their own.
+        if matches!(step.op, Op::CreateView(_)) {
+            continue;
+        }
         let same = planned.get(&step.id).is_some_and(|new| is_same(&step.op, new));
         if same && !is_gone(&step.op) && (!is_again(&step.op) || stands(&step.op)) {
             steps.kept.insert(step.id.clone());

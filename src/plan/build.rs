@@ -15,12 +15,14 @@ use crate::plan::whole::frozen;
 use crate::plan::{
     AddConstraint, AnalyzeTable, ClusterOn, CommentTarget, CopyTable, CreateFunction, CreateIndex, CreateLedger,
     CreatePolicy, CreatePublication, CreateSchema, CreateSequence, CreateSlot, CreateStatistics, CreateTable,
-    CreateTrigger, CreateType, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant, GuardTruncate, Input,
-    Op, Plan, SetComment, SetDefault, SetOwner, SetReplicaIdentity, SetRowSecurity, SetSequence, Settings, Side, Step,
-    StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects, statements,
+    CreateTrigger, CreateType, CreateView, Drain, DropFence, DropPublication, DropSlot, FORMAT, Fence, Grant,
+    GuardTruncate, Input, Op, Plan, SetComment, SetDefault, SetOwner, SetReplicaIdentity, SetRowSecurity, SetSequence,
+    Settings, Side, Step, StreamChanges, Switch, ValidateConstraint, VerifyFinal, VerifyTable, back, digest, effects,
+    statements,
 };
 use crate::resolve::{
     Extract, Resolved, ResolvedGrant, ResolvedMark, ResolvedOwner, ResolvedRowSecurity, ResolvedTable, ResolvedTrigger,
+    ResolvedView,
 };
 use crate::sql::publication::TRUNCATE_SINCE;
 
@@ -82,6 +84,7 @@ fn side(extract: &Extract) -> Side {
         sequences: extract.sequences.clone(),
         schemas: extract.schemas.clone(),
         functions: extract.functions.clone(),
+        views: extract.views.clone(),
     }
 }
 
@@ -157,6 +160,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     }
     ops.extend(statistics(resolved));
     ops.extend(marks(resolved));
+    ops.extend(resolved.views.iter().filter(|view| !view.is_unread).map(create_view));
     ops.extend(resolved.sequences.iter().filter_map(|sequence| {
         let text = sequence.wanted.comment.clone()?;
         Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
@@ -207,6 +211,11 @@ fn statistics(resolved: &Resolved) -> impl Iterator<Item = Op> {
         let create = Op::CreateStatistics(CreateStatistics { table, name, def: one.def.clone() });
         [create].into_iter().chain(comment)
     })
+}
+
+fn create_view(one: &ResolvedView) -> Op {
+    let (name, source) = (one.name.clone(), one.source.clone());
+    Op::CreateView(CreateView { name, source, def: one.def.clone(), reads: one.reads.iter().cloned().collect() })
 }
 
 fn marks(resolved: &Resolved) -> impl Iterator<Item = Op> {

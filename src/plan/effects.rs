@@ -32,6 +32,10 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         }
         Op::CreateIndex(op) => vec![lock(End::Target, &op.table, "SHARE", "the build; the stream waits")],
         Op::CreateStatistics(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
+        Op::CreateView(op) => {
+            let held = if op.def.materialized.is_some() { "one run of its query" } else { "milliseconds" };
+            each(End::Target, &op.reads, "ACCESS SHARE", held)
+        }
         Op::ClusterOn(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
         Op::SetReplicaIdentity(op) => vec![lock(End::Target, &op.table, "ACCESS EXCLUSIVE", "milliseconds")],
         Op::AddConstraint(op) => {
@@ -163,6 +167,7 @@ pub fn done_when(op: &Op, plan: &Plan) -> String {
         Op::StreamChanges(_) => "the fence has been drained".to_owned(),
         Op::CreateIndex(op) => format!("index {} on {} exists and is valid", op.name, op.table),
         Op::CreateStatistics(op) => format!("statistics {} of {} exist", op.name, op.table),
+        Op::CreateView(op) => format!("view {} exists with this query", op.name),
         Op::ClusterOn(op) => format!("CLUSTER of {} takes index {}", op.table, op.index),
         Op::SetReplicaIdentity(op) => format!("the replica identity of {} is so", op.table),
         Op::AddConstraint(op) => format!("constraint {} on {} exists", op.name, op.table),

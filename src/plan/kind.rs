@@ -20,6 +20,7 @@ pub enum Kind {
     StreamChanges,
     CreateIndex,
     CreateStatistics,
+    CreateView,
     ClusterOn,
     SetReplicaIdentity,
     AddConstraint,
@@ -69,6 +70,7 @@ impl Op {
             Self::StreamChanges(_) => Kind::StreamChanges,
             Self::CreateIndex(_) => Kind::CreateIndex,
             Self::CreateStatistics(_) => Kind::CreateStatistics,
+            Self::CreateView(_) => Kind::CreateView,
             Self::ClusterOn(_) => Kind::ClusterOn,
             Self::SetReplicaIdentity(_) => Kind::SetReplicaIdentity,
             Self::AddConstraint(_) => Kind::AddConstraint,
@@ -119,6 +121,7 @@ impl Op {
             Self::StreamChanges(op) => format!("stream:{}", op.slot),
             Self::CreateIndex(op) => format!("create_index:{}", within(&op.table, &op.name)),
             Self::CreateStatistics(op) => format!("create_statistics:{}", op.name),
+            Self::CreateView(op) => format!("create_view:{}", op.name),
             Self::ClusterOn(op) => format!("cluster_on:{}", op.table),
             Self::SetReplicaIdentity(op) => format!("set_replica_identity:{}", op.table),
             Self::AddConstraint(op) => format!("add_constraint:{}", within(&op.table, &op.name)),
@@ -187,6 +190,7 @@ impl Op {
             Self::CreateIndex(op) => key_phase(op.key),
             Self::AddConstraint(op) => key_phase(op.key),
             Self::CreateStatistics(_)
+            | Self::CreateView(_)
             | Self::ClusterOn(_)
             | Self::SetReplicaIdentity(_)
             | Self::ValidateConstraint(_)
@@ -259,6 +263,7 @@ impl Op {
             | Self::CreateType(_)
             | Self::CreateSequence(_)
             | Self::StreamChanges(_)
+            | Self::CreateView(_)
             | Self::CreateFunction(_)
             | Self::Fence(_)
             | Self::Drain(_)
@@ -333,6 +338,7 @@ impl Op {
             | Self::CreateSequence(_)
             | Self::CreateIndex(_)
             | Self::CreateStatistics(_)
+            | Self::CreateView(_)
             | Self::ClusterOn(_)
             | Self::SetReplicaIdentity(_)
             | Self::AddConstraint(_)

@@ -32,11 +32,13 @@ mod shape_policy;
 mod shape_statistics;
 mod shape_trigger;
 mod shape_type;
+mod shape_view;
 pub mod statements;
 mod strict;
 mod taken_back;
 pub mod throttle;
 pub mod triggers;
+pub mod views;
 pub mod whole;
 
 pub use build::{BuildError, build};

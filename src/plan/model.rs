@@ -13,7 +13,7 @@ use crate::plan::cutover::Cutover;
 use crate::plan::op::Op;
 use crate::plan::throttle::ThrottleLimits;
 use crate::projection::{Back, Projection};
-pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity};
+pub use crate::resolve::{Accepted, Check, CheckPredicate, Finding, NotCarried, RowBytes, Severity, SourceView};
 
 /// The format this build writes and reads.
 pub const FORMAT: &str = "pcrd.plan/1";
@@ -98,6 +98,9 @@ pub struct Side {
     /// Functions that the plan creates on the target as they are here: `pg_get_functiondef`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<QualifiedName, String>,
+    /// Views that the plan makes on the target, as they are here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<QualifiedName, SourceView>,
 }
 
 /// Choices that hold for the whole plan.

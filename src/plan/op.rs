@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
     Column, Firing, FunctionDef, GrantTarget, Ident, Key, OwnerTarget, Partitioning, PolicyDef, QualifiedName,
-    ReplicaIdentity, Right, Sequence, StatisticsDef, TriggerDef, TypeDef,
+    ReplicaIdentity, Right, Sequence, StatisticsDef, TriggerDef, TypeDef, ViewDef,
 };
 
 /// The kinds of steps.
@@ -38,6 +38,8 @@ pub enum Op {
     CreateIndex(CreateIndex),
     /// Creates a statistics object.
     CreateStatistics(CreateStatistics),
+    /// Creates a view.
+    CreateView(CreateView),
     /// Says which index CLUSTER takes.
     ClusterOn(ClusterOn),
     /// Says which columns of old rows the target's log has.
@@ -170,6 +172,12 @@ CreateStatistics { /// Target table.
     table: QualifiedName, /// Name.
     name: QualifiedName, /// What it does, with the target's names.
     def: StatisticsDef } }
+payload! { /// See [`Op::CreateView`].
+CreateView { /// Name.
+    name: QualifiedName, /// Name on the source.
+    source: QualifiedName, /// What it shows, with the target's names.
+    def: ViewDef, /// Tables and views of the target that it reads, sorted.
+    reads: Vec<QualifiedName> } }
 payload! { /// See [`Op::ClusterOn`].
 ClusterOn { /// Target table.
     table: QualifiedName, /// One of its indexes.

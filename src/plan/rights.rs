@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{ColumnRef, GrantTarget, Holding, Holdings, Ident, OwnerTarget, QualifiedName, Right};
 use crate::plan::policies::is_whole;
+use crate::plan::views;
 use crate::plan::{Grant, Op, Plan, SetOwner, StepId};
 
 /// What is wrong with a step that gives somebody something.
@@ -52,6 +53,9 @@ fn of_source(plan: &Plan) -> Holdings {
             let at = ColumnRef { table: name.clone(), column: column.name.clone() };
             found.insert(GrantTarget::Column(at), Holding::of(&table.owner, &column.grants));
         }
+    }
+    for (name, view) in &plan.source.views {
+        found.insert(GrantTarget::Table(name.clone()), Holding::of(&view.owner, &view.grants));
     }
     for (name, sequence) in &plan.source.sequences {
         found.insert(GrantTarget::Sequence(name.clone()), Holding::of(&sequence.owner, &sequence.grants));
@@ -152,7 +156,10 @@ pub fn shown(on: &GrantTarget) -> String {
 /// The objects of the source that an object of the target comes from; none for one that is not the plan's.
 pub fn origins(plan: &Plan, on: &GrantTarget) -> BTreeSet<GrantTarget> {
     match on {
-        GrantTarget::Table(table) => plan.onto(table).map(|one| GrantTarget::Table(one.source.clone())).collect(),
+        GrantTarget::Table(table) => {
+            let of_view = views::named(plan, table).map(|view| GrantTarget::Table(view.source.clone()));
+            plan.onto(table).map(|one| GrantTarget::Table(one.source.clone())).chain(of_view).collect()
+        }
         GrantTarget::Column(at) => {
             let from = |one: &crate::projection::Projection| {
                 let column = one.only_read(&at.column)?.clone();
@@ -175,7 +182,9 @@ pub fn origins(plan: &Plan, on: &GrantTarget) -> BTreeSet<GrantTarget> {
                 plan.steps.iter().any(|step| matches!(&step.op, Op::CreateSchema(op) if op.schema == *schema));
             let types = plan.source.types.iter().flat_map(|(name, def)| def.makes(name));
             let of_types = types.filter(|name| is_made && name.schema == *schema).map(|name| name.schema.clone());
-            of_tables.chain(of_sequences).chain(of_types).map(GrantTarget::Schema).collect()
+            let of_views = views::made(plan).filter(|view| is_made && view.name.schema == *schema);
+            let of_views = of_views.map(|view| view.source.schema.clone());
+            of_tables.chain(of_sequences).chain(of_types).chain(of_views).map(GrantTarget::Schema).collect()
         }
     }
 }
@@ -212,6 +221,7 @@ fn is_given(plan: &Plan, op: &SetOwner) -> bool {
     match &op.on {
         OwnerTarget::Schema(schema) => op.sequences.is_empty() && creates_schema(plan, schema),
         OwnerTarget::Sequence(name) => op.sequences.is_empty() && sequences(plan).any(|(target, _)| target == name),
+        OwnerTarget::Table(view) if views::named(plan, view).is_some() => op.sequences.is_empty(),
         OwnerTarget::Table(table) => {
             plan.onto(table).next().is_some() && op.sequences.iter().all(|name| counts_for(name, table))
         }
@@ -229,7 +239,10 @@ fn is_granted(plan: &Plan, op: &Grant) -> bool {
     };
     is_once
         && match &op.on {
-            GrantTarget::Table(table) => is_open(table),
+            GrantTarget::Table(table) => match views::named(plan, table) {
+                Some(view) => views::tables_behind(plan, view).into_iter().all(is_open),
+                None => is_open(table),
+            },
             GrantTarget::Column(at) => is_open(&at.table),
             GrantTarget::Sequence(name) => sequences(plan).any(|(target, _)| target == name),
             GrantTarget::Schema(schema) => {

@@ -8,6 +8,7 @@ use crate::plan::shape_policy;
 use crate::plan::shape_statistics;
 use crate::plan::shape_trigger;
 use crate::plan::shape_type;
+use crate::plan::shape_view;
 use crate::plan::statements::via_root;
 use crate::plan::{AddConstraint, CommentTarget, CreateTable, End, Grant, Op, Plan, Renamed, Statement, Step};
 use crate::projection::{ColumnValue, CopyFormat, Projection};
@@ -158,6 +159,7 @@ fn shapes(op: &Op, plan: &Plan) -> Vec<Shape> {
         }
         Op::CreateIndex(op) => vec![target(Rule::new_index, vec![ident(&op.name), name(&op.table)])],
         Op::CreateStatistics(op) => shape_statistics::new_statistics(op),
+        Op::CreateView(op) => shape_view::new_view(op),
         Op::ClusterOn(op) => vec![target(Rule::set_cluster, vec![name(&op.table), ident(&op.index)])],
         Op::SetReplicaIdentity(op) => {
             vec![target(Rule::replica_identity_of, vec![name(&op.table), ddl::identity_words(&op.identity)])]
@@ -248,6 +250,7 @@ fn reverts(op: &Op) -> Vec<Shape> {
             dropped("INDEX", name(&index))
         }
         Op::CreateStatistics(op) => dropped("STATISTICS", name(&op.name)),
+        Op::CreateView(op) => shape_view::dropped_view(op),
         Op::Fence(op) => drop_triggers(FENCE, &op.tables),
         Op::SetDefault(op) => vec![target(Rule::drop_default, column(&op.column).to_vec())],
         Op::CreateLedger(_)

@@ -68,6 +68,8 @@ fn collect<'t>(pair: Pair<'t, Rule>, found: &mut Vec<&'t str>) -> Result<(), Sha
         | Rule::the_policy_word
         | Rule::the_attributes
         | Rule::the_body
+        | Rule::the_query
+        | Rule::the_rows_query
         | Rule::the_public
         | Rule::the_identity
         | Rule::the_word

@@ -6,7 +6,7 @@ use crate::plan::{CommentTarget, End, Op, Plan, Statement};
 use crate::projection::{ColumnValue, Projection};
 use crate::sql::{
     self, Frozen, ProjectionError, chunk, copy, ddl, ddl_type, fence, function, policy, publication, rights,
-    statistics, trigger,
+    statistics, trigger, view,
 };
 
 /// Why an op has no statements.
@@ -59,6 +59,7 @@ pub fn statements(op: &Op, plan: &Plan) -> Result<Vec<Statement>, StatementError
         }
         Op::StreamChanges(op) => source([publication::start(&op.slot, &op.publication, major)]),
         Op::CreateIndex(op) => target([op.statement.clone()]),
+        Op::CreateView(op) => target(view::create(&op.name, &op.def)),
         Op::CreateStatistics(op) => {
             let set = op.def.target.map(|number| statistics::set_target(&op.name, number));
             target([statistics::create(&op.name, &op.table, &op.def)].into_iter().chain(set))
@@ -144,6 +145,7 @@ pub fn revert(op: &Op) -> Vec<Statement> {
             target([ddl::drop("INDEX", &index)])
         }
         Op::CreateStatistics(op) => target([ddl::drop("STATISTICS", &op.name)]),
+        Op::CreateView(op) => target([ddl::drop(view::word(&op.def), &op.name)]),
         Op::Fence(op) => source(fence::drop_triggers(&op.tables)),
         Op::SetDefault(op) => target([ddl::drop_default(&op.column)]),
         // What these do is either harmless, undone with the table, or the point of no return.

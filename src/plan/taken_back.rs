@@ -16,6 +16,7 @@ pub(super) fn taken_back(op: &Op) -> Option<String> {
             Some(format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {}", sql::ident(&op.name)))
         }
         Op::CreateStatistics(op) => Some(format!("DROP STATISTICS IF EXISTS {}", sql::name(&op.name))),
+        Op::CreateView(op) => Some(sql::view::drop_if_there(&op.name, &op.def)),
         Op::ClusterOn(op) => Some(format!("ALTER TABLE IF EXISTS {} SET WITHOUT CLUSTER", sql::name(&op.table))),
         Op::SetReplicaIdentity(op) => Some(sql::ddl::replica_identity(&op.table, &ReplicaIdentity::Default)),
         Op::SetComment(op) => Some(sql::ddl::uncomment(&crate::plan::statements::comment_target(&op.on))),

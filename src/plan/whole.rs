@@ -9,6 +9,7 @@ use crate::plan::policies::{self, PolicyError};
 use crate::plan::rename::rename_source;
 use crate::plan::rights::{self, RightError};
 use crate::plan::triggers::{self, TriggerError};
+use crate::plan::views::{self, ViewError};
 use crate::plan::{
     Action, AnalyzeTable, Check, CopyTable, CreateLedger, CreatePublication, CreateSlot, CreateTable, Drain, DropFence,
     DropPublication, DropSlot, Fence, FreezeDefaults, FrozenColumn, Op, Plan, Severity, StepId, StreamChanges, Switch,
@@ -81,6 +82,9 @@ pub enum WholeError {
     /// Policies or row security that do not come from the source.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A view that does not come from the source.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// Rows that no target takes.
     #[error("rows of {0} that none of its targets takes are neither counted nor accepted")]
     Uncounted(String),
@@ -121,6 +125,7 @@ pub fn problems(plan: &Plan) -> Vec<WholeError> {
     found.extend(policies::problems(plan).into_iter().map(WholeError::from));
     found.extend(rights::problems(plan).into_iter().map(WholeError::from));
     found.extend(triggers::problems(plan).into_iter().map(WholeError::from));
+    found.extend(views::problems(plan).into_iter().map(WholeError::from));
     for check in &plan.checks {
         checked(plan, check, &mut found);
     }

@@ -16,9 +16,9 @@ use crate::resolve::scope::{Scope, scope};
 use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
-    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, back, check, constraint, copying, encoding,
-    ends, filter, hazard, index, marks, merge, partitioning, partitions, policy, rights, rows, sequence, split,
-    statistics, tables, trigger, whole,
+    Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, ResolvedView, SourceView, back, check,
+    constraint, copying, encoding, ends, filter, hazard, index, marks, merge, partitioning, partitions, policy, rights,
+    rows, sequence, split, statistics, tables, trigger, view, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -119,8 +119,9 @@ pub fn resolve(
     let triggers = trigger::triggers(&scopes, (source, target), desired.carry, &mut report);
     let policies = policy::policies(&scopes, &tables, (source, target), desired.carry);
     let statistics = statistics::statistics(&scopes, target, desired.carry, &mut report);
+    let views = view::views(&scopes, (source, target), desired.carry, &mut report);
     let marks = marks::marks(&scopes, &tables, options.goes_back, &mut report);
-    hazard::of_dependents(&scopes, source, (&triggers, &policies), &mut report);
+    hazard::of_dependents(&scopes, source, (&triggers, &policies, &views), &mut report);
     partitions::findings(&scopes, source, &mut report);
     partitioning::unique_names(&scopes, &tables, &mut report);
     partitioning::findings(&scopes, &tables, &mut report);
@@ -128,8 +129,13 @@ pub fn resolve(
     for (scope, table) in scopes.iter().zip(&tables) {
         back::find(scope, table, options.goes_back, &mut report);
     }
-    let rights =
-        rights::rights(&scopes, (&tables, &sequences), (source, target), (desired.carry, &policies), &mut report);
+    let rights = rights::rights(
+        &scopes,
+        (&tables, &sequences, &views),
+        (source, target),
+        (desired.carry, &policies),
+        &mut report,
+    );
     report.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
     report.not_carried.sort();
     report.not_carried.dedup();
@@ -141,18 +147,23 @@ pub fn resolve(
     Ok(Resolved {
         source: Extract {
             functions: triggers.definitions(source),
-            ..source_extract(&scopes, (source, target), &sequence_names, report.types.clone())
+            ..source_extract(&scopes, (source, target), &sequence_names, (report.types.clone(), &views))
         },
         target: target_extract(&scopes, target, &sequences),
         schemas: missing_schemas(
             &scopes,
             target,
             &sequences,
-            report.types.iter().flat_map(|(name, def)| def.makes(name)),
+            report
+                .types
+                .iter()
+                .flat_map(|(name, def)| def.makes(name))
+                .chain(views.carried.iter().map(|one| &one.name)),
         ),
         tables,
         sequences,
         statistics,
+        views: views.carried,
         marks,
         functions: triggers.functions,
         triggers: triggers.carried,
@@ -329,12 +340,19 @@ fn source_extract(
     scopes: &[Scope<'_>],
     (source, target): (&Catalog, &Catalog),
     sequence_names: &SequenceNames,
-    types: BTreeMap<QualifiedName, TypeDef>,
+    (types, views): (BTreeMap<QualifiedName, TypeDef>, &view::Views),
 ) -> Extract {
     let of_types = rights::type_schemas(&types, target);
     let sequences = source.sequences.iter().filter(|(name, _)| sequence_names.all.contains_key(*name));
     let schemas = scopes.iter().map(|scope| &scope.name.schema).chain(sequences.clone().map(|(name, _)| &name.schema));
-    let schemas: BTreeSet<&Ident> = schemas.chain(&of_types).collect();
+    let of_views = view::schemas(views, target).map(|(_, origin)| origin);
+    let schemas: BTreeSet<&Ident> = schemas.chain(&of_types).chain(of_views).collect();
+    let source_view = |one: &ResolvedView| {
+        let (found, view) = (source.tables.get(&one.source)?, source.views.get(&one.source)?);
+        let (owner, grants) = (found.owner.clone(), found.grants.clone());
+        let reads = view.reads.keys().cloned().collect();
+        Some((one.source.clone(), SourceView { definition: view.definition.clone(), owner, grants, reads }))
+    };
     Extract {
         schemas: schemas.into_iter().filter_map(|name| source.schema_rights.get_key_value(name)).map(cloned).collect(),
         server: source.server.clone(),
@@ -342,6 +360,7 @@ fn source_extract(
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
         types,
         functions: BTreeMap::new(),
+        views: views.carried.iter().filter_map(source_view).collect(),
     }
 }
 
@@ -359,6 +378,7 @@ fn target_extract(scopes: &[Scope<'_>], target: &Catalog, sequences: &[ResolvedS
         sequences: sequences.map(|(name, sequence)| (name.clone(), sequence.clone())).collect(),
         types: BTreeMap::new(),
         functions: BTreeMap::new(),
+        views: BTreeMap::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::resolve::policy::Policies;
 use crate::resolve::report::Report;
 use crate::resolve::scope::Scope;
 use crate::resolve::trigger::Triggers;
+use crate::resolve::view::{Views, is_view};
 
 /// A relation that already has the target's name: only the plan that made it may go on with it.
 pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut Report) {
@@ -43,7 +44,7 @@ pub(crate) fn of_existing(scopes: &[Scope<'_>], target: &Catalog, report: &mut R
 pub(crate) fn of_dependents(
     scopes: &[Scope<'_>],
     source: &Catalog,
-    (triggers, policies): (&Triggers, &Policies),
+    (triggers, policies, views): (&Triggers, &Policies, &Views),
     report: &mut Report,
 ) {
     let referring = referring(scopes, source);
@@ -63,7 +64,10 @@ pub(crate) fn of_dependents(
         for (name, why) in policies.left_policies.get(scope.name).into_iter().flatten() {
             report.leave("policy", at(name), why);
         }
-        for dependent in dependents.get(scope.name).into_iter().flatten() {
+        let of_views = dependents.get(scope.name).into_iter().flatten().filter(|one| is_view(&one.kind));
+        let n_carried = views.carried.iter().filter(|one| one.reads.contains(scope.target_name)).count();
+        let some_stay = of_views.count() > n_carried;
+        for dependent in dependents.get(scope.name).into_iter().flatten().filter(|one| !is_view(&one.kind)) {
             let why = match dependent.kind.as_str() {
                 "tablespace" => "on the target it is in the default tablespace of the database".to_owned(),
                 "access method" => "on the target it has the server's default".to_owned(),
@@ -78,6 +82,7 @@ pub(crate) fn of_dependents(
         let names: BTreeSet<&str> = report.not_carried[before..]
             .iter()
             .map(|left| left.kind.as_str())
+            .chain(some_stay.then_some("view"))
             .filter(|kind| *kind != "replica identity")
             .collect();
         let mut messages = Vec::new();

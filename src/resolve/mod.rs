@@ -43,6 +43,8 @@ mod statistics;
 mod tables;
 mod trigger;
 mod types;
+mod view;
+mod view_rights;
 mod volatility;
 mod whole;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
     Firing, FunctionDef, GrantTarget, Ident, OwnerTarget, Partitioning, QualifiedName, ReplicaIdentity, Right,
-    RowSecurity, SchemaRights, Sequence, Server, StatisticsDef, Table, TriggerDef, TypeDef,
+    RowSecurity, SchemaRights, Sequence, Server, StatisticsDef, Table, TriggerDef, TypeDef, ViewDef,
 };
 use crate::projection::Projection;
 use crate::resolve::{Check, Finding, NotCarried};
@@ -28,6 +28,8 @@ pub struct Resolved {
     pub sequences: Vec<ResolvedSequence>,
     /// Statistics objects of the target.
     pub statistics: Vec<ResolvedStatistics>,
+    /// Views of the target, each behind those that it reads.
+    pub views: Vec<ResolvedView>,
     /// What else is said of the target's tables.
     pub marks: Vec<ResolvedMark>,
     /// Functions that they call and the target lacks.
@@ -63,6 +65,23 @@ pub struct Extract {
     pub types: BTreeMap<QualifiedName, TypeDef>,
     /// Functions of the source that the target lacks, as the server writes them.
     pub functions: BTreeMap<QualifiedName, String>,
+    /// Views of the source that go along.
+    pub views: BTreeMap<QualifiedName, SourceView>,
+}
+
+/// A view of the source, as far as the plan must know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceView {
+    /// `pg_get_viewdef`, without its semicolon.
+    pub definition: String,
+    /// Owner.
+    pub owner: Ident,
+    /// Grants, as `pg_class.relacl` items, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
+    /// Relations that it reads.
+    pub reads: BTreeSet<QualifiedName>,
 }
 
 /// One table, before and after.
@@ -145,6 +164,21 @@ pub struct ResolvedStatistics {
     pub comment: Option<String>,
 }
 
+/// A view of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedView {
+    /// Its name on the source.
+    pub source: QualifiedName,
+    /// Its name.
+    pub name: QualifiedName,
+    /// What it shows; the query is the source's until the target's server has read it.
+    pub def: ViewDef,
+    /// Tables and views of the target that it reads.
+    pub reads: BTreeSet<QualifiedName>,
+    /// Something that it reads has another name on the target, and the query still has the old ones: no plan can have it.
+    pub is_unread: bool,
+}
+
 /// What is said of a table of the target, or of one of its indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolvedMark {
@@ -196,6 +230,12 @@ pub struct ResolvedRights {
 }
 
 impl ResolvedRights {
+    /// Takes out what is about a table or view that is not made after all.
+    pub fn leave_table(&mut self, name: &QualifiedName) {
+        self.owners.retain(|one| !matches!(&one.on, OwnerTarget::Table(on) if on == name));
+        self.grants.retain(|one| !matches!(&one.on, GrantTarget::Table(on) if on == name));
+    }
+
     /// True when somebody gets the schema, or a right on it.
     pub fn is_on_schema(&self, schema: &Ident) -> bool {
         let owned = |one: &ResolvedOwner| matches!(&one.on, OwnerTarget::Schema(own) if own == schema);

@@ -15,6 +15,8 @@ use crate::resolve::policy::Policies;
 use crate::resolve::report::Report;
 use crate::resolve::rights_said::{self, LeftWithout};
 use crate::resolve::scope::Scope;
+use crate::resolve::view::{self, Views};
+use crate::resolve::view_rights;
 use crate::resolve::{ResolvedGrant, ResolvedOwner, ResolvedRights, ResolvedSequence, ResolvedTable};
 
 const ROLES_UNKNOWN: &str = "the target's catalog was saved without its roles";
@@ -23,33 +25,38 @@ const MIXED: &str = "its values are made of other columns too, which the role ma
 const SCHEMA_THERE: &str =
     "the target has the schema already: who owns it, who may create there and what everybody may is its own affair";
 const WAS_PUBLIC: &str = "the schema is made out of `public`, which is open to everybody and the database owner's";
-const UNGUARDED: &str = "the table's policies are not carried, and without them the role would see every row";
+const OWNERLESS: Option<&str> =
+    Some("the view reads with its owner's rights, and does not belong to that of the source on the target");
+pub(crate) const UNGUARDED: &str =
+    "the table's policies are not carried, and without them the role would see every row";
 
 /// Where rights come from.
-struct Origin<'a> {
-    shown: String,
-    owner: &'a Ident,
-    grants: &'a [String],
+pub(crate) struct Origin<'a> {
+    pub(crate) shown: String,
+    pub(crate) owner: &'a Ident,
+    pub(crate) grants: &'a [String],
     /// The schema that every database has from its beginning, under another name.
-    was_public: bool,
+    pub(crate) was_public: bool,
     /// Why nobody else than the owner gets a right that somebody has there.
-    kept_back: Option<&'static str>,
+    pub(crate) kept_back: Option<&'static str>,
 }
 
 /// An object of the target and where its rights come from.
-struct Object<'a> {
-    on: GrantTarget,
+pub(crate) struct Object<'a> {
+    pub(crate) on: GrantTarget,
     /// Set where the owner is set for it, and not for what it belongs to; with the sequences that go along.
-    owned: Option<(OwnerTarget, Vec<QualifiedName>)>,
-    origins: Vec<Origin<'a>>,
+    pub(crate) owned: Option<(OwnerTarget, Vec<QualifiedName>)>,
+    pub(crate) origins: Vec<Origin<'a>>,
     /// What the target has already.
-    found: Option<&'a SchemaRights>,
+    pub(crate) found: Option<&'a SchemaRights>,
+    /// It reads with its owner's rights, so that nobody else may use it while it belongs to another role than on the source.
+    pub(crate) reads_as_owner: bool,
 }
 
 /// What becomes of the owners and grants of everything that is migrated.
 pub(crate) fn rights(
     scopes: &[Scope<'_>],
-    (tables, sequences): (&[ResolvedTable], &[ResolvedSequence]),
+    (tables, sequences, views): (&[ResolvedTable], &[ResolvedSequence], &Views),
     (source, target): (&Catalog, &Catalog),
     (carry, policies): (Carry, &Policies),
     report: &mut Report,
@@ -62,11 +69,16 @@ pub(crate) fn rights(
         owners: BTreeMap::new(),
         out: ResolvedRights::default(),
     };
-    let mut objects = schemas(scopes, sequences, &type_schemas(&report.types, target), (source, target));
+    let of_types = type_schemas(&report.types, target);
+    let mut objects = schemas(scopes, sequences, (&of_types, views), (source, target));
     objects.extend(self::tables(scopes, (tables, sequences), policies));
     objects.extend(of_sequences(sequences, source));
-    for object in &objects {
+    objects.extend(view_rights::of_views(views, scopes, source, policies, report));
+    for object in &mut objects {
         work.owner(object, report);
+        if object.reads_as_owner && !work.has_owner_of_source(object) {
+            object.origins.iter_mut().for_each(|origin| origin.kept_back = origin.kept_back.or(OWNERLESS));
+        }
         work.grants(object, report);
     }
     dropped_columns(scopes, report);
@@ -85,13 +97,16 @@ pub(crate) fn type_schemas(types: &BTreeMap<QualifiedName, TypeDef>, target: &Ca
 fn schemas<'a>(
     scopes: &[Scope<'a>],
     sequences: &[ResolvedSequence],
-    of_types: &BTreeSet<Ident>,
+    (of_types, views): (&BTreeSet<Ident>, &Views),
     (source, target): (&'a Catalog, &'a Catalog),
 ) -> Vec<Object<'a>> {
     let mut from: BTreeMap<&Ident, BTreeSet<&Ident>> =
         of_types.iter().map(|own| (own, BTreeSet::from([own]))).collect();
     for scope in scopes {
         from.entry(&scope.target_name.schema).or_default().insert(&scope.name.schema);
+    }
+    for (schema, origin) in view::schemas(views, target) {
+        from.entry(schema).or_default().insert(origin);
     }
     for sequence in sequences {
         let origins = sequence.source.iter().chain(&sequence.further).map(|name| &name.schema);
@@ -111,6 +126,7 @@ fn schemas<'a>(
             owned: is_new.then(|| (OwnerTarget::Schema(schema.clone()), Vec::new())),
             origins: origins.into_iter().filter_map(origin).collect(),
             found: found.filter(|_| !is_new),
+            reads_as_owner: false,
         }
     };
     from.into_iter().map(object).collect()
@@ -140,6 +156,7 @@ fn tables<'a>(
             owned: Some((OwnerTarget::Table(target.clone()), follow.map(|sequence| sequence.target.clone()).collect())),
             origins: onto.iter().copied().map(whole).collect(),
             found: None,
+            reads_as_owner: false,
         });
         // Few tables have any.
         if onto.iter().all(|one| one.table.columns.iter().all(|own| own.grants.is_empty())) {
@@ -158,7 +175,8 @@ fn tables<'a>(
             let origins: Vec<Origin<'a>> = onto.iter().copied().map(of_column).collect();
             if origins.iter().any(|origin| !origin.grants.is_empty()) {
                 let at = ColumnRef { table: target.clone(), column: column.clone() };
-                objects.push(Object { on: GrantTarget::Column(at), owned: None, origins, found: None });
+                let on = GrantTarget::Column(at);
+                objects.push(Object { on, owned: None, origins, found: None, reads_as_owner: false });
             }
         }
     }
@@ -186,6 +204,7 @@ fn of_sequences<'a>(sequences: &[ResolvedSequence], source: &'a Catalog) -> Vec<
             owned: is_free.then(|| (OwnerTarget::Sequence(sequence.target.clone()), Vec::new())),
             origins: origins.collect(),
             found: None,
+            reads_as_owner: false,
         }
     };
     sequences.iter().map(object).collect()
@@ -258,6 +277,11 @@ impl Work<'_> {
             report.leave("owner", format!("{} of {}", origin.owner, origin.shown), why);
         }
         None
+    }
+
+    fn has_owner_of_source(&self, object: &Object<'_>) -> bool {
+        let owner = self.owner_of(object);
+        object.origins.iter().all(|origin| owner == Some(origin.owner))
     }
 
     fn leave_without(&mut self, object: &Object<'_>, kept_from: Option<&Ident>) {

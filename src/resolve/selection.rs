@@ -118,9 +118,12 @@ fn without_rows(kind: TableKind) -> Option<(&'static str, &'static str)> {
         TableKind::Foreign => {
             Some(("foreign table", "its rows are on another server, and do not come through the log"))
         }
-        TableKind::View => Some(("view", "a view has no rows of its own, and views are not carried yet")),
-        TableKind::MaterializedView => {
-            Some(("materialized view", "its rows do not come through the log, and it is not carried yet"))
+        TableKind::View => {
+            Some(("view", "a view has no rows of its own: it goes along where all that it reads is migrated"))
         }
+        TableKind::MaterializedView => Some((
+            "materialized view",
+            "its rows do not come through the log: it goes along where all that it reads is migrated",
+        )),
     }
 }

@@ -32,6 +32,7 @@ pub mod rights;
 pub mod statistics;
 pub mod token;
 pub mod trigger;
+pub mod view;
 pub mod violation;
 
 pub use expr::{Frozen, ProjectionError, source_table, target_table, with_partitions};

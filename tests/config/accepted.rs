@@ -112,7 +112,7 @@ fn every_key_arrives() {
     assert_eq!(migrate.desired.copy, CopyWish::ByKey);
     assert_eq!(
         migrate.desired.carry,
-        Carry { owners: false, grants: true, triggers: false, policies: false, statistics: false }
+        Carry { owners: false, grants: true, triggers: false, policies: false, statistics: false, views: false }
     );
     let said: Vec<_> = Signal::ALL.iter().map(|signal| migrate.throttle.said(*signal).unwrap()).collect();
     assert_eq!(said, [100_000_000, 10_000_000, 5, 40, 70, 0]);

@@ -96,6 +96,7 @@ mod values;
 mod verify;
 mod verify_moment;
 mod verify_standalone;
+mod views;
 mod way_back;
 mod way_back_believed;
 mod way_back_fences;

@@ -6,10 +6,11 @@ use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
 use super::row::{
     ColumnRefRow, DefaultGrantsRow, DependentRow, FunctionRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow,
+    ViewRow,
 };
 use crate::catalog::{
     Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, RangeDef, Roles,
-    SchemaRights, Sequence, Server, Stats, Table, TableKind, TriggerFunction, TypeDef,
+    SchemaRights, Sequence, Server, Stats, Table, TableKind, TriggerFunction, TypeDef, View,
 };
 
 pub(super) fn server(rows: Vec<ServerRow>) -> Result<Server, IntrospectError> {
@@ -106,6 +107,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         default_grants,
         trigger_functions,
         functions: rows.functions.map(|rows| rows.into_iter().map(|row| row.signature).collect()),
+        views: rows.views.into_iter().map(view).collect::<Result<_, _>>()?,
     })
 }
 
@@ -233,6 +235,18 @@ fn sequence(row: SequenceRow) -> Result<(QualifiedName, Sequence), IntrospectErr
         comment: row.comment,
     };
     Ok((name, sequence))
+}
+
+fn view(row: ViewRow) -> Result<(QualifiedName, View), IntrospectError> {
+    let name = qualified(Pair(row.schema, row.name), "view")?;
+    let mut reads: BTreeMap<QualifiedName, BTreeSet<Ident>> = BTreeMap::new();
+    for (schema, relation, column) in row.reads {
+        let relation = qualified(Pair(schema, relation), "relation")?;
+        let column = column.map(|column| ident(column, "column of", &relation.to_string())).transpose()?;
+        reads.entry(relation).or_default().extend(column);
+    }
+    let definition = row.definition.trim().trim_end_matches(';').to_owned();
+    Ok((name, View { definition, reads, unpopulated: row.unpopulated }))
 }
 
 fn column_ref(row: ColumnRefRow) -> Result<ColumnRef, IntrospectError> {

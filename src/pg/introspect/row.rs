@@ -284,6 +284,16 @@ pub(super) struct DependentRow {
     pub(super) table_oid: u32,
 }
 
+#[derive(Deserialize)]
+pub(super) struct ViewRow {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) definition: String,
+    pub(super) unpopulated: bool,
+    /// Schema, relation, and a column of it.
+    pub(super) reads: Vec<(String, String, Option<String>)>,
+}
+
 /// Everything that was read, still as rows.
 pub(super) struct Rows {
     pub(super) schemas: Vec<SchemaRow>,
@@ -306,4 +316,5 @@ pub(super) struct Rows {
     pub(super) trigger_functions: Option<Vec<FunctionRow>>,
     /// `None` when only some tables are wanted.
     pub(super) functions: Option<Vec<SignatureRow>>,
+    pub(super) views: Vec<ViewRow>,
 }

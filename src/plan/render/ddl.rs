@@ -66,6 +66,7 @@ fn shapes(op: &Op) -> Option<&QualifiedName> {
         | Op::CopyTable(_)
         | Op::StreamChanges(_)
         | Op::CreateStatistics(_)
+        | Op::CreateView(_)
         | Op::ClusterOn(_)
         | Op::SetReplicaIdentity(_)
         | Op::SetComment(_)

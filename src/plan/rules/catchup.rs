@@ -51,6 +51,13 @@ pub const RULES: &[Rule] = &[
         needs: commented,
     },
     Rule {
+        sentence: "what a view reads exists before it",
+        earlier: &[Kind::CreateTable, Kind::AddConstraint, Kind::CreateView],
+        later: &[Kind::CreateView],
+        gives: readable,
+        needs: read_by_view,
+    },
+    Rule {
         sentence: "an index exists before something is said of it",
         earlier: &[Kind::CreateTable, Kind::CreateIndex, Kind::AddConstraint],
         later: &[Kind::ClusterOn, Kind::SetReplicaIdentity],
@@ -140,6 +147,20 @@ fn commented(_: &World, op: &Op) -> Vec<Link> {
         CommentTarget::Sequence(name) => vec![Link::Sequence(name.clone())],
         CommentTarget::Statistics(name) => vec![Link::Statistics(name.clone())],
     }
+}
+
+/// What a view can read once the step is done; a key lets it group by less.
+fn readable(world: &World, op: &Op) -> Vec<Link> {
+    match op {
+        Op::CreateView(create) => vec![Link::Table(create.name.clone())],
+        Op::AddConstraint(add) if !add.definition.starts_with("PRIMARY KEY") => Vec::new(),
+        _ => table(world, op),
+    }
+}
+
+fn read_by_view(_: &World, op: &Op) -> Vec<Link> {
+    let Op::CreateView(create) = op else { return Vec::new() };
+    create.reads.iter().cloned().map(Link::Table).collect()
 }
 
 /// The table, and the index that is marked.

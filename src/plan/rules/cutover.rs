@@ -23,6 +23,7 @@ pub const RULES: &[Rule] = &[
         earlier: &[
             Kind::CreateIndex,
             Kind::CreateStatistics,
+            Kind::CreateView,
             Kind::ClusterOn,
             Kind::SetReplicaIdentity,
             Kind::AddConstraint,

@@ -13,7 +13,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         sentence: "a schema exists before its objects",
         earlier: &[Kind::CreateSchema],
-        later: &[Kind::CreateType, Kind::CreateTable, Kind::CreateSequence, Kind::CreateStatistics],
+        later: &[Kind::CreateType, Kind::CreateTable, Kind::CreateSequence, Kind::CreateStatistics, Kind::CreateView],
         gives: schema,
         needs: own_schema,
     },
@@ -67,6 +67,7 @@ fn own_schema(_: &World, op: &Op) -> Vec<Link> {
         Op::CreateTable(create) => &create.name,
         Op::CreateSequence(create) => &create.name,
         Op::CreateStatistics(create) => &create.name,
+        Op::CreateView(create) => &create.name,
         _ => return Vec::new(),
     };
     vec![Link::Schema(name.schema.clone())]
