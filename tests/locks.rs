@@ -44,6 +44,8 @@ CREATE UNIQUE INDEX coded_code ON app.coded (code);
 ALTER TABLE app.coded REPLICA IDENTITY USING INDEX coded_code;
 CREATE TABLE app.named (id integer PRIMARY KEY, name integer NOT NULL CONSTRAINT named_name UNIQUE);
 ALTER TABLE app.named REPLICA IDENTITY USING INDEX named_name;
+CREATE VIEW app.of_coded AS SELECT count(*) FROM app.coded; COMMENT ON VIEW app.of_coded IS 'g';
+CREATE MATERIALIZED VIEW app.kept AS SELECT * FROM app.of_coded; CREATE UNIQUE INDEX kept_count ON app.kept (count);
 CREATE TABLE app.keyless (a integer, b text); ALTER TABLE app.keyless REPLICA IDENTITY FULL;
 ALTER TABLE app.orders OWNER TO goes_back; ALTER SEQUENCE app.tickets OWNER TO goes_back; ALTER SCHEMA app OWNER TO goes_back;
 CREATE SCHEMA called; CREATE FUNCTION called.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -349,8 +351,12 @@ async fn compile(servers: &Servers) -> Plan {
     let source = introspect::catalog(&servers.source).await.unwrap();
     let target = introspect::catalog(&servers.target).await.unwrap();
     let options = ResolveOptions { config_text: CONFIG.to_owned(), ..ResolveOptions::default() };
-    let resolved = resolve(&config.migrate.desired, &source, &target, &options)
+    let mut resolved = resolve(&config.migrate.desired, &source, &target, &options)
         .unwrap_or_else(|errors| panic!("{}", errors.iter().map(|error| format!("{error}\n")).collect::<String>()));
+    let read =
+        [("app.of_coded", "SELECT count(*) AS count FROM shop.coded"), ("app.kept", "SELECT count FROM shop.of_coded")];
+    let read = read.map(|(name, query)| (name.parse().unwrap(), Ok(query.to_owned()))).into();
+    pcrd::resolve::settle_views(&mut resolved, Some(&read));
     plan::build(&resolved, &settings(), &[]).unwrap()
 }
 

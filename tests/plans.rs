@@ -11,7 +11,7 @@ use pcrd::desired::sql::{read, written};
 use pcrd::plan::render::{Detail, document, markdown, sql, text};
 use pcrd::plan::{self, FenceKind, Input, Plan, PlanFile, Settings};
 use pcrd::resolve::matching::match_tables;
-use pcrd::resolve::{ResolveError, ResolveOptions, resolve};
+use pcrd::resolve::{ResolveError, ResolveOptions, resolve, settle_views};
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
@@ -64,7 +64,8 @@ fn compile(case: &Path) -> Result<Plan, (String, Vec<ResolveError>)> {
         desired.tables.extend(match_tables(&read.schema, &made.tables, &source, false).unwrap().tables);
         desired.sequences = made.sequences;
     }
-    let resolved = resolve(&desired, &source, &target, &options).map_err(|errors| (text, errors))?;
+    let mut resolved = resolve(&desired, &source, &target, &options).map_err(|errors| (text, errors))?;
+    settle_views(&mut resolved, None);
     let inputs = [Input { name: "pcrd.config.yml".to_owned(), sha256: config.digest.clone() }];
     Ok(plan::build(&resolved, &settings(&config), &inputs).unwrap())
 }

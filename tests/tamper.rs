@@ -25,6 +25,8 @@ mod policies;
 mod rights;
 #[path = "tamper/triggers.rs"]
 mod triggers;
+#[path = "tamper/views.rs"]
+mod views;
 
 /// The plan file of a case, as its snapshot has it.
 fn file(case: &str) -> String {

@@ -3,20 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Ident, QualifiedName, TypeDef};
-use crate::findings::rules::UNTRACKABLE_DEPENDENCY;
 use crate::pg::client::Client;
 use crate::pg::scratch::{NewType, ScratchError};
 use crate::pg::scratch_view::{Ground, GroundColumn, ViewToRead, read_views};
-use crate::plan::{End, Finding};
-use crate::resolve::{NotCarried, Resolved, ResolvedTable, ResolvedView};
+use crate::plan::End;
+use crate::resolve::{Resolved, ResolvedTable, ResolvedView, settle_views};
 
 use super::database::EndError;
 use super::desired::may_not_build;
 use super::error::CommandError;
-
-/// Why a view stays that a server would have to read.
-const UNREAD: &str = "what it reads has other names on the target, and only its server can say what becomes of the query: plan with \
-                      a role that may create there";
 
 /// Writes the views with the target's names. What the server makes no view of stays behind, with what reads it.
 ///
@@ -47,64 +42,12 @@ pub(super) async fn read_by_target(
             }
         }
     };
-    let mut left: BTreeMap<QualifiedName, String> = BTreeMap::new();
-    let mut kept: Vec<ResolvedView> = Vec::new();
-    for mut view in std::mem::take(&mut resolved.views) {
-        let behind = view.reads.iter().find(|read| left.contains_key(*read));
-        let definition = match (behind, &read) {
-            (Some(read), _) => Err(format!("it reads {read}, which is not carried")),
-            (None, Some(read)) => match read.get(&view.source) {
-                Some(found) => found.clone(),
-                None => Err(UNREAD.to_owned()),
-            },
-            (None, None) if view.is_unread => Err(UNREAD.to_owned()),
-            (None, None) => Ok(view.def.definition.clone()),
-        };
-        match definition {
-            Ok(definition) => {
-                view.def.definition = definition;
-                view.is_unread = false;
-                kept.push(view);
-            }
-            Err(why) => {
-                leave(resolved, &view, &why);
-                left.insert(view.name, why);
-            }
-        }
-    }
-    resolved.views = kept;
-    resolved.not_carried.sort();
-    resolved.not_carried.dedup();
-    resolved.findings.sort_by(|left, right| (&left.address, &left.code).cmp(&(&right.address, &right.code)));
+    settle_views(resolved, read.as_ref());
     Ok(notes)
 }
 
 fn server_error(error: ScratchError) -> CommandError {
     EndError::new(End::Target, error).into()
-}
-
-/// Takes a view out of everything that was to be done for it.
-fn leave(resolved: &mut Resolved, view: &ResolvedView, why: &str) {
-    let is_view = |on: &QualifiedName| *on == view.name;
-    resolved.source.views.remove(&view.source);
-    resolved.rights.leave_table(&view.name);
-    let kind = if view.def.materialized.is_some() { "materialized view" } else { "view" }.to_owned();
-    resolved.not_carried.push(NotCarried { kind, name: view.source.to_string(), why: why.to_owned() });
-    for table in resolved.tables.iter().filter(|table| view.reads.contains(&table.target) && !is_view(&table.target)) {
-        let address = table.address().to_string();
-        let message = format!("the view {} stays behind: {why}", view.source);
-        let is_same = |one: &&mut Finding| one.code == UNTRACKABLE_DEPENDENCY.code && one.address == address;
-        match resolved.findings.iter_mut().find(is_same) {
-            Some(found) => found.message = format!("{}; {message}", found.message),
-            None => resolved.findings.push(Finding {
-                code: UNTRACKABLE_DEPENDENCY.code.to_owned(),
-                address,
-                severity: UNTRACKABLE_DEPENDENCY.severity,
-                message,
-                accepted: None,
-            }),
-        }
-    }
 }
 
 fn to_read(resolved: &Resolved) -> Vec<ViewToRead<'_>> {

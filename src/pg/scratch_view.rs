@@ -110,12 +110,18 @@ async fn build_and_read(
         let (here, there) = (name(&homes.before(view.source)), ident(&homes.after[&view.target.schema]));
         client.batch_execute(&format!("ALTER VIEW {here} SET SCHEMA {there}")).await?;
     }
+    // As the server writes them, so that what it says of the view one day is this text.
+    let mut written = BTreeMap::new();
+    for (schema, home) in &homes.after {
+        let row = client.query_one("SELECT pg_catalog.quote_ident($1::text)", &[&schema.as_str()]).await?;
+        written.insert(home.as_str(), row.get::<_, String>(0));
+    }
     let mut found = BTreeMap::new();
     for view in made() {
         let there = QualifiedName { schema: homes.after[&view.target.schema].clone(), name: view.source.name.clone() };
-        let written = "SELECT pg_catalog.pg_get_viewdef(pg_catalog.to_regclass($1::text))";
-        let text: String = client.query_one(written, &[&name(&there)]).await?.get(0);
-        found.insert(view.source.clone(), homes.home(text.trim().trim_end_matches(';')));
+        let query = "SELECT pg_catalog.pg_get_viewdef(pg_catalog.to_regclass($1::text))";
+        let text: String = client.query_one(query, &[&name(&there)]).await?.get(0);
+        found.insert(view.source.clone(), homes.home(text.trim().trim_end_matches(';'), &written));
     }
     found.extend(refused.into_iter().map(|(view, why)| (view, Err(why))));
     Ok(found)
@@ -252,16 +258,15 @@ impl Homes {
         Ok(found == wanted.collect())
     }
 
-    /// The text with the target's schemas. A schema in a constant is no name that this could find.
-    fn home(&self, text: &str) -> Result<String, String> {
+    /// The text with the target's schemas, `written` by their names here. One in a constant is no name that this could find.
+    fn home(&self, text: &str, written: &BTreeMap<&str, String>) -> Result<String, String> {
         let unreadable = |_| "the target's server writes it as it cannot be read".to_owned();
         let list = tokens(text).map_err(unreadable)?;
         let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
         for token in &list {
-            let found = self.after.iter().find(|(_, home)| token.name() == Some(home.as_str()));
-            if let Some((schema, _)) = found {
+            if let Some(schema) = token.name().and_then(|name| written.get(name)) {
                 out.push_str(&text[copied..token.start]);
-                out.push_str(&ident(schema));
+                out.push_str(schema);
                 copied = token.end;
             } else if matches!(&token.kind, TokenKind::Text(text) if text.contains(&self.prefix)) {
                 return Err("it names a table in a constant".to_owned());

@@ -22,7 +22,8 @@ pub(super) fn problems(plan: &Plan) -> Vec<ViewError> {
     let is_ours = |op: &CreateView| {
         let Some(found) = plan.source.views.get(&op.source) else { return false };
         let reads: Option<BTreeSet<&QualifiedName>> = found.reads.iter().map(target_of).collect();
-        reads.is_some_and(|reads| reads.into_iter().eq(&op.reads)) && is_one_query(&op.def.definition)
+        let is_so = op.def.options == found.options && op.def.materialized.is_some() == found.materialized;
+        is_so && reads.is_some_and(|reads| reads.into_iter().eq(&op.reads)) && is_one_query(&op.def.definition)
     };
     let steps = plan.steps.iter().filter(|step| matches!(&step.op, Op::CreateView(op) if !is_ours(op)));
     steps.map(|step| ViewError(step.id.clone())).collect()

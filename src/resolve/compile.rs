@@ -349,9 +349,15 @@ fn source_extract(
     let schemas: BTreeSet<&Ident> = schemas.chain(&of_types).chain(of_views).collect();
     let source_view = |one: &ResolvedView| {
         let (found, view) = (source.tables.get(&one.source)?, source.views.get(&one.source)?);
-        let (owner, grants) = (found.owner.clone(), found.grants.clone());
-        let reads = view.reads.keys().cloned().collect();
-        Some((one.source.clone(), SourceView { definition: view.definition.clone(), owner, grants, reads }))
+        let view = SourceView {
+            definition: view.definition.clone(),
+            materialized: one.def.materialized.is_some(),
+            options: found.reloptions.clone(),
+            owner: found.owner.clone(),
+            grants: found.grants.clone(),
+            reads: view.reads.keys().cloned().collect(),
+        };
+        Some((one.source.clone(), view))
     };
     Extract {
         schemas: schemas.into_iter().filter_map(|name| source.schema_rights.get_key_value(name)).map(cloned).collect(),

@@ -67,11 +67,17 @@ pub(crate) fn of_dependents(
         let of_views = dependents.get(scope.name).into_iter().flatten().filter(|one| is_view(&one.kind));
         let n_carried = views.carried.iter().filter(|one| one.reads.contains(scope.target_name)).count();
         let some_stay = of_views.count() > n_carried;
-        for dependent in dependents.get(scope.name).into_iter().flatten().filter(|one| !is_view(&one.kind)) {
+        // Of a view that is known it is said why it stays.
+        let is_known = |one: &&&Dependent| {
+            let name = one.name.parse::<QualifiedName>();
+            is_view(&one.kind) && name.is_ok_and(|name| source.views.contains_key(&name))
+        };
+        for dependent in dependents.get(scope.name).into_iter().flatten().filter(|one| !is_known(one)) {
             let why = match dependent.kind.as_str() {
                 "tablespace" => "on the target it is in the default tablespace of the database".to_owned(),
                 "access method" => "on the target it has the server's default".to_owned(),
                 "statistics target" => "on the target ANALYZE takes the server's default".to_owned(),
+                kind if is_view(kind) => "the source's catalog was saved without its query".to_owned(),
                 _ => format!("depends on {}", scope.name),
             };
             report.leave(&dependent.kind, &dependent.name, why);

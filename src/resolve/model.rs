@@ -75,6 +75,12 @@ pub struct Extract {
 pub struct SourceView {
     /// `pg_get_viewdef`, without its semicolon.
     pub definition: String,
+    /// It is a materialized one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub materialized: bool,
+    /// Options (`WITH`), sorted, as `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// Owner.
     pub owner: Ident,
     /// Grants, as `pg_class.relacl` items, sorted.
