@@ -14,7 +14,7 @@ use crate::ledger::hook::Direction;
 use crate::ledger::way_back::{self, WayBackState};
 use crate::ledger::{adoption, lock, migration};
 use crate::pg::client::Client;
-use crate::plan::views::{self, tables_behind};
+use crate::plan::views;
 use crate::plan::{CreateView, End, Op};
 use crate::sql;
 
@@ -190,8 +190,7 @@ pub async fn cleanup(run: &Run, wishes: &Wishes) -> Result<Vec<String>, ExecErro
         drop_table(End::Source, &source, &found, &mut removed).await?;
         source.batch_execute("COMMIT").await.map_err(doing())?;
     }
-    let of_dropped =
-        |view: &&CreateView| !tables_behind(&run.plan, view).is_disjoint(&wishes.drop_target.iter().collect());
+    let of_dropped = |view: &&CreateView| view.tables.iter().any(|table| wishes.drop_target.contains(table));
     let views: Vec<&CreateView> = views::made(&run.plan).filter(of_dropped).collect();
     for view in views.into_iter().rev() {
         let drop = sql::view::drop_if_there(&view.name, &view.def);

@@ -22,7 +22,6 @@ use crate::plan::{
 };
 use crate::resolve::{
     Extract, Resolved, ResolvedGrant, ResolvedMark, ResolvedOwner, ResolvedRowSecurity, ResolvedTable, ResolvedTrigger,
-    ResolvedView,
 };
 use crate::sql::publication::TRUNCATE_SINCE;
 
@@ -160,7 +159,7 @@ fn ops(resolved: &Resolved, settings: &Settings) -> Vec<Op> {
     }
     ops.extend(statistics(resolved));
     ops.extend(marks(resolved));
-    ops.extend(resolved.views.iter().filter(|view| !view.is_unread).map(create_view));
+    ops.extend(create_views(resolved));
     ops.extend(resolved.sequences.iter().filter_map(|sequence| {
         let text = sequence.wanted.comment.clone()?;
         Some(Op::SetComment(SetComment { on: CommentTarget::Sequence(sequence.target.clone()), text }))
@@ -213,9 +212,25 @@ fn statistics(resolved: &Resolved) -> impl Iterator<Item = Op> {
     })
 }
 
-fn create_view(one: &ResolvedView) -> Op {
-    let (name, source) = (one.name.clone(), one.source.clone());
-    Op::CreateView(CreateView { name, source, def: one.def.clone(), reads: one.reads.iter().cloned().collect() })
+fn create_views(resolved: &Resolved) -> Vec<Op> {
+    let mut behind: BTreeMap<&QualifiedName, BTreeSet<&QualifiedName>> = BTreeMap::new();
+    let mut ops = Vec::new();
+    for one in resolved.views.iter().filter(|view| !view.is_unread) {
+        let tables: BTreeSet<&QualifiedName> = one
+            .reads
+            .iter()
+            .flat_map(|read| behind.get(read).cloned().unwrap_or_else(|| BTreeSet::from([read])))
+            .collect();
+        ops.push(Op::CreateView(CreateView {
+            name: one.name.clone(),
+            source: one.source.clone(),
+            def: one.def.clone(),
+            reads: one.reads.iter().cloned().collect(),
+            tables: tables.iter().map(|table| (*table).clone()).collect(),
+        }));
+        behind.insert(&one.name, tables);
+    }
+    ops
 }
 
 fn marks(resolved: &Resolved) -> impl Iterator<Item = Op> {

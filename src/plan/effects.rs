@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{ColumnRef, GrantTarget, OwnerTarget, QualifiedName};
-use crate::plan::views;
 use crate::plan::{CommentTarget, CreatePolicy, End, Lock, Op, Plan, Renamed, SetRowSecurity};
 use crate::projection::Projection;
 use crate::sql::rewrite::referenced_table;
@@ -35,11 +34,9 @@ pub fn locks(op: &Op, plan: &Plan) -> Vec<Lock> {
         Op::CreateStatistics(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],
         Op::CreateView(op) => {
             // The rows come from the tables, whatever views are between.
-            let (tables, held) = match op.def.materialized {
-                Some(_) => (views::tables_behind(plan, op).into_iter().cloned().collect(), "one run of its query"),
-                None => (op.reads.clone(), "milliseconds"),
-            };
-            let tables: Vec<_> = tables.into_iter().filter(|table| views::named(plan, table).is_none()).collect();
+            let is_locked = |table: &&QualifiedName| op.def.materialized.is_some() || op.reads.contains(table);
+            let tables: Vec<_> = op.tables.iter().filter(is_locked).cloned().collect();
+            let held = if op.def.materialized.is_some() { "one run of its query" } else { "milliseconds" };
             each(End::Target, &tables, "ACCESS SHARE", held)
         }
         Op::ClusterOn(op) => vec![lock(End::Target, &op.table, "SHARE UPDATE EXCLUSIVE", "milliseconds")],

@@ -177,7 +177,8 @@ CreateView { /// Name.
     name: QualifiedName, /// Name on the source.
     source: QualifiedName, /// What it shows, with the target's names.
     def: ViewDef, /// Tables and views of the target that it reads, sorted.
-    reads: Vec<QualifiedName> } }
+    reads: Vec<QualifiedName>, /// Tables of the target whose rows it shows, itself or through other views, sorted.
+    tables: Vec<QualifiedName> } }
 payload! { /// See [`Op::ClusterOn`].
 ClusterOn { /// Target table.
     table: QualifiedName, /// One of its indexes.

@@ -6,6 +6,7 @@ use crate::catalog::{ColumnRef, GrantTarget, Holding, Holdings, Ident, OwnerTarg
 use crate::plan::policies::is_whole;
 use crate::plan::views;
 use crate::plan::{Grant, Op, Plan, SetOwner, StepId};
+use crate::sql::view;
 
 /// What is wrong with a step that gives somebody something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -240,7 +241,7 @@ fn is_granted(plan: &Plan, op: &Grant) -> bool {
     is_once
         && match &op.on {
             GrantTarget::Table(table) => match views::named(plan, table) {
-                Some(view) => views::tables_behind(plan, view).into_iter().all(is_open),
+                Some(view) => view.tables.iter().all(is_open),
                 None => is_open(table),
             },
             GrantTarget::Column(at) => is_open(&at.table),
@@ -272,6 +273,16 @@ pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
                 let to = op.to.as_ref().map_or_else(|| "everybody (PUBLIC)".to_owned(), ToString::to_string);
                 found.entry(op.on.clone()).or_default().push(format!("{to}: {}", rights.join(", ")));
             }
+            Op::CreateView(op) => {
+                let tables = op.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let filled = match &op.def.materialized {
+                    None => "",
+                    Some(one) if one.unpopulated => "; empty until its first REFRESH, as on the source",
+                    Some(_) => "; filled once, when it is made",
+                };
+                let line = format!("shows rows of {tables}{filled}");
+                further.entry(GrantTarget::Table(op.name.clone())).or_default().push(line);
+            }
             Op::CreateFunction(op) => {
                 let line = format!("function {}() is created as on the source", op.name);
                 further.entry(GrantTarget::Schema(op.name.schema.clone())).or_default().push(line);
@@ -300,5 +311,11 @@ pub fn in_words(plan: &Plan) -> Vec<(String, Vec<String>)> {
     for (on, lines) in further {
         found.entry(on).or_default().extend(lines);
     }
-    found.into_iter().map(|(on, lines)| (shown(&on), lines)).collect()
+    let of_view = |on: &GrantTarget| match on {
+        GrantTarget::Table(name) => {
+            views::named(plan, name).map(|op| format!("{} {name}", view::word(&op.def).to_lowercase()))
+        }
+        _ => None,
+    };
+    found.into_iter().map(|(on, lines)| (of_view(&on).unwrap_or_else(|| shown(&on)), lines)).collect()
 }

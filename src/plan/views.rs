@@ -23,6 +23,7 @@ pub(super) fn problems(plan: &Plan) -> Vec<ViewError> {
         let Some(found) = plan.source.views.get(&op.source) else { return false };
         let reads: Option<BTreeSet<&QualifiedName>> = found.reads.iter().map(target_of).collect();
         let is_so = op.def.options == found.options && op.def.materialized.is_some() == found.materialized;
+        let is_so = is_so && tables_behind(plan, op).into_iter().eq(&op.tables);
         is_so && reads.is_some_and(|reads| reads.into_iter().eq(&op.reads)) && is_one_query(&op.def.definition)
     };
     let steps = plan.steps.iter().filter(|step| matches!(&step.op, Op::CreateView(op) if !is_ours(op)));
@@ -40,10 +41,10 @@ pub fn named<'p>(plan: &'p Plan, name: &QualifiedName) -> Option<&'p CreateView>
 }
 
 /// The tables of the target whose rows a view shows, itself or through others.
-pub fn tables_behind<'p>(plan: &'p Plan, view: &'p CreateView) -> BTreeSet<&'p QualifiedName> {
-    let (mut found, mut open) = (BTreeSet::new(), vec![view]);
+fn tables_behind<'p>(plan: &'p Plan, view: &'p CreateView) -> BTreeSet<&'p QualifiedName> {
+    let (mut found, mut open, mut seen) = (BTreeSet::new(), vec![view], BTreeSet::new());
     while let Some(view) = open.pop() {
-        for read in &view.reads {
+        for read in view.reads.iter().filter(|read| seen.insert(*read)) {
             match named(plan, read) {
                 Some(further) => open.push(further),
                 None => _ = found.insert(read),

@@ -88,7 +88,7 @@ fn readiness_lists_what_is_planned_and_what_is_left() {
      needs review   owner         app of table public.listings                the target's catalog was saved without its roles
      needs review   owner         app of table public.users                   the target's catalog was saved without its roles
      needs review   trigger       public.listings.listings_touch              the target's catalog was saved without its functions
-     needs review   view          view public.live_listings                   depends on public.listings
+     needs review   view          view public.live_listings                   the source's catalog was saved without its query
 
     0 present, 15 planned, 7 to review by you
     ");

@@ -16,11 +16,12 @@ fn with(name: &str, change: &dyn Fn(&mut CreateView)) -> Plan {
 #[test]
 fn no_view_is_made_that_is_not_the_source_s() {
     assert_eq!(problems(&with("locals", &|_| {})), []);
-    let changes: [&dyn Fn(&mut CreateView); 6] = [
+    let changes: [&dyn Fn(&mut CreateView); 7] = [
         &|op| op.source.name = Ident::new("other").unwrap(),
         &|op| op.reads = vec!["app.orders".parse().unwrap()],
         &|op| op.reads.push("app.orders".parse().unwrap()),
         &|op| op.reads.clear(),
+        &|op| op.tables.clear(),
         &|op| op.def.options.clear(),
         &|op| op.def.definition = "DELETE FROM app.customers RETURNING id".to_owned(),
     ];

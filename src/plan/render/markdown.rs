@@ -363,7 +363,7 @@ fn rights(document: &Document) -> String {
         let lines: Vec<String> = lines.iter().map(|line| code(line)).collect();
         body.push_str(&format!("| {} | {} |\n", code(object), lines.join("<br>")));
     }
-    details(&format!("Owners, rights and triggers from the switch on ({})", document.rights.len()), &body)
+    details(&format!("Views, owners, rights and triggers from the switch on ({})", document.rights.len()), &body)
 }
 
 fn way_back(back: &WayBack) -> String {

@@ -50,7 +50,7 @@ pub fn text(document: &Document, plan: &Plan, detail: Detail) -> String {
         out.extend(cutover.iter().map(|(name, what)| format!("    {name}: {}\n", clean(what))));
     }
     if !document.rights.is_empty() {
-        out.push_str("  Owners, rights and triggers on the target, from the switch on:\n");
+        out.push_str("  Views, owners, rights and triggers on the target, from the switch on:\n");
         for (object, lines) in &document.rights {
             out.push_str(&format!("    {}\n", clean(object)));
             out.extend(lines.iter().map(|line| format!("      {}\n", clean(line))));
