@@ -48,6 +48,22 @@ pub struct Catalog {
     /// What views show; empty when only some tables were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub views: BTreeMap<QualifiedName, View>,
+    /// Objects of users that are not in the rest, sorted; none of extensions. Empty when only some tables were read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub others: BTreeSet<Other>,
+}
+
+/// An object that is only listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Other {
+    /// `function`, `aggregate`, `operator`, `event trigger`, ….
+    pub kind: String,
+    /// Its schema; those of the database as a whole have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Ident>,
+    /// Its whole name, as the server writes it.
+    pub name: String,
 }
 
 /// Identity and settings of a cluster that decide whether values mean the same on both sides.

@@ -17,8 +17,8 @@ use crate::resolve::sequence::SequenceNames;
 use crate::resolve::types::missing_labels;
 use crate::resolve::{
     Extract, ResolveOptions, Resolved, ResolvedSequence, ResolvedTable, ResolvedView, SourceView, back, check,
-    constraint, copying, encoding, ends, filter, hazard, index, marks, merge, partitioning, partitions, policy, rights,
-    rows, sequence, split, statistics, tables, trigger, view, whole,
+    constraint, copying, encoding, ends, filter, hazard, index, marks, merge, others, partitioning, partitions, policy,
+    rights, rows, sequence, split, statistics, tables, trigger, view, whole,
 };
 
 /// Makes the desired schema whole. All errors of all tables at once.
@@ -122,6 +122,8 @@ pub fn resolve(
     let views = view::views(&scopes, (source, target), desired.carry, &mut report);
     let marks = marks::marks(&scopes, &tables, options.goes_back, &mut report);
     hazard::of_dependents(&scopes, source, (&triggers, &policies, &views), &mut report);
+    let made = triggers.functions.keys().collect();
+    others::others(&scopes, (source, target), (&made, &sequences), &mut report);
     partitions::findings(&scopes, source, &mut report);
     partitioning::unique_names(&scopes, &tables, &mut report);
     partitioning::findings(&scopes, &tables, &mut report);

@@ -28,6 +28,7 @@ mod merge;
 pub mod model;
 pub mod options;
 mod origin;
+mod others;
 mod partitioning;
 mod partitions;
 mod policy;

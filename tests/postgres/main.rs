@@ -51,6 +51,7 @@ mod not_additive;
 mod open_beside;
 mod operate;
 mod ordeal;
+mod others;
 mod owners_and_grants;
 mod partition_guards;
 mod partitioned;

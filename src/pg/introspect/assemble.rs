@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assemble_table::{self, Parts};
 use super::error::IntrospectError;
 use super::row::{
-    ColumnRefRow, DefaultGrantsRow, DependentRow, FunctionRow, Pair, RoleRow, Rows, SequenceRow, ServerRow, TypeRow,
-    ViewRow,
+    ColumnRefRow, DefaultGrantsRow, DependentRow, FunctionRow, OtherRow, Pair, RoleRow, Rows, SequenceRow, ServerRow,
+    TypeRow, ViewRow,
 };
 use crate::catalog::{
-    Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, QualifiedName, RangeDef, Roles,
+    Attribute, Catalog, ColumnRef, DefaultGrants, Dependent, Extension, Ident, Other, QualifiedName, RangeDef, Roles,
     SchemaRights, Sequence, Server, Stats, Table, TableKind, TriggerFunction, TypeDef, View,
 };
 
@@ -108,6 +108,7 @@ pub(super) fn catalog(server: Server, rows: Rows) -> Result<Catalog, IntrospectE
         trigger_functions,
         functions: rows.functions.map(|rows| rows.into_iter().map(|row| row.signature).collect()),
         views: rows.views.into_iter().map(view).collect::<Result<_, _>>()?,
+        others: rows.others.into_iter().map(other).collect::<Result<_, _>>()?,
     })
 }
 
@@ -235,6 +236,11 @@ fn sequence(row: SequenceRow) -> Result<(QualifiedName, Sequence), IntrospectErr
         comment: row.comment,
     };
     Ok((name, sequence))
+}
+
+fn other(row: OtherRow) -> Result<Other, IntrospectError> {
+    let schema = row.schema.map(|schema| ident(schema, "the schema of", &row.name)).transpose()?;
+    Ok(Other { kind: row.kind, schema, name: row.name })
 }
 
 fn view(row: ViewRow) -> Result<(QualifiedName, View), IntrospectError> {

@@ -29,6 +29,7 @@ pub(super) const STATISTICS: Query =
     Query { what: "statistics objects", text: include_str!("../queries/statistics.sql") };
 pub(super) const FUNCTIONS: Query = Query { what: "functions", text: include_str!("../queries/functions.sql") };
 pub(super) const VIEWS: Query = Query { what: "views", text: include_str!("../queries/views.sql") };
+pub(super) const OTHERS: Query = Query { what: "other objects", text: include_str!("../queries/others.sql") };
 pub(super) const SEQUENCES: Query = Query { what: "sequences", text: include_str!("../queries/sequences.sql") };
 pub(super) const DEPENDENTS: Query =
     Query { what: "dependent objects", text: include_str!("../queries/dependents.sql") };

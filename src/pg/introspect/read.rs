@@ -89,15 +89,16 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         return Err(IntrospectError::Version(server.version_num));
     }
     let none: &[(&(dyn ToSql + Sync), Type)] = &[];
-    let (roles, default_grants, trigger_functions, functions, views) = match only {
-        Some(_) => (None, Vec::new(), None, None, Vec::new()),
+    let (roles, default_grants, trigger_functions, functions, views, others) = match only {
+        Some(_) => (None, Vec::new(), None, None, Vec::new(), Vec::new()),
         None => {
             let roles = fetch(client, &query::ROLES, major, none).await?;
             let default_grants = fetch(client, &query::DEFAULT_GRANTS, major, none).await?;
             let trigger_functions = fetch(client, &query::TRIGGER_FUNCTIONS, major, none).await?;
             let functions = fetch(client, &query::FUNCTIONS, major, none).await?;
             let views = fetch(client, &query::VIEWS, major, none).await?;
-            (Some(roles), default_grants, Some(trigger_functions), Some(functions), views)
+            let others = fetch(client, &query::OTHERS, major, none).await?;
+            (Some(roles), default_grants, Some(trigger_functions), Some(functions), views, others)
         }
     };
     let filter: &[(&(dyn ToSql + Sync), Type)] = &[(&only, Type::OID_ARRAY)];
@@ -120,6 +121,7 @@ async fn read_catalog(client: &Client, server: Server, only: Option<Vec<u32>>) -
         trigger_functions,
         functions,
         views,
+        others,
     };
     assemble::catalog(server, rows)
 }

@@ -294,6 +294,13 @@ pub(super) struct ViewRow {
     pub(super) reads: Vec<(String, String, Option<String>)>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct OtherRow {
+    pub(super) kind: String,
+    pub(super) schema: Option<String>,
+    pub(super) name: String,
+}
+
 /// Everything that was read, still as rows.
 pub(super) struct Rows {
     pub(super) schemas: Vec<SchemaRow>,
@@ -317,4 +324,5 @@ pub(super) struct Rows {
     /// `None` when only some tables are wanted.
     pub(super) functions: Option<Vec<SignatureRow>>,
     pub(super) views: Vec<ViewRow>,
+    pub(super) others: Vec<OtherRow>,
 }
