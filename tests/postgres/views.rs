@@ -233,3 +233,24 @@ async fn a_pattern_takes_views_along() {
     stage.cut_over().assert_switched();
     assert_eq!(lines(&stage.target, NAMES).await, ["v", "w"]);
 }
+
+/// After a rollback the target's tables go, with the views over them that the plan made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_go_with_the_tables_of_a_target_that_is_given_up() {
+    use crate::way_back::{CUTOVER, TABLES, stage_of, switched, wait};
+    let pair = TestPair::start(15, 17);
+    let more = "CREATE VIEW few AS SELECT id, n FROM items WHERE id < 10; CREATE VIEW fewer AS SELECT n FROM few WHERE id < 5; \
+                CREATE MATERIALIZED VIEW kept AS SELECT count(*) FROM few";
+    let stage = stage_of(&pair, "given_up_views", more, TABLES, CUTOVER).await;
+    let running = switched(&stage);
+    let shown = "SELECT (SELECT count(*) FROM few) + (SELECT count(*) FROM fewer) + (SELECT count FROM kept)";
+    assert_eq!(text(&stage.target, shown).await, text(&stage.source, shown).await);
+    tokio::task::block_in_place(|| stage.migration.ok(&["rollback", "--yes"]));
+    let said = wait(running);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let args = ["cleanup", "--yes", "--drop-target", "--yes-drop", "public.items"];
+    tokio::task::block_in_place(|| stage.migration.ok(&args));
+    let left = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+                WHERE nspname = 'public' AND relname IN ('items', 'few', 'fewer', 'kept')";
+    assert_eq!([text(&stage.target, left).await, text(&stage.source, left).await], ["0", "4"]);
+}
