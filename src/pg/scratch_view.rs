@@ -144,7 +144,8 @@ impl Homes {
             of_grounds.chain(views.iter().map(|view| (view.source, view.target)))
         };
         let numbered = |word: &str, schemas: BTreeSet<&Ident>| {
-            let new = |number: usize| Ident::new(format!("{prefix}{word}{number}")).expect("a short name");
+            // None is the beginning of another: they are found in texts.
+            let new = |number: usize| Ident::new(format!("{prefix}{word}{number}_")).expect("a short name");
             schemas.into_iter().enumerate().map(|(number, schema)| (schema.clone(), new(number))).collect()
         };
         let before: BTreeMap<Ident, Ident> = numbered("from", pairs().map(|(source, _)| &source.schema).collect());
@@ -177,6 +178,8 @@ impl Homes {
         for (schema, home) in &self.before {
             text = text.replace(home.as_str(), schema.as_str());
         }
+        // Its number is of this session, and a plan is the same each time.
+        text = text.replace(&self.prefix, "");
         client.batch_execute("ROLLBACK TO SAVEPOINT object; RELEASE SAVEPOINT object").await?;
         Ok(Some(text))
     }

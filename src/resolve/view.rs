@@ -34,7 +34,7 @@ pub(crate) fn views(
     carry: Carry,
     report: &mut Report,
 ) -> Views {
-    let world = World { scopes, source, by_source: by_source(scopes) };
+    let world = World { scopes, source, target, by_source: by_source(scopes) };
     let mut out = Views::default();
     for name in in_order(&source.views, &world) {
         let Some(view) = source.views.get(name) else { continue };
@@ -101,6 +101,7 @@ fn in_order<'s>(views: &'s BTreeMap<QualifiedName, View>, world: &World<'_>) -> 
 struct World<'a> {
     scopes: &'a [Scope<'a>],
     source: &'a Catalog,
+    target: &'a Catalog,
     by_source: BTreeMap<&'a QualifiedName, Vec<&'a Scope<'a>>>,
 }
 
@@ -115,6 +116,13 @@ impl World<'_> {
         let Some(found) = self.source.tables.get(name) else {
             return Err("the source's catalog was saved without its columns".to_owned());
         };
+        // Left out, its owner's rights would show what the reader's do not.
+        if found.reloptions.iter().any(|option| option.starts_with("security_invoker="))
+            && self.target.server.major() < 15
+        {
+            return Err("its readers need rights of their own (security_invoker), and the target knows that from PostgreSQL 15 on"
+                .to_owned());
+        }
         let mut reads = BTreeSet::new();
         // What stands beside its tables goes with them.
         let mut schemas = BTreeSet::new();

@@ -254,3 +254,43 @@ async fn views_go_with_the_tables_of_a_target_that_is_given_up() {
                 WHERE nspname = 'public' AND relname IN ('items', 'few', 'fewer', 'kept')";
     assert_eq!([text(&stage.target, left).await, text(&stage.source, left).await], ["0", "4"]);
 }
+
+/// A target that does not know `security_invoker` would show every reader what the owner sees.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_with_its_readers_rights_stays_where_there_are_none() {
+    let ddl = format!("{SIMPLE} CREATE VIEW own WITH (security_invoker = true) AS SELECT id FROM t");
+    let pair = TestPair::start(15, 14);
+    let stage = Stage::new(&pair, "views_invoker", &ddl, RENAMED, "").await;
+    let why =
+        "its readers need rights of their own (security_invoker), and the target knows that from PostgreSQL 15 on";
+    assert_eq!(left(&stage), [format!("public.own: {why}")]);
+    let pair = TestPair::start(15, 15);
+    let stage = Stage::new(&pair, "views_invoker", &ddl, RENAMED, "").await;
+    assert_eq!(left(&stage), [""; 0]);
+    stage.cut_over().assert_switched();
+    let options = "SELECT reloptions::text FROM pg_class WHERE relname = 'own'";
+    assert_eq!(text(&stage.target, options).await, "{security_invoker=true}");
+}
+
+/// What a refusal says is the same in each plan, and names the source's schemas, however many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_names_the_schemas_of_the_source() {
+    let pair = TestPair::start(15, 15);
+    let of = |number: i32| {
+        format!(
+            "CREATE SCHEMA s{number:02}; CREATE TABLE s{number:02}.t (id integer PRIMARY KEY, n integer); \
+             CREATE FUNCTION of(s{number:02}.t) RETURNS integer LANGUAGE sql AS 'SELECT 1'; \
+             CREATE VIEW s{number:02}.v AS SELECT of(t) FROM s{number:02}.t; "
+        )
+    };
+    let ddl: String = (0..12).map(of).collect();
+    let table = |number: i32| format!("    - s{number:02}.t\n");
+    let tables: String = (0..12).map(table).collect();
+    let stage = Stage::new(&pair, "views_refused", &ddl, &tables, "").await;
+    let said = left(&stage);
+    assert_eq!(said.len(), 12, "{said:#?}");
+    for (number, line) in said.iter().enumerate() {
+        let said = "the target's server refuses it: function public.of";
+        assert_eq!(*line, format!("s{number:02}.v: {said}(s{number:02}.t) does not exist (SQLSTATE 42883)"));
+    }
+}
